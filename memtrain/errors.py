@@ -1,0 +1,66 @@
+"""Every error that memtrain raises on purpose, in one tree.
+
+    MemtrainError
+    ├── InputError        what the user gave cannot be used (exit 2)
+    │   ├── RangeError    a range or a number of an option
+    │   ├── SpecError     a model or cell that cannot exist
+    │   └── DataError     a data file that cannot be read as examples and labels
+    ├── GraphError        nodes that do not fit together; the message names node and shapes
+    ├── MeasureError      a meter could not give a figure that can be trusted
+    └── StoreError        results could not be written (exit 1)
+
+A traceback of anything else is a bug of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MemtrainError(Exception):
+    """The root: caught once, in the command line."""
+
+    exit_code = 1
+
+
+class InputError(MemtrainError):
+    """What was given, what is allowed, and what to do about it."""
+
+    exit_code = 2
+
+    def __init__(self, given: str, allowed: str, remedy: str) -> None:
+        super().__init__(f"{given}; {allowed}; {remedy}")
+        self.given, self.allowed, self.remedy = given, allowed, remedy
+
+
+class RangeError(InputError):
+    """A range or a number of an option cannot be used."""
+
+
+class SpecError(InputError):
+    """A model or cell that cannot exist was asked for."""
+
+
+class DataError(InputError):
+    """A data file cannot be read as examples and labels."""
+
+
+class GraphError(MemtrainError):
+    """Nodes do not fit together."""
+
+
+class MeasureError(MemtrainError):
+    """A meter could not give a figure that can be trusted."""
+
+
+class StoreError(MemtrainError):
+    """Results could not be written."""
+
+
+def unknown_choice(option: str, given: str, choices: Iterable[str]) -> SpecError:
+    """The error for a word that is not one of ``choices``, with the nearest one."""
+    known = list(choices)
+    near = get_close_matches(given.lower(), known, n=1, cutoff=0.5)
+    remedy = f"did you mean {near[0]}?" if near else "choose one of these"
+    return SpecError(f"{option} {given!r} is not known", f"allowed: {', '.join(known)}", remedy)

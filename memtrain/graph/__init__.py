@@ -1,0 +1,1 @@
+"""The computational graph: nodes, checks, backpropagation as a transformation, and the ops."""

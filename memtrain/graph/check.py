@@ -1,0 +1,39 @@
+"""The graph's type checker, run after every build and transformation."""
+
+from __future__ import annotations
+
+from memtrain.errors import GraphError
+from memtrain.graph.node import Graph, Node
+
+
+def check(graph: Graph) -> None:
+    """Raise ``GraphError``, naming node and shapes, unless the graph can be computed as it stands.
+
+    Every input is an earlier node; every shape and type is what the op's rule gives; storages are
+    shared only by views and updates; and nobody reads a value after an update has overwritten it.
+    """
+    current: dict[int, int] = {}  # storage that an update wrote -> the node that now is its value
+    for index, node in enumerate(graph.nodes):
+        if node.id != index:
+            raise GraphError(f"node {node} has id {node.id} at place {index}; number nodes in order")
+        if any(not 0 <= i < index for i in node.inputs):
+            raise GraphError(f"node {node} reads {node.inputs}, not all computed before it; order the nodes")
+        inputs = [graph.nodes[i] for i in node.inputs]
+        shape, dtype = node.op.result(*inputs)
+        if shape != node.shape or dtype != node.dtype:
+            raise GraphError(
+                f"node {node} should be {list(map(int, shape))} {dtype}: {node.op.name} of {_listed(inputs)}"
+            )
+        for read in inputs:
+            writer = current.get(read.storage)
+            if writer is not None and read.id < writer:
+                raise GraphError(
+                    f"node {node} reads {read}, which {graph.nodes[writer].name} has overwritten; "
+                    f"read it before the update, or read the updated value"
+                )
+        if node.op.writes is not None:
+            current[node.storage] = index
+
+
+def _listed(inputs: list[Node]) -> str:
+    return ", ".join(map(str, inputs)) or "nothing"

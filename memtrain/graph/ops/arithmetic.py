@@ -1,0 +1,289 @@
+"""Sums and products of any rank with broadcasting, and the primitives that gradient rules build from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from memtrain.errors import GraphError
+from memtrain.graph.node import Builder, DType, Node, Shape
+from memtrain.graph.ops.base import (
+    BLOCK,
+    Array,
+    Elementwise,
+    Op,
+    Workspace,
+    input_of,
+    rows_per_block,
+    same_type,
+)
+
+
+class _Broadcast(Op):
+    """A commutative binary op whose operands are broadcast against each other.
+
+    numpy's own broadcasting loop takes 33 KB of buffers, so the smaller operand is spread over a block
+    of rows in the workspace and combined with equal shapes.
+    """
+
+    reuses = (0, 1)
+    ufunc: np.ufunc
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        a, b = inputs
+        try:
+            shape = _broadcast_shape(a.shape, b.shape)
+        except ValueError:
+            raise GraphError(f"{self.name} cannot broadcast {a} with {b}") from None
+        return shape, same_type(self, a, b)
+
+    def workspace(self, *inputs: Node) -> Workspace:
+        a, b = inputs
+        shape = _broadcast_shape(a.shape, b.shape)
+        if all(_is_full_or_scalar(x.shape, shape) for x in inputs):
+            return ()
+        row = prod(shape[1:])
+        return ((min(shape[0], rows_per_block(row)) * row, a.dtype),)
+
+    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        full, other = inputs if inputs[0].shape == out.shape else inputs[::-1]
+        if full.shape != out.shape:
+            np.copyto(out, full)
+            full = out
+        if other.shape == out.shape:
+            self.ufunc(full, other, out=out)
+        elif other.ndim == 0:
+            self.ufunc(full, other.item(), out=out)
+        else:
+            rows = work[0].size // prod(out.shape[1:])
+            spread = work[0].reshape(rows, *out.shape[1:])
+            same_rows = other.ndim < out.ndim or other.shape[0] == 1
+            if same_rows:
+                np.copyto(spread, other)
+            for start in range(0, out.shape[0], rows):
+                part = slice(start, min(start + rows, out.shape[0]))
+                block = spread[: part.stop - start]
+                if not same_rows:
+                    np.copyto(block, other[part])
+                self.ufunc(full[part], block, out=out[part])
+
+
+@dataclass(frozen=True)
+class Add(_Broadcast):
+    """a + b."""
+
+    name = "add"
+    ufunc = np.add
+
+    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+        return sum_to(b, cotangent, input_of(b, node, position).shape)
+
+
+@dataclass(frozen=True)
+class Multiply(_Broadcast):
+    """a · b, element by element."""
+
+    name = "multiply"
+    ufunc = np.multiply
+
+    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+        product = multiply(b, cotangent, input_of(b, node, 1 - position))
+        return sum_to(b, product, input_of(b, node, position).shape)
+
+
+@dataclass(frozen=True)
+class Scale(Elementwise):
+    """c · x for a constant c."""
+
+    factor: float
+
+    name = "scale"
+    reuses = (0,)
+
+    def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        np.multiply(inputs[0], self.factor, out=out)
+
+    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+        return b.apply(self, cotangent)
+
+
+@dataclass(frozen=True)
+class Shift(Elementwise):
+    """x + c for a constant c."""
+
+    amount: float
+
+    name = "shift"
+    reuses = (0,)
+
+    def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        np.add(inputs[0], self.amount, out=out)
+
+    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+        return cotangent
+
+
+@dataclass(frozen=True)
+class Exp(Elementwise):
+    """e to the x; its rule reads its output."""
+
+    name = "exp"
+    reuses = (0,)
+
+    def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        np.exp(inputs[0], out=out)
+
+    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+        return multiply(b, cotangent, node)
+
+
+@dataclass(frozen=True)
+class AddScaled(Op):
+    """a + factor · c · w, with c a 0-d value: how λW joins a gradient without an array of its own."""
+
+    factor: float
+
+    name = "add_scaled"
+    reuses = (0,)
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        a, c, w = inputs
+        if a.shape != w.shape or c.shape != ():
+            raise GraphError(
+                f"{self.name} needs a and w of one shape and c without dimensions, not {a}, {c}, {w}"
+            )
+        return a.shape, same_type(self, a, c, w)
+
+    def workspace(self, *inputs: Node) -> Workspace:
+        return ((min(BLOCK, inputs[0].size), inputs[0].dtype),)
+
+    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        a, c, w = inputs
+        add_product(out.reshape(-1), a.reshape(-1), w.reshape(-1), self.factor * c.item(), work[0])
+
+    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+        _, c, w = (b[i] for i in node.inputs)
+        if position == 0:
+            return cotangent
+        other = (w, c)[position - 1]
+        product = multiply(b, cotangent, other)
+        return b.apply(Scale(self.factor), sum_to(b, product, (c, w)[position - 1].shape))
+
+
+@dataclass(frozen=True)
+class SumTo(Op):
+    """Sum over the axes along which ``shape`` was broadcast: the inverse of broadcasting."""
+
+    shape: Shape
+
+    name = "sum_to"
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        (x,) = inputs
+        _check_broadcasts(self, self.shape, x.shape, x)
+        return self.shape, x.dtype
+
+    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        (x,) = inputs
+        lead = x.ndim - len(self.shape)
+        kept = (1,) * lead + self.shape
+        axes = tuple(i for i, size in enumerate(kept) if size == 1 and x.shape[i] != 1)
+        np.add.reduce(x, axis=axes, out=out.reshape(kept), keepdims=True)
+
+    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+        return b.apply(BroadcastTo(input_of(b, node, 0).shape), cotangent)
+
+
+@dataclass(frozen=True)
+class BroadcastTo(Op):
+    """Repeat along new or 1-sized axes, as an array with bytes of its own."""
+
+    shape: Shape
+
+    name = "broadcast_to"
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        (x,) = inputs
+        _check_broadcasts(self, x.shape, self.shape, x)
+        return self.shape, x.dtype
+
+    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        np.copyto(out, inputs[0])
+
+    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+        return sum_to(b, cotangent, input_of(b, node, 0).shape)
+
+
+@dataclass(frozen=True)
+class Copy(Op):
+    """The same values with bytes in row order; made where a kernel cannot read a view."""
+
+    name = "copy"
+    strided = True
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        return inputs[0].shape, inputs[0].dtype
+
+    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        np.copyto(out, inputs[0])
+
+    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+        return cotangent
+
+
+def add(b: Builder, x: Node, y: Node, name: str | None = None) -> Node:
+    """x + y with broadcasting."""
+    return b.apply(Add(), x, y, name=name)
+
+
+def multiply(b: Builder, x: Node, y: Node, name: str | None = None) -> Node:
+    """x · y element by element, with broadcasting."""
+    return b.apply(Multiply(), x, y, name=name)
+
+
+def scale(b: Builder, x: Node, factor: float, name: str | None = None) -> Node:
+    """factor · x."""
+    return b.apply(Scale(factor), x, name=name)
+
+
+def sum_to(b: Builder, x: Node, shape: Shape) -> Node:
+    """``x`` summed down to ``shape``; ``x`` itself when it has that shape."""
+    return x if x.shape == shape else b.apply(SumTo(shape), x)
+
+
+def add_product(out: Array, a: Array, w: Array, factor: float, scratch: Array) -> None:
+    """out = a + factor · w over flat arrays, block by block."""
+    for start in range(0, out.size, scratch.size):
+        part = slice(start, min(start + scratch.size, out.size))
+        product = scratch[: part.stop - start]
+        np.multiply(w[part], factor, out=product)
+        np.add(a[part], product, out=out[part])
+
+
+def _broadcast_shape(a: Shape, b: Shape) -> Shape:
+    """The shape of a broadcast pair, keeping the symbols of the sizes that are not 1."""
+    if a == b:
+        return a
+    longest = max(len(a), len(b))
+    a, b = (1,) * (longest - len(a)) + a, (1,) * (longest - len(b)) + b
+    if any(x != y and 1 not in (x, y) for x, y in zip(a, b, strict=True)):
+        raise ValueError
+    return tuple(y if x == 1 else x for x, y in zip(a, b, strict=True))
+
+
+def _is_full_or_scalar(shape: Shape, full: Shape) -> bool:
+    return shape in (full, ())
+
+
+def _check_broadcasts(op: Op, small: Shape, large: Shape, given: Node) -> None:
+    try:
+        fits = _broadcast_shape(small, large) == large
+    except ValueError:
+        fits = False
+    if not fits:
+        raise GraphError(
+            f"{op.name}: {list(map(int, small))} does not broadcast to {list(map(int, large))} ({given})"
+        )

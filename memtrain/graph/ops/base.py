@@ -1,0 +1,139 @@
+"""What an op is: its shape rule, its kernel, its workspace, its vjp, and what it may reuse.
+
+One class per op. The fields of the (frozen) class are the op's attributes, so that a node is data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from memtrain.errors import GraphError
+from memtrain.graph.node import Builder, DType, Node, Shape
+
+Array = npt.NDArray[Any]
+Workspace = tuple[tuple[int, DType], ...]
+"""Arrays that a kernel needs besides its output: element count and type of each."""
+
+BLOCK = 16384
+"""Elements that an elementwise kernel handles at a time: its workspace stays in the L2 cache, and
+the Python call (about 1 µs) is small beside the work (about 5 µs)."""
+
+BOOL = np.dtype(np.bool_)
+INDEX = np.dtype(np.intp)
+
+OPS: dict[str, type[Op]] = {}
+"""Every op by its name."""
+
+
+class Op:
+    """One rule of the computational graph."""
+
+    name: ClassVar[str]
+    reuses: ClassVar[tuple[int, ...]] = ()
+    """Inputs whose buffer the kernel may be given as its output."""
+    is_view: ClassVar[bool] = False
+    """The result looks at the storage of input 0; no kernel, no bytes."""
+    writes: ClassVar[int | None] = None
+    """The input that the kernel overwrites (an effect): the result is that storage's new value."""
+    strided: ClassVar[bool] = False
+    """The kernel also takes inputs whose bytes are not in row order."""
+
+    def __init_subclass__(cls) -> None:
+        if "name" in cls.__dict__:
+            OPS[cls.name] = cls
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        """Shape and type of the result; raises ``GraphError`` when the inputs do not fit."""
+        raise GraphError(f"{self.name} has no shape rule")
+
+    def workspace(self, *inputs: Node) -> Workspace:
+        """What the kernel needs besides its output, as a function of shapes and types."""
+        return ()
+
+    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        """Compute into ``out``, with ``work`` (flat arrays, as declared) as the only other memory."""
+        raise GraphError(f"{self.name} has no kernel")
+
+    def view(self, base: Array) -> Array:
+        """The view of ``base`` (views only)."""
+        raise GraphError(f"{self.name} is not a view")
+
+    def keeps_order(self, *inputs: Node) -> bool:
+        """Whether the result's bytes lie in row order."""
+        return True
+
+    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node | None:
+        """Build the cotangent of input ``position`` from the cotangent of ``node``: the book's prod.
+
+        ``None`` means that the input has no influence (its derivative is zero everywhere).
+        """
+        raise GraphError(f"{node} is not differentiable with respect to input {position}")
+
+    def add_vjp(self, b: Builder, node: Node, position: int, cotangent: Node, into: Node) -> Node | None:
+        """``into`` plus this op's contribution; overridden where that needs no second array."""
+        from memtrain.graph.ops.arithmetic import add
+
+        contribution = self.vjp(b, node, position, cotangent)
+        return into if contribution is None else add(b, into, contribution)
+
+
+def input_of(b: Builder, node: Node, position: int) -> Node:
+    """The node that stands at an input of ``node``."""
+    return b[node.inputs[position]]
+
+
+def blocks(size: int, block: int = BLOCK) -> Iterator[tuple[slice, int]]:
+    """Cut ``size`` elements (or rows) into slices of at most ``block``, each with its length."""
+    for start in range(0, size, block):
+        stop = min(start + block, size)
+        yield slice(start, stop), stop - start
+
+
+def rows_per_block(row_size: int) -> int:
+    """Rows of ``row_size`` elements that make about a block, at least one."""
+    return max(1, BLOCK // max(1, row_size))
+
+
+def same_type(op: Op, *inputs: Node) -> DType:
+    """The one type of all inputs; raises ``GraphError`` when they differ."""
+    if any(node.dtype != inputs[0].dtype for node in inputs):
+        raise GraphError(f"{op.name} needs inputs of one type, not {', '.join(map(str, inputs))}")
+    return inputs[0].dtype
+
+
+def same_shape(op: Op, *inputs: Node) -> tuple[Shape, DType]:
+    """Shape and type of inputs that must be alike; raises ``GraphError`` when they differ."""
+    if any(node.shape != inputs[0].shape for node in inputs):
+        raise GraphError(f"{op.name} needs inputs of one shape, not {', '.join(map(str, inputs))}")
+    return inputs[0].shape, same_type(op, *inputs)
+
+
+class Elementwise(Op):
+    """Ops whose inputs all have the shape of the result, computed block by block over flat arrays.
+
+    ``scratch`` is the number of block-sized arrays that ``block`` is given besides.
+    """
+
+    scratch: ClassVar[int] = 0
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        return same_shape(self, *inputs)
+
+    def workspace(self, *inputs: Node) -> Workspace:
+        return ((min(BLOCK, inputs[0].size), inputs[0].dtype),) * self.scratch
+
+    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        if not self.scratch:
+            self.block(out, *inputs, work=())
+            return
+        flat_out, flat_inputs = out.reshape(-1), [x.reshape(-1) for x in inputs]
+        for part, length in blocks(flat_out.size):
+            self.block(flat_out[part], *[x[part] for x in flat_inputs], work=[w[:length] for w in work])
+
+    def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        """The kernel of one block (of everything at once when there is no scratch)."""
+        raise GraphError(f"{self.name} has no kernel")

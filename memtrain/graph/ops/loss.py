@@ -1,0 +1,253 @@
+"""Log-softmax, losses and the squared norm, with their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from memtrain.errors import GraphError
+from memtrain.graph.node import Builder, DType, Node, Shape
+from memtrain.graph.ops.arithmetic import AddScaled, BroadcastTo, Exp, add, multiply, scale, sum_to
+from memtrain.graph.ops.base import (
+    BLOCK,
+    INDEX,
+    Array,
+    Op,
+    Workspace,
+    blocks,
+    rows_per_block,
+    same_shape,
+    same_type,
+)
+
+
+class _RowWise(Op):
+    """Ops over the last axis, computed in blocks of whole rows; ``scratch`` counts block-sized arrays.
+
+    One more array holds a figure per row of the block.
+    """
+
+    scratch: int
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        if not inputs[0].shape:
+            raise GraphError(f"{self.name} needs a last axis, not {inputs[0]}")
+        return same_shape(self, *inputs)
+
+    def workspace(self, *inputs: Node) -> Workspace:
+        x = inputs[0]
+        rows = min(x.size // x.shape[-1], rows_per_block(x.shape[-1]))
+        return ((rows, x.dtype), *(((rows * x.shape[-1], x.dtype),) * self.scratch))
+
+    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        row = out.shape[-1]
+        matrices = [x.reshape(-1, row) for x in (out, *inputs)]
+        per_row, scratch = work[0], [w.reshape(-1, row) for w in work[1:]]
+        for part, rows in blocks(len(matrices[0]), per_row.size):
+            self.rows(*[m[part] for m in matrices], work=(per_row[:rows], *[w[:rows] for w in scratch]))
+
+    def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        """The kernel of one block of rows."""
+        raise GraphError(f"{self.name} has no kernel")
+
+
+@dataclass(frozen=True)
+class LogSoftmaxGrad(_RowWise):
+    """g − softmax · Σg, with softmax = exp(log-softmax): the rule reads the output."""
+
+    name = "log_softmax_grad"
+    reuses = (0, 1)
+    scratch = 2
+
+    def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        g, logp = inputs
+        total, spread, softmax = work
+        np.add.reduce(g, axis=1, out=total)
+        np.copyto(spread, total[:, None])
+        np.exp(logp, out=softmax)
+        np.multiply(softmax, spread, out=softmax)
+        np.subtract(g, softmax, out=out)
+
+    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+        g, logp = (b[i] for i in node.inputs)
+        row = (*g.shape[:-1], 1)
+        softmax = b.apply(Exp(), logp)
+        if position == 0:
+            total = sum_to(b, multiply(b, cotangent, softmax), row)
+            return add(b, cotangent, scale(b, b.apply(BroadcastTo(g.shape), total), -1.0))
+        total = b.apply(BroadcastTo(g.shape), sum_to(b, g, row))
+        return scale(b, multiply(b, multiply(b, cotangent, softmax), total), -1.0)
+
+
+@dataclass(frozen=True)
+class LogSoftmax(_RowWise):
+    """x − log Σ exp x over the last axis, with the maximum taken out first."""
+
+    name = "log_softmax"
+    reuses = (0,)
+    scratch = 1
+
+    def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        (x,) = inputs
+        figure, block = work
+        np.maximum.reduce(x, axis=1, out=figure)
+        np.copyto(block, figure[:, None])
+        np.subtract(x, block, out=out)
+        np.exp(out, out=block)
+        np.add.reduce(block, axis=1, out=figure)
+        np.log(figure, out=figure)
+        np.copyto(block, figure[:, None])
+        np.subtract(out, block, out=out)
+
+    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+        return b.apply(LogSoftmaxGrad(), cotangent, node)
+
+
+def _label_places(labels: Array, row: int, part: slice, index: Array) -> Array:
+    """The places of the labels of rows ``part`` in an array of rows laid flat, into ``index``."""
+    places = index[: part.stop - part.start]
+    places.fill(row)
+    np.add.accumulate(places, out=places)
+    np.add(places, labels[part], out=places)
+    np.add(places, (part.start - 1) * row, out=places)
+    return places
+
+
+@dataclass(frozen=True)
+class Nll(Op):
+    """The negative log-likelihood −mean log p[label]: log-probabilities (…, q), integer labels (…)."""
+
+    name = "nll"
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        logp, labels = inputs
+        if logp.shape[:-1] != labels.shape or labels.dtype.kind not in "iu" or not logp.shape:
+            raise GraphError(
+                f"{self.name} needs log-probabilities (…, q) and integer labels (…), not {logp}, {labels}"
+            )
+        return (), logp.dtype
+
+    def workspace(self, *inputs: Node) -> Workspace:
+        logp, labels = inputs
+        count = min(BLOCK, labels.size)
+        return (count, INDEX), (count, logp.dtype)
+
+    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        logp, labels = (x.reshape(-1) for x in inputs)
+        index, picked = work
+        total = 0.0
+        for part, length in blocks(labels.size, index.size):
+            places = _label_places(labels, inputs[0].shape[-1], part, index)
+            np.take(logp, places, out=picked[:length], mode="clip")
+            total += float(np.add.reduce(picked[:length]))
+        out[()] = -total / labels.size
+
+    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node | None:
+        logp, labels = (b[i] for i in node.inputs)
+        return b.apply(NllGrad(logp.shape), cotangent, labels) if position == 0 else None
+
+
+@dataclass(frozen=True)
+class NllGrad(Op):
+    """−g/n at the labels and zero elsewhere: the rule of the loss reads no log-probability."""
+
+    shape: Shape
+
+    name = "nll_grad"
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        g, labels = inputs
+        if g.shape or labels.shape != self.shape[:-1]:
+            raise GraphError(
+                f"{self.name} needs a number and labels {list(map(int, self.shape[:-1]))}, not {g}, {labels}"
+            )
+        return self.shape, g.dtype
+
+    def workspace(self, *inputs: Node) -> Workspace:
+        return ((min(BLOCK, inputs[1].size), INDEX),)
+
+    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        g, labels = inputs
+        labels, (index,) = labels.reshape(-1), work
+        out.fill(0)
+        for part, _ in blocks(labels.size, index.size):
+            np.put(out, _label_places(labels, out.shape[-1], part, index), -g.item() / labels.size)
+
+    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node | None:
+        return b.apply(Nll(), cotangent, b[node.inputs[1]]) if position == 0 else None
+
+
+@dataclass(frozen=True)
+class MseGrad(Op):
+    """2 g (o − y)/N, with N the number of elements."""
+
+    name = "mse_grad"
+    reuses = (1, 2)
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        g, o, y = inputs
+        if g.shape:
+            raise GraphError(f"{self.name} needs a cotangent without dimensions, not {g}")
+        same_type(self, g, o)
+        return same_shape(self, o, y)
+
+    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        g, o, y = inputs
+        np.subtract(o, y, out=out)
+        np.multiply(out, 2 * g.item() / out.size, out=out)
+
+    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+        g, o, y = (b[i] for i in node.inputs)
+        if position == 0:
+            difference = add(b, o, scale(b, y, -1.0))
+            return scale(b, sum_to(b, multiply(b, cotangent, difference), ()), 2 / o.size)
+        return scale(b, multiply(b, cotangent, g), (2 if position == 1 else -2) / o.size)
+
+
+@dataclass(frozen=True)
+class Mse(Op):
+    """The mean squared error: mean (o − y)² over all elements."""
+
+    name = "mse"
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        return (), same_shape(self, *inputs)[1]
+
+    def workspace(self, *inputs: Node) -> Workspace:
+        return ((min(BLOCK, inputs[0].size), inputs[0].dtype),)
+
+    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        o, y = (x.reshape(-1) for x in inputs)
+        total = 0.0
+        for part, length in blocks(o.size):
+            difference = work[0][:length]
+            np.subtract(o[part], y[part], out=difference)
+            total += float(np.dot(difference, difference))
+        out[()] = total / o.size
+
+    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+        o, y = (b[i] for i in node.inputs)
+        gradient = b.apply(MseGrad(), cotangent, o, y)
+        return gradient if position == 0 else scale(b, gradient, -1.0)
+
+
+@dataclass(frozen=True)
+class SquaredNorm(Op):
+    """The squared Frobenius norm ‖W‖²."""
+
+    name = "squared_norm"
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        return (), inputs[0].dtype
+
+    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        flat = inputs[0].reshape(-1)
+        np.dot(flat, flat, out=out)
+
+    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+        return scale(b, multiply(b, b[node.inputs[0]], cotangent), 2.0)
+
+    def add_vjp(self, b: Builder, node: Node, position: int, cotangent: Node, into: Node) -> Node:
+        return b.apply(AddScaled(2.0), into, cotangent, b[node.inputs[0]])

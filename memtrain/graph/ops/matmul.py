@@ -1,0 +1,108 @@
+"""Matrix products of any rank, with transpose flags instead of transposed copies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from memtrain.errors import GraphError
+from memtrain.graph.node import Builder, DType, Node, Shape, product
+from memtrain.graph.ops.arithmetic import sum_to
+from memtrain.graph.ops.base import Array, Op, input_of, same_type
+from memtrain.graph.ops.view import reshape
+
+
+@dataclass(frozen=True)
+class MatMul(Op):
+    """op(a) op(b) over the last two axes, op = transposed or not; leading axes broadcast.
+
+    Inputs have rank ≥ 2; `matmul` handles vectors by reshaping. BLAS reads the flags, so that nothing
+    is copied, and the product is one gemm per matrix: never split by rows, since that changes its bits.
+    """
+
+    transpose_a: bool = False
+    transpose_b: bool = False
+
+    name = "matmul"
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        a, b = inputs
+        if len(a.shape) < 2 or len(b.shape) < 2:
+            raise GraphError(f"{self.name} needs matrices, not {a} and {b}")
+        rows, inner_a = _swapped(a.shape[-2:], self.transpose_a)
+        inner_b, columns = _swapped(b.shape[-2:], self.transpose_b)
+        try:
+            lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        except ValueError:
+            lead = None
+        if inner_a != inner_b or lead is None:
+            flags = f"transpose_a={self.transpose_a}, transpose_b={self.transpose_b}"
+            raise GraphError(f"{self.name} ({flags}) does not fit {a} and {b}")
+        return (*lead, rows, columns), same_type(self, a, b)
+
+    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        a, b = inputs
+        np.matmul(
+            a.swapaxes(-1, -2) if self.transpose_a else a,
+            b.swapaxes(-1, -2) if self.transpose_b else b,
+            out=out,
+        )
+
+    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+        x, y = (b[i] for i in node.inputs)
+        ta, tb = self.transpose_a, self.transpose_b
+        if position == 0:
+            op, left, right = (
+                (MatMul(tb, True), y, cotangent) if ta else (MatMul(False, not tb), cotangent, y)
+            )
+        else:
+            op, left, right = (
+                (MatMul(True, ta), cotangent, x) if tb else (MatMul(not ta, False), x, cotangent)
+            )
+        return sum_to(b, b.apply(op, left, right), input_of(b, node, position).shape)
+
+
+def matmul(
+    b: Builder,
+    x: Node,
+    y: Node,
+    *,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    name: str | None = None,
+) -> Node:
+    """The product of values of any rank ≥ 1, as in ``numpy.matmul`` after the transpositions.
+
+    A vector on the left is a row, on the right a column. A stack times one matrix is reshaped to a
+    single product, so that the gradient of the matrix needs no stack of its own.
+    """
+    wanted = list(x.shape[:-1]) if len(x.shape) > 1 else []
+    if len(x.shape) == 1:
+        x, transpose_a = reshape(b, x, (1, x.shape[0])), False
+    elif transpose_a:
+        wanted[-1] = x.shape[-1]
+    if len(y.shape) == 1:
+        y, transpose_b = reshape(b, y, (y.shape[0], 1)), False
+    else:
+        wanted.append(y.shape[-2] if transpose_b else y.shape[-1])
+    if len(x.shape) > 2 and len(y.shape) == 2 and not transpose_a:
+        x = reshape(b, x, (product(x.shape[:-1]), x.shape[-1]))
+    elif len(y.shape) > 2:
+        wanted = [*_broadcast_lead(x, y), *wanted[len(x.shape) - 2 :]]
+    result = b.apply(MatMul(transpose_a, transpose_b), x, y)
+    if result.shape != tuple(wanted):
+        result = reshape(b, result, tuple(wanted))
+    return b.rename(result, name) if name else result
+
+
+def _broadcast_lead(x: Node, y: Node) -> Shape:
+    try:
+        return np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    except ValueError:
+        raise GraphError(f"matmul cannot broadcast the leading axes of {x} and {y}") from None
+
+
+def _swapped(shape: Shape, swap: bool) -> Shape:
+    return shape[::-1] if swap else shape

@@ -1,0 +1,40 @@
+"""Nodes that read no other node: what the run is given, and constants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from memtrain.graph.node import DType, Node, Role, Shape
+from memtrain.graph.ops.base import Array, Op
+
+
+@dataclass(frozen=True)
+class Leaf(Op):
+    """A value that the run is given and keeps between iterations: parameter, optimizer or input."""
+
+    role: Role
+    shape: Shape
+    dtype: DType
+
+    name = "leaf"
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        return self.shape, self.dtype
+
+
+@dataclass(frozen=True)
+class Fill(Op):
+    """An array of one constant. It depends on nothing, so that it has no vjp."""
+
+    value: float
+    shape: Shape
+    dtype: DType
+
+    name = "fill"
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        return self.shape, self.dtype
+
+    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        out.fill(self.value)

@@ -1,0 +1,113 @@
+"""What optimisers do to a parameter or to their own state, in place (an effect, not differentiable).
+
+The result of an update is the new value, in the storage of input 0. Formulas as in PyTorch's
+``torch.optim`` (SGD, Kingma & Ba 2015 for Adam), without weight decay: the regulariser is part of J.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from memtrain.errors import GraphError
+from memtrain.graph.node import DType, Node, Shape
+from memtrain.graph.ops.arithmetic import add_product
+from memtrain.graph.ops.base import BLOCK, Array, Elementwise, Op, Workspace, blocks, same_shape
+
+
+class _Update(Elementwise):
+    writes: ClassVar[int | None] = 0
+
+
+@dataclass(frozen=True)
+class Descend(_Update):
+    """W ← W − rate · g."""
+
+    rate: float
+
+    name = "descend"
+    scratch = 1
+
+    def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        add_product(out, out, inputs[1], -self.rate, work[0])
+
+
+@dataclass(frozen=True)
+class Accumulate(_Update):
+    """v ← decay · v + g: the velocity of momentum."""
+
+    decay: float
+
+    name = "accumulate"
+
+    def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        np.multiply(out, self.decay, out=out)
+        np.add(out, inputs[1], out=out)
+
+
+@dataclass(frozen=True)
+class Average(_Update):
+    """m ← decay · m + (1 − decay) · g."""
+
+    decay: float
+
+    name = "average"
+    scratch = 1
+
+    def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        np.multiply(out, self.decay, out=out)
+        add_product(out, out, inputs[1], 1 - self.decay, work[0])
+
+
+@dataclass(frozen=True)
+class AverageSquare(_Update):
+    """v ← decay · v + (1 − decay) · g²."""
+
+    decay: float
+
+    name = "average_square"
+    scratch = 1
+
+    def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        np.multiply(out, self.decay, out=out)
+        np.multiply(inputs[1], inputs[1], out=work[0])
+        add_product(out, out, work[0], 1 - self.decay, work[0])
+
+
+@dataclass(frozen=True)
+class AdamStep(Op):
+    """W ← W − rate · m̂ / (√v̂ + ε), with m̂ = m/(1 − β₁ᵗ), v̂ = v/(1 − β₂ᵗ); t counts from 1."""
+
+    rate: float
+    beta1: float
+    beta2: float
+    epsilon: float
+
+    name = "adam_step"
+    writes: ClassVar[int | None] = 0
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        weight, mean, square, t = inputs
+        if t.shape:
+            raise GraphError(f"{self.name} needs the count of iterations as a number, not {t}")
+        return same_shape(self, weight, mean, square)
+
+    def workspace(self, *inputs: Node) -> Workspace:
+        return ((min(BLOCK, inputs[0].size), inputs[0].dtype),)
+
+    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        weight, mean, square = (x.reshape(-1) for x in inputs[:3])
+        t = inputs[3].item()
+        rate = self.rate / (1 - self.beta1**t)
+        spread = (1 - self.beta2**t) ** -0.5
+        for part, length in blocks(weight.size):
+            step = work[0][:length]
+            np.sqrt(square[part], out=step)
+            np.multiply(step, spread, out=step)
+            np.add(step, self.epsilon, out=step)
+            np.divide(mean[part], step, out=step)
+            np.multiply(step, rate, out=step)
+            np.subtract(weight[part], step, out=weight[part])

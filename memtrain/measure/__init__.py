@@ -1,0 +1,1 @@
+"""One cell, one fresh process, one meter: the run watched from outside."""

@@ -1,0 +1,1 @@
+"""Specs of networks and the builders of their forward graphs."""

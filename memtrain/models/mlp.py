@@ -1,0 +1,163 @@
+"""The multilayer perceptron of Dive into Deep Learning 5.3, with any number of hidden layers.
+
+    z = W1 x (+ b1), h = φ(z), …, o = W h, L = l(o, y), s = λ/2 Σ‖W‖², J = L + s
+
+A batch has n rows, so that Z = X Wᵀ; W is stored as in the book, (outputs × inputs).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite, sqrt
+
+import numpy as np
+
+from memtrain.errors import SpecError, unknown_choice
+from memtrain.graph.node import Builder, Dim, DType, Node, Role
+from memtrain.graph.ops.activation import Relu, Sigmoid, Tanh
+from memtrain.graph.ops.arithmetic import add, scale
+from memtrain.graph.ops.base import Array, Op
+from memtrain.graph.ops.gelu import Gelu, GeluTanh
+from memtrain.graph.ops.loss import LogSoftmax, Mse, Nll, SquaredNorm
+from memtrain.graph.ops.matmul import matmul
+from memtrain.graph.ops.source import Leaf
+from memtrain.graph.ops.view import Identity
+
+ACTIVATIONS: dict[str, type[Op]] = {
+    "relu": Relu,
+    "tanh": Tanh,
+    "sigmoid": Sigmoid,
+    "gelu": Gelu,
+    "gelu_tanh": GeluTanh,
+    "identity": Identity,
+}
+LOSSES = ("cross_entropy", "mean_squared_error")
+DTYPES = ("float32", "float64")
+
+_RECTIFIERS = ("relu", "gelu", "gelu_tanh")
+"""Activations that pass about half of their input's variance: He et al. 2015 rather than Glorot."""
+
+
+@dataclass(frozen=True)
+class MLP:
+    """What network, on how many examples at a time. ``hidden`` lists the widths of the hidden layers."""
+
+    batch: int
+    input_size: int
+    hidden: tuple[int, ...]
+    output_size: int
+    activation: str = "relu"
+    bias: bool = False
+    l2: float = 1e-4
+    dtype: str = "float32"
+    loss: str = "cross_entropy"
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "input_size", "output_size"):
+            _check_size(name, getattr(self, name))
+        for width in self.hidden:
+            _check_size("width", width)
+        for name, choices in (("activation", ACTIVATIONS), ("dtype", DTYPES), ("loss", LOSSES)):
+            if getattr(self, name) not in choices:
+                raise unknown_choice(name, getattr(self, name), choices)
+        if not (isfinite(self.l2) and self.l2 >= 0):
+            raise SpecError(f"l2 {self.l2!r}", "allowed: a finite number ≥ 0", "give 0 for no regulariser")
+
+    @property
+    def depth(self) -> int:
+        """Number of hidden layers."""
+        return len(self.hidden)
+
+
+@dataclass(frozen=True)
+class Model:
+    """The forward graph of a network and the nodes that the outside speaks of."""
+
+    builder: Builder
+    inputs: Node
+    labels: Node
+    parameters: tuple[Node, ...]
+    output: Node
+    objective: Node
+
+
+def build(spec: MLP) -> Model:
+    """The forward graph of ``spec``, up to the objective J (L itself when λ is 0)."""
+    b = Builder()
+    dtype = np.dtype(spec.dtype)
+    n, q = Dim(spec.batch, "n"), Dim(spec.output_size, "q")
+    sizes = [Dim(spec.input_size, "d"), *_hidden_dims(spec.hidden), q]
+    x = b.apply(Leaf(Role.INPUT, (n, sizes[0]), dtype), name="x")
+    y = (
+        b.apply(Leaf(Role.INPUT, (n,), np.dtype(np.int64)), name="y")
+        if spec.loss == "cross_entropy"
+        else b.apply(Leaf(Role.INPUT, (n, q), dtype), name="y")
+    )
+    layers = [_parameters(b, k, sizes[k - 1], sizes[k], dtype, spec.bias) for k in range(1, len(sizes))]
+
+    value, value_name = x, "x"
+    for k, (weight, bias) in enumerate(layers, start=1):
+        last = k == len(layers)
+        name = "o" if last else f"z{k}"
+        product_name = f"{weight.name} {value_name}" if bias else name
+        value = matmul(b, value, weight, transpose_b=True, name=product_name)
+        if bias:
+            value = add(b, value, bias, name=name)
+        if not last:
+            value_name = f"h{k}"
+            value = b.apply(ACTIVATIONS[spec.activation](), value, name=value_name)
+
+    loss = _loss(b, spec.loss, value, y)
+    objective = _regularised(b, loss, [weight for weight, _ in layers], spec.l2)
+    parameters = tuple(node for layer in layers for node in layer if node is not None)
+    return Model(b, x, y, parameters, value, objective)
+
+
+def initial_values(spec: MLP, seed: int) -> dict[str, Array]:
+    """Seeded start values by parameter name: normal weights, scaled by activation; biases 0."""
+    sizes = [spec.input_size, *spec.hidden, spec.output_size]
+    values: dict[str, Array] = {}
+    for k in range(1, len(sizes)):
+        fan_in, fan_out = sizes[k - 1], sizes[k]
+        rectified = k < len(sizes) - 1 and spec.activation in _RECTIFIERS
+        deviation = sqrt(2 / fan_in) if rectified else sqrt(2 / (fan_in + fan_out))
+        weight = np.random.default_rng([seed, k]).standard_normal((fan_out, fan_in), np.dtype(spec.dtype))
+        weight *= deviation
+        values[f"W{k}"] = weight
+        if spec.bias:
+            values[f"b{k}"] = np.zeros(fan_out, spec.dtype)
+    return values
+
+
+def _hidden_dims(hidden: tuple[int, ...]) -> list[Dim]:
+    if len(set(hidden)) <= 1:
+        return [Dim(width, "h") for width in hidden]
+    return [Dim(width, f"h{k}") for k, width in enumerate(hidden, start=1)]
+
+
+def _parameters(
+    b: Builder, k: int, fan_in: Dim, fan_out: Dim, dtype: DType, bias: bool
+) -> tuple[Node, Node | None]:
+    weight = b.apply(Leaf(Role.PARAMETER, (fan_out, fan_in), dtype), name=f"W{k}")
+    return weight, b.apply(Leaf(Role.PARAMETER, (fan_out,), dtype), name=f"b{k}") if bias else None
+
+
+def _loss(b: Builder, loss: str, output: Node, labels: Node) -> Node:
+    if loss == "mean_squared_error":
+        return b.apply(Mse(), output, labels, name="L")
+    return b.apply(Nll(), b.apply(LogSoftmax(), output, name="logp"), labels, name="L")
+
+
+def _regularised(b: Builder, loss: Node, weights: list[Node], l2: float) -> Node:
+    if l2 == 0:
+        return loss
+    total = b.apply(SquaredNorm(), weights[0], name=f"‖{weights[0].name}‖²")
+    for weight in weights[1:]:
+        norm = b.apply(SquaredNorm(), weight, name=f"‖{weight.name}‖²")
+        total = add(b, total, norm, name=f"‖W1…{weight.name}‖²")
+    return add(b, loss, scale(b, total, l2 / 2, name="s"), name="J")
+
+
+def _check_size(name: str, size: int) -> None:
+    if size < 1:
+        raise SpecError(f"{name} {size}", "allowed: a whole number ≥ 1", "give at least 1")

@@ -1,0 +1,1 @@
+"""From a graph to a schedule, and from a schedule to its liveness: the prediction."""

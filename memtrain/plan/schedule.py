@@ -1,0 +1,105 @@
+"""From a graph to ordered work: which values are computed, in which buffer, and when each is freed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from memtrain.graph.node import Graph, Node, Phase, Role
+from memtrain.graph.ops.source import Leaf
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Compute ``node`` into a fresh buffer, or into that of the dying value ``reuse``; then free."""
+
+    node: int
+    phase: Phase
+    reuse: int | None
+    frees: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps in order. ``persistent`` leaves live throughout, ``asked`` values until the end."""
+
+    graph: Graph
+    steps: tuple[Step, ...]
+    asked: tuple[int, ...]
+    persistent: tuple[int, ...]
+
+    def leaves(self, role: Role) -> list[Node]:
+        """The persistent leaves of a role: parameter, optimizer or input."""
+        return [self.graph[i] for i in self.persistent if leaf_role(self.graph[i]) == role]
+
+
+def leaf_role(node: Node) -> Role | None:
+    """The role of a leaf; ``None`` for a computed value."""
+    return node.op.role if isinstance(node.op, Leaf) else None
+
+
+def make_schedule(graph: Graph, asked: Iterable[Node]) -> Schedule:
+    """Compute what ``asked`` needs, in the order of the graph, and free each storage at its last use.
+
+    The result takes over the buffer of an input when its op allows it, the input's storage dies in this
+    step, both have the same shape and type, and the input is neither persistent, nor asked for, nor a
+    view, nor also read in a place where the op does not allow it.
+    """
+    asked_ids = tuple(dict.fromkeys(node.id for node in asked))
+    needed = _ancestors(graph, asked_ids)
+    persistent = tuple(i for i in needed if leaf_role(graph[i]))
+    order = [i for i in needed if not leaf_role(graph[i])]
+
+    kept = {graph[i].storage for i in (*persistent, *asked_ids)}
+    last_use: dict[int, int] = {}
+    aliases: dict[int, list[int]] = {}
+    for place, index in enumerate(order):
+        node = graph[index]
+        for read in node.inputs:
+            last_use[graph[read].storage] = place
+        last_use[node.storage] = place
+        aliases.setdefault(node.storage, []).append(index)
+
+    dying: list[list[int]] = [[] for _ in order]
+    for storage, place in last_use.items():
+        if storage not in kept:
+            dying[place].append(storage)
+
+    steps = []
+    for place, index in enumerate(order):
+        node = graph[index]
+        dead = dying[place]
+        reuse = _reusable(graph, node, dead)
+        freed = [alias for storage in dead if storage != reuse for alias in aliases[storage]]
+        steps.append(Step(index, node.phase, reuse, tuple(freed)))
+    return Schedule(graph, tuple(steps), asked_ids, persistent)
+
+
+def _ancestors(graph: Graph, asked: Iterable[int]) -> list[int]:
+    """Everything that the asked values depend on, in the order of the graph."""
+    wanted = set(asked)
+    for index in range(max(wanted, default=-1), -1, -1):
+        if index in wanted:
+            wanted.update(graph[index].inputs)
+    return sorted(wanted)
+
+
+def _reusable(graph: Graph, node: Node, dead: list[int]) -> int | None:
+    """The first input whose buffer ``node`` may take."""
+    if not node.owns_storage:
+        return None
+    for position in node.op.reuses:
+        given = graph[node.inputs[position]]
+        if (
+            given.owns_storage
+            and given.id in dead
+            and given.shape == node.shape
+            and given.dtype == node.dtype
+            and all(
+                read == given.id and place in node.op.reuses
+                for place, read in enumerate(node.inputs)
+                if graph[read].storage == given.storage
+            )
+        ):
+            return given.id
+    return None

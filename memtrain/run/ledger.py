@@ -1,0 +1,48 @@
+"""Our own count of the bytes that real arrays hold. It replays nothing.
+
+An array's ``nbytes`` are added when it is made; a weak reference tells of its end. That the result
+equals the prediction is therefore a finding, not a tautology.
+"""
+
+from __future__ import annotations
+
+from weakref import ref
+
+from memtrain.graph.node import Role
+from memtrain.graph.ops.base import Array
+
+
+class Ledger:
+    """Live bytes by role, and what stood at the peak."""
+
+    def __init__(self) -> None:
+        self.step = 0
+        """The step under way, set by the run."""
+        self.live_role_bytes = dict.fromkeys(Role, 0)
+        self.peak_role_bytes = dict(self.live_role_bytes)
+        self.live_bytes = self.peak_bytes = self.peak_step = 0
+        self._alive: dict[int, tuple[ref[Array], Role, int]] = {}
+
+    def born(self, array: Array, role: Role) -> None:
+        """Count an array that was just made."""
+        key, nbytes = id(array), array.nbytes
+        self._alive[key] = (ref(array, lambda _: self._died(key)), role, nbytes)
+        self._change(role, nbytes)
+        if self.live_bytes > self.peak_bytes:
+            self.peak_bytes, self.peak_step = self.live_bytes, self.step
+            self.peak_role_bytes = dict(self.live_role_bytes)
+
+    def relabel(self, array: Array, role: Role) -> None:
+        """The same bytes are from now on a value of another role."""
+        reference, before, nbytes = self._alive[id(array)]
+        self._alive[id(array)] = (reference, role, nbytes)
+        self._change(before, -nbytes)
+        self._change(role, nbytes)
+
+    def _died(self, key: int) -> None:
+        _, role, nbytes = self._alive.pop(key)
+        self._change(role, -nbytes)
+
+    def _change(self, role: Role, nbytes: int) -> None:
+        self.live_bytes += nbytes
+        self.live_role_bytes[role] += nbytes

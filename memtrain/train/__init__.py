@@ -1,0 +1,1 @@
+"""Data, optimisers as update nodes, the schedules of an iteration, and the training loop."""

@@ -1,0 +1,64 @@
+"""Optimisers as update nodes with state leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from memtrain.graph.node import Builder, Node, Role
+from memtrain.graph.ops.source import Leaf
+from memtrain.graph.ops.update import Accumulate, AdamStep, Average, AverageSquare, Descend
+
+LEARNING_RATES = {"sgd": 0.1, "momentum": 0.02, "adam": 0.001}
+"""The rate that each optimiser takes unless another is given."""
+
+ITERATION = "t"
+"""The input leaf that counts iterations from 1 (adam)."""
+
+
+def add_updates(
+    b: Builder, optimizer: str, rate: float, parameters: tuple[Node, ...], gradients: list[Node]
+) -> list[Node]:
+    """Append the update of every parameter; returns the updated values."""
+    return _OPTIMIZERS[optimizer](b, rate, parameters, gradients)
+
+
+def _sgd(b: Builder, rate: float, parameters: tuple[Node, ...], gradients: list[Node]) -> list[Node]:
+    return [
+        b.apply(Descend(rate), parameter, gradient, name=f"{parameter.name}′")
+        for parameter, gradient in zip(parameters, gradients, strict=True)
+    ]
+
+
+def _momentum(b: Builder, rate: float, parameters: tuple[Node, ...], gradients: list[Node]) -> list[Node]:
+    updated = []
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        velocity = b.apply(Accumulate(0.9), _state(b, parameter, "v"), gradient)
+        updated.append(b.apply(Descend(rate), parameter, velocity, name=f"{parameter.name}′"))
+    return updated
+
+
+def _adam(b: Builder, rate: float, parameters: tuple[Node, ...], gradients: list[Node]) -> list[Node]:
+    beta1, beta2 = 0.9, 0.999
+    t = b.apply(Leaf(Role.INPUT, (), np.dtype(np.int64)), name=ITERATION)
+    updated = []
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        mean = b.apply(Average(beta1), _state(b, parameter, "m"), gradient)
+        square = b.apply(AverageSquare(beta2), _state(b, parameter, "v"), gradient)
+        step = AdamStep(rate, beta1, beta2, epsilon=1e-8)
+        updated.append(b.apply(step, parameter, mean, square, t, name=f"{parameter.name}′"))
+    return updated
+
+
+def _state(b: Builder, parameter: Node, symbol: str) -> Node:
+    leaf = Leaf(Role.OPTIMIZER, parameter.shape, parameter.dtype)
+    return b.apply(leaf, name=f"{symbol}({parameter.name})")
+
+
+_OPTIMIZERS: dict[str, Callable[[Builder, float, tuple[Node, ...], list[Node]], list[Node]]] = {
+    "sgd": _sgd,
+    "momentum": _momentum,
+    "adam": _adam,
+}
+OPTIMIZERS = tuple(_OPTIMIZERS)
