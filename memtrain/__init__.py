@@ -1,5 +1,39 @@
-"""memtrain: why training needs so much more memory than prediction, to the byte and with evidence."""
+"""memtrain: why training needs so much more memory than prediction, to the byte and with evidence.
+
+The names here load when they are first used, so that ``import memtrain`` costs nothing.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from memtrain.errors import MemtrainError
+    from memtrain.measure.cell import Cell
+    from memtrain.measure.row import Row, predicted_row
+    from memtrain.sweeps.sweep import sweep
+
 __version__ = "0.1.0"
+
+__all__ = ["Cell", "MemtrainError", "Row", "__version__", "predicted_row", "sweep"]
+
+_HOMES = {
+    "Cell": "memtrain.measure.cell",
+    "MemtrainError": "memtrain.errors",
+    "Row": "memtrain.measure.row",
+    "predicted_row": "memtrain.measure.row",
+    "sweep": "memtrain.sweeps.sweep",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'memtrain' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -7,6 +7,8 @@
     │   └── DataError     a data file that cannot be read as examples and labels
     ├── GraphError        nodes that do not fit together; the message names node and shapes
     ├── MeasureError      a meter could not give a figure that can be trusted
+    │   ├── MeterUnavailable   this platform lacks or forbids it: its column stays empty
+    │   └── ChildFailed        its process ended without figures: the row's status says how
     └── StoreError        results could not be written (exit 1)
 
 A traceback of anything else is a bug of ours.
@@ -52,6 +54,18 @@ class GraphError(MemtrainError):
 
 class MeasureError(MemtrainError):
     """A meter could not give a figure that can be trusted."""
+
+
+class MeterUnavailable(MeasureError):
+    """The platform lacks or forbids the meter."""
+
+
+class ChildFailed(MeasureError):
+    """A measuring process gave no figures; ``status`` is the row's word for how it ended."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 class StoreError(MemtrainError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,11 @@ def blas_environment(threads: int, given: Mapping[str, str]) -> dict[str, str]:
     if "OPENBLAS_CORETYPE" not in given and _cpu_flags() >= _AVX512:
         chosen["OPENBLAS_CORETYPE"] = "SkylakeX"
     return chosen
+
+
+def available_cores() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_flags() -> set[str]:

@@ -1,0 +1,41 @@
+"""Where commands write: results to stdout, progress and messages to stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+class Console(RichConsole):
+    """A rich console for which a reader that closes the pipe is no failure."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """End quietly: whoever read has read enough."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0)
+
+
+def results() -> Console:
+    """For results."""
+    return Console(highlight=False)
+
+
+def messages() -> Console:
+    """For progress and messages."""
+    return Console(stderr=True, highlight=False)
+
+
+def progress_bar() -> Progress:
+    """A bar on stderr with a description, the count and the time; silent unless on a terminal."""
+    console = messages()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def warn(console: Console, text: str) -> None:
+    """One line that the user should see."""
+    console.print(f"memtrain: {text}", style="yellow", markup=False, soft_wrap=True)

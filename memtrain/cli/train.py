@@ -1,0 +1,97 @@
+"""``memtrain train``: train the network and see what it took."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+
+def train(
+    depth: Annotated[int, typer.Option(min=0, help="Hidden layers, 0 for a linear model.")] = 1,
+    width: Annotated[int, typer.Option(min=1, help="Width of every hidden layer.")] = 256,
+    batch: Annotated[int, typer.Option(min=1, help="Examples in a batch.")] = 64,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training examples.")] = 40,
+    lr: Annotated[
+        float | None,
+        typer.Option(help="Learning rate.", show_default="0.1 sgd, 0.02 momentum, 0.001 adam"),
+    ] = None,
+    activation: Annotated[
+        str, typer.Option(help="One of relu, tanh, sigmoid, gelu, gelu_tanh, identity.")
+    ] = "relu",
+    bias: Annotated[bool, typer.Option("--bias/--no-bias", help="A bias in every layer.")] = False,
+    optimizer: Annotated[str, typer.Option(help="One of sgd, momentum, adam.")] = "sgd",
+    l2: Annotated[float, typer.Option(help="λ of the regulariser λ/2·Σ‖W‖².")] = 1e-4,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    data: Annotated[str, typer.Option(help="digits, or a .npz (x, y) or .csv (label last) file.")] = "digits",
+    seed: Annotated[int, typer.Option(min=0, help="Of start values and batches.")] = 0,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="BLAS threads.", show_default="all cores")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
+) -> None:
+    """Train on four fifths of the data, test on the rest; shows accuracy, loss, time and peak memory.
+
+    Examples:
+      memtrain train
+
+      memtrain train --depth 4 --optimizer adam --epochs 20
+
+      memtrain train --data mine.csv --batch 32 --lr 0.05
+
+    """
+    from memtrain.run.blas import available_cores, blas_environment
+
+    os.environ.update(blas_environment(threads or available_cores(), os.environ))  # before numpy loads
+
+    from memtrain.cli.console import messages, progress_bar, results, warn
+    from memtrain.measure.cell import Cell
+    from memtrain.report.json import training_document
+    from memtrain.report.terminal import training_table
+    from memtrain.train.data import load, split
+    from memtrain.train.loop import check_rate
+    from memtrain.train.loop import train as run_training
+    from memtrain.train.optimizers import LEARNING_RATES
+
+    examples = load(data)
+    cell = Cell(
+        depth=depth,
+        width=width,
+        batch=batch,
+        activation=activation,
+        bias=bias,
+        optimizer=optimizer,
+        l2=l2,
+        dtype=dtype,
+        data=data,
+        input_size=examples.input_size,
+        output_size=examples.output_size,
+        seed=seed,
+    )
+    rate = check_rate(LEARNING_RATES[optimizer] if lr is None else lr)
+    training_data, test_data = split(examples)
+    out, log = results(), messages()
+    if batch > len(training_data):
+        warn(
+            log,
+            f"the batch is larger than the {len(training_data):,} training examples: rows are drawn again",
+        )
+    with progress_bar() as progress:
+        bar = progress.add_task("loss …", total=epochs)
+        trained = run_training(
+            cell.spec(),
+            training_data,
+            test_data,
+            optimizer=optimizer,
+            rate=rate,
+            epochs=epochs,
+            seed=seed,
+            on_epoch=lambda epoch: progress.update(
+                bar, completed=epoch.number, description=f"loss {epoch.loss:.4f}"
+            ),
+        )
+    if json:
+        typer.echo(training_document(cell, rate, trained))
+    else:
+        out.print(training_table(cell, trained))

@@ -1,0 +1,96 @@
+"""A cell: one point of a sweep. It says everything that its figures depend on, but for the machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from math import isfinite
+
+from memtrain.errors import SpecError, unknown_choice
+from memtrain.models.mlp import MLP, Model, build
+from memtrain.plan.schedule import Schedule
+from memtrain.train.data import DIGITS
+from memtrain.train.iteration import inference, training
+from memtrain.train.optimizers import LEARNING_RATES, OPTIMIZERS
+
+
+class Mode(StrEnum):
+    """What a row measures."""
+
+    TRAIN = "train"
+    INFER = "infer"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The configuration of a cell, in the order of the columns of a row.
+
+    ``width`` is the width of all hidden layers, or one width per layer. ``steps`` is the number of
+    iterations that a memory meter watches (at least 2, so that the optimiser's state is in use at the
+    peak).
+    """
+
+    model: str = "mlp"
+    depth: int = 1
+    width: int | tuple[int, ...] = 256
+    batch: int = 64
+    activation: str = "relu"
+    bias: bool = False
+    optimizer: str = "sgd"
+    l2: float = 1e-4
+    dtype: str = "float32"
+    data: str = DIGITS
+    input_size: int = 64
+    output_size: int = 10
+    policy: str = "none"
+    update: str = "deferred"
+    allocation: str = "fresh"
+    threads: int = 1
+    steps: int = 3
+    seed: int = 0
+    memory_limit_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown_choice("optimizer", self.optimizer, OPTIMIZERS)
+        for name, least in (("depth", 0), ("threads", 1), ("steps", 2), ("seed", 0)):
+            value = getattr(self, name)
+            if value < least:
+                raise SpecError(
+                    f"{name} {value}", f"allowed: a whole number ≥ {least}", f"give at least {least}"
+                )
+        if not isfinite(self.l2) or self.l2 < 0:
+            raise SpecError(f"l2 {self.l2}", "allowed: a finite number ≥ 0", "give 0 for no regulariser")
+        self.spec()
+
+    def spec(self) -> MLP:
+        """The network of the cell. Raises ``SpecError`` for one that cannot exist."""
+        hidden = (self.width,) * self.depth if isinstance(self.width, int) else self.width
+        return MLP(
+            batch=self.batch,
+            input_size=self.input_size,
+            hidden=hidden,
+            output_size=self.output_size,
+            activation=self.activation,
+            bias=self.bias,
+            l2=self.l2,
+            dtype=self.dtype,
+        )
+
+    def schedule(self, mode: Mode) -> Schedule:
+        """The steps of one iteration."""
+        model: Model = build(self.spec())
+        if mode is Mode.INFER:
+            return inference(model)
+        return training(model, self.optimizer, LEARNING_RATES[self.optimizer])
+
+    def columns(self) -> dict[str, object]:
+        """The configuration as a row writes it."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if not isinstance(self.width, int):
+            values["width"] = "-".join(map(str, self.width))
+        return values
+
+    def key(self, mode: Mode) -> str:
+        """The same for the same cell and mode, always."""
+        return ",".join(str(value) for value in (*self.columns().values(), mode))

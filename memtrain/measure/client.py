@@ -1,0 +1,206 @@
+"""Asks warm servers for measurements: one server per group of settings and concurrent asker."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from threading import Condition, Lock
+from typing import IO, Any
+
+from memtrain.errors import ChildFailed, MeterUnavailable
+from memtrain.measure.cell import Cell, Mode
+from memtrain.run.blas import blas_environment
+
+MEMORY_SETTINGS = {
+    "NUMPY_MADVISE_HUGEPAGE": "0",
+    "MALLOC_MMAP_THRESHOLD_": "131072",
+    "PYTHONHASHSEED": "0",
+}
+"""Settings of processes that measure memory: no page counts before it is written, what is freed goes
+back to the kernel, and every process lays out its dictionaries alike."""
+
+
+class Server:
+    """A warm server process."""
+
+    def __init__(self, timing: bool, threads: int) -> None:
+        settings = blas_environment(threads, os.environ) | ({} if timing else MEMORY_SETTINGS)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "memtrain.measure.server", *([] if timing else ["heap"])],
+            env={**os.environ, **settings},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is the sweep's to handle; kill() reaches the child too
+            text=True,
+        )
+
+    def ask(self, request: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
+        """The reply to a request. Raises ``ChildFailed`` when the server ends or the time is over."""
+        try:
+            _stream(self._process.stdin).write(json.dumps(request) + "\n")
+            _stream(self._process.stdin).flush()
+        except (OSError, ValueError) as error:
+            raise ChildFailed("error", "the measuring server has ended") from error
+        stdout = _stream(self._process.stdout)
+        with selectors.DefaultSelector() as selector:
+            selector.register(stdout, selectors.EVENT_READ)
+            if not selector.select(timeout_s):
+                raise ChildFailed("timeout", f"no figures after {timeout_s:g} s")
+        line = stdout.readline()
+        if not line:
+            raise ChildFailed("error", "the measuring server has ended")
+        reply: dict[str, Any] = json.loads(line)
+        return reply
+
+    def kill(self) -> None:
+        """End the server and its child, now."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        for stream in (self._process.stdin, self._process.stdout):
+            with suppress(OSError, ValueError):
+                _stream(stream).close()
+        self._process.wait()
+
+
+class Servers:
+    """The servers of this process: lent to one asker at a time, started when none is idle."""
+
+    def __init__(self) -> None:
+        self._idle: dict[tuple[bool, int], list[Server]] = defaultdict(list)
+        self._all: set[Server] = set()
+        self._closed = False
+        self._lock = Lock()
+
+    @contextmanager
+    def lend(self, timing: bool, threads: int) -> Iterator[Server]:
+        """A server with these settings, for one measurement; a server that failed is not used again."""
+        key = (timing, threads)
+        with self._lock:
+            if self._closed:
+                raise ChildFailed("error", "measuring was stopped")
+            server = self._idle[key].pop() if self._idle[key] else None
+            if server is None:
+                server = Server(timing, threads)
+                self._all.add(server)
+        try:
+            yield server
+        except BaseException:
+            with self._lock:
+                self._all.discard(server)
+            server.kill()
+            raise
+        with self._lock:
+            self._idle[key].append(server)
+
+    def __enter__(self) -> Servers:
+        self._closed = False
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """End all servers and their children, and start no more until entered again."""
+        with self._lock:
+            self._closed = True
+            doomed, self._all = self._all, set()
+            self._idle.clear()
+        for server in doomed:
+            server.kill()
+
+
+class Gate:
+    """Memory is measured by several at a time, time by one alone: others would disturb it."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._running = 0
+        self._timers = 0
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Run beside others, but not beside (or before a waiting) timer."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._timers)
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Run when nobody else does."""
+        with self._changed:
+            self._timers += 1
+            self._changed.wait_for(lambda: not self._running)
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._timers -= 1
+                self._changed.notify_all()
+
+
+SERVERS = Servers()
+atexit.register(SERVERS.__exit__)
+GATE = Gate()
+
+
+def measure(meter: str, cell: Cell, mode: Mode, timeout_s: float | None = None) -> dict[str, Any]:
+    """The figures of one meter for one cell, from a fresh process.
+
+    Raises ``ChildFailed`` when the process gave none, ``MeterUnavailable`` when this platform cannot.
+    """
+    request = {"meter": meter, "cell": asdict(cell), "mode": mode}
+    timing = meter == "time"
+    with GATE.alone() if timing else GATE.shared(), SERVERS.lend(timing, cell.threads) as server:
+        reply = server.ask(request, timeout_s)
+    return _figures(meter, reply)
+
+
+def _figures(meter: str, reply: dict[str, Any]) -> dict[str, Any]:
+    status, messages = reply["status"], reply["messages"].strip()
+    said = f" ({messages.splitlines()[-1]})" if messages else ""
+    if "OpenBLAS" in messages and "malloc failed" in messages:
+        raise ChildFailed("memory_limit", f"the {meter} meter's process: {messages.splitlines()[-1]}")
+    if status < 0:
+        raise ChildFailed("killed", f"the {meter} meter's process was ended by {signal_name(-status)}{said}")
+    try:
+        answer = json.loads(reply["output"])
+    except ValueError:
+        raise ChildFailed("error", f"the {meter} meter's process gave no figures{said}") from None
+    if "unavailable" in answer:
+        raise MeterUnavailable(answer["unavailable"])
+    if "memory_error" in answer:
+        raise ChildFailed("memory_limit", answer["memory_error"])
+    if "error" in answer:
+        raise ChildFailed("error", f"{meter} meter: {answer['error']}")
+    if messages and meter == "heap":  # memray reports a full disk nowhere else
+        raise ChildFailed("error", f"heap meter: {messages.splitlines()[-1]}")
+    figures: dict[str, Any] = answer["figures"]
+    return figures
+
+
+def signal_name(number: int) -> str:
+    """SIGKILL for 9; the number itself when it has no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _stream(stream: IO[str] | None) -> IO[str]:
+    if stream is None:
+        raise ValueError("the server was started with pipes")
+    return stream

@@ -1,0 +1,63 @@
+"""What the figures of a process depend on besides the cell: recorded beside them."""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import threadpoolctl
+
+from memtrain import __version__
+
+_SETTINGS = (
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_NUM_THREADS",
+    "MALLOC_MMAP_THRESHOLD_",
+    "NUMPY_MADVISE_HUGEPAGE",
+    "PYTHONHASHSEED",
+)
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Versions, CPU, BLAS, memory and the settings of this process, as JSON values."""
+    return {
+        "memtrain": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "blas": _blas(),
+        "cpu": _cpu(),
+        "platform": platform.platform(),
+        "libc": " ".join(platform.libc_ver()),
+        "memory_bytes": psutil.virtual_memory().total,
+        "swap_bytes": psutil.swap_memory().total,
+        "huge_pages": _read("/sys/kernel/mm/transparent_hugepage/enabled"),
+        "settings": {name: os.environ[name] for name in _SETTINGS if name in os.environ},
+    }
+
+
+def _blas() -> str:
+    found = [entry for entry in threadpoolctl.threadpool_info() if entry["user_api"] == "blas"]
+    return "; ".join(
+        " ".join(str(entry[key]) for key in ("internal_api", "version", "architecture") if entry.get(key))
+        for entry in found
+    )
+
+
+def _cpu() -> str:
+    for line in _read("/proc/cpuinfo").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""

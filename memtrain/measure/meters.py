@@ -1,0 +1,169 @@
+"""The meters, each a function that runs in a process of its own and watches one cell.
+
+All of them warm up with one iteration of the cell's own schedule first (BLAS maps its buffers, numpy
+its caches), free it, and give the freed memory back to the kernel; what the process holds then is the
+baseline, and peaks are above it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from memtrain.errors import MeasureError, MeterUnavailable
+from memtrain.graph.ops.base import Array
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.environment import environment
+from memtrain.models.mlp import initial_values
+from memtrain.run.executor import Run
+from memtrain.run.ledger import Ledger
+from memtrain.train.data import SYNTHETIC, Dataset, draw_rows, load, split, synthetic
+from memtrain.train.optimizers import ITERATION
+
+CONTROL_BYTES = 4 * 1024**2
+"""A known allocation that the heap meter must see; it is subtracted from its figure."""
+
+TIMED_S = 0.05
+"""The time meter goes on until it has measured this long, if the cell's steps are done sooner."""
+
+Figures = dict[str, Any]
+
+
+class Workload:
+    """All that a run of the cell needs, made before any meter starts: it belongs to the baseline."""
+
+    def __init__(self, cell: Cell, mode: Mode) -> None:
+        self.schedule = cell.schedule(mode)
+        self.mode = mode
+        self.steps = cell.steps
+        self._start = initial_values(cell.spec(), cell.seed)
+        data = training_data(cell)
+        rows = draw_rows(len(data), cell.batch, cell.seed)
+        self._batches = [self._batch(data, next(rows), number) for number in range(1, cell.steps + 1)]
+
+    @staticmethod
+    def _batch(data: Dataset, rows: Array, number: int) -> dict[str, Array]:
+        return {"x": data.x[rows], "y": data.y[rows], ITERATION: np.asarray(number)}
+
+    def start(self, ledger: Ledger | None = None) -> Run:
+        """A run with its parameters, state and input buffers made."""
+        run = Run(self.schedule, ledger)
+        run.load(self._start)
+        return run
+
+    def iterate(self, run: Run, number: int) -> float | None:
+        """One iteration on batch ``number``; the objective when training."""
+        run.feed(self._batches[number % len(self._batches)])
+        asked = run.iterate()
+        return float(asked[0]) if self.mode is Mode.TRAIN else None
+
+    def run_all(self, run: Run) -> list[float | None]:
+        """Every step of the cell."""
+        return [self.iterate(run, number) for number in range(self.steps)]
+
+    def warm_up(self) -> None:
+        """One iteration, freed, and the memory given back to the kernel."""
+        self.iterate(self.start(), 0)
+        gc.collect()
+        _trim()
+
+
+def training_data(cell: Cell) -> Dataset:
+    """The examples that the batches of a cell are drawn from."""
+    if cell.data == SYNTHETIC:
+        return synthetic(cell.input_size, cell.output_size, cell.batch, cell.seed)
+    return split(load(cell.data))[0]
+
+
+def ledger_meter(cell: Cell, mode: Mode) -> Figures:
+    """Our own count of real arrays, with what stood at the peak; also the losses and the environment."""
+    work = Workload(cell, mode)
+    ledger = Ledger()
+    losses = work.run_all(work.start(ledger))
+    steps = work.schedule.steps
+    return {
+        "ledger_peak_bytes": ledger.peak_bytes,
+        **{f"peak_{role}_bytes": count for role, count in ledger.peak_role_bytes.items()},
+        "peak_phase": steps[ledger.peak_step].phase,
+        "peak_step": ledger.peak_step,
+        "loss_first": losses[0],
+        "loss_last": losses[-1],
+        "environment": environment(),
+    }
+
+
+def heap_meter(cell: Cell, mode: Mode) -> Figures:
+    """Bytes requested from the allocator at the peak, counted by memray."""
+    try:
+        import memray
+    except ImportError as error:
+        raise MeterUnavailable(f"the heap meter needs memray ({error})") from error
+    work = Workload(cell, mode)
+    work.warm_up()
+    with tempfile.TemporaryDirectory(prefix="memtrain-") as folder:
+        file = Path(folder, "heap.bin")
+        with memray.Tracker(file):
+            control = np.empty(CONTROL_BYTES, np.uint8)
+            work.run_all(work.start())
+            del control
+        with memray.FileReader(file) as reader:
+            peak = int(reader.metadata.peak_memory)
+    if peak < CONTROL_BYTES:
+        raise MeasureError(f"memray read {peak} B, less than the control allocation of {CONTROL_BYTES} B")
+    return {"heap_peak_bytes": peak - CONTROL_BYTES}
+
+
+def resident_meter(cell: Cell, mode: Mode) -> Figures:
+    """The kernel's high-water mark of the memory that the process really occupied."""
+    work = Workload(cell, mode)
+    work.warm_up()
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM starts anew
+        baseline = _status_bytes("VmRSS")
+    except OSError as error:
+        raise MeterUnavailable(f"the resident meter needs Linux's /proc/self/clear_refs ({error})") from error
+    work.run_all(work.start())
+    return {"resident_peak_bytes": _status_bytes("VmHWM") - baseline, "baseline_bytes": baseline}
+
+
+def time_meter(cell: Cell, mode: Mode) -> Figures:
+    """Median seconds of an iteration."""
+    work = Workload(cell, mode)
+    run = work.start()
+    work.iterate(run, 0)
+    seconds: list[float] = []
+    while len(seconds) < work.steps or sum(seconds) < TIMED_S:
+        before = perf_counter()
+        work.iterate(run, len(seconds))
+        seconds.append(perf_counter() - before)
+    return {"step_s": median(seconds)}
+
+
+METERS: dict[str, Callable[[Cell, Mode], Figures]] = {
+    "ledger": ledger_meter,
+    "heap": heap_meter,
+    "resident": resident_meter,
+    "time": time_meter,
+}
+
+
+def _status_bytes(name: str) -> int:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise MeasureError(f"/proc/self/status has no {name}")
+
+
+def _trim() -> None:
+    """Give freed memory back to the kernel, where the C library can (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

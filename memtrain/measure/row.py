@@ -1,0 +1,151 @@
+"""A row: one cell and mode with its figures. The columns are a contract (design §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from memtrain.errors import ChildFailed, MeterUnavailable
+from memtrain.graph.node import Role
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.client import measure
+from memtrain.measure.meters import METERS
+from memtrain.plan.liveness import analyse
+
+HEAP_SLACK_BYTES = 16 * 1024
+"""A heap figure further than this below the ledger cannot be true."""
+
+Measure = Callable[[str, Cell, Mode], dict[str, Any]]
+"""The figures of a meter for a cell; raises ``ChildFailed``."""
+
+
+@dataclass
+class Figures:
+    """What was predicted and measured; missing is ``None``, never 0."""
+
+    status: str = "ok"
+    reason: str = ""
+    parameter_bytes: int | None = None
+    gradient_bytes: int | None = None
+    optimizer_bytes: int | None = None
+    input_bytes: int | None = None
+    retained_bytes: int | None = None
+    baseline_bytes: int | None = None
+    predicted_peak_bytes: int | None = None
+    ledger_peak_bytes: int | None = None
+    heap_peak_bytes: int | None = None
+    resident_peak_bytes: int | None = None
+    peak_parameter_bytes: int | None = None
+    peak_gradient_bytes: int | None = None
+    peak_optimizer_bytes: int | None = None
+    peak_input_bytes: int | None = None
+    peak_retained_bytes: int | None = None
+    peak_transient_bytes: int | None = None
+    peak_workspace_bytes: int | None = None
+    peak_phase: str | None = None
+    peak_step: int | None = None
+    step_s: float | None = None
+    loss_first: float | None = None
+    loss_last: float | None = None
+    blas: str | None = None
+    cpu: str | None = None
+    python: str | None = None
+    numpy: str | None = None
+    memtrain: str | None = None
+
+
+@dataclass
+class Row:
+    """One cell and mode with its figures, and what a table of numbers has no column for."""
+
+    cell: Cell
+    mode: Mode
+    figures: Figures
+    peak_node: str = ""
+    """The value that was being computed at the predicted peak."""
+    retained: list[dict[str, Any]] = field(default_factory=list)
+    """Name and bytes of each retained intermediate."""
+    environment: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    """Why a meter gave no figure, a line each."""
+
+    def columns(self) -> dict[str, Any]:
+        """The row as it is written: the cell, the mode, the figures."""
+        figures = {f.name: getattr(self.figures, f.name) for f in fields(self.figures)}
+        return {**self.cell.columns(), "mode": str(self.mode), **figures}
+
+    def __getitem__(self, column: str) -> Any:
+        """The value of a column."""
+        return self.columns()[column]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every asked figure is there and can be trusted."""
+        return self.figures.status == "ok"
+
+
+COLUMNS = tuple(Row(Cell(), Mode.TRAIN, Figures()).columns())
+
+
+def predicted_row(cell: Cell, mode: Mode) -> Row:
+    """The row of a cell with what is known before anything runs."""
+    liveness = analyse(cell.schedule(mode))
+    figures = Figures(predicted_peak_bytes=liveness.peak_bytes)
+    for role in (Role.PARAMETER, Role.GRADIENT, Role.OPTIMIZER, Role.INPUT, Role.RETAINED):
+        setattr(figures, f"{role}_bytes", liveness.total_bytes(role))
+    retained = [{"name": node.name, "bytes": node.nbytes} for node in liveness.retained]
+    peak_node = liveness.peak_node.name if liveness.peak_node else ""
+    return Row(cell, mode, figures, peak_node, retained)
+
+
+def measured_row(
+    cell: Cell, mode: Mode, meters: Sequence[str] = tuple(METERS), measure: Measure = measure
+) -> Row:
+    """The row of a cell, each meter in a process of its own; the ledger always.
+
+    A cell that cannot run is a row with the status and the reason. A meter that fails where the ledger
+    did not leaves its column empty and marks the row, for a figure that is not there is not a figure.
+    """
+    row = predicted_row(cell, mode)
+    for meter in METERS:
+        if meter != "ledger" and meter not in meters:
+            continue
+        try:
+            _enter(row, measure(meter, cell, mode))
+        except MeterUnavailable as reason:
+            row.notes.append(str(reason))
+        except ChildFailed as failure:
+            _fail(row, failure.status, str(failure))
+            if meter == "ledger":
+                break
+    _check(row)
+    return row
+
+
+def _enter(row: Row, given: dict[str, Any]) -> None:
+    for column in fields(Figures):
+        if column.name in given:
+            setattr(row.figures, column.name, given[column.name])
+    if "environment" in given:
+        row.environment = given["environment"]
+        for name in ("blas", "cpu", "python", "numpy", "memtrain"):
+            setattr(row.figures, name, row.environment[name])
+
+
+def _check(row: Row) -> None:
+    """Take back what cannot be true, and say so."""
+    figures = row.figures
+    ledger, heap = figures.ledger_peak_bytes, figures.heap_peak_bytes
+    if ledger is not None and ledger != figures.predicted_peak_bytes:
+        _fail(row, "error", f"predicted {figures.predicted_peak_bytes} B, but the ledger has {ledger} B")
+    if ledger is not None and heap is not None and heap < ledger - HEAP_SLACK_BYTES:
+        figures.heap_peak_bytes = None
+        _fail(row, "error", f"memray read {heap} B where arrays of {ledger} B were alive")
+
+
+def _fail(row: Row, status: str, reason: str) -> None:
+    """The first status stays; reasons add up."""
+    if row.ok:
+        row.figures.status = status
+    row.figures.reason = "; ".join(filter(None, [row.figures.reason, reason]))

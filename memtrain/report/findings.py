@@ -1,0 +1,132 @@
+"""What a sweep found, in words computed from its rows and laws."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.row import Row
+from memtrain.sweeps.law import Law
+from memtrain.units import format_bytes, format_count
+
+
+def findings(rows: Sequence[Row], laws: Sequence[Law]) -> list[str]:
+    """Sentences: the largest ratio, what is kept there, the laws, and how far the figures agree."""
+    sentences = [*_largest_ratio(rows), *(law_sentence(law) for law in laws), *_agreement(rows)]
+    failed = [row for row in rows if not row.ok]
+    for row in failed:
+        sentences.append(f"{cell_name(row.cell)}, {row.mode}: {row.figures.status}, {row.figures.reason}.")
+    return sentences
+
+
+def pairs(rows: Iterable[Row]) -> dict[Cell, dict[Mode, Row]]:
+    """The rows of each cell by mode, in the order of the rows."""
+    found: dict[Cell, dict[Mode, Row]] = {}
+    for row in rows:
+        found.setdefault(row.cell, {})[row.mode] = row
+    return found
+
+
+def peak_bytes(row: Row | None) -> int | None:
+    """The ledger peak of a row, the predicted one where nothing was run."""
+    if row is None:
+        return None
+    figures = row.figures
+    return figures.predicted_peak_bytes if figures.ledger_peak_bytes is None else figures.ledger_peak_bytes
+
+
+def ratio(pair: dict[Mode, Row]) -> float | None:
+    """Training peak ÷ inference peak."""
+    train, infer = peak_bytes(pair.get(Mode.TRAIN)), peak_bytes(pair.get(Mode.INFER))
+    return train / infer if train is not None and infer else None
+
+
+def fold_names(names: Sequence[str]) -> str:
+    """``h1, h2, h3, logp`` as ``h1…h3, logp``; interleaved series fold one by one."""
+    series: dict[str, list[str]] = {}
+    for name in names:
+        series.setdefault(re.sub(r"\d+$", "", name), []).append(name)
+    return ", ".join(_fold(found) for found in series.values())
+
+
+def cell_name(cell: Cell) -> str:
+    """A cell as people speak of it."""
+    return f"depth {cell.depth}, batch {cell.batch:,}"
+
+
+def _fold(names: list[str]) -> str:
+    """One series, its runs of consecutive numbers folded."""
+    if len(names) < 3:
+        return ", ".join(names)
+    numbers = [int(match[0]) if (match := re.search(r"\d+$", name)) else 0 for name in names]
+    runs = [
+        [names[place] for place, _ in run]
+        for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
+    ]
+    return ", ".join(f"{run[0]}…{run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs)
+
+
+def _largest_ratio(rows: Sequence[Row]) -> list[str]:
+    both = [(value, pair) for pair in pairs(rows).values() if (value := ratio(pair)) is not None]
+    if not both:
+        return []
+    value, pair = max(both, key=lambda found: found[0])
+    train, infer = pair[Mode.TRAIN], pair[Mode.INFER]
+    peak, retained = peak_bytes(train), train.figures.retained_bytes
+    sentences = [
+        f"Training needs the most beside inference at {cell_name(train.cell)}: {format_bytes(peak)}, "
+        f"{value:.1f} × the {format_bytes(peak_bytes(infer))} of inference."
+    ]
+    if peak and retained:
+        kept = fold_names([entry["name"] for entry in train.retained])
+        sentences.append(
+            f"Kept there from forward until backward has read it: {kept} = {format_bytes(retained)}, "
+            f"{retained / peak:.0%} of the peak. Inference keeps nothing."
+        )
+    return sentences
+
+
+def law_sentence(law: Law) -> str:
+    """What a further layer costs, as measured, and how well the law fits."""
+    who = {Mode.TRAIN: "training", Mode.INFER: "inference"}[law.mode]
+    cell = law.cells[0]
+    weights = (
+        int(cell.width) ** 2 * (8 if cell.dtype == "float64" else 4) if isinstance(cell.width, int) else 0
+    )
+    besides = f"{format_count(law.layer_bytes)} B besides"
+    if weights and abs(law.layer_bytes / weights - round(law.layer_bytes / weights)) < 0.01:
+        times = round(law.layer_bytes / weights)
+        besides += " (its weights)" if times == 1 else f" ({times} × its weights)"
+    per_example = format_count(law.layer_example_bytes)
+    measured = f"heap of {len(law.cells)} cells"
+    if law.probes:
+        measured += f", {len(law.probes)} of them measured for this fit"
+    sentence = (
+        f"Each further layer costs {who} {per_example} B per example and {besides} "
+        f"({measured}; peak at {law.place}; largest error {law.largest_error:.2%})."
+    )
+    if law.others:
+        elsewhere = ", ".join(f"{cell.depth}×{cell.batch}" for cell in law.others)
+        sentence += f" Not in this law, their peak falls elsewhere: {elsewhere}."
+    return sentence
+
+
+def _agreement(rows: Sequence[Row]) -> list[str]:
+    measured = [row for row in rows if row.figures.ledger_peak_bytes is not None]
+    if not measured:
+        return []
+    exact = sum(row.figures.ledger_peak_bytes == row.figures.predicted_peak_bytes for row in measured)
+    parts = [f"predicted = ledger in {exact} of {len(measured)} rows"]
+    for meter in ("heap", "resident"):
+        column = f"{meter}_peak_bytes"
+        found = [row for row in measured if getattr(row.figures, column) is not None]
+        if found:
+            worst = max(found, key=lambda row: abs(_difference(row, column)))
+            parts.append(f"{meter} within {format_bytes(abs(_difference(worst, column)))}")
+    return [f"The meters agree: {'; '.join(parts)}." if exact == len(measured) else f"{'; '.join(parts)}."]
+
+
+def _difference(row: Row, column: str) -> int:
+    return int(getattr(row.figures, column)) - int(row.figures.ledger_peak_bytes or 0)

@@ -1,0 +1,106 @@
+"""From options that take ranges to the cells of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from itertools import product
+from typing import Any
+
+from memtrain.errors import SpecError, unknown_choice
+from memtrain.measure.cell import Cell
+from memtrain.train.data import DIGITS, SYNTHETIC, load, split
+
+DEFAULT_AXES: dict[str, list[Any]] = {"depth": [1, 2, 4, 8, 16], "batch": [64, 256, 1024]}
+"""Plain ``memtrain sweep``: the main job."""
+
+MOST_CELLS = 100_000
+_NAMES = tuple(field.name for field in fields(Cell))
+
+
+def make_grid(axes: Mapping[str, Sequence[Any] | Any], layers: Sequence[int] | None = None) -> list[Cell]:
+    """The product of the axes: every combination is a cell; the first axes vary slowest.
+
+    A key is a field of `Cell`, its value a list or one value. Sizes come from the data, unless
+    ``input_size`` or ``output_size`` is given or ``layers`` (input, hidden…, output) lists them all:
+    then the data are synthetic. Raises ``SpecError`` and ``DataError``.
+    """
+    for name in axes:
+        if name not in _NAMES:
+            raise unknown_choice("option", name, _NAMES)
+    lists = {name: _as_list(values) for name, values in {**DEFAULT_AXES, **axes}.items()}
+    if layers is not None:
+        lists |= _layer_axes(layers, axes)
+    if "input_size" in lists or "output_size" in lists:
+        if lists.setdefault("data", [SYNTHETIC]) != [SYNTHETIC]:
+            raise SpecError(
+                f"data {lists['data'][0]!r} together with input or output size",
+                "allowed: sizes of your own go with synthetic data",
+                "leave out one of the two",
+            )
+    for name, values in lists.items():
+        if not values:
+            raise SpecError(f"{name} is an empty list", "allowed: at least one value", "give a value")
+    count = 1
+    for values in lists.values():
+        count *= len(values)
+    if count > MOST_CELLS:
+        raise SpecError(f"{count:,} cells", f"allowed: at most {MOST_CELLS:,}", "take fewer values")
+
+    sizes = {data: _sizes(data) for data in lists.get("data", [DIGITS])}
+    order = [name for name in _NAMES if name in lists and name not in ("depth", "batch")]
+    cells = []
+    for values in product(*(lists[name] for name in (*order, "depth", "batch"))):
+        chosen = dict(zip((*order, "depth", "batch"), values, strict=True))
+        cells.append(Cell(**(sizes[chosen.get("data", DIGITS)] | chosen)))
+    return cells
+
+
+def oversized_batches(cells: Sequence[Cell]) -> dict[str, int]:
+    """Data sets that some cell's batch is larger than, with their number of training examples."""
+    largest: dict[str, int] = {}
+    for cell in cells:
+        if cell.data != SYNTHETIC:
+            largest[cell.data] = max(cell.batch, largest.get(cell.data, 0))
+    examples = {data: len(split(load(data))[0]) for data in largest}
+    return {data: examples[data] for data, batch in largest.items() if batch > examples[data]}
+
+
+def _as_list(values: Sequence[Any] | Any) -> list[Any]:
+    return list(values) if isinstance(values, (list, tuple, range)) else [values]
+
+
+def _sizes(data: str) -> dict[str, Any]:
+    """What a data set says about the network; nothing for synthetic data."""
+    if data == SYNTHETIC:
+        return {}
+    examples = load(data)
+    return {"input_size": examples.input_size, "output_size": examples.output_size}
+
+
+def _layer_axes(layers: Sequence[int], axes: Mapping[str, Any]) -> dict[str, list[Any]]:
+    given = [name for name in ("depth", "width", "input_size", "output_size") if name in axes]
+    if given:
+        raise SpecError(
+            f"layers together with {', '.join(given)}",
+            "allowed: layers name input, hidden and output sizes themselves",
+            "leave out one of the two",
+        )
+    if len(layers) < 2:
+        raise SpecError(
+            f"layers {','.join(map(str, layers))}",
+            "allowed: input, hidden… and output size, as in 784,512,10",
+            "give at least the input and the output size",
+        )
+    hidden = tuple(layers[1:-1])
+    width: int | tuple[int, ...] = hidden
+    if len(set(hidden)) == 1:
+        width = hidden[0]
+    elif not hidden:
+        width = Cell.width
+    return {
+        "depth": [len(hidden)],
+        "width": [width],
+        "input_size": [layers[0]],
+        "output_size": [layers[-1]],
+    }

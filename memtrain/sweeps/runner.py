@@ -1,0 +1,38 @@
+"""Runs the cells of a sweep over any ``concurrent.futures.Executor``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, as_completed
+
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.row import Row
+
+Task = tuple[Cell, Mode]
+
+
+def run_tasks(
+    tasks: Sequence[Task],
+    executor: Executor,
+    measure_row: Callable[[Cell, Mode], Row],
+    started: Callable[[Cell, Mode], None] = lambda cell, mode: None,
+) -> Iterator[Row]:
+    """Rows as they finish. ``started`` is told of the first task that is not done yet.
+
+    When the caller stops listening, tasks that have not begun are cancelled.
+    """
+    futures: dict[Future[Row], Task] = {
+        executor.submit(measure_row, cell, mode): (cell, mode) for cell, mode in tasks
+    }
+    waiting = dict(futures)
+    try:
+        if waiting:
+            started(*next(iter(waiting.values())))
+        for future in as_completed(futures):
+            del waiting[future]
+            if waiting:
+                started(*next(iter(waiting.values())))
+            yield future.result()
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -1,0 +1,78 @@
+"""The rows of a sweep on disk, each stored as soon as it is finished."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from types import TracebackType
+
+from memtrain.errors import InputError, StoreError
+from memtrain.measure.row import COLUMNS, Row
+
+
+class RowStore:
+    """A CSV file that grows by a row at a time, each on the disk before the next is measured."""
+
+    def __init__(self, path: Path, force: bool = False) -> None:
+        """Make the file. Raises ``InputError`` when it exists and ``force`` is not set."""
+        refuse_existing(path, force)
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("w" if force else "x", encoding="utf-8", newline="")
+        except FileExistsError:
+            raise already_there(path) from None
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {error.strerror}; choose another place") from error
+        self._writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
+        self._writer.writeheader()
+
+    def add(self, row: Row) -> None:
+        """Write a row and see it to the disk. Raises ``StoreError``."""
+        try:
+            self._writer.writerow({name: as_text(value) for name, value in row.columns().items()})
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise StoreError(f"cannot write {self.path}: {error.strerror}; what is in it is whole") from error
+
+    def __enter__(self) -> RowStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def write_new(path: Path, text: str, force: bool) -> None:
+    """Write a whole file. Raises ``InputError`` when it exists and ``force`` is not set."""
+    refuse_existing(path, force)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}; choose another place") from error
+
+
+def as_text(value: object) -> object:
+    """A value as a CSV field: missing is empty, truth is ``true`` or ``false``."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def refuse_existing(path: Path, force: bool) -> None:
+    """Raise ``InputError`` for an output that exists, unless it may be overwritten."""
+    if not force and path.exists():
+        raise already_there(path)
+
+
+def already_there(path: Path) -> InputError:
+    """The error for an output that exists."""
+    return InputError(
+        f"{path} exists already",
+        "allowed: a new file, or any with --force",
+        "name another file or add --force",
+    )

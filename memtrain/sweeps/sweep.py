@@ -1,0 +1,90 @@
+"""A sweep from Python: the same rows as ``memtrain sweep``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from memtrain.errors import ChildFailed, MeterUnavailable, SpecError, unknown_choice
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.client import SERVERS, measure
+from memtrain.measure.meters import METERS
+from memtrain.measure.row import Measure, Row, measured_row
+from memtrain.sweeps.grid import make_grid
+from memtrain.sweeps.law import Law, fit_laws
+from memtrain.sweeps.runner import Task, run_tasks
+
+MODES = {"both": (Mode.TRAIN, Mode.INFER), "train": (Mode.TRAIN,), "infer": (Mode.INFER,)}
+
+
+def sweep(
+    *,
+    mode: str = "both",
+    meters: Sequence[str] = tuple(METERS),
+    jobs: int = 1,
+    timeout_s: float | None = None,
+    layers: Sequence[int] | None = None,
+    **axes: Any,
+) -> list[Row]:
+    """Measure every combination of ``axes``; rows in the order of the grid, training before inference.
+
+    ``axes`` are fields of a cell, each a value or a list: ``sweep(depth=[1, 2], batch=[64])``. A row
+    gives a column as ``row["heap_peak_bytes"]`` and all of them as ``row.columns()``. Peaks are bytes
+    above the baseline. Raises ``InputError`` for options that cannot be used; a cell that fails is a row.
+    """
+    tasks = make_tasks(make_grid(axes, layers), mode)
+    return run_sweep(tasks, meters=check_meters(meters), jobs=jobs, timeout_s=timeout_s)
+
+
+def make_tasks(cells: Sequence[Cell], mode: str) -> list[Task]:
+    """Each cell in each mode. Raises ``SpecError`` for an unknown mode."""
+    if mode not in MODES:
+        raise unknown_choice("mode", mode, MODES)
+    return [(cell, one) for cell in cells for one in MODES[mode]]
+
+
+def check_meters(meters: Sequence[str]) -> tuple[str, ...]:
+    """The meters in their order, the ledger always. Raises ``SpecError`` for an unknown one."""
+    for meter in meters:
+        if meter not in METERS:
+            raise unknown_choice("meter", meter, METERS)
+    return tuple(meter for meter in METERS if meter in meters or meter == "ledger")
+
+
+def run_sweep(
+    tasks: Sequence[Task],
+    *,
+    meters: Sequence[str],
+    jobs: int = 1,
+    timeout_s: float | None = None,
+    started: Callable[[Cell, Mode], None] = lambda cell, mode: None,
+    finished: Callable[[Row], None] = lambda row: None,
+    measure: Measure = measure,
+) -> list[Row]:
+    """Measure ``tasks`` and return their rows in order. Measuring processes end with it, however it ends."""
+    if jobs < 1:
+        raise SpecError(f"jobs {jobs}", "allowed: a whole number ≥ 1", "give at least 1")
+    ask = partial(measure, timeout_s=timeout_s) if timeout_s is not None else measure
+    place = {task: index for index, task in enumerate(tasks)}
+    rows: list[Row] = []
+    with ThreadPoolExecutor(jobs) as executor, SERVERS:
+        for row in run_tasks(tasks, executor, partial(measured_row, meters=meters, measure=ask), started):
+            finished(row)
+            rows.append(row)
+    return sorted(rows, key=lambda row: place[row.cell, row.mode])
+
+
+def laws_of(rows: Sequence[Row]) -> list[Law]:
+    """The laws that the heap figures of ``rows`` follow (`memtrain.sweeps.law`)."""
+    with SERVERS:
+        return fit_laws(rows, _heap_peak)
+
+
+def _heap_peak(cell: Cell, mode: Mode) -> int | None:
+    """The heap peak of a cell, or nothing where it could not be measured."""
+    try:
+        return int(measure("heap", cell, mode)["heap_peak_bytes"])
+    except (ChildFailed, MeterUnavailable):
+        return None

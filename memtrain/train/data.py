@@ -1,0 +1,188 @@
+"""Examples and labels: the digits that ship with memtrain, the user's own file, or seeded noise.
+
+The digits are the UCI "Optical Recognition of Handwritten Digits" test set (E. Alpaydin, C. Kaynak, 1998;
+CC BY 4.0), 1,797 images of 8×8 pixels, in the copy that scikit-learn distributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from memtrain.errors import DataError
+from memtrain.graph.ops.base import Array
+
+DIGITS = "digits"
+SYNTHETIC = "synthetic"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """``x`` (examples, input_size) of floats, ``y`` (examples,) of int64 labels 0…output_size − 1."""
+
+    x: Array
+    y: Array
+    output_size: int
+
+    @property
+    def input_size(self) -> int:
+        """Numbers per example."""
+        return int(self.x.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, rows: Array) -> Dataset:
+        """The examples of ``rows``."""
+        return Dataset(self.x[rows], self.y[rows], self.output_size)
+
+
+def load(data: str) -> Dataset:
+    """The data set of that name or path. Raises ``DataError`` with what is wrong and what to do."""
+    return load_digits() if data == DIGITS else load_file(Path(data))
+
+
+def load_digits() -> Dataset:
+    """The 1,797 digits, pixels scaled to 0…1."""
+    with resources.files("memtrain.train").joinpath("digits.npz").open("rb") as file:
+        arrays = np.load(file)
+        return Dataset(arrays["x"].astype(np.float32) / 16, arrays["y"].astype(np.int64), 10)
+
+
+def synthetic(input_size: int, output_size: int, examples: int, seed: int) -> Dataset:
+    """Normal noise with random labels: any shape can be studied."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((examples, input_size), np.float32)
+    return Dataset(x, rng.integers(0, output_size, examples), output_size)
+
+
+def load_file(path: Path) -> Dataset:
+    """Read ``.npz`` (arrays x and y) or ``.csv`` (a row per example, its label last; a header may be)."""
+    readers = {".npz": _read_npz, ".csv": _read_csv}
+    if path.suffix.lower() not in readers:
+        raise DataError(
+            f"data {str(path)!r}", "allowed: digits, a .npz or a .csv file", "name the file with its ending"
+        )
+    if not path.is_file():
+        found = "is not a regular file" if path.exists() else "does not exist"
+        raise DataError(f"data file {path} {found}", "allowed: a readable file", "check the path")
+    try:
+        x, y = readers[path.suffix.lower()](path)
+    except (OSError, EOFError, BadZipFile) as error:
+        raise DataError(
+            f"data file {path} cannot be read ({error})", "allowed: a readable file", "check it"
+        ) from error
+    return _checked(path, x, y)
+
+
+def split(data: Dataset, test_share: float = 0.2) -> tuple[Dataset, Dataset]:
+    """A fixed stratified split into training and test examples: the same on every call."""
+    rng = np.random.default_rng(0)
+    test = np.zeros(len(data), bool)
+    for label in range(data.output_size):
+        rows = np.flatnonzero(data.y == label)
+        test[rng.permutation(rows)[: round(test_share * len(rows))]] = True
+    return data.take(np.flatnonzero(~test)), data.take(np.flatnonzero(test))
+
+
+def draw_rows(examples: int, batch: int, seed: int) -> Iterator[Array]:
+    """Row numbers of one batch after another, for ever: every row once before any row again.
+
+    A batch larger than the data therefore holds rows more than once.
+    """
+    rng = np.random.default_rng([seed, examples])
+    waiting = np.empty(0, np.intp)
+    while True:
+        missing = batch - len(waiting)
+        if missing > 0:
+            rounds = -(-missing // examples)
+            waiting = np.concatenate([waiting, *(rng.permutation(examples) for _ in range(rounds))])
+        yield waiting[:batch]
+        waiting = waiting[batch:]
+
+
+def _read_npz(path: Path) -> tuple[Array, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            missing = [name for name in ("x", "y") if name not in arrays]
+            if missing:
+                raise DataError(
+                    f"data file {path} has the arrays {sorted(arrays)}",
+                    "allowed: x (examples, inputs) and y (examples,)",
+                    f"save it with np.savez(path, x=…, y=…); {' and '.join(missing)} is missing",
+                )
+            return arrays["x"], arrays["y"]
+    except ValueError as error:
+        raise DataError(
+            f"data file {path} cannot be read ({error})",
+            "allowed: arrays of numbers, no pickled objects",
+            "save it with np.savez(path, x=…, y=…)",
+        ) from error
+
+
+def _read_csv(path: Path) -> tuple[Array, Array]:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        lines = [line for line in file.read().splitlines() if line.strip()]
+    if lines and not _numbers(lines[0]):
+        lines = lines[1:]
+    if not lines:
+        raise DataError(f"data file {path} is empty", "allowed: at least one example", "check the path")
+    columns = lines[0].count(",") + 1
+    for number, line in enumerate(lines, start=1):
+        if line.count(",") + 1 != columns:
+            raise DataError(
+                f"data file {path}: example {number} has {line.count(',') + 1} values, not {columns}",
+                "allowed: rows of equal length",
+                "fill or remove the ragged row",
+            )
+        if not _numbers(line):
+            raise DataError(
+                f"data file {path}: example {number} is not numeric ({line[:40]!r})",
+                "allowed: numbers separated by commas, the label last",
+                "encode text as numbers",
+            )
+    table = np.array([line.split(",") for line in lines], dtype=np.float64)
+    return table[:, :-1], table[:, -1]
+
+
+def _numbers(line: str) -> bool:
+    try:
+        [float(field) for field in line.split(",")]
+    except ValueError:
+        return False
+    return True
+
+
+def _checked(path: Path, x: Array, y: Array) -> Dataset:
+    allowed = "allowed: x (examples, inputs) and y (examples,), numbers, at least one example and input"
+    if x.dtype.kind not in "fiub" or y.dtype.kind not in "fiub":
+        raise DataError(f"data file {path} is not numeric ({x.dtype}, {y.dtype})", allowed, "convert it")
+    if x.ndim > 2 and x.size:
+        x = x.reshape(len(x), -1)  # images
+    if x.ndim != 2 or y.ndim != 1 or len(x) != len(y) or not x.size:
+        raise DataError(
+            f"data file {path} has x {list(x.shape)} and y {list(y.shape)}", allowed, "reshape or fill it"
+        )
+    values = x.astype(np.float32)
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        row, column = bad[0]
+        raise DataError(
+            f"data file {path}: example {row + 1}, input {column + 1} is {x[row, column]}",
+            "allowed: finite numbers that fit a float32",
+            "fill or remove such examples",
+        )
+    classes = np.unique(y)
+    if not np.array_equal(classes, np.arange(len(classes))):
+        shown = ", ".join(f"{label:g}" for label in classes[:8]) + (", …" if len(classes) > 8 else "")
+        raise DataError(
+            f"data file {path} has the labels {shown}",
+            f"allowed: every whole number 0…q−1 (here 0…{len(classes) - 1}) at least once",
+            "number the classes from 0",
+        )
+    return Dataset(values, y.astype(np.int64), len(classes))

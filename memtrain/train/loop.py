@@ -1,0 +1,99 @@
+"""The training procedure of the book: initialise, then alternate forward, backward and update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import ceil, isfinite
+from time import perf_counter
+
+import numpy as np
+
+from memtrain.errors import SpecError
+from memtrain.graph.node import Role
+from memtrain.graph.ops.base import Array
+from memtrain.models.mlp import MLP, build, initial_values
+from memtrain.run.executor import Run
+from memtrain.run.ledger import Ledger
+from memtrain.train.data import Dataset, draw_rows
+from memtrain.train.iteration import inference, training
+from memtrain.train.optimizers import ITERATION
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training data gave."""
+
+    number: int
+    loss: float
+    """Mean objective J over its iterations."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training."""
+
+    parameters: dict[str, Array]
+    epochs: tuple[Epoch, ...]
+    test_accuracy: float
+    train_s: float
+    peak_bytes: int
+    """Ledger peak of the training iterations."""
+    inference_peak_bytes: int
+    """Ledger peak of predicting one batch of the same size."""
+
+
+def train(
+    spec: MLP,
+    train_data: Dataset,
+    test_data: Dataset,
+    *,
+    optimizer: str,
+    rate: float,
+    epochs: int,
+    seed: int,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+) -> Trained:
+    """Train ``spec`` and test it. ``on_epoch`` is told of each epoch as it ends."""
+    started = perf_counter()
+    ledger = Ledger()
+    run = Run(training(build(spec), optimizer, rate), ledger)
+    run.load(initial_values(spec, seed))
+    rows = draw_rows(len(train_data), spec.batch, seed)
+    history: list[Epoch] = []
+    iteration = 0
+    for number in range(1, epochs + 1):
+        losses = []
+        for _ in range(ceil(len(train_data) / spec.batch)):
+            iteration += 1
+            batch = train_data.take(next(rows))
+            run.feed({"x": batch.x, "y": batch.y, ITERATION: np.asarray(iteration)})
+            losses.append(float(run.iterate()[0]))
+        history.append(Epoch(number, sum(losses) / len(losses)))
+        on_epoch(history[-1])
+    train_s = perf_counter() - started
+
+    parameters = {node.name: run.value(node.name).copy() for node in run.schedule.leaves(Role.PARAMETER)}
+    accuracy, inference_peak = evaluate(spec, parameters, test_data)
+    return Trained(parameters, tuple(history), accuracy, train_s, ledger.peak_bytes, inference_peak)
+
+
+def check_rate(rate: float) -> float:
+    """``rate`` itself. Raises ``SpecError`` unless it is a finite number > 0."""
+    if not (isfinite(rate) and rate > 0):
+        raise SpecError(f"lr {rate}", "allowed: a finite number > 0", "give 0.1, say")
+    return rate
+
+
+def evaluate(spec: MLP, parameters: dict[str, Array], data: Dataset) -> tuple[float, int]:
+    """The share of ``data`` that the network labels rightly, and the ledger peak of a batch."""
+    correct, peak = 0, 0
+    for start in range(0, len(data), spec.batch):
+        part = data.take(np.arange(start, min(start + spec.batch, len(data))))
+        ledger = Ledger()
+        run = Run(inference(build(replace(spec, batch=len(part)))), ledger)
+        run.load(parameters)
+        run.feed({"x": part.x})
+        correct += int((run.iterate()[0].argmax(axis=1) == part.y).sum())
+        peak = max(peak, ledger.peak_bytes)
+    return correct / len(data), peak
