@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
-def format_bytes(count: int | float | None) -> str:
+
+def binary_unit(count: float) -> tuple[int, str]:
+    """The unit in which ``count`` bytes are a short number: how many bytes it is, and its name."""
+    power = 0
+    while power < len(_UNITS) - 1 and abs(count) / 1024**power >= 999.5:
+        power += 1
+    return 1024**power, _UNITS[power]
+
+
+def format_bytes(count: float | None) -> str:
     """Bytes in the binary unit that keeps the number short: ``21.3 MiB``. Missing is empty."""
     if count is None:
         return ""
-    value, sign = abs(count), "-" if count < 0 else ""
-    if value < 1024:
-        return f"{sign}{value:.0f} B"
-    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB"):
-        value /= 1024
-        if value < 1023.95:
-            return f"{sign}{value:.1f} {unit}"
-    return f"{sign}{value / 1024:,.1f} EiB"
+    divisor, unit = binary_unit(count)
+    value = count / divisor
+    return f"{value:.{1 if abs(value) < 99.95 and divisor > 1 else 0}f} {unit}"
 
 
 def format_count(value: float) -> str:
-    """A number with thousands separators and no decimals that say nothing: ``1,024``, ``0.5``."""
-    if abs(value - round(value)) < 0.05:
-        return f"{value:,.0f}".replace("-0", "0") if round(value) == 0 else f"{value:,.0f}"
-    return f"{value:,.1f}"
+    """A number with thousands separators, and a decimal where it matters: ``1,024``, ``0.5``, ``0``."""
+    rounded = round(value, 1 if abs(value) < 100 else 0) + 0.0  # + 0.0: no "-0"
+    return f"{rounded:,.0f}" if rounded == int(rounded) else f"{rounded:,.1f}"
 
 
 def format_seconds(seconds: float | None) -> str:
@@ -29,13 +33,15 @@ def format_seconds(seconds: float | None) -> str:
     if seconds is None:
         return ""
     for factor, unit in ((1e-6, "µs"), (1e-3, "ms")):
-        if seconds < 1000 * factor:
-            return f"{seconds / factor:.1f} {unit}"
+        if seconds < 999.5 * factor:
+            value = seconds / factor
+            return f"{value:.{1 if value < 99.95 else 0}f} {unit}"
     return f"{seconds:.1f} s"
 
 
-def format_percent(part: int | float | None, whole: int | float | None) -> str:
-    """How far ``part`` is from ``whole``, signed: ``+0.02 %``. Missing is empty."""
+def format_difference(part: float | None, whole: float | None) -> str:
+    """How many percent ``part`` is above ``whole``, signed: ``+0.02``. Missing is empty."""
     if part is None or not whole:
         return ""
-    return f"{100 * (part - whole) / whole:+.2f} %"
+    percent = 100 * (part - whole) / whole
+    return f"{percent:+.{2 if abs(percent) < 9.995 else 1}f}"

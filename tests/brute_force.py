@@ -1,20 +1,31 @@
-"""What liveness and a run must give, worked out from the definitions alone.
+"""What liveness must give, worked out from the definitions alone, and random graphs to try it on.
 
-Nothing here reads ``Node.storage``, ``Step.frees`` or anything in ``memtrain.plan.liveness``: a value is
-held while a later step reads it (or a view of it), or because it was asked for, or is persistent.
+The definitions read neither ``Node.storage`` nor ``Step.frees`` nor ``memtrain.plan.liveness``: a value is
+held while a later step reads it (or a view of it), or because it was asked for, or is persistent. Only
+``check_presence`` follows the frees.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
+from random import Random
+from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 
-from memtrain.graph.node import Graph, Phase, Role
+from memtrain.graph.gradient import gradient
+from memtrain.graph.node import Builder, Graph, Node, Phase, Role
+from memtrain.graph.ops.activation import Relu, Sigmoid, Tanh
+from memtrain.graph.ops.arithmetic import Copy, Exp, Scale, Shift, add, multiply, sum_to
+from memtrain.graph.ops.gelu import Gelu, GeluTanh
+from memtrain.graph.ops.loss import LogSoftmax, Mse, Nll, SquaredNorm
+from memtrain.graph.ops.matmul import matmul
 from memtrain.graph.ops.source import Leaf
-from memtrain.plan.schedule import Schedule
+from memtrain.graph.ops.view import Identity, Slice, reshape, transpose
+from memtrain.plan.schedule import Schedule, make_schedule
+from memtrain.train.optimizers import OPTIMIZERS, add_updates
 
 
 @dataclass(frozen=True)
@@ -139,52 +150,145 @@ def check_presence(schedule: Schedule) -> None:
     assert {holder(graph, i) for i in present} == wanted
 
 
-def evaluate(schedule: Schedule, leaves: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """One iteration in which every value has its own array and none is ever freed or overwritten.
+# -- random programs ---------------------------------------------------------------------------------
 
-    Returns the asked values; ``leaves`` (by name) are replaced by what updates made of them.
-    """
-    graph = schedule.graph
-    values: dict[int, np.ndarray] = {i: leaves[graph[i].name] for i in schedule.persistent}
-    for step in schedule.steps:
-        node = graph[step.node]
-        inputs = [values[i] for i in node.inputs]
-        if node.op.is_view:
-            values[node.id] = node.op.view(inputs[0])
-            continue
-        if node.op.writes is not None:
-            out = inputs[node.op.writes] = inputs[node.op.writes].copy()
-            leaves[graph[holder(graph, node.id)].name] = out
+
+class Program(Schedule):
+    """A schedule that a failure shows as one line per step."""
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        lines = [
+            f"{step.node} {step.phase} {self.graph[step.node]} reads {self.graph[step.node].inputs}, "
+            f"reuses {step.reuse}, frees {step.frees}"
+            for step in self.steps
+        ]
+        printer.text("\n".join(["", *lines, f"asked {self.asked}, persistent {self.persistent}"]))
+
+
+UNARY = (Relu, Tanh, Sigmoid, Gelu, GeluTanh, Identity, Copy, lambda: Scale(-0.5), lambda: Shift(0.25))
+FAMILIES = ("unary", "unary", "unary", "exp", "binary", "binary", "matmul", "view", "view", "sum", "rows")
+
+
+@dataclass
+class Grower:
+    """Appends random nodes to a graph; ``pool`` is what they may read."""
+
+    rng: Random
+    b: Builder
+    dtype: np.dtype
+    pool: list[Node] = field(default_factory=list)
+
+    def coin(self) -> bool:
+        return self.rng.random() < 0.5
+
+    def leaf(self, shape: tuple[int, ...]) -> Node:
+        role = self.rng.choice((Role.PARAMETER, Role.PARAMETER, Role.INPUT))
+        node = self.b.apply(Leaf(role, shape, self.dtype), name=f"leaf{len(self.b.nodes)}")
+        self.pool.append(node)
+        return node
+
+    def pick(self) -> Node:
+        return self.rng.choice(self.pool[-4:] if self.coin() else self.pool)
+
+    def grow(self) -> None:
+        family = self.rng.choice(FAMILIES)
+        self.pool.append(getattr(self, family)(self.pick()))
+
+    def unary(self, x: Node) -> Node:
+        return self.b.apply(self.rng.choice(UNARY)(), x)
+
+    def exp(self, x: Node) -> Node:
+        return self.b.apply(Exp(), self.b.apply(Tanh(), x))
+
+    def binary(self, x: Node) -> Node:
+        if self.coin():
+            other = self.rng.choice([y for y in self.pool if _broadcast(x.shape, y.shape)])
+        else:  # a leaf that is broadcast, or that broadcasts x
+            kept = x.shape[self.rng.randint(0, len(x.shape)) :]
+            lead = (2,) if kept == x.shape and len(kept) < 3 and self.coin() else ()
+            other = self.leaf(lead + tuple(size if self.coin() else 1 for size in kept))
+        return self.rng.choice((add, multiply))(self.b, *((x, other) if self.coin() else (other, x)))
+
+    def matmul(self, x: Node) -> Node:
+        if not x.shape:
+            return self.b.apply(SquaredNorm(), x)
+        ta, tb, columns = len(x.shape) > 1 and self.coin(), self.coin(), self.rng.randint(1, 3)
+        inner = x.shape[-2 if ta else -1]
+        if len(x.shape) == 2 and self.coin():
+            other, tb = x, not ta  # x xᵀ, or xᵀ x
         else:
-            out = np.empty(node.shape, node.dtype)
-        shapes = [graph[i] for i in node.inputs]
-        node.op.kernel(out, *inputs, work=[np.empty(*wanted) for wanted in node.op.workspace(*shapes)])
-        values[node.id] = out
-    return [values[i] for i in schedule.asked]
+            other = self.leaf((columns, inner) if tb else (inner, columns))
+        return matmul(self.b, x, other, transpose_a=ta, transpose_b=tb)
+
+    def view(self, x: Node) -> Node:
+        kind = self.rng.choice(("transpose", "reshape", "slice"))
+        if kind == "transpose" or not x.shape:
+            return transpose(self.b, x, tuple(self.rng.sample(range(len(x.shape)), len(x.shape))))
+        if kind == "reshape":
+            return reshape(self.b, x, self.rng.choice(((x.size,), (1, x.size), (x.size, 1), x.shape[::-1])))
+        starts = tuple(self.rng.randrange(size) for size in x.shape)
+        stops = tuple(self.rng.randint(a + 1, size) for a, size in zip(starts, x.shape, strict=True))
+        return self.b.apply(Slice(starts, stops), x)
+
+    def sum(self, x: Node) -> Node:
+        kept = x.shape[self.rng.randint(0, len(x.shape)) :]
+        return sum_to(self.b, x, tuple(size if self.coin() else 1 for size in kept))
+
+    def rows(self, x: Node) -> Node:
+        if not x.shape or self.coin():
+            return self.b.apply(Mse(), x, self.leaf(x.shape))
+        logp = self.b.apply(LogSoftmax(), x)
+        if x.shape[-1] < 2:
+            return logp
+        self.pool.append(logp)
+        labels = Leaf(Role.INPUT, x.shape[:-1], np.dtype(np.int64))
+        return self.b.apply(Nll(), logp, self.b.apply(labels, name=f"labels{len(self.b.nodes)}"))
 
 
-def leaf_values(schedule: Schedule, seed: int) -> dict[str, np.ndarray]:
-    """A value for every leaf: numbers in [−1, 1], small squares for optimizers, labels, t = 1."""
-    rng = np.random.default_rng(seed)
-    values = {}
-    for index in schedule.persistent:
-        node = schedule.graph[index]
-        if node.dtype.kind == "i":
-            value = rng.integers(0, 2, node.shape) if node.shape else np.ones(())
-        else:
-            value = rng.uniform(-1, 1, node.shape)
-        if node.op.role is Role.OPTIMIZER:
-            value = value**2
-        values[node.name] = np.array(value, node.dtype)
-    return values
+def program(seed: int, size: int) -> Program:
+    """A random forward graph, perhaps its gradients, perhaps theirs, perhaps updates; asked at random."""
+    rng, b = Random(seed), Builder()
+    grower = Grower(rng, b, np.dtype(rng.choice(("float32", "float64"))))
+    for _ in range(rng.randint(1, 2)):
+        grower.leaf(tuple(rng.randint(1, 4) for _ in range(rng.randint(0, 3))))
+    for _ in range(size):
+        grower.grow()
+    grower.pool.append(b.apply(Copy(), grower.pool[-1]))
+    order = rng.choice((0, 1, 1, 1, 2))
+    leaves = [x for x in b.nodes if not x.inputs and x.dtype == grower.dtype]
+    leaves = rng.sample(leaves, rng.randint(1, len(leaves)))
+    gradients: list[Node] = []
+    if order:
+        ends = [grower.pool[-1], *(grower.pick() for _ in range(3))]
+        gradients = gradient(b, _number(b, ends), leaves)
+    if order == 2:
+        gradients = gradient(b, _number(b, gradients), leaves)
+    wanted = gradients or [grower.pool[-1]]
+    values = [node for node in b.nodes if node.inputs]
+    pairs = [(w, g) for w, g in zip(leaves, gradients, strict=False) if w.op.role is Role.PARAMETER]
+    if pairs and grower.coin():
+        b.phase = Phase.UPDATE
+        parameters, slopes = zip(*pairs, strict=True)
+        wanted = add_updates(b, rng.choice(OPTIMIZERS), 0.1, parameters, list(slopes))
+        written = {holder(b, node.id) for node in wanted}
+        values = [node for node in values if holder(b, node.id) not in written]
+    schedule = make_schedule(b.graph(), [*rng.sample(values, min(rng.randint(0, 2), len(values))), *wanted])
+    return Program(schedule.graph, schedule.steps, schedule.asked, schedule.persistent)
 
 
-def same_bits(found: list[np.ndarray], expected: list[np.ndarray]) -> bool:
-    return len(found) == len(expected) and all(
-        a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
-        for a, b in zip(found, expected, strict=True)
+def programs() -> st.SearchStrategy[Program]:
+    return st.builds(program, st.integers(0, 2**32 - 1), st.integers(1, 20))
+
+
+def _number(b: Builder, nodes: list[Node]) -> Node:
+    total = sum_to(b, nodes[0], ())
+    for node in nodes[1:]:
+        total = add(b, total, b.apply(SquaredNorm(), node))
+    return total
+
+
+def _broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    pairs = zip(reversed(a), reversed(b), strict=False)
+    return all(x == y or 1 in (x, y) for x, y in pairs) and prod(np.broadcast_shapes(a, b)) <= max(
+        200, prod(a)
     )
-
-
-def copies(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: value.copy() for name, value in values.items()}

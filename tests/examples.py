@@ -303,3 +303,8 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     ),
 }
 """Every op that computes, in plain numpy: ``FORMULAS[name](op, *inputs)``."""
+
+
+def parameter(b, name="W", shape=(3,)):
+    """A parameter leaf of float64."""
+    return b.apply(source.Leaf(Role.PARAMETER, shape, np.dtype(np.float64)), name=name)

@@ -77,13 +77,11 @@ def sweep(
 ) -> None:
     """Measure peak memory over depth × batch, training beside inference.
 
+    \b
     Examples:
       memtrain sweep
-
       memtrain sweep --depth 1,4,16 --batch 128,1024 --export-csv out.csv
-
-      memtrain sweep --activation relu,gelu --depth 8 --batch 64:1024:x2 --dry-run
-
+      memtrain sweep --activation relu,gelu --batch 64:1024:x2 --dry-run
     """
     # What computes is imported here, so that --help does not wait for numpy.
     from memtrain.cli.console import messages, results, warn

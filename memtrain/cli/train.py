@@ -9,9 +9,9 @@ import typer
 
 
 def train(
-    depth: Annotated[int, typer.Option(min=0, help="Hidden layers, 0 for a linear model.")] = 1,
+    depth: Annotated[int, typer.Option(min=0, help="Hidden layers, 0 for a linear model.")] = 2,
     width: Annotated[int, typer.Option(min=1, help="Width of every hidden layer.")] = 256,
-    batch: Annotated[int, typer.Option(min=1, help="Examples in a batch.")] = 64,
+    batch: Annotated[int, typer.Option(min=1, help="Examples in a batch.")] = 32,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training examples.")] = 40,
     lr: Annotated[
         float | None,
@@ -31,15 +31,15 @@ def train(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
-    """Train on four fifths of the data, test on the rest; shows accuracy, loss, time and peak memory.
+    """Train a network, test it, and see its peak memory.
 
+    Four fifths of the data are trained on, the rest tests; the split is stratified and fixed.
+
+    \b
     Examples:
       memtrain train
-
       memtrain train --depth 4 --optimizer adam --epochs 20
-
-      memtrain train --data mine.csv --batch 32 --lr 0.05
-
+      memtrain train --activation tanh --batch 64 --lr 0.05 --json
     """
     from memtrain.run.blas import available_cores, blas_environment
 

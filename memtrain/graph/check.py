@@ -24,6 +24,9 @@ def check(graph: Graph) -> None:
             raise GraphError(
                 f"node {node} should be {list(map(int, shape))} {dtype}: {node.op.name} of {_listed(inputs)}"
             )
+        shared = 0 if node.op.is_view else node.op.writes
+        if node.storage != (index if shared is None else inputs[shared].storage):
+            raise GraphError(f"node {node} has the storage {node.storage}, which is not its own")
         for read in inputs:
             writer = current.get(read.storage)
             if writer is not None and read.id < writer:

@@ -26,6 +26,9 @@ def gradient(b: Builder, target: Node, wrt: Sequence[Node]) -> list[Node]:
     """
     if target.shape:
         raise GraphError(f"only a number can be differentiated, not {target}; sum it first")
+    for node in wrt:
+        if node.dtype.kind != "f":
+            raise GraphError(f"there is no gradient with respect to {node}; ask for values of real numbers")
     uses = _uses_on_paths(b, target, wrt)
     labels = _labels(b, target, uses)
     leaves = {node.id for node in wrt if not node.inputs}

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from memtrain.errors import GraphError
+
 if TYPE_CHECKING:
     from memtrain.graph.ops.base import Op
 
@@ -134,6 +136,10 @@ class Builder:
             inputs = tuple(self.contiguous(node) for node in inputs)
         index = len(self.nodes)
         shape, dtype = op.result(*inputs)
+        if 0 in shape:
+            raise GraphError(
+                f"{op.name} would have the shape {list(map(int, shape))}; give sizes of at least 1"
+            )
         shared = 0 if op.is_view else op.writes
         node = Node(
             id=index,

@@ -20,6 +20,11 @@ class Mode(StrEnum):
     TRAIN = "train"
     INFER = "infer"
 
+    @property
+    def noun(self) -> str:
+        """The mode as a word in a sentence."""
+        return {"train": "training", "infer": "inference"}[self]
+
 
 @dataclass(frozen=True)
 class Cell:

@@ -53,11 +53,9 @@ class Workload:
     def _batch(data: Dataset, rows: Array, number: int) -> dict[str, Array]:
         return {"x": data.x[rows], "y": data.y[rows], ITERATION: np.asarray(number)}
 
-    def start(self, ledger: Ledger | None = None) -> Run:
-        """A run with its parameters, state and input buffers made."""
-        run = Run(self.schedule, ledger)
+    def load(self, run: Run) -> None:
+        """Make the run's parameters, state and input buffers."""
         run.load(self._start)
-        return run
 
     def iterate(self, run: Run, number: int) -> float | None:
         """One iteration on batch ``number``; the objective when training."""
@@ -66,12 +64,16 @@ class Workload:
         return float(asked[0]) if self.mode is Mode.TRAIN else None
 
     def run_all(self, run: Run) -> list[float | None]:
-        """Every step of the cell."""
+        """Load, then every step of the cell: what a memory meter watches."""
+        self.load(run)
         return [self.iterate(run, number) for number in range(self.steps)]
 
     def warm_up(self) -> None:
         """One iteration, freed, and the memory given back to the kernel."""
-        self.iterate(self.start(), 0)
+        run = Run(self.schedule)
+        self.load(run)
+        self.iterate(run, 0)
+        del run
         gc.collect()
         _trim()
 
@@ -87,7 +89,7 @@ def ledger_meter(cell: Cell, mode: Mode) -> Figures:
     """Our own count of real arrays, with what stood at the peak; also the losses and the environment."""
     work = Workload(cell, mode)
     ledger = Ledger()
-    losses = work.run_all(work.start(ledger))
+    losses = work.run_all(Run(work.schedule, ledger))
     steps = work.schedule.steps
     return {
         "ledger_peak_bytes": ledger.peak_bytes,
@@ -108,11 +110,12 @@ def heap_meter(cell: Cell, mode: Mode) -> Figures:
         raise MeterUnavailable(f"the heap meter needs memray ({error})") from error
     work = Workload(cell, mode)
     work.warm_up()
+    run = Run(work.schedule)
     with tempfile.TemporaryDirectory(prefix="memtrain-") as folder:
         file = Path(folder, "heap.bin")
         with memray.Tracker(file):
             control = np.empty(CONTROL_BYTES, np.uint8)
-            work.run_all(work.start())
+            work.run_all(run)
             del control
         with memray.FileReader(file) as reader:
             peak = int(reader.metadata.peak_memory)
@@ -125,19 +128,21 @@ def resident_meter(cell: Cell, mode: Mode) -> Figures:
     """The kernel's high-water mark of the memory that the process really occupied."""
     work = Workload(cell, mode)
     work.warm_up()
+    run = Run(work.schedule)
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM starts anew
         baseline = _status_bytes("VmRSS")
     except OSError as error:
         raise MeterUnavailable(f"the resident meter needs Linux's /proc/self/clear_refs ({error})") from error
-    work.run_all(work.start())
+    work.run_all(run)
     return {"resident_peak_bytes": _status_bytes("VmHWM") - baseline, "baseline_bytes": baseline}
 
 
 def time_meter(cell: Cell, mode: Mode) -> Figures:
     """Median seconds of an iteration."""
     work = Workload(cell, mode)
-    run = work.start()
+    run = Run(work.schedule)
+    work.load(run)
     work.iterate(run, 0)
     seconds: list[float] = []
     while len(seconds) < work.steps or sum(seconds) < TIMED_S:

@@ -16,8 +16,8 @@ from memtrain.plan.liveness import analyse
 HEAP_SLACK_BYTES = 16 * 1024
 """A heap figure further than this below the ledger cannot be true."""
 
-Measure = Callable[[str, Cell, Mode], dict[str, Any]]
-"""The figures of a meter for a cell; raises ``ChildFailed``."""
+Measure = Callable[[str, Cell, Mode, float | None], dict[str, Any]]
+"""The figures of a meter for a cell, within so many seconds; raises ``ChildFailed``."""
 
 
 @dataclass
@@ -100,7 +100,11 @@ def predicted_row(cell: Cell, mode: Mode) -> Row:
 
 
 def measured_row(
-    cell: Cell, mode: Mode, meters: Sequence[str] = tuple(METERS), measure: Measure = measure
+    cell: Cell,
+    mode: Mode,
+    meters: Sequence[str] = tuple(METERS),
+    timeout_s: float | None = None,
+    measure: Measure = measure,
 ) -> Row:
     """The row of a cell, each meter in a process of its own; the ledger always.
 
@@ -112,7 +116,7 @@ def measured_row(
         if meter != "ledger" and meter not in meters:
             continue
         try:
-            _enter(row, measure(meter, cell, mode))
+            _enter(row, measure(meter, cell, mode, timeout_s))
         except MeterUnavailable as reason:
             row.notes.append(str(reason))
         except ChildFailed as failure:

@@ -45,7 +45,7 @@ def make_schedule(graph: Graph, asked: Iterable[Node]) -> Schedule:
     step, both have the same shape and type, and the input is neither persistent, nor asked for, nor a
     view, nor also read in a place where the op does not allow it.
     """
-    asked_ids = tuple(dict.fromkeys(node.id for node in asked))
+    asked_ids = tuple(node.id for node in asked)
     needed = _ancestors(graph, asked_ids)
     persistent = tuple(i for i in needed if leaf_role(graph[i]))
     order = [i for i in needed if not leaf_role(graph[i])]
@@ -70,7 +70,7 @@ def make_schedule(graph: Graph, asked: Iterable[Node]) -> Schedule:
         node = graph[index]
         dead = dying[place]
         reuse = _reusable(graph, node, dead)
-        freed = [alias for storage in dead if storage != reuse for alias in aliases[storage]]
+        freed = [alias for storage in dead for alias in aliases[storage] if alias != reuse]
         steps.append(Step(index, node.phase, reuse, tuple(freed)))
     return Schedule(graph, tuple(steps), asked_ids, persistent)
 

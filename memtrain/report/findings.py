@@ -4,29 +4,53 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from itertools import groupby
+
+import numpy as np
 
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import Row
 from memtrain.sweeps.law import Law
 from memtrain.units import format_bytes, format_count
 
+Pair = dict[Mode, Row]
+"""The rows of one cell."""
+
 
 def findings(rows: Sequence[Row], laws: Sequence[Law]) -> list[str]:
     """Sentences: the largest ratio, what is kept there, the laws, and how far the figures agree."""
-    sentences = [*_largest_ratio(rows), *(law_sentence(law) for law in laws), *_agreement(rows)]
-    failed = [row for row in rows if not row.ok]
-    for row in failed:
-        sentences.append(f"{cell_name(row.cell)}, {row.mode}: {row.figures.status}, {row.figures.reason}.")
-    return sentences
+    varying = varying_fields(law.cells[0] for law in laws)
+    return [
+        *_largest_ratio(rows),
+        *(_law_sentence(law, varying) for law in laws),
+        *_agreement(rows),
+        *(
+            f"{cell_name(row.cell)}, {row.mode}: {row.figures.status}: {row.figures.reason}"
+            for row in rows
+            if not row.ok
+        ),
+    ]
 
 
-def pairs(rows: Iterable[Row]) -> dict[Cell, dict[Mode, Row]]:
+def pairs(rows: Iterable[Row]) -> dict[Cell, Pair]:
     """The rows of each cell by mode, in the order of the rows."""
-    found: dict[Cell, dict[Mode, Row]] = {}
+    found: dict[Cell, Pair] = {}
     for row in rows:
         found.setdefault(row.cell, {})[row.mode] = row
     return found
+
+
+def main_row(pair: Pair) -> Row:
+    """The row that a line about a cell speaks of: training, where it was asked for."""
+    return pair.get(Mode.TRAIN) or pair[Mode.INFER]
+
+
+def varying_fields(cells: Iterable[Cell]) -> list[str]:
+    """The fields in which cells differ, but for depth and batch."""
+    seen = list(cells)
+    names = [field.name for field in fields(Cell) if field.name not in ("depth", "batch")]
+    return [name for name in names if len({getattr(cell, name) for cell in seen}) > 1]
 
 
 def peak_bytes(row: Row | None) -> int | None:
@@ -37,7 +61,7 @@ def peak_bytes(row: Row | None) -> int | None:
     return figures.predicted_peak_bytes if figures.ledger_peak_bytes is None else figures.ledger_peak_bytes
 
 
-def ratio(pair: dict[Mode, Row]) -> float | None:
+def ratio(pair: Pair) -> float | None:
     """Training peak ÷ inference peak."""
     train, infer = peak_bytes(pair.get(Mode.TRAIN)), peak_bytes(pair.get(Mode.INFER))
     return train / infer if train is not None and infer else None
@@ -54,6 +78,12 @@ def fold_names(names: Sequence[str]) -> str:
 def cell_name(cell: Cell) -> str:
     """A cell as people speak of it."""
     return f"depth {cell.depth}, batch {cell.batch:,}"
+
+
+def layer_parameter_bytes(cell: Cell) -> int:
+    """Bytes of the parameters of one hidden layer after the first (cells of one width)."""
+    width = cell.width if isinstance(cell.width, int) else cell.width[0]
+    return (width * width + (width if cell.bias else 0)) * np.dtype(cell.dtype).itemsize
 
 
 def _fold(names: list[str]) -> str:
@@ -76,40 +106,36 @@ def _largest_ratio(rows: Sequence[Row]) -> list[str]:
     train, infer = pair[Mode.TRAIN], pair[Mode.INFER]
     peak, retained = peak_bytes(train), train.figures.retained_bytes
     sentences = [
-        f"Training needs the most beside inference at {cell_name(train.cell)}: {format_bytes(peak)}, "
+        f"The ratio is largest at {cell_name(train.cell)}: training needs {format_bytes(peak)}, "
         f"{value:.1f} × the {format_bytes(peak_bytes(infer))} of inference."
     ]
     if peak and retained:
         kept = fold_names([entry["name"] for entry in train.retained])
         sentences.append(
             f"Kept there from forward until backward has read it: {kept} = {format_bytes(retained)}, "
-            f"{retained / peak:.0%} of the peak. Inference keeps nothing."
+            f"{retained / peak:.0%} of the training peak. Inference keeps nothing."
         )
     return sentences
 
 
-def law_sentence(law: Law) -> str:
+def _law_sentence(law: Law, varying: Sequence[str]) -> str:
     """What a further layer costs, as measured, and how well the law fits."""
-    who = {Mode.TRAIN: "training", Mode.INFER: "inference"}[law.mode]
     cell = law.cells[0]
-    weights = (
-        int(cell.width) ** 2 * (8 if cell.dtype == "float64" else 4) if isinstance(cell.width, int) else 0
-    )
-    besides = f"{format_count(law.layer_bytes)} B besides"
-    if weights and abs(law.layer_bytes / weights - round(law.layer_bytes / weights)) < 0.01:
-        times = round(law.layer_bytes / weights)
-        besides += " (its weights)" if times == 1 else f" ({times} × its weights)"
-    per_example = format_count(law.layer_example_bytes)
-    measured = f"heap of {len(law.cells)} cells"
+    of = "".join(f" ({name} {cell.columns()[name]})" for name in varying)
+    besides = f"{format_count(law.layer_bytes)} B whatever the batch"
+    times = law.layer_bytes / layer_parameter_bytes(cell)
+    if round(times) and abs(times - round(times)) < 0.01:
+        besides += f" ({round(times)} × its parameters)" if round(times) > 1 else " (its parameters)"
+    measured = f"heap peaks of {len(law.cells)} cells"
     if law.probes:
-        measured += f", {len(law.probes)} of them measured for this fit"
+        measured += f", {len(law.probes)} of them measured for this"
     sentence = (
-        f"Each further layer costs {who} {per_example} B per example and {besides} "
-        f"({measured}; peak at {law.place}; largest error {law.largest_error:.2%})."
+        f"Each further layer costs {law.mode.noun}{of} {format_count(law.layer_example_bytes)} B per example "
+        f"and {besides}, as fitted to {measured}; largest error {law.largest_error:.2%}."
     )
     if law.others:
         elsewhere = ", ".join(f"{cell.depth}×{cell.batch}" for cell in law.others)
-        sentence += f" Not in this law, their peak falls elsewhere: {elsewhere}."
+        sentence += f" The law is for peaks at {law.place}; those of {elsewhere} fall elsewhere."
     return sentence
 
 

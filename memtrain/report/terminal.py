@@ -1,56 +1,46 @@
-"""Results for a terminal, of any width: rich renderables made from rows."""
+"""Results for a terminal, from 80 columns on: rich renderables made from rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 
+from rich import box
 from rich.table import Table
 
 from memtrain.graph.node import Role
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import Row
-from memtrain.report.findings import pairs, peak_bytes, ratio
+from memtrain.report.findings import Pair, main_row, pairs, peak_bytes, ratio, varying_fields
 from memtrain.train.loop import Trained
-from memtrain.units import format_bytes, format_percent, format_seconds
+from memtrain.units import binary_unit, format_bytes, format_difference, format_seconds
 
 _WIDE = 120
 """From this many columns on, what a peak is made of fits into the main table."""
 
-_SHORT = {
-    Role.PARAMETER: "param",
-    Role.GRADIENT: "grad",
-    Role.OPTIMIZER: "optim",
-    Role.INPUT: "input",
-    Role.RETAINED: "retained",
-    Role.TRANSIENT: "transient",
-    Role.WORKSPACE: "workspace",
-}
+_SHORT = {Role.PARAMETER: "param", Role.GRADIENT: "grad", Role.OPTIMIZER: "optim"}
 
-Pair = dict[Mode, Row]
+Column = tuple[str, Callable[[Pair], str]]
+"""A title and what stands under it for a cell."""
 
 
 def sweep_tables(rows: Sequence[Row], width: int) -> list[Table]:
     """One line per cell, training beside inference; what the peak is made of beside or below it."""
-    table = Table(title="Peak memory of training and inference, above the baseline", title_justify="left")
-    columns = _columns(rows)
-    if width >= _WIDE and any(row.figures.ledger_peak_bytes is not None for row in rows):
-        columns.append(("peak is made of", _made_of))
-    for title, _ in columns:
-        table.add_column(title, justify="left" if title == "peak is made of" else "right")
-    for pair in pairs(rows).values():
-        table.add_row(*[show(pair) for _, show in columns], style=None if _all_ok(pair) else "red")
+    columns = [*_axes(rows), *_peaks(rows), *_differences(rows), *_times(rows)]
+    title = "Peak memory of training and inference, above the baseline"
     observed = any(row.figures.ledger_peak_bytes is not None for row in rows)
-    return [table] if width >= _WIDE or not observed else [table, _composition(rows)]
+    if not observed:
+        return [_filled(title + " (predicted)", columns, rows)]
+    if width >= _WIDE:
+        return [_filled(title, [*columns, ("peak is\nmade of", _made_of)], rows)]
+    mode = Mode.TRAIN if any(row.mode is Mode.TRAIN for row in rows) else Mode.INFER
+    below = f"What the peak of {mode.noun} is made of, in percent"
+    return [_filled(title, columns, rows), _filled(below, [*_axes(rows), *_composition()], rows)]
 
 
 def training_table(cell: Cell, trained: Trained) -> Table:
     """What a training gave and took."""
-    table = Table(
-        title=f"Trained on {cell.data}: {cell.spec().depth} × {cell.columns()['width']}",
-        title_justify="left",
-        show_header=False,
-    )
+    table = _table(f"Trained on {cell.data}: depth {cell.depth}, width {cell.columns()['width']}")
+    table.show_header = False
     table.add_column()
     table.add_column(justify="right")
     table.add_row("test accuracy", f"{trained.test_accuracy:.2%}")
@@ -63,57 +53,79 @@ def training_table(cell: Cell, trained: Trained) -> Table:
     return table
 
 
-def _axes(rows: Sequence[Row]) -> list[str]:
-    """Depth, batch and whatever else of the cells varies."""
-    names = [field.name for field in fields(Cell)]
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+
+
+def _filled(title: str, columns: Sequence[Column], rows: Sequence[Row]) -> Table:
+    table = _table(title)
+    for heading, show in columns:
+        table.add_column(heading, justify="left" if show is _made_of else "right")
+    for pair in pairs(rows).values():
+        failed = any(not row.ok for row in pair.values())
+        table.add_row(*[show(pair) for _, show in columns], style="red" if failed else None)
+    return table
+
+
+def _axes(rows: Sequence[Row]) -> list[Column]:
+    """Depth, batch, and whatever else varies over the cells."""
+
+    def column(name: str) -> Column:
+        return name, lambda pair: str(main_row(pair).cell.columns()[name])
+
+    shown = ["depth", "batch", *varying_fields(row.cell for row in rows)]
+    return [column(name) for name in dict.fromkeys(shown)]
+
+
+def _peaks(rows: Sequence[Row]) -> list[Column]:
+    divisor, unit = binary_unit(max((peak_bytes(row) or 0 for row in rows), default=0))
+
+    def in_unit(count: int | None) -> str:
+        return "" if count is None else f"{count / divisor:.2f}"
+
+    def peak(mode: Mode) -> Column:
+        def show(pair: Pair) -> str:
+            row = pair.get(mode)
+            if row is None:
+                return ""
+            failed = not row.ok and row.figures.ledger_peak_bytes is None
+            return row.figures.status if failed else in_unit(peak_bytes(row))
+
+        return f"{mode}\n{unit}", show
+
     return [
-        name
-        for name in names
-        if name in ("depth", "batch") or len({getattr(row.cell, name) for row in rows}) > 1
+        peak(Mode.TRAIN),
+        peak(Mode.INFER),
+        ("\nratio", lambda pair: f"{value:.2f}" if (value := ratio(pair)) is not None else ""),
+        (f"retained\n{unit}", lambda pair: in_unit(main_row(pair).figures.retained_bytes)),
     ]
 
 
-def _columns(rows: Sequence[Row]) -> list[tuple[str, Callable[[Pair], str]]]:
-    columns: list[tuple[str, Callable[[Pair], str]]] = [(name, _axis(name)) for name in _axes(rows)]
-    columns += [
-        ("training", lambda pair: _peak(pair, Mode.TRAIN)),
-        ("inference", lambda pair: _peak(pair, Mode.INFER)),
-        ("ratio", lambda pair: f"{value:.2f}" if (value := ratio(pair)) is not None else ""),
-        ("retained", lambda pair: format_bytes(_main(pair).figures.retained_bytes)),
+def _differences(rows: Sequence[Row]) -> list[Column]:
+    """How far heap and resident are from the prediction, where they were measured."""
+
+    def column(meter: str) -> Column:
+        def show(pair: Pair) -> str:
+            figures = main_row(pair).figures
+            measured = getattr(figures, f"{meter}_peak_bytes")
+            return format_difference(measured, figures.predicted_peak_bytes)
+
+        return f"{meter}\n±%", show
+
+    meters = ("heap", "resident")
+    return [
+        column(meter)
+        for meter in meters
+        if any(getattr(row.figures, f"{meter}_peak_bytes") is not None for row in rows)
     ]
-    for meter in ("heap", "resident"):
-        if any(getattr(row.figures, f"{meter}_peak_bytes") is not None for row in rows):
-            columns.append((meter, _against_prediction(f"{meter}_peak_bytes")))
-    if any(row.figures.step_s is not None for row in rows):
-        columns.append(("step", lambda pair: format_seconds(_main(pair).figures.step_s)))
-    return columns
 
 
-def _axis(name: str) -> Callable[[Pair], str]:
-    return lambda pair: str(_main(pair).cell.columns()[name])
-
-
-def _main(pair: Pair) -> Row:
-    return pair.get(Mode.TRAIN) or pair[Mode.INFER]
-
-
-def _all_ok(pair: Pair) -> bool:
-    return all(row.ok for row in pair.values())
-
-
-def _peak(pair: Pair, mode: Mode) -> str:
-    row = pair.get(mode)
-    if row is None:
-        return ""
-    return format_bytes(peak_bytes(row)) if row.figures.ledger_peak_bytes or row.ok else row.figures.status
-
-
-def _against_prediction(column: str) -> Callable[[Pair], str]:
+def _times(rows: Sequence[Row]) -> list[Column]:
     def show(pair: Pair) -> str:
-        figures = _main(pair).figures
-        return format_percent(getattr(figures, column), figures.predicted_peak_bytes)
+        seconds = main_row(pair).figures.step_s
+        return "" if seconds is None else f"{1000 * seconds:.2f}"
 
-    return show
+    return [("step\nms", show)] if any(row.figures.step_s is not None for row in rows) else []
 
 
 def _shares(row: Row) -> dict[Role, float]:
@@ -125,19 +137,16 @@ def _shares(row: Row) -> dict[Role, float]:
 
 
 def _made_of(pair: Pair) -> str:
-    shares = sorted(_shares(_main(pair)).items(), key=lambda item: -item[1])
-    return ", ".join(f"{_SHORT[role]} {share:.0%}" for role, share in shares[:4] if share >= 0.005)
+    shares = sorted(_shares(main_row(pair)).items(), key=lambda item: -item[1])
+    return ", ".join(f"{_SHORT.get(role, role)} {share:.0%}" for role, share in shares[:4] if share >= 0.005)
 
 
-def _composition(rows: Sequence[Row]) -> Table:
-    mode = "training" if any(row.mode is Mode.TRAIN for row in rows) else "inference"
-    table = Table(title=f"What the peak of {mode} is made of, in percent", title_justify="left")
-    axes = _axes(rows)
-    for title in (*axes, *_SHORT.values()):
-        table.add_column(title, justify="right")
-    for pair in pairs(rows).values():
-        row = _main(pair)
-        shares, cell = _shares(row), row.cell.columns()
-        percents = [f"{100 * shares[role]:.0f}" if role in shares else "" for role in _SHORT]
-        table.add_row(*[str(cell[name]) for name in axes], *percents)
-    return table
+def _composition() -> list[Column]:
+    def column(role: Role) -> Column:
+        def show(pair: Pair) -> str:
+            shares = _shares(main_row(pair))
+            return f"{100 * shares[role]:.0f}" if shares else ""
+
+        return _SHORT.get(role, role), show
+
+    return [column(role) for role in Role]

@@ -31,13 +31,13 @@ def make_grid(axes: Mapping[str, Sequence[Any] | Any], layers: Sequence[int] | N
     lists = {name: _as_list(values) for name, values in {**DEFAULT_AXES, **axes}.items()}
     if layers is not None:
         lists |= _layer_axes(layers, axes)
-    if "input_size" in lists or "output_size" in lists:
-        if lists.setdefault("data", [SYNTHETIC]) != [SYNTHETIC]:
-            raise SpecError(
-                f"data {lists['data'][0]!r} together with input or output size",
-                "allowed: sizes of your own go with synthetic data",
-                "leave out one of the two",
-            )
+    own_sizes = "input_size" in lists or "output_size" in lists
+    if own_sizes and lists.setdefault("data", [SYNTHETIC]) != [SYNTHETIC]:
+        raise SpecError(
+            f"data {lists['data'][0]!r} together with input or output size",
+            "allowed: sizes of your own go with synthetic data",
+            "leave out one of the two",
+        )
     for name, values in lists.items():
         if not values:
             raise SpecError(f"{name} is an empty list", "allowed: at least one value", "give a value")
@@ -50,8 +50,9 @@ def make_grid(axes: Mapping[str, Sequence[Any] | Any], layers: Sequence[int] | N
     sizes = {data: _sizes(data) for data in lists.get("data", [DIGITS])}
     order = [name for name in _NAMES if name in lists and name not in ("depth", "batch")]
     cells = []
-    for values in product(*(lists[name] for name in (*order, "depth", "batch"))):
-        chosen = dict(zip((*order, "depth", "batch"), values, strict=True))
+    names = (*order, "depth", "batch")
+    for combination in product(*(lists[name] for name in names)):
+        chosen = dict(zip(names, combination, strict=True))
         cells.append(Cell(**(sizes[chosen.get("data", DIGITS)] | chosen)))
     return cells
 

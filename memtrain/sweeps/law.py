@@ -93,10 +93,14 @@ def _fit_group(mode: Mode, rows: list[Row], heap: HeapMeter) -> Law | None:
     matrix = np.array([_terms(cell) for cell in cells])
     peaks = np.array([point.peak_bytes for point in known], float)
     coefficients = np.linalg.lstsq(matrix, peaks, rcond=None)[0]
+    base, per_layer, per_example, per_layer_and_example = coefficients.tolist()
     return Law(
-        mode,
-        place,
-        *(float(c) for c in coefficients),
+        mode=mode,
+        place=place,
+        base_bytes=base,
+        layer_bytes=per_layer,
+        example_bytes=per_example,
+        layer_example_bytes=per_layer_and_example,
         largest_error=float(np.max(np.abs(matrix @ coefficients - peaks) / peaks)),
         cells=tuple(cells),
         probes=tuple(point.cell for point in probes),

@@ -66,11 +66,11 @@ def run_sweep(
     """Measure ``tasks`` and return their rows in order. Measuring processes end with it, however it ends."""
     if jobs < 1:
         raise SpecError(f"jobs {jobs}", "allowed: a whole number ≥ 1", "give at least 1")
-    ask = partial(measure, timeout_s=timeout_s) if timeout_s is not None else measure
+    measure_row = partial(measured_row, meters=meters, timeout_s=timeout_s, measure=measure)
     place = {task: index for index, task in enumerate(tasks)}
     rows: list[Row] = []
     with ThreadPoolExecutor(jobs) as executor, SERVERS:
-        for row in run_tasks(tasks, executor, partial(measured_row, meters=meters, measure=ask), started):
+        for row in run_tasks(tasks, executor, measure_row, started):
             finished(row)
             rows.append(row)
     return sorted(rows, key=lambda row: place[row.cell, row.mode])

@@ -48,10 +48,10 @@ def load(data: str) -> Dataset:
 
 
 def load_digits() -> Dataset:
-    """The 1,797 digits, pixels scaled to 0…1."""
+    """The 1,797 digits, pixels scaled to −1…1."""
     with resources.files("memtrain.train").joinpath("digits.npz").open("rb") as file:
         arrays = np.load(file)
-        return Dataset(arrays["x"].astype(np.float32) / 16, arrays["y"].astype(np.int64), 10)
+        return Dataset(arrays["x"].astype(np.float32) / 8 - 1, arrays["y"].astype(np.int64), 10)
 
 
 def synthetic(input_size: int, output_size: int, examples: int, seed: int) -> Dataset:

@@ -123,9 +123,9 @@ class Nll(Op):
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         logp, labels = inputs
-        if logp.shape[:-1] != labels.shape or labels.dtype.kind not in "iu" or not logp.shape:
+        if logp.shape[:-1] != labels.shape or labels.dtype != INDEX or not logp.shape:
             raise GraphError(
-                f"{self.name} needs log-probabilities (…, q) and integer labels (…), not {logp}, {labels}"
+                f"{self.name} needs log-probabilities (…, q) and int64 labels (…), not {logp}, {labels}"
             )
         return (), logp.dtype
 
@@ -159,9 +159,9 @@ class NllGrad(Op):
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         g, labels = inputs
-        if g.shape or labels.shape != self.shape[:-1]:
+        if g.shape or labels.shape != self.shape[:-1] or labels.dtype != INDEX:
             raise GraphError(
-                f"{self.name} needs a number and labels {list(map(int, self.shape[:-1]))}, not {g}, {labels}"
+                f"{self.name} needs a number and int64 labels for {list(map(int, self.shape))}, not {g}, {labels}"
             )
         return self.shape, g.dtype
 

@@ -78,6 +78,7 @@ def matmul(
     A vector on the left is a row, on the right a column. A stack times one matrix is reshaped to a
     single product, so that the gradient of the matrix needs no stack of its own.
     """
+    _check_inner(x, y, transpose_a, transpose_b)
     wanted = list(x.shape[:-1]) if len(x.shape) > 1 else []
     if len(x.shape) == 1:
         x, transpose_a = reshape(b, x, (1, x.shape[0])), False
@@ -95,6 +96,17 @@ def matmul(
     if result.shape != tuple(wanted):
         result = reshape(b, result, tuple(wanted))
     return b.rename(result, name) if name else result
+
+
+def _check_inner(x: Node, y: Node, transpose_a: bool, transpose_b: bool) -> None:
+    """Raise ``GraphError``, naming what was given, unless the sizes that are summed over agree."""
+    if not x.shape or not y.shape:
+        raise GraphError(f"matmul needs values with at least one axis, not {x} and {y}")
+    left = x.shape[-2 if transpose_a and len(x.shape) > 1 else -1]
+    right = y.shape[-1 if transpose_b or len(y.shape) == 1 else -2]
+    if left != right:
+        flags = f"transpose_a={transpose_a}, transpose_b={transpose_b}"
+        raise GraphError(f"matmul ({flags}) does not fit {x} and {y}: {left} against {right}")
 
 
 def _broadcast_lead(x: Node, y: Node) -> Shape:

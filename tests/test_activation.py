@@ -1,0 +1,105 @@
+"""Activations and erf against the math module, and far out."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from derivatives import evaluate
+from examples import (
+    compute,
+    leaf,
+)
+
+from memtrain.graph.gradient import gradient
+from memtrain.graph.node import Builder
+from memtrain.graph.ops import OPS, activation, arithmetic, gelu, loss
+from memtrain.models.mlp import ACTIVATIONS
+
+DTYPES = ("float32", "float64")
+
+
+def scalar_erf(x):
+    return np.array([math.erf(value) for value in x.tolist()])
+
+
+@pytest.mark.parametrize(("dtype", "error"), [("float64", 1e-14), ("float32", 3e-7)])
+def test_erf_is_that_of_the_math_module(dtype, error):
+    special = [0.0, 5e-324, 1e-300, 1e-20, 1e-8, 5.9, 5.999999, 6, 6.000001, 30, 1e30, math.inf]
+    with np.errstate(under="ignore"):
+        x = np.concatenate([np.linspace(0, 7, 70001), special]).astype(dtype)
+    out, negative, *scratch = (np.empty_like(x) for _ in range(4))
+    gelu.erf(x, out, *scratch)
+    assert np.max(np.abs(out - scalar_erf(x))) <= error
+    gelu.erf(-x, negative, *scratch)
+    np.testing.assert_array_equal(negative, -out)
+    gelu.erf(x, out, *scratch, factor=0.5)
+    assert np.max(np.abs(out - scalar_erf(x * 0.5))) <= error
+
+
+def scalar_sigmoid(z):
+    return 1 / (1 + math.exp(-z)) if z > 0 else math.exp(z) / (1 + math.exp(z))
+
+
+def scalar_tanh_gelu(z):
+    return z / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
+
+
+SCALAR = {
+    "relu": lambda z: max(z, 0.0),
+    "tanh": math.tanh,
+    "sigmoid": scalar_sigmoid,
+    "gelu": lambda z: z / 2 * math.erfc(-z / math.sqrt(2)),
+    "gelu_tanh": scalar_tanh_gelu,
+    "identity": lambda z: z,
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_an_activation_is_that_of_the_math_module(name):
+    z = np.concatenate([np.linspace(-40, 40, 16001), [-1e4, 1e4, 1e-300]])
+    wanted = np.array([SCALAR[name](value) for value in z.tolist()])
+    np.testing.assert_allclose(compute(OPS[name](), [z]), wanted, rtol=1e-14, atol=5e-14)
+    found = compute(OPS[name](), [z.astype(np.float32)])
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=5e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_an_activation_and_two_derivatives_stay_finite_far_out(name, dtype):
+    b = Builder()
+    z = leaf(b, "z", (6,), dtype)
+    value = b.apply(OPS[name](), z)
+    asked = [value]
+    for _ in range(2):
+        asked += gradient(b, arithmetic.sum_to(b, asked[-1], ()), [z])
+    far = np.array([-1e4, -100, -10, 10, 100, 1e4], dtype)
+    value, slope, curvature = evaluate(b, asked, {"z": far})
+    bounded = name in ("tanh", "sigmoid")
+    np.testing.assert_allclose(slope[3:], 0 if bounded else 1, atol=1e-3)
+    np.testing.assert_allclose(slope[:3], 1 if name == "identity" else 0, atol=1e-3)
+    np.testing.assert_allclose(curvature, 0, atol=1e-3)
+    assert np.isfinite(value).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_infinite_inputs_have_the_limits_as_values(dtype):
+    ends = np.array([-np.inf, np.inf], dtype)
+    np.testing.assert_array_equal(compute(activation.Relu(), [ends]), [0, np.inf])
+    np.testing.assert_array_equal(compute(activation.Tanh(), [ends]), [-1, 1])
+    np.testing.assert_array_equal(compute(activation.Sigmoid(), [ends]), [0, 1])
+    np.testing.assert_array_equal(compute(arithmetic.Exp(), [np.array([-np.inf, -1e4], dtype)]), [0, 0])
+    for op in (gelu.Gelu(), gelu.GeluTanh()):
+        np.testing.assert_array_equal(compute(op, [ends[1:]]), [np.inf])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_log_softmax_and_its_gradient_survive_extreme_and_masked_scores(dtype):
+    x = np.array([[1e4, -1e4, 0], [-1e4, -1e4, -1e4], [0, -np.inf, 0], [1e4, 1e4, -np.inf]], dtype)
+    half, third = -math.log(2), -math.log(3)
+    wanted = [[0, -2e4, -1e4], [third] * 3, [half, -np.inf, half], [half, half, -np.inf]]
+    logp = compute(loss.LogSoftmax(), [x])
+    np.testing.assert_allclose(logp, wanted, rtol=1e-6)
+    g = compute(loss.LogSoftmaxGrad(), [np.ones_like(x), logp])
+    np.testing.assert_allclose(g, 1 - 3 * np.exp(np.array(wanted)), atol=1e-6)

@@ -1,0 +1,74 @@
+"""Every registered kernel against its formula in plain numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from examples import (
+    CASES,
+    FORMULAS,
+    SMALL,
+    Sizes,
+    compute,
+    make,
+)
+
+from memtrain.graph.ops import OPS
+from memtrain.graph.ops.base import BLOCK
+
+COMPUTED = [(name, place) for name, place in CASES if name != "leaf"]
+BIG = {
+    "square": (131, 257),  # several blocks of rows, the last one shorter
+    "tall": (20011, 2),  # more rows than a block has elements
+    "wide": (2, 20001),  # a row is longer than a block
+}
+DTYPES = ("float32", "float64")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", ["small", *BIG])
+@pytest.mark.parametrize(("name", "place"), COMPUTED)
+def test_the_kernel_computes_its_formula(name, place, size, dtype):
+    n, q = BIG.get(size, (SMALL.n, SMALL.q))
+    op, arrays = make(name, place, Sizes(n, q, np.dtype(dtype)))
+    wide = [x.astype(np.float64) if x.dtype.kind == "f" else x for x in arrays]
+    found = compute(op, arrays)
+    expected = FORMULAS[name](op, *wide)
+    tolerance = {"float32": 1e-5, "float64": 1e-12}[dtype]
+    long_sum = 30 if name in ("matmul", "sum_to") and n * q > BLOCK else 1  # of 20,000 numbers near 1
+    assert found.dtype == dtype
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * long_sum)
+
+
+PAIRS = [
+    ((7, 5), (5,)),
+    ((7, 5), (7, 1)),
+    ((7, 1), (1, 5)),
+    ((7, 5), ()),
+    ((), ()),
+    ((1,), ()),
+    ((1,), (3, 1, 2)),
+    ((3, 1, 2), (4, 1)),
+    ((2, 1, 3, 1), (5, 1, 4)),
+    ((1, 1), (1, 6)),
+    ((20001, 1), (1, 3)),
+    ((20001, 3), (3,)),
+    ((20001, 3), (20001, 1)),
+    ((3, 20001), (20001,)),
+    ((3, 20001), (3, 1)),
+    ((1, 20001), (1, 1)),
+    ((70, 1, 300), (3, 1)),
+    ((70, 3, 300), (70, 1, 300)),
+    ((BLOCK + 1,), (1,)),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("ufunc", [np.add, np.multiply])
+@pytest.mark.parametrize(("left", "right"), PAIRS + [(right, left) for left, right in PAIRS])
+def test_operands_are_broadcast_as_numpy_does_to_the_bit(left, right, ufunc, dtype):
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(shape).astype(dtype) for shape in (left, right)]
+    found = compute(OPS[ufunc.__name__](), arrays)
+    np.testing.assert_array_equal(found, ufunc(*arrays), strict=True)

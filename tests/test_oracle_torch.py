@@ -1,0 +1,241 @@
+"""The book's network against PyTorch: what is kept for backward, gradients, curvature, optimisers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from memtrain.graph.gradient import gradient
+from memtrain.graph.node import Node, Role
+from memtrain.graph.ops.arithmetic import add, multiply, sum_to
+from memtrain.graph.ops.source import Leaf
+from memtrain.models.mlp import MLP, Model, build
+from memtrain.plan.liveness import analyse
+from memtrain.plan.schedule import Schedule, make_schedule
+from memtrain.run.executor import Run
+from memtrain.train.iteration import training
+
+torch = pytest.importorskip("torch")
+F = torch.nn.functional
+pytestmark = pytest.mark.oracle
+
+ACTIVATIONS = {
+    "relu": F.relu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda z: F.gelu(z, approximate="tanh"),
+    "identity": lambda z: z,
+}
+WIDTHS = (7, 4, 6, 6, 3)
+Arrays = dict[str, np.ndarray]
+
+SPECS = [
+    MLP(9, 5, WIDTHS[:depth], 4, activation, bias, l2, "float64", loss)
+    for activation, bias, depth, loss, l2 in product(
+        ACTIVATIONS, (False, True), range(6), ("cross_entropy", "mean_squared_error"), (0.0, 1e-4)
+    )
+]
+
+
+def name_of(spec: MLP) -> str:
+    bias = "-bias" if spec.bias else ""
+    return f"{spec.activation}{bias}-{spec.depth}-{spec.loss}-{spec.l2:g}"
+
+
+every_network = pytest.mark.parametrize("spec", SPECS, ids=name_of)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+# -- the same network twice --------------------------------------------------------------------------
+
+
+def draw(spec: MLP, seed: int) -> Arrays:
+    """Parameters by name and a batch."""
+    rng = np.random.default_rng(seed)
+    sizes = (spec.input_size, *spec.hidden, spec.output_size)
+    values = {}
+    for k in range(1, len(sizes)):
+        values[f"W{k}"] = rng.standard_normal((sizes[k], sizes[k - 1])) / np.sqrt(sizes[k - 1])
+        if spec.bias:
+            values[f"b{k}"] = rng.standard_normal(sizes[k])
+    return values | draw_batch(spec, rng)
+
+
+def draw_batch(spec: MLP, rng: np.random.Generator) -> Arrays:
+    labels = (
+        rng.integers(0, spec.output_size, spec.batch)
+        if spec.loss == "cross_entropy"
+        else rng.standard_normal((spec.batch, spec.output_size))
+    )
+    return {"x": rng.standard_normal((spec.batch, spec.input_size)), "y": labels}
+
+
+def tensors_of(values: Arrays) -> dict[str, torch.Tensor]:
+    return {name: torch.tensor(value, requires_grad=name not in ("x", "y")) for name, value in values.items()}
+
+
+def objective(spec: MLP, t: dict[str, torch.Tensor]) -> torch.Tensor:
+    """J by PyTorch, from tensors by the names of our leaves."""
+    value = t["x"]
+    for k in range(1, spec.depth + 2):
+        value = F.linear(value, t[f"W{k}"], t.get(f"b{k}"))
+        if k <= spec.depth:
+            value = ACTIVATIONS[spec.activation](value)
+    loss = F.cross_entropy if spec.loss == "cross_entropy" else F.mse_loss
+    j = loss(value, t["y"])
+    if spec.l2:
+        j = j + spec.l2 / 2 * sum((t[f"W{k}"] ** 2).sum() for k in range(1, spec.depth + 2))
+    return j
+
+
+def parameters_of(t: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    return [tensor for tensor in t.values() if tensor.requires_grad]
+
+
+def compute(schedule: Schedule, values: Arrays) -> list[np.ndarray]:
+    run = Run(schedule)
+    run.load(values)
+    return run.iterate()
+
+
+def ask(model: Model, nodes: list[Node], values: Arrays) -> list[np.ndarray]:
+    return compute(make_schedule(model.builder.graph(), nodes), values)
+
+
+def assert_close(found: np.ndarray, tensor: torch.Tensor, tolerance: float) -> None:
+    """Equal to ``tolerance`` of the largest entry."""
+    expected = tensor.detach().numpy()
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
+# -- what is kept for backward -----------------------------------------------------------------------
+
+
+def saved_for_backward(spec: MLP, t: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """One tensor per storage that PyTorch saves, but for leaves and numbers."""
+    saved: list[torch.Tensor] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        saved.append(tensor)  # held, so that no storage is given out twice
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        objective(spec, t)
+    given = {tensor.untyped_storage().data_ptr() for tensor in t.values()}
+    distinct = {tensor.untyped_storage().data_ptr(): tensor.detach() for tensor in saved if tensor.ndim}
+    return [tensor for place, tensor in distinct.items() if place not in given]
+
+
+@every_network
+def test_the_retained_set_is_what_pytorch_saves(spec):
+    values = draw(spec, 1)
+    model = build(spec)
+    retained = analyse(training(model, "sgd", 0.1)).retained
+    saved = saved_for_backward(spec, tensors_of(values))
+    assert sorted((node.shape, node.nbytes) for node in retained) == sorted(
+        (tuple(tensor.shape), tensor.untyped_storage().nbytes()) for tensor in saved
+    )
+    for found in ask(model, retained, values):
+        same = [
+            i
+            for i, tensor in enumerate(saved)
+            if tensor.shape == found.shape and np.allclose(found, tensor.numpy(), rtol=0, atol=1e-12)
+        ]
+        assert len(same) == 1
+        saved.pop(same[0])
+    assert not saved
+
+
+# -- gradients and curvature -------------------------------------------------------------------------
+
+
+@every_network
+def test_loss_and_gradients_equal_pytorchs(spec):
+    values = draw(spec, 2)
+    model = build(spec)
+    names = [node.name for node in model.parameters]
+    j, *slopes = ask(
+        model, [model.objective, *gradient(model.builder, model.objective, model.parameters)], values
+    )
+    t = tensors_of(values)
+    expected = objective(spec, t)
+    assert_close(j, expected, 1e-10)
+    for found, tensor in zip(slopes, torch.autograd.grad(expected, [t[name] for name in names]), strict=True):
+        assert_close(found, tensor, 1e-10)
+
+
+@every_network
+def test_hessian_vector_products_equal_pytorchs_double_backward(spec):
+    values = draw(spec, 3)
+    model = build(spec)
+    b, names = model.builder, [node.name for node in model.parameters]
+    along = {f"v({name})": np.random.default_rng(4).standard_normal(values[name].shape) for name in names}
+    slope = None
+    for node, g in zip(model.parameters, gradient(b, model.objective, model.parameters), strict=True):
+        v = b.apply(Leaf(Role.INPUT, node.shape, node.dtype), name=f"v({node.name})")
+        term = sum_to(b, multiply(b, g, v), ())
+        slope = term if slope is None else add(b, slope, term)
+    products = ask(model, gradient(b, slope, model.parameters), values | along)
+
+    t = tensors_of(values)
+    parameters = [t[name] for name in names]
+    slopes = torch.autograd.grad(objective(spec, t), parameters, create_graph=True)
+    directional = sum((g * torch.tensor(v)).sum() for g, v in zip(slopes, along.values(), strict=True))
+    expected = torch.autograd.grad(directional, parameters, materialize_grads=True)
+    for found, tensor in zip(products, expected, strict=True):
+        assert_close(found, tensor, 1e-9)
+
+
+# -- optimisers --------------------------------------------------------------------------------------
+
+OPTIMIZERS = {
+    "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.1),
+    "momentum": lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9),
+    "adam": lambda parameters: torch.optim.Adam(parameters, lr=0.1),  # β 0.9 and 0.999, ε 1e-8
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("spec", [spec for spec in SPECS if spec.depth == 2], ids=name_of)
+def test_parameters_after_20_iterations_equal_pytorchs(optimizer, spec):
+    values = draw(spec, 5)
+    run = Run(training(build(spec), optimizer, 0.1))
+    run.load(values)
+    t = tensors_of(values)
+    stepper = OPTIMIZERS[optimizer](parameters_of(t))
+    rng = np.random.default_rng(6)
+    for iteration in range(1, 21):
+        batch = draw_batch(spec, rng)
+        run.feed(batch | {"t": np.array(iteration)})
+        (j, *_) = run.iterate()
+        stepper.zero_grad()
+        expected = objective(spec, t | {name: torch.tensor(value) for name, value in batch.items()})
+        expected.backward()
+        stepper.step()
+        assert_close(j, expected, 1e-10)
+    for name, tensor in t.items():
+        if tensor.requires_grad:
+            assert_close(run.value(name), tensor, 1e-10)
+
+
+def test_a_wrong_rule_would_be_noticed():
+    spec = replace(SPECS[0], hidden=(7,), l2=1e-4)
+    values = draw(spec, 7)
+    model = build(spec)
+    slopes = ask(model, gradient(model.builder, model.objective, model.parameters), values)
+    t = tensors_of(values)
+    unregularised = torch.autograd.grad(objective(replace(spec, l2=0.0), t), parameters_of(t))
+    with pytest.raises(AssertionError):
+        assert_close(slopes[0], unregularised[0], 1e-10)
