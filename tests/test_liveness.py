@@ -140,6 +140,15 @@ def test_a_retained_value_whose_buffer_a_gradient_takes_over_is_still_retained()
     assert h.id in [node.id for node in found.retained]
 
 
+def test_a_value_whose_buffer_the_first_backward_step_takes_over_is_retained():
+    b = Builder()
+    h = b.apply(Tanh(), leaf(b, 10))
+    b.phase = Phase.BACKWARD
+    found = liveness_of(b, b.apply(Exp(), h))
+    assert [step.reuse for step in found.schedule.steps] == [None, h.id]
+    assert found.retained == [h]
+
+
 # -- the book ----------------------------------------------------------------------------------------
 
 # n = 3, d = 4, h = 5, q = 2, float32, no regulariser. Always there: x 48, y 24, W1 80, W2 40.
@@ -216,6 +225,15 @@ def test_sixteen_layers_of_256_on_the_digits_are_as_the_book_of_this_house_says(
     assert analyse(training(build(model), "sgd", 0.1)).peak_bytes == train == 22_376_456
     assert analyse(inference(build(model))).peak_bytes == infer == 6_367_232
     assert (round(train / 2**20, 1), round(infer / 2**20, 1), round(train / infer, 1)) == (21.3, 6.1, 3.5)
+
+
+def test_totals_count_each_buffer_of_a_role_once():
+    found = analyse(training(build(MLP(3, 4, (5,), 2)), "adam", 0.1))  # with ∂L/∂W + λW in one buffer
+    totals = {role: found.total_bytes(role) for role in (Role.PARAMETER, Role.GRADIENT, Role.RETAINED)}
+    assert totals == {Role.PARAMETER: 120, Role.GRADIENT: 120, Role.RETAINED: 60 + 24}
+    assert found.total_bytes(Role.INPUT) == 48 + 24 + 8  # x, y, t
+    assert found.total_bytes(Role.OPTIMIZER) == 2 * 120
+    assert analyse(inference(build(MLP(3, 4, (5,), 2)))).total_bytes(Role.GRADIENT) == 0
 
 
 @pytest.mark.parametrize("width", [8, 64, 200])

@@ -27,7 +27,7 @@ def train(
     data: Annotated[str, typer.Option(help="digits, or a .npz (x, y) or .csv (label last) file.")] = "digits",
     seed: Annotated[int, typer.Option(min=0, help="Of start values and batches.")] = 0,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="BLAS threads.", show_default="all cores")
+        int | None, typer.Option(min=1, help="BLAS threads.", show_default="all cores; 1 if layers are small")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
 ) -> None:
@@ -41,9 +41,10 @@ def train(
       memtrain train --depth 4 --optimizer adam --epochs 20
       memtrain train --activation tanh --batch 64 --lr 0.05 --json
     """
-    from memtrain.run.blas import available_cores, blas_environment
+    from memtrain.run.blas import blas_environment, useful_threads
 
-    os.environ.update(blas_environment(threads or available_cores(), os.environ))  # before numpy loads
+    threads = threads or useful_threads(2 * batch * width * width)
+    os.environ.update(blas_environment(threads, os.environ))  # before numpy loads
 
     from memtrain.cli.console import messages, progress_bar, results, warn
     from memtrain.measure.cell import Cell
@@ -67,6 +68,7 @@ def train(
         data=data,
         input_size=examples.input_size,
         output_size=examples.output_size,
+        threads=threads,
         seed=seed,
     )
     rate = check_rate(LEARNING_RATES[optimizer] if lr is None else lr)

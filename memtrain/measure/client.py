@@ -43,6 +43,11 @@ class Server:
             text=True,
         )
 
+    @property
+    def pid(self) -> int:
+        """The server's process id, and that of the group which its child belongs to."""
+        return self._process.pid
+
     def ask(self, request: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
         """The reply to a request. Raises ``ChildFailed`` when the server ends or the time is over."""
         try:
@@ -64,7 +69,7 @@ class Server:
     def kill(self) -> None:
         """End the server and its child, now."""
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            os.killpg(self.pid, signal.SIGKILL)
         for stream in (self._process.stdin, self._process.stdout):
             with suppress(OSError, ValueError):
                 _stream(stream).close()

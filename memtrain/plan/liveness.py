@@ -52,8 +52,13 @@ class Liveness:
         return [life.node for life in self.lives if life.role is Role.RETAINED]
 
     def total_bytes(self, role: Role) -> int:
-        """All bytes of a role in an iteration, live at the same time or not."""
-        return sum(life.node.nbytes for life in self.lives if life.role is role)
+        """All bytes of a role in an iteration, live at the same time or not.
+
+        A buffer that one value of the role hands on to the next counts once.
+        """
+        having = {life.node.id: life.node.nbytes for life in self.lives if life.role is role}
+        handed_on = {step.reuse for step in self.schedule.steps if step.node in having}
+        return sum(nbytes for index, nbytes in having.items() if index not in handed_on)
 
 
 def analyse(schedule: Schedule) -> Liveness:

@@ -9,6 +9,9 @@ from pathlib import Path
 _AVX512 = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
 """What OpenBLAS's SkylakeX kernels execute."""
 
+_LARGE_PRODUCT_FLOPS = 64_000_000
+"""About 0.5 ms on one core."""
+
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -24,8 +27,14 @@ def blas_environment(threads: int, given: Mapping[str, str]) -> dict[str, str]:
     return chosen
 
 
-def available_cores() -> int:
-    """CPUs that this process may use."""
+def useful_threads(product_flops: int) -> int:
+    """Threads for products of so many FLOPs: all cores for large ones, one for small ones.
+
+    OpenBLAS's threads wait for each other spinning. Small products gain microseconds from a second
+    thread and lose milliseconds whenever another process has that core.
+    """
+    if product_flops < _LARGE_PRODUCT_FLOPS:
+        return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -160,9 +160,8 @@ class NllGrad(Op):
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         g, labels = inputs
         if g.shape or labels.shape != self.shape[:-1] or labels.dtype != INDEX:
-            raise GraphError(
-                f"{self.name} needs a number and int64 labels for {list(map(int, self.shape))}, not {g}, {labels}"
-            )
+            wanted = f"a number and int64 labels {list(map(int, self.shape[:-1]))}"
+            raise GraphError(f"{self.name} needs {wanted}, not {g}, {labels}")
         return self.shape, g.dtype
 
     def workspace(self, *inputs: Node) -> Workspace:

@@ -1,0 +1,82 @@
+"""The house as the design draws it: imports point upwards, libraries stay in their rooms, nothing hides."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import memtrain
+
+PACKAGE = Path(memtrain.__file__).parent
+ROOMS = ["errors", "units", "graph", "models", "plan", "run", "train", "measure", "sweeps", "report", "cli"]
+"""A room may import those before it, never those after it."""
+
+ONLY_IN = {
+    "typer": ("cli/",),
+    "rich": ("cli/", "report/terminal.py"),
+    "memray": ("measure/",),
+    "psutil": ("measure/",),
+    "threadpoolctl": ("measure/",),
+    "plotly": ("report/html.py",),
+}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(module):
+    """The names that a module imports, at any depth of its code."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: write imports in full"
+            yield node.module
+
+
+def room_of(name):
+    return name.split(".")[1] if name.startswith("memtrain.") else None
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_upwards_only(module):
+    own = module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if own in ("__init__", "__main__"):
+        return
+    for name in imports(module):
+        room = room_of(name)
+        if room is not None:
+            assert ROOMS.index(room) <= ROOMS.index(own), f"{module.name} imports {name}"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_libraries_stay_in_their_rooms(module):
+    place = str(module.relative_to(PACKAGE).as_posix())
+    for name in imports(module):
+        allowed = ONLY_IN.get(name.split(".")[0])
+        assert allowed is None or place.startswith(allowed), f"{place} imports {name}"
+
+
+def test_no_module_is_too_long_to_be_read_in_one_sitting():
+    assert {m.name: n for m in MODULES if (n := len(m.read_text(encoding="utf-8").splitlines())) > 350} == {}
+
+
+def test_every_name_that_is_offered_is_there_and_no_more():
+    assert set(memtrain.__all__) == {"Cell", "MemtrainError", "Row", "__version__", "predicted_row", "sweep"}
+    for name in memtrain.__all__:
+        assert getattr(memtrain, name) is not None
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = memtrain.nothing
+
+
+def test_sweep_can_be_called_whatever_was_imported_before():
+    code = "import memtrain.sweeps.sweep, memtrain; print(callable(memtrain.sweep))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"
+
+
+@pytest.mark.parametrize("statement", ["import memtrain", "import memtrain.cli.app"])
+def test_importing_loads_no_numpy(statement):
+    code = f"import sys; {statement}; print('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
