@@ -18,6 +18,8 @@ from examples import (
 from memtrain.errors import GraphError
 from memtrain.graph.node import Builder, Graph
 from memtrain.graph.ops import activation, arithmetic, loss, matmul, update, view
+from memtrain.plan.schedule import make_schedule
+from memtrain.run.executor import Run
 
 MISFITS = {
     "add": (arithmetic.Add(), "cannot broadcast", (3, 4), (5,)),
@@ -134,3 +136,31 @@ def test_a_graph_that_cannot_be_computed_as_it_stands_is_refused(case):
     *before, z = b.graph().nodes
     with pytest.raises(GraphError, match=words):
         Builder(Graph((*before, replace(z, **changes)))).graph()
+
+
+def test_an_update_through_a_view_whose_bytes_are_not_in_order_is_refused():
+    b = Builder()
+    turned = view.transpose(b, parameter(b, shape=(2, 3)))
+    with pytest.raises(GraphError, match="descend cannot write through"):
+        b.apply(update.Descend(0.1), turned, parameter(b, "g", (3, 2)))
+
+
+def test_two_leaves_of_one_name_are_refused():
+    b = Builder()
+    parameter(b)
+    parameter(b)
+    with pytest.raises(GraphError, match="two leaves are named W"):
+        b.graph()
+
+
+def test_a_size_of_zero_is_refused():
+    with pytest.raises(GraphError, match=r"\[0\].*at least 1"):
+        parameter(Builder(), shape=(0,))
+
+
+def test_loading_a_name_that_is_no_leaf_is_refused():
+    b = Builder()
+    w = parameter(b)
+    run = Run(make_schedule(b.graph(), [w]))
+    with pytest.raises(GraphError, match="no leaf w; there are W"):
+        run.load({"w": np.zeros(3)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from memtrain.errors import GraphError
 from memtrain.graph.node import Graph, Node
+from memtrain.graph.ops.source import Leaf
 
 
 def check(graph: Graph) -> None:
@@ -13,7 +14,12 @@ def check(graph: Graph) -> None:
     shared only by views and updates; and nobody reads a value after an update has overwritten it.
     """
     current: dict[int, int] = {}  # storage that an update wrote -> the node that now is its value
+    leaves: set[str] = set()
     for index, node in enumerate(graph.nodes):
+        if not node.inputs and isinstance(node.op, Leaf):
+            if node.name in leaves:
+                raise GraphError(f"two leaves are named {node.name}; a run could not tell them apart")
+            leaves.add(node.name)
         if node.id != index:
             raise GraphError(f"node {node} has id {node.id} at place {index}; number nodes in order")
         if any(not 0 <= i < index for i in node.inputs):

@@ -132,6 +132,10 @@ class Builder:
 
     def apply(self, op: Op, *inputs: Node, name: str | None = None) -> Node:
         """Append ``op`` applied to ``inputs``. Raises ``GraphError`` when the shapes do not fit."""
+        if op.writes is not None and not inputs[op.writes].contiguous:
+            raise GraphError(
+                f"{op.name} cannot write through {inputs[op.writes]}; update what it is a view of"
+            )
         if not op.strided and not all(node.contiguous for node in inputs):
             inputs = tuple(self.contiguous(node) for node in inputs)
         index = len(self.nodes)

@@ -66,7 +66,7 @@ def analyse(schedule: Schedule) -> Liveness:
     lives = _lives(schedule)
     steps = schedule.steps
     workspace = [workspace_bytes(schedule, place) for place in range(len(steps))]
-    change = [0] * (len(steps) + 1)
+    change = [0] * (max(len(steps), 1) + 1)
     for life in lives:
         change[max(life.born_step, 0)] += life.node.nbytes
         change[life.freed_step + 1] -= life.node.nbytes
@@ -107,7 +107,7 @@ def _lives(schedule: Schedule) -> list[Life]:
         for index in step.frees:
             freed[index] = place
 
-    retained = _retained(schedule, born, freed)
+    retained = _retained(schedule, born)
     gradients = _gradients(schedule)
     last = max(len(steps) - 1, 0)
     lives = [Life(graph[i], 0, last, role) for i in schedule.persistent if (role := leaf_role(graph[i]))]
@@ -121,19 +121,13 @@ def _lives(schedule: Schedule) -> list[Life]:
     return lives
 
 
-def _retained(schedule: Schedule, born: dict[int, int], freed: dict[int, int]) -> set[int]:
-    """Values of the forward phase whose storage is live when backward starts and that backward reads."""
+def _retained(schedule: Schedule, born: dict[int, int]) -> set[int]:
+    """Values of the forward phase that a step after it reads: they live when backward starts."""
     graph, steps = schedule.graph, schedule.steps
     start = next((i for i, step in enumerate(steps) if step.phase is not Phase.FORWARD), len(steps))
     asked = {graph[i].storage for i in schedule.asked}
-    return {
-        graph[read].storage
-        for step in steps[start:]
-        for read in graph[step.node].inputs
-        if (place := born.get(graph[read].storage)) is not None
-        and place < start <= freed.get(graph[read].storage, len(steps))
-        and graph[read].storage not in asked
-    }
+    read = {graph[i].storage for step in steps[start:] for i in graph[step.node].inputs}
+    return {index for index in read - asked if born.get(index, start) < start}
 
 
 def _gradients(schedule: Schedule) -> set[int]:
@@ -148,6 +142,6 @@ def _gradients(schedule: Schedule) -> set[int]:
     }
     found = {graph[i].storage for i in found}
     for step in reversed(schedule.steps):
-        if step.node in found and step.reuse is not None:
+        if step.node in found and step.reuse is not None and graph[step.reuse].phase is Phase.BACKWARD:
             found.add(step.reuse)
     return found

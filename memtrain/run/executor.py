@@ -11,7 +11,7 @@ from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Role
 from memtrain.graph.ops.base import Array, Op, Workspace
 from memtrain.plan.liveness import analyse
-from memtrain.plan.schedule import Schedule
+from memtrain.plan.schedule import Schedule, leaf_role
 from memtrain.run.ledger import Ledger
 
 
@@ -60,8 +60,17 @@ class Run:
         self._leaves = {schedule.graph[i].name: (schedule.graph[i], roles[i]) for i in schedule.persistent}
 
     def load(self, values: Mapping[str, Array]) -> None:
-        """Make the persistent arrays and copy ``values`` (by leaf name) into them; the rest start at 0."""
+        """Make the persistent arrays and copy ``values`` (by leaf name) into them; the rest start at 0.
+
+        Values of leaves that the schedule does not need are left. Raises ``GraphError`` for a name that
+        is no leaf's, or a shape that does not fit.
+        """
+        known = {node.name: None for node in self.schedule.graph if leaf_role(node)}
+        unknown = [name for name in values if name not in known]
+        if unknown:
+            raise GraphError(f"there is no leaf {', '.join(unknown)}; there are {', '.join(known)}")
         for name, (node, role) in self._leaves.items():
+            self._values[node.id] = None  # what an earlier load made goes first
             array = self._empty(node.shape, node.dtype, role)
             array.fill(0)
             self._values[node.id] = array

@@ -96,6 +96,8 @@ class Slice(_View):
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         (x,) = inputs
         _check_window(self, self.starts, self.stops, x.shape, x)
+        if not x.shape:
+            raise GraphError(f"{self.name} needs at least one axis, not {x}")
         kept = [
             size if stop - start == size else stop - start
             for size, start, stop in zip(x.shape, self.starts, self.stops, strict=True)
@@ -103,7 +105,8 @@ class Slice(_View):
         return tuple(kept), x.dtype
 
     def view(self, base: Array) -> Array:
-        return base[_window(self.starts, self.stops)]
+        view: Array = base[_window(self.starts, self.stops)]
+        return view
 
     def keeps_order(self, *inputs: Node) -> bool:
         (x,) = inputs
