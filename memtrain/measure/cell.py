@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from math import isfinite
 
 from memtrain.errors import SpecError, unknown_choice
 from memtrain.models.mlp import MLP, Model, build
@@ -24,6 +23,16 @@ class Mode(StrEnum):
     def noun(self) -> str:
         """The mode as a word in a sentence."""
         return {"train": "training", "infer": "inference"}[self]
+
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "model": ("mlp",),
+    "optimizer": OPTIMIZERS,
+    "policy": ("none",),
+    "update": ("deferred",),
+    "allocation": ("fresh",),
+}
+_LEAST = {"depth": 0, "batch": 1, "input_size": 1, "output_size": 1, "threads": 1, "steps": 2, "seed": 0}
 
 
 @dataclass(frozen=True)
@@ -56,16 +65,23 @@ class Cell:
     memory_limit_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        if self.optimizer not in OPTIMIZERS:
-            raise unknown_choice("optimizer", self.optimizer, OPTIMIZERS)
-        for name, least in (("depth", 0), ("threads", 1), ("steps", 2), ("seed", 0)):
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise unknown_choice(name, str(getattr(self, name)), choices)
+        for name, least in _LEAST.items():
             value = getattr(self, name)
-            if value < least:
+            if type(value) is not int or value < least:
                 raise SpecError(
-                    f"{name} {value}", f"allowed: a whole number ≥ {least}", f"give at least {least}"
+                    f"{name} {value!r}", f"allowed: a whole number ≥ {least}", f"give at least {least}"
                 )
-        if not isfinite(self.l2) or self.l2 < 0:
-            raise SpecError(f"l2 {self.l2}", "allowed: a finite number ≥ 0", "give 0 for no regulariser")
+        if self.memory_limit_bytes is not None:
+            raise SpecError("a memory limit", "allowed: none yet", "leave it out")
+        if isinstance(self.width, tuple) and len(self.width) != self.depth:
+            raise SpecError(
+                f"{len(self.width)} widths for depth {self.depth}",
+                "allowed: one width, or one per hidden layer",
+                "make them agree",
+            )
         self.spec()
 
     def spec(self) -> MLP:

@@ -60,7 +60,7 @@ class MLP:
         for name, choices in (("activation", ACTIVATIONS), ("dtype", DTYPES), ("loss", LOSSES)):
             if getattr(self, name) not in choices:
                 raise unknown_choice(name, getattr(self, name), choices)
-        if not (isfinite(self.l2) and self.l2 >= 0):
+        if not (isinstance(self.l2, (int, float)) and isfinite(self.l2) and self.l2 >= 0):
             raise SpecError(f"l2 {self.l2!r}", "allowed: a finite number ≥ 0", "give 0 for no regulariser")
 
     @property
@@ -159,5 +159,5 @@ def _regularised(b: Builder, loss: Node, weights: list[Node], l2: float) -> Node
 
 
 def _check_size(name: str, size: int) -> None:
-    if size < 1:
-        raise SpecError(f"{name} {size}", "allowed: a whole number ≥ 1", "give at least 1")
+    if not isinstance(size, int) or size < 1:
+        raise SpecError(f"{name} {size!r}", "allowed: a whole number ≥ 1", "give at least 1")

@@ -7,6 +7,8 @@ from dataclasses import fields
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from memtrain.errors import SpecError, unknown_choice
 from memtrain.measure.cell import Cell
 from memtrain.train.data import DIGITS, SYNTHETIC, load, split
@@ -68,6 +70,8 @@ def oversized_batches(cells: Sequence[Cell]) -> dict[str, int]:
 
 
 def _as_list(values: Sequence[Any] | Any) -> list[Any]:
+    if isinstance(values, np.ndarray):
+        return list(values.tolist())
     return list(values) if isinstance(values, (list, tuple, range)) else [values]
 
 
