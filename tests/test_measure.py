@@ -145,7 +145,7 @@ def test_a_child_that_is_killed_is_a_row_and_the_server_goes_on():
         killer.join()
         assert server.ask(small, 60)["status"] == 0
     finally:
-        server.kill()
+        server.close()
 
 
 def test_memory_that_cannot_be_had_is_a_row_and_the_others_go_on():
@@ -162,4 +162,23 @@ def test_a_server_ends_when_its_asker_is_gone():
         server._process.stdin.close()
         assert process.wait(timeout=10) in (0, None)
     finally:
-        server.kill()
+        server.close()
+
+
+def test_stopping_ends_a_measurement_that_another_thread_waits_for():
+    slow = Cell(depth=16, batch=4096, width=1024)
+    ended = []
+
+    def ask():
+        with pytest.raises(ChildFailed) as caught:
+            measure("ledger", slow, Mode.TRAIN)
+        ended.append(caught.value.status)
+
+    asker = Thread(target=ask)
+    with SERVERS:
+        asker.start()
+        time.sleep(0.8)
+    asker.join(timeout=10)
+    assert ended == ["error"]
+    with pytest.raises(ChildFailed, match="stopped"):
+        measure("ledger", slow, Mode.TRAIN)

@@ -148,7 +148,9 @@ def sweep(
         with RowStore(path, force) as store:
             rows = _measure(tasks, wanted, jobs, timeout, store, done)
     except (KeyboardInterrupt, SystemExit):
-        show(done)
+        if done:
+            show(done)
+        warn(log, f"stopped after {len(done)} of {len(tasks)} rows; they are in {path}")
         raise
     show(rows, laws_of(rows))
     for note in dict.fromkeys(note for row in rows for note in row.notes):

@@ -67,9 +67,13 @@ class Server:
         return reply
 
     def kill(self) -> None:
-        """End the server and its child, now."""
+        """End the server and its child, now. Whoever waits for its reply sees the end of the stream."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill the server and let go of it; only when nobody waits for its reply."""
+        self.kill()
         for stream in (self._process.stdin, self._process.stdout):
             with suppress(OSError, ValueError):
                 _stream(stream).close()
@@ -81,7 +85,7 @@ class Servers:
 
     def __init__(self) -> None:
         self._idle: dict[tuple[bool, int], list[Server]] = defaultdict(list)
-        self._all: set[Server] = set()
+        self._busy: set[Server] = set()
         self._closed = False
         self._lock = Lock()
 
@@ -92,19 +96,20 @@ class Servers:
         with self._lock:
             if self._closed:
                 raise ChildFailed("error", "measuring was stopped")
-            server = self._idle[key].pop() if self._idle[key] else None
-            if server is None:
-                server = Server(timing, threads)
-                self._all.add(server)
+            server = self._idle[key].pop() if self._idle[key] else Server(timing, threads)
+            self._busy.add(server)
+        usable = False
         try:
             yield server
-        except BaseException:
+            usable = True
+        finally:
             with self._lock:
-                self._all.discard(server)
-            server.kill()
-            raise
-        with self._lock:
-            self._idle[key].append(server)
+                self._busy.discard(server)
+                usable = usable and not self._closed
+                if usable:
+                    self._idle[key].append(server)
+            if not usable:
+                server.close()
 
     def __enter__(self) -> Servers:
         self._closed = False
@@ -114,10 +119,12 @@ class Servers:
         """End all servers and their children, and start no more until entered again."""
         with self._lock:
             self._closed = True
-            doomed, self._all = self._all, set()
+            idle = [server for servers in self._idle.values() for server in servers]
             self._idle.clear()
-        for server in doomed:
-            server.kill()
+            for server in self._busy:
+                server.kill()  # its asker lets go of it
+        for server in idle:
+            server.close()
 
 
 class Gate:
