@@ -72,9 +72,9 @@ class StoreError(MemtrainError):
     """Results could not be written."""
 
 
-def unknown_choice(option: str, given: str, choices: Iterable[str]) -> SpecError:
+def unknown_choice(option: str, given: object, choices: Iterable[str]) -> SpecError:
     """The error for a word that is not one of ``choices``, with the nearest one."""
     known = list(choices)
-    near = get_close_matches(given.lower(), known, n=1, cutoff=0.5)
+    near = get_close_matches(str(given).lower(), known, n=1, cutoff=0.5)
     remedy = f"did you mean {near[0]}?" if near else "choose one of these"
     return SpecError(f"{option} {given!r} is not known", f"allowed: {', '.join(known)}", remedy)

@@ -18,13 +18,13 @@ def format_bytes(count: float | None) -> str:
     if count is None:
         return ""
     divisor, unit = binary_unit(count)
-    value = count / divisor
-    return f"{value:.{1 if abs(value) < 99.95 and divisor > 1 else 0}f} {unit}"
+    digits = 1 if abs(count / divisor) < 99.95 and divisor > 1 else 0
+    return f"{_rounded(count / divisor, digits):.{digits}f} {unit}"
 
 
 def format_count(value: float) -> str:
     """A number with thousands separators, and a decimal where it matters: ``1,024``, ``0.5``, ``0``."""
-    rounded = round(value, 1 if abs(value) < 100 else 0) + 0.0  # + 0.0: no "-0"
+    rounded = _rounded(value, 1 if abs(value) < 100 else 0)
     return f"{rounded:,.0f}" if rounded == int(rounded) else f"{rounded:,.1f}"
 
 
@@ -44,4 +44,10 @@ def format_difference(part: float | None, whole: float | None) -> str:
     if part is None or not whole:
         return ""
     percent = 100 * (part - whole) / whole
-    return f"{percent:+.{2 if abs(percent) < 9.995 else 1}f}"
+    digits = 2 if abs(percent) < 9.995 else 1
+    return f"{_rounded(percent, digits):+.{digits}f}"
+
+
+def _rounded(value: float, digits: int) -> float:
+    """``value`` rounded; what rounds to zero has no minus."""
+    return round(value, digits) + 0.0

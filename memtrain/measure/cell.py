@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from memtrain.errors import SpecError, unknown_choice
-from memtrain.models.mlp import MLP, Model, build
+from memtrain.models.mlp import MLP, Model, build, check_integer
 from memtrain.plan.schedule import Schedule
 from memtrain.train.data import DIGITS
 from memtrain.train.iteration import inference, training
@@ -67,13 +67,14 @@ class Cell:
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                raise unknown_choice(name, str(getattr(self, name)), choices)
+                raise unknown_choice(name, getattr(self, name), choices)
         for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise SpecError(
-                    f"{name} {value!r}", f"allowed: a whole number ≥ {least}", f"give at least {least}"
-                )
+            check_integer(name, getattr(self, name), least)
+        widths = self.width if isinstance(self.width, tuple) else (self.width,)
+        for width in widths:
+            check_integer("width", width, 1)
+        if not isinstance(self.bias, bool):
+            raise SpecError(f"bias {self.bias!r}", "allowed: True or False", "give one of them")
         if self.memory_limit_bytes is not None:
             raise SpecError("a memory limit", "allowed: none yet", "leave it out")
         if isinstance(self.width, tuple) and len(self.width) != self.depth:

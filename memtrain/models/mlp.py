@@ -54,9 +54,9 @@ class MLP:
 
     def __post_init__(self) -> None:
         for name in ("batch", "input_size", "output_size"):
-            _check_size(name, getattr(self, name))
+            check_integer(name, getattr(self, name), 1)
         for width in self.hidden:
-            _check_size("width", width)
+            check_integer("width", width, 1)
         for name, choices in (("activation", ACTIVATIONS), ("dtype", DTYPES), ("loss", LOSSES)):
             if getattr(self, name) not in choices:
                 raise unknown_choice(name, getattr(self, name), choices)
@@ -158,6 +158,7 @@ def _regularised(b: Builder, loss: Node, weights: list[Node], l2: float) -> Node
     return add(b, loss, scale(b, total, l2 / 2, name="s"), name="J")
 
 
-def _check_size(name: str, size: int) -> None:
-    if not isinstance(size, int) or size < 1:
-        raise SpecError(f"{name} {size!r}", "allowed: a whole number ≥ 1", "give at least 1")
+def check_integer(name: str, value: object, least: int) -> None:
+    """Raise ``SpecError`` unless ``value`` is a whole number, ``least`` or more."""
+    if type(value) is not int or value < least:
+        raise SpecError(f"{name} {value!r}", f"allowed: a whole number ≥ {least}", f"give at least {least}")

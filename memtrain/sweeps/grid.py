@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import product
+from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
 
 from memtrain.errors import SpecError, unknown_choice
 from memtrain.measure.cell import Cell
+from memtrain.models.mlp import check_integer
 from memtrain.train.data import DIGITS, SYNTHETIC, load, split
 
 DEFAULT_AXES: dict[str, list[Any]] = {"depth": [1, 2, 4, 8, 16], "batch": [64, 256, 1024]}
@@ -70,9 +72,17 @@ def oversized_batches(cells: Sequence[Cell]) -> dict[str, int]:
 
 
 def _as_list(values: Sequence[Any] | Any) -> list[Any]:
-    if isinstance(values, np.ndarray):
-        return list(values.tolist())
-    return list(values) if isinstance(values, (list, tuple, range)) else [values]
+    """The values of an axis, each once, as Python's own types."""
+    several = isinstance(values, (list, tuple, range, np.ndarray))
+    plain = [_plain(value) for value in (values if several else [values])]
+    return [value for place, value in enumerate(plain) if value not in plain[:place]]
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy as Python's, a path as its text."""
+    if isinstance(value, PathLike):
+        return fspath(value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _sizes(data: str) -> dict[str, Any]:
@@ -97,6 +107,8 @@ def _layer_axes(layers: Sequence[int], axes: Mapping[str, Any]) -> dict[str, lis
             "allowed: input, hidden… and output size, as in 784,512,10",
             "give at least the input and the output size",
         )
+    for size in layers:
+        check_integer("layers", size, 1)
     hidden = tuple(layers[1:-1])
     width: int | tuple[int, ...] = hidden
     if len(set(hidden)) == 1:

@@ -7,13 +7,15 @@ from math import isfinite
 from memtrain.errors import RangeError
 
 _ALLOWED = "allowed: 8, 2,4,8, 1:1024:x2 (each twice the last) or 1:16:+3 (each 3 more)"
+_LIST = "allowed: one value, or several separated by commas"
+_LARGEST = 2**63 - 1
 MOST_VALUES = 10_000
 """More values than anyone means."""
 
 
 def parse_sizes(text: str, option: str) -> list[int]:
     """The whole numbers ≥ 1 of a comma list, in order, with repetitions. Raises ``RangeError``."""
-    sizes = [_integer(part, text, option) for part in _parts(text, option)]
+    sizes = [_integer(part, text, option, _LIST) for part in _parts(text, option)]
     _check_least(sizes, 1, text, option)
     return sizes
 
@@ -21,7 +23,7 @@ def parse_sizes(text: str, option: str) -> list[int]:
 def parse_integers(text: str, option: str, least: int = 1) -> list[int]:
     """The whole numbers of a range, each once, in the order given. Raises ``RangeError``."""
     values: list[int] = []
-    for part in _parts(text, option):
+    for part in _parts(text, option, _ALLOWED):
         values += _progression(part, option) if ":" in part else [_integer(part, text, option)]
     _check_least(values, least, text, option)
     return list(dict.fromkeys(values))
@@ -59,10 +61,10 @@ def _check_least(values: list[int], least: int, text: str, option: str) -> None:
         )
 
 
-def _parts(text: str, option: str) -> list[str]:
+def _parts(text: str, option: str, allowed: str = _LIST) -> list[str]:
     parts = [part.strip() for part in text.split(",")]
     if not all(parts):
-        raise RangeError(f"{option} {text!r} is empty or has an empty part", _ALLOWED, "fill or remove it")
+        raise RangeError(f"{option} {text!r} is empty or has an empty part", allowed, "fill or remove it")
     return parts
 
 
@@ -92,8 +94,13 @@ def _progression(text: str, option: str) -> list[int]:
     return values
 
 
-def _integer(field: str, text: str, option: str) -> int:
+def _integer(field: str, text: str, option: str, allowed: str = _ALLOWED) -> int:
     digits = field.strip()
-    if not digits.removeprefix("-").isdecimal() or not digits.isascii() or len(digits) > 19:
-        raise RangeError(f"{option} {text!r}: {field!r} is not a whole number", _ALLOWED, "correct it")
+    if not digits.removeprefix("-").isdecimal() or not digits.isascii():
+        raise RangeError(f"{option} {text!r}: {field!r} is not a whole number", allowed, "correct it")
+    if len(digits) > 20 or abs(int(digits)) > _LARGEST:
+        shown = field if len(field) < 32 else f"{field[:28]}…"
+        raise RangeError(
+            f"{option} {shown!r} is too large", f"allowed: at most {_LARGEST:,}", "give a smaller number"
+        )
     return int(digits)

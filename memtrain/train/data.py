@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -68,15 +67,22 @@ def load_file(path: Path) -> Dataset:
         raise DataError(
             f"data {str(path)!r}", "allowed: digits, a .npz or a .csv file", "name the file with its ending"
         )
-    if not path.is_file():
-        found = "is not a regular file" if path.exists() else "does not exist"
+    try:
+        regular, there = path.is_file(), path.exists()
+    except OSError as error:
+        raise _unreadable(path, str(error.strerror)) from error
+    if not regular:
+        found = "is not a regular file" if there else "does not exist"
         raise DataError(f"data file {path} {found}", "allowed: a readable file", "check the path")
     try:
         x, y = readers[path.suffix.lower()](path)
-    except (OSError, EOFError, BadZipFile) as error:
-        raise DataError(
-            f"data file {path} cannot be read ({error})", "allowed: a readable file", "check it"
-        ) from error
+    except DataError:
+        raise
+    except (
+        Exception,
+        MemoryError,
+    ) as error:  # whatever a broken or hostile file makes its reader stumble over
+        raise _unreadable(path, str(error).partition("\n")[0] or type(error).__name__) from error
     return _checked(path, x, y)
 
 
@@ -106,30 +112,37 @@ def draw_rows(examples: int, batch: int, seed: int) -> Iterator[Array]:
         waiting = waiting[batch:]
 
 
+def _unreadable(path: Path, why: str) -> DataError:
+    return DataError(
+        f"data file {path} cannot be read ({why})",
+        "allowed: a .npz of numbers, without pickled objects, or a .csv",
+        "check the path, or write it again: np.savez(path, x=…, y=…)",
+    )
+
+
 def _read_npz(path: Path) -> tuple[Array, Array]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            missing = [name for name in ("x", "y") if name not in arrays]
-            if missing:
-                raise DataError(
-                    f"data file {path} has the arrays {sorted(arrays)}",
-                    "allowed: x (examples, inputs) and y (examples,)",
-                    f"save it with np.savez(path, x=…, y=…); {' and '.join(missing)} is missing",
-                )
-            return arrays["x"], arrays["y"]
-    except ValueError as error:
-        raise DataError(
-            f"data file {path} cannot be read ({error})",
-            "allowed: arrays of numbers, no pickled objects",
-            "save it with np.savez(path, x=…, y=…)",
-        ) from error
+    with path.open("rb") as file:  # opened here, so that it is closed whatever np.load makes of it
+        arrays = np.load(file, allow_pickle=False)
+        if not isinstance(arrays, np.lib.npyio.NpzFile):
+            raise ValueError("it holds a single array, not x and y")
+        missing = [name for name in ("x", "y") if name not in arrays]
+        if missing:
+            raise DataError(
+                f"data file {path} has the arrays {sorted(arrays)}",
+                "allowed: x (examples, inputs) and y (examples,)",
+                f"save it with np.savez(path, x=…, y=…); {' and '.join(missing)} is missing",
+            )
+        x, y = arrays["x"], arrays["y"]
+    if not (isinstance(x, np.ndarray) and isinstance(y, np.ndarray)):
+        raise ValueError("x and y are not both arrays")
+    return x, y
 
 
 def _read_csv(path: Path) -> tuple[Array, Array]:
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         lines = [line for line in file.read().splitlines() if line.strip()]
-    if lines and not _numbers(lines[0]):
-        lines = lines[1:]
+    if lines and not any(_numbers(field) for field in lines[0].split(",")):
+        lines = lines[1:]  # names of the columns
     if not lines:
         raise DataError(f"data file {path} is empty", "allowed: at least one example", "check the path")
     columns = lines[0].count(",") + 1
@@ -168,7 +181,8 @@ def _checked(path: Path, x: Array, y: Array) -> Dataset:
         raise DataError(
             f"data file {path} has x {list(x.shape)} and y {list(y.shape)}", allowed, "reshape or fill it"
         )
-    values = x.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = x.astype(np.float32)
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         row, column = bad[0]

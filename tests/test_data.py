@@ -1,0 +1,249 @@
+"""Data sets: the digits, the split, the order of rows, and files good and bad."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memtrain.errors import DataError
+from memtrain.train.data import Dataset, draw_rows, load, split, synthetic
+
+X = np.arange(12.0).reshape(4, 3)
+Y = np.array([0, 1, 1, 0])
+GOOD = "1,2,0\n3,4,1\n5,6,1\n"
+NPY_HEADER = "{'descr': '<f8', 'fortran_order': False, 'shape': %s, }"
+
+
+def refused(path, *words: str) -> None:
+    """The file's error is one line with its name, what is allowed, what to do, and ``words``."""
+    with pytest.raises(DataError) as caught:
+        load(str(path))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert caught.value.allowed.startswith("allowed: ")
+    assert caught.value.remedy
+    assert all(word in message for word in (path.name, *words)), message
+
+
+@pytest.fixture
+def csv(tmp_path):
+    def write(text: str | bytes, name: str = "data.csv"):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+@pytest.fixture
+def npz(tmp_path):
+    def write(**arrays):
+        np.savez(tmp_path / "data.npz", **arrays)
+        return tmp_path / "data.npz"
+
+    return write
+
+
+def test_the_digits_are_1797_images_of_64_pixels_in_ten_classes():
+    data = load("digits")
+    assert (data.x.shape, data.y.shape) == ((1797, 64), (1797,))
+    assert (len(data), data.input_size, data.output_size) == (1797, 64, 10)
+    assert (data.x.dtype, data.y.dtype) == (np.float32, np.int64)
+    assert (data.x.min(), data.x.max()) == (-1, 1)
+    assert np.bincount(data.y).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+
+
+def test_synthetic_data_have_the_sizes_asked_for_and_depend_on_the_seed_alone():
+    data, again, other = synthetic(5, 3, 200, 1), synthetic(5, 3, 200, 1), synthetic(5, 3, 200, 2)
+    assert (data.x.shape, data.x.dtype, data.y.dtype) == ((200, 5), np.float32, np.int64)
+    np.testing.assert_array_equal(data.x, again.x)
+    np.testing.assert_array_equal(data.y, again.y)
+    assert not np.array_equal(data.x, other.x)
+
+
+def test_the_split_is_fixed_stratified_disjoint_and_leaves_nothing_out():
+    y = load("digits").y
+    data = Dataset(np.arange(len(y), dtype=np.float32)[:, None], y, 10)
+    (train, test), again = split(data), split(data)
+    np.testing.assert_array_equal(train.x, again[0].x)
+    assert sorted([*train.x[:, 0], *test.x[:, 0]]) == list(range(len(y)))
+    assert (len(train), len(test)) == (1438, 359)
+    for label, count in enumerate(np.bincount(y)):
+        assert (test.y == label).sum() == round(0.2 * count)
+    np.testing.assert_array_equal(y[test.x[:, 0].astype(int)], test.y)
+
+
+@given(st.integers(1, 30), st.integers(1, 70), st.integers(0, 5))
+@settings(derandomize=True, deadline=None, max_examples=150)
+def test_every_row_is_drawn_once_before_any_again_in_the_order_of_the_seed(examples, batch, seed):
+    batches = list(itertools.islice(draw_rows(examples, batch, seed), 3 * examples // batch + 3))
+    assert {len(rows) for rows in batches} == {batch}
+    drawn = np.concatenate(batches)
+    for start in range(0, len(drawn) - examples + 1, examples):
+        assert sorted(drawn[start : start + examples]) == list(range(examples))
+    again = list(itertools.islice(draw_rows(examples, batch, seed), len(batches)))
+    np.testing.assert_array_equal(batches, again)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,b,label\n" + GOOD,
+        "\ufeff" + GOOD,
+        "\ufeffa,b,label\n" + GOOD,
+        GOOD.replace("\n", "\r\n"),
+        GOOD.replace("\n", "\r"),
+        "\n" + GOOD.replace("\n", "\n\n"),
+        GOOD.replace(",", " ,\t"),
+        "1.0,2e0,0.0\n+3,4,1.\n5,6,1\n",
+        "größe,β,klasse\n".encode("latin-1", "replace") + GOOD.encode(),
+    ],
+)
+def test_a_csv_may_have_a_header_a_bom_and_any_line_ends(csv, text):
+    data = load(str(csv(text)))
+    np.testing.assert_array_equal(data.x, [[1, 2], [3, 4], [5, 6]])
+    np.testing.assert_array_equal(data.y, [0, 1, 1])
+    assert (data.output_size, data.x.dtype, data.y.dtype) == (2, np.float32, np.int64)
+
+
+@pytest.mark.parametrize("name", ["data.CSV", "ü n í.csv", "[red]a.csv", "a.npz.csv", " .csv"])
+def test_a_file_may_have_any_name_with_the_right_ending(csv, name):
+    assert len(load(str(csv(GOOD, name)))) == 3
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "g", "i1", "u8", "?", ">f8"])
+def test_an_npz_may_hold_any_kind_of_number(npz, dtype):
+    data = load(str(npz(x=X.astype(dtype), y=Y.astype(dtype))))
+    np.testing.assert_array_equal(data.x, X.astype(dtype).astype("f4"))
+    np.testing.assert_array_equal(data.y, Y)
+    assert (data.x.dtype, data.y.dtype) == (np.float32, np.int64)
+
+
+def test_images_of_any_rank_are_rows_of_numbers_and_one_example_is_enough(npz):
+    assert load(str(npz(x=np.zeros((4, 2, 3, 1)), y=Y))).input_size == 6
+    data = load(str(npz(x=X[:1], y=Y[:1])))
+    assert (len(data), data.output_size) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "is empty"),
+        ("a,b,label\n", "is empty"),
+        ("1,2,0\n1,1\n", "example 2 has 2 values, not 3"),
+        ("a,b,c,label\n1,2,0\n1,2,3,1\n", "has 4 values, not 3"),
+        ("1,2,0\nfoo,1,1\n", "example 2 is not numeric"),
+        ("1,2,0\n1,,1\n", "example 2 is not numeric"),
+        ("1,2,0,\n1,2,1,\n", "is not numeric"),
+        ("NA,2,0\n1,2,0\n1,2,1\n", "is not numeric"),  # not a header: it has numbers
+        (",2,0\n1,2,0\n1,2,1\n", "is not numeric"),
+        ("1,nan,0\n1,2,1\n", "example 1, input 2 is nan"),
+        ("1,2,0\n-inf,2,1\n", "example 2, input 1 is -inf"),
+        ("1e39,2,0\n1,2,1\n", "fit a float32"),
+        ("1" + "0" * 5000 + ",2,0\n1,2,1\n", "example 1, input 1 is inf"),
+        ("0\n1\n", "x [2, 0]"),
+        ("1,2,1\n1,2,2\n", "labels 1, 2"),
+        ("1,2,0\n1,2,2\n", "labels 0, 2"),
+        ("1,2,-1\n1,2,0\n", "labels -1, 0"),
+        ("1,2,0\n1,2,0.5\n", "labels 0, 0.5"),
+    ],
+)
+def test_a_bad_csv_is_refused_with_what_is_wrong(csv, text, word):
+    refused(csv(text), word)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "word"),
+    [
+        ({}, "x and y"),
+        ({"x": X}, "y is missing"),
+        ({"X": X, "y": Y}, "x is missing"),
+        ({"x": X, "y": Y[:3]}, "x [4, 3] and y [3]"),
+        ({"x": X[:0], "y": Y[:0]}, "x [0, 3]"),
+        ({"x": X[:, :0], "y": Y}, "x [4, 0]"),
+        ({"x": X, "y": Y[:, None]}, "y [4, 1]"),
+        ({"x": 1.0, "y": 0}, "x [] and y []"),
+        ({"x": X.astype(str), "y": Y}, "not numeric"),
+        ({"x": np.zeros(4, [("a", "f4"), ("b", "f4")]), "y": Y}, "not numeric"),
+        ({"x": X + 1e300, "y": Y}, "fit a float32"),
+        ({"x": X * np.nan, "y": Y}, "example 1, input 1 is nan"),
+        ({"x": X, "y": Y + 1}, "labels 1, 2"),
+        ({"x": X, "y": Y > -1}, "number the classes from 0"),
+        ({"x": X, "y": Y + 0.5}, "labels 0.5, 1.5"),
+        ({"x": X, "y": np.array([0, 1, np.nan, 1])}, "nan"),
+        ({"x": X, "y": np.array([0, 2**64 - 1, 0, 0], "u8")}, "labels 0, 1.84467e+19"),
+    ],
+)
+def test_a_bad_npz_is_refused_with_what_is_wrong(npz, arrays, word):
+    refused(npz(**arrays), word)
+
+
+def test_pickled_objects_are_refused_and_not_executed(npz, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    refused(npz(x=np.array([Evil()], object), y=Y), "without pickled objects")
+    (tmp_path / "data.npz").write_bytes(pickle.dumps(Evil()))
+    refused(tmp_path / "data.npz")
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"PK\x03\x04 and no more", b"\x93NUMPY", np.random.default_rng(0).bytes(500)]
+)
+def test_what_is_no_zip_is_refused(csv, content):
+    refused(csv(content, "data.npz"))
+
+
+def test_a_single_array_a_cut_file_and_a_broken_one_are_refused(npz, tmp_path):
+    whole = bytearray(npz(x=X, y=Y).read_bytes())
+    path = tmp_path / "data.npz"
+    path.write_bytes(whole[: len(whole) // 2])
+    refused(path)
+    whole[200] ^= 255
+    path.write_bytes(whole)
+    refused(path)
+    with path.open("wb") as file:
+        np.save(file, X)
+    refused(path, "np.savez")
+
+
+@pytest.mark.parametrize(
+    "shape", ["(1000000000000, 1000)", "(-5, 3)", "(9223372036854775807, 9)", "(1000, 3)"]
+)
+def test_an_array_that_claims_more_than_the_file_holds_is_refused(tmp_path, shape):
+    header = (NPY_HEADER % shape).ljust(117).encode() + b"\n"
+    with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
+        for name in ("x.npy", "y.npy"):
+            archive.writestr(name, b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    refused(tmp_path / "data.npz")
+
+
+@pytest.mark.parametrize("name", ["x", "x.npy"])
+def test_a_member_that_is_no_array_is_refused(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
+        archive.writestr(name, "no array")
+        archive.writestr(name.replace("x", "y"), "no array")
+    refused(tmp_path / "data.npz")
+
+
+def test_what_is_no_regular_file_or_cannot_be_one_is_refused_without_waiting_for_it(tmp_path):
+    for suffix in ("csv", "npz"):
+        (tmp_path / f"folder.{suffix}").mkdir()
+        os.mkfifo(tmp_path / f"pipe.{suffix}")
+        (tmp_path / f"loop.{suffix}").symlink_to(f"loop.{suffix}")
+        for name in ("missing", "folder", "pipe", "loop", "x" * 300):
+            refused(tmp_path / f"{name}.{suffix}")
+
+
+@pytest.mark.parametrize("name", ["data", "data.txt", "data.csv.gz", "Digits", ".csv"])
+def test_another_ending_is_refused_with_those_that_are_allowed(csv, name):
+    refused(csv(GOOD, name), "digits", ".npz", ".csv")
