@@ -21,13 +21,13 @@ EXIT_TERMINATED = 143
 app = typer.Typer(
     name="memtrain",
     help="Why training needs so much more memory than prediction: predicted, measured and explained.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command()(sweep)
-app.command()(train)
+_COMMANDS = {"sweep": sweep, "train": train}
+for command in _COMMANDS.values():
+    app.command()(command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -36,28 +36,37 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def main() -> None:
     """Run the command line; errors of the tree become a line on stderr and an exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        app()
+        code = app(standalone_mode=False)
     except MemtrainError as error:
-        print(f"memtrain: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _refuse(str(error), error.exit_code)
+    except typer.TyperException as error:  # an option or command that is not there, a value of the wrong type
+        command = " ".join(["memtrain", *[name for name in sys.argv[1:2] if name in _COMMANDS]])
+        _refuse(f"{' '.join(error.format_message().split())} See {command} --help", error.exit_code)
     except Exception:
         traceback.print_exc()
-        print("memtrain: this is a bug of memtrain; please report it with the lines above", file=sys.stderr)
-        sys.exit(EXIT_BUG)
+        _refuse("this is a bug of memtrain; please report it with the lines above", EXIT_BUG)
+    sys.exit(code)
+
+
+def _refuse(message: str, code: int) -> NoReturn:
+    print(f"memtrain: {message}", file=sys.stderr)
+    sys.exit(code)
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

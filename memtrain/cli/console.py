@@ -19,6 +19,14 @@ class Console(RichConsole):
         raise SystemExit(0)
 
 
+def write(text: str) -> None:
+    """Machine-readable results to stdout, as they are."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        results().on_broken_pipe()
+
+
 def results() -> Console:
     """For results."""
     return Console(highlight=False)

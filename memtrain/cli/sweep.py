@@ -56,11 +56,9 @@ def sweep(
     meters: Annotated[
         str, typer.Option(help="Of ledger, heap, resident, time; the ledger runs always.")
     ] = "ledger,heap,resident,time",
-    jobs: Annotated[
-        int, typer.Option(min=1, help="Memory measurements at a time; time is measured alone.")
-    ] = 1,
+    jobs: Annotated[int, typer.Option(help="Memory measurements at a time; time is measured alone.")] = 1,
     timeout: Annotated[
-        float | None, typer.Option(min=0.001, help="Seconds after which a measurement is given up.")
+        float | None, typer.Option(help="Seconds after which a measurement is given up.")
     ] = None,
     export_csv: Annotated[
         Path | None,
@@ -84,15 +82,15 @@ def sweep(
       memtrain sweep --activation relu,gelu --batch 64:1024:x2 --dry-run
     """
     # What computes is imported here, so that --help does not wait for numpy.
-    from memtrain.cli.console import messages, results, warn
+    from memtrain.cli.console import messages, results, warn, write
     from memtrain.measure.row import predicted_row
     from memtrain.report.findings import findings
     from memtrain.report.json import sweep_document
     from memtrain.report.terminal import sweep_tables
     from memtrain.sweeps.grid import make_grid, oversized_batches
     from memtrain.sweeps.ranges import parse_integers, parse_numbers, parse_sizes, parse_words
-    from memtrain.sweeps.store import RowStore, refuse_existing, write_new
-    from memtrain.sweeps.sweep import check_meters, laws_of, make_tasks
+    from memtrain.sweeps.store import RowStore, check_outputs, write_new
+    from memtrain.sweeps.sweep import check_limits, check_meters, laws_of, make_tasks
 
     axes: dict[str, Any] = {
         "activation": parse_words(activation, "--activation"),
@@ -120,8 +118,9 @@ def sweep(
     cells = make_grid(axes, None if layers is None else parse_sizes(layers, "--layers"))
     tasks = make_tasks(cells, mode)
     wanted = check_meters(parse_words(meters, "--meters"))
-    if export_json is not None:
-        refuse_existing(export_json, force)
+    path = export_csv or _new_path()
+    check_outputs({"--export-csv": path, "--export-json": export_json}, force)
+    check_limits(jobs, timeout)
 
     out, log = results(), messages()
     for name, examples in oversized_batches(cells).items():
@@ -132,7 +131,7 @@ def sweep(
         if export_json is not None:
             write_new(export_json, document, force)
         if json:
-            typer.echo(document)
+            write(document)
         else:
             for table in sweep_tables(rows, out.width):
                 out.print(table)
@@ -142,7 +141,6 @@ def sweep(
     if dry_run:
         show([predicted_row(cell, one) for cell, one in tasks])
         return
-    path = export_csv or _new_path()
     done: list[Row] = []
     try:
         with RowStore(path, force) as store:

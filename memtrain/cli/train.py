@@ -46,7 +46,7 @@ def train(
     threads = threads or useful_threads(2 * batch * width * width)
     os.environ.update(blas_environment(threads, os.environ))  # before numpy loads
 
-    from memtrain.cli.console import messages, progress_bar, results, warn
+    from memtrain.cli.console import messages, progress_bar, results, warn, write
     from memtrain.measure.cell import Cell
     from memtrain.report.json import training_document
     from memtrain.report.terminal import training_table
@@ -94,6 +94,6 @@ def train(
             ),
         )
     if json:
-        typer.echo(training_document(cell, rate, trained))
+        write(training_document(cell, rate, trained))
     else:
         out.print(training_table(cell, trained))

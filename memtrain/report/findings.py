@@ -21,12 +21,13 @@ Pair = dict[Mode, Row]
 def findings(rows: Sequence[Row], laws: Sequence[Law]) -> list[str]:
     """Sentences: the largest ratio, what is kept there, the laws, and how far the figures agree."""
     varying = varying_fields(law.cells[0] for law in laws)
+    names = varying_fields(row.cell for row in rows)
     return [
-        *_largest_ratio(rows),
+        *_largest_ratio(rows, names),
         *(_law_sentence(law, varying) for law in laws),
         *_agreement(rows),
         *(
-            f"{cell_name(row.cell)}, {row.mode}: {row.figures.status}: {row.figures.reason}"
+            f"{cell_name(row.cell, names)}, {row.mode}: {row.figures.status}: {row.figures.reason}"
             for row in rows
             if not row.ok
         ),
@@ -75,9 +76,10 @@ def fold_names(names: Sequence[str]) -> str:
     return ", ".join(_fold(found) for found in series.values())
 
 
-def cell_name(cell: Cell) -> str:
-    """A cell as people speak of it."""
-    return f"depth {cell.depth}, batch {cell.batch:,}"
+def cell_name(cell: Cell, varying: Iterable[str] = ()) -> str:
+    """A cell as people speak of it: depth, batch, and what else of it varies."""
+    others = "".join(f", {name} {cell.columns()[name]}" for name in varying)
+    return f"depth {cell.depth}, batch {cell.batch:,}{others}"
 
 
 def layer_parameter_bytes(cell: Cell) -> int:
@@ -98,7 +100,7 @@ def _fold(names: list[str]) -> str:
     return ", ".join(f"{run[0]}…{run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs)
 
 
-def _largest_ratio(rows: Sequence[Row]) -> list[str]:
+def _largest_ratio(rows: Sequence[Row], varying: Sequence[str]) -> list[str]:
     both = [(value, pair) for pair in pairs(rows).values() if (value := ratio(pair)) is not None]
     if not both:
         return []
@@ -106,7 +108,7 @@ def _largest_ratio(rows: Sequence[Row]) -> list[str]:
     train, infer = pair[Mode.TRAIN], pair[Mode.INFER]
     peak, retained = peak_bytes(train), train.figures.retained_bytes
     sentences = [
-        f"The ratio is largest at {cell_name(train.cell)}: training needs {format_bytes(peak)}, "
+        f"The ratio is largest at {cell_name(train.cell, varying)}: training needs {format_bytes(peak)}, "
         f"{value:.1f} × the {format_bytes(peak_bytes(infer))} of inference."
     ]
     if peak and retained:

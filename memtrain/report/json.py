@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import isfinite
 from typing import Any
 
 from memtrain.measure.cell import Cell
@@ -25,7 +26,7 @@ def sweep_document(rows: Sequence[Row], laws: Sequence[Law], command: str) -> st
         "rows": [_row(row) for row in rows],
         "laws": [_law(law) for law in laws],
     }
-    return json.dumps(document, ensure_ascii=False, indent=2)
+    return _text(document)
 
 
 def training_document(cell: Cell, rate: float, trained: Trained) -> str:
@@ -40,7 +41,20 @@ def training_document(cell: Cell, rate: float, trained: Trained) -> str:
         "training_peak_bytes": trained.peak_bytes,
         "inference_peak_bytes": trained.inference_peak_bytes,
     }
-    return json.dumps(document, ensure_ascii=False, indent=2)
+    return _text(document)
+
+
+def _text(document: dict[str, Any]) -> str:
+    return json.dumps(_finite(document), ensure_ascii=False, indent=2, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """``value`` with null for every number that JSON has no word for (the loss of a diverged run)."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _row(row: Row) -> dict[str, Any]:

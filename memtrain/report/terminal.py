@@ -17,7 +17,13 @@ from memtrain.units import binary_unit, format_bytes, format_difference, format_
 _WIDE = 120
 """From this many columns on, what a peak is made of fits into the main table."""
 
-_SHORT = {Role.PARAMETER: "param", Role.GRADIENT: "grad", Role.OPTIMIZER: "optim"}
+_SHORT = {
+    Role.PARAMETER: "param",
+    Role.GRADIENT: "grad",
+    Role.OPTIMIZER: "optim",
+    Role.TRANSIENT: "trans.",
+    Role.WORKSPACE: "work",
+}
 
 Column = tuple[str, Callable[[Pair], str]]
 """A title and what stands under it for a cell."""
@@ -25,7 +31,7 @@ Column = tuple[str, Callable[[Pair], str]]
 
 def sweep_tables(rows: Sequence[Row], width: int) -> list[Table]:
     """One line per cell, training beside inference; what the peak is made of beside or below it."""
-    columns = [*_axes(rows), *_peaks(rows), *_differences(rows), *_times(rows)]
+    columns = _fitting([*_axes(rows), *_peaks(rows)], [*_differences(rows), *_times(rows)], rows, width)
     title = "Peak memory of training and inference, above the baseline"
     observed = any(row.figures.ledger_peak_bytes is not None for row in rows)
     if not observed:
@@ -53,6 +59,19 @@ def training_table(cell: Cell, trained: Trained) -> Table:
     return table
 
 
+def _fitting(needed: list[Column], optional: list[Column], rows: Sequence[Row], width: int) -> list[Column]:
+    """The columns, without the last optional ones where they would not fit into ``width``."""
+
+    def wide(column: Column) -> int:
+        title, show = column
+        texts = [*title.splitlines(), *(show(pair) for pair in pairs(rows).values())]
+        return max(map(len, texts)) + 1
+
+    while optional and sum(map(wide, [*needed, *optional])) > width:
+        optional = optional[:-1]
+    return [*needed, *optional]
+
+
 def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
 
@@ -78,7 +97,7 @@ def _axes(rows: Sequence[Row]) -> list[Column]:
 
 
 def _peaks(rows: Sequence[Row]) -> list[Column]:
-    divisor, unit = binary_unit(max((peak_bytes(row) or 0 for row in rows), default=0))
+    divisor, unit = binary_unit(max((peak_bytes(row) or 0 for row in rows if row.ok), default=0))
 
     def in_unit(count: int | None) -> str:
         return "" if count is None else f"{count / divisor:.2f}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -61,6 +62,33 @@ def as_text(value: object) -> object:
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else value
+
+
+def check_outputs(outputs: Mapping[str, Path | None], force: bool) -> None:
+    """Raise ``InputError``, before anything runs, for outputs (by option) that cannot all be written."""
+    used: dict[Path, str] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        if path == Path():
+            raise InputError(f"{option} is empty", "allowed: the path of a file", "name one")
+        try:
+            place = path.resolve()
+            parents = [parent for parent in place.parents if parent.exists()]
+            if path.is_dir() or not parents[0].is_dir():
+                wrong = path if path.is_dir() else parents[0]
+                what = "is a directory" if path.is_dir() else "is not a directory"
+                raise InputError(f"{option}: {wrong} {what}", "allowed: the path of a file", "name another")
+            refuse_existing(path, force)
+        except OSError as error:
+            raise InputError(
+                f"{option}: {str(path)[:40]!r}… ({error.strerror})",
+                "allowed: the path of a file",
+                "name another",
+            ) from error
+        if place in used:
+            raise InputError(f"{path} for {used[place]} and {option}", "allowed: a file each", "name another")
+        used[place] = option
 
 
 def refuse_existing(path: Path, force: bool) -> None:

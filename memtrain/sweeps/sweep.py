@@ -16,6 +16,8 @@ from memtrain.sweeps.grid import make_grid
 from memtrain.sweeps.law import Law, fit_laws
 from memtrain.sweeps.runner import Task, run_tasks
 
+LONGEST_TIMEOUT_S = 1_000_000
+
 MODES = {"both": (Mode.TRAIN, Mode.INFER), "train": (Mode.TRAIN,), "infer": (Mode.INFER,)}
 
 
@@ -53,6 +55,18 @@ def check_meters(meters: Sequence[str]) -> tuple[str, ...]:
     return tuple(meter for meter in METERS if meter in meters or meter == "ledger")
 
 
+def check_limits(jobs: int, timeout_s: float | None) -> None:
+    """Raise ``SpecError`` for a number of jobs or a time-out that cannot be."""
+    if jobs < 1:
+        raise SpecError(f"--jobs {jobs}", "allowed: a whole number ≥ 1", "give at least 1")
+    if timeout_s is not None and not 0 < timeout_s <= LONGEST_TIMEOUT_S:
+        raise SpecError(
+            f"--timeout {timeout_s}",
+            f"allowed: seconds above 0, at most {LONGEST_TIMEOUT_S:,}",
+            "leave it out for none",
+        )
+
+
 def run_sweep(
     tasks: Sequence[Task],
     *,
@@ -64,8 +78,7 @@ def run_sweep(
     measure: Measure = measure,
 ) -> list[Row]:
     """Measure ``tasks`` and return their rows in order. Measuring processes end with it, however it ends."""
-    if jobs < 1:
-        raise SpecError(f"jobs {jobs}", "allowed: a whole number ≥ 1", "give at least 1")
+    check_limits(jobs, timeout_s)
     measure_row = partial(measured_row, meters=meters, timeout_s=timeout_s, measure=measure)
     place = {task: index for index, task in enumerate(tasks)}
     rows: list[Row] = []
