@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 import traceback
+from io import TextIOWrapper
 from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
 from memtrain import __version__
+from memtrain.cli.streams import close_stdout
 from memtrain.cli.sweep import sweep
 from memtrain.cli.train import train
 from memtrain.errors import MemtrainError
@@ -25,9 +28,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-_COMMANDS = {"sweep": sweep, "train": train}
-for command in _COMMANDS.values():
-    app.command()(command)
+_COMMANDS = {"sweep", "train"}
+app.command()(sweep)
+app.command()(train)
 
 
 def _show_version(wanted: bool) -> None:
@@ -49,15 +52,33 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; errors of the tree become a line on stderr and an exit code."""
+    """Run the command line; whatever can go wrong becomes a line on stderr and an exit code."""
     signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without the book's symbols gets the rest
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except MemtrainError as error:
         _refuse(str(error), error.exit_code)
     except typer.TyperException as error:  # an option or command that is not there, a value of the wrong type
-        command = " ".join(["memtrain", *[name for name in sys.argv[1:2] if name in _COMMANDS]])
-        _refuse(f"{' '.join(error.format_message().split())} See {command} --help", error.exit_code)
+        said = " ".join(error.format_message().split())
+        command = " ".join(["memtrain", *(name for name in sys.argv[1:2] if name in _COMMANDS)])
+        _refuse(f"{said} (given: {shlex.join(sys.argv[1:])}); see {command} --help", error.exit_code)
+    except SystemExit as ending:
+        if isinstance(ending.__context__, BrokenPipeError):  # typer's way to say it
+            close_stdout()
+            sys.exit(0)
+        raise
+    except BrokenPipeError:
+        close_stdout()
+        sys.exit(0)
+    except OSError as error:
+        close_stdout()
+        _refuse(f"cannot write or read: {error}", 1)
+    except MemoryError as error:
+        _refuse(f"there is not enough memory: {error}", 1)
     except Exception:
         traceback.print_exc()
         _refuse("this is a bug of memtrain; please report it with the lines above", EXIT_BUG)

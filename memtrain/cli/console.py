@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import NoReturn
 
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from memtrain.cli.streams import close_stdout
 
 
 class Console(RichConsole):
@@ -15,16 +15,8 @@ class Console(RichConsole):
 
     def on_broken_pipe(self) -> NoReturn:
         """End quietly: whoever read has read enough."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        close_stdout()
         raise SystemExit(0)
-
-
-def write(text: str) -> None:
-    """Machine-readable results to stdout, as they are."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        results().on_broken_pipe()
 
 
 def results() -> Console:

@@ -82,7 +82,7 @@ def sweep(
       memtrain sweep --activation relu,gelu --batch 64:1024:x2 --dry-run
     """
     # What computes is imported here, so that --help does not wait for numpy.
-    from memtrain.cli.console import messages, results, warn, write
+    from memtrain.cli.console import messages, results, warn
     from memtrain.measure.row import predicted_row
     from memtrain.report.findings import findings
     from memtrain.report.json import sweep_document
@@ -131,7 +131,7 @@ def sweep(
         if export_json is not None:
             write_new(export_json, document, force)
         if json:
-            write(document)
+            typer.echo(document)
         else:
             for table in sweep_tables(rows, out.width):
                 out.print(table)
@@ -139,7 +139,12 @@ def sweep(
                 out.print(sentence, markup=False)
 
     if dry_run:
-        show([predicted_row(cell, one) for cell, one in tasks])
+        predictions = [predicted_row(cell, one) for cell, one in tasks]
+        if export_csv is not None:
+            with RowStore(export_csv, force) as store:
+                for row in predictions:
+                    store.add(row)
+        show(predictions)
         return
     done: list[Row] = []
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from math import isfinite
 from typing import Annotated
 
 import typer
@@ -46,7 +47,7 @@ def train(
     threads = threads or useful_threads(2 * batch * width * width)
     os.environ.update(blas_environment(threads, os.environ))  # before numpy loads
 
-    from memtrain.cli.console import messages, progress_bar, results, warn, write
+    from memtrain.cli.console import messages, progress_bar, results, warn
     from memtrain.measure.cell import Cell
     from memtrain.report.json import training_document
     from memtrain.report.terminal import training_table
@@ -94,6 +95,8 @@ def train(
             ),
         )
     if json:
-        write(training_document(cell, rate, trained))
+        typer.echo(training_document(cell, rate, trained))
     else:
         out.print(training_table(cell, trained))
+    if not isfinite(trained.epochs[-1].loss):
+        warn(log, f"the loss has diverged; try a smaller --lr than {rate:g}, or scale the inputs")

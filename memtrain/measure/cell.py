@@ -33,6 +33,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "allocation": ("fresh",),
 }
 _LEAST = {"depth": 0, "batch": 1, "input_size": 1, "output_size": 1, "threads": 1, "steps": 2, "seed": 0}
+_MOST = {"depth": 100_000, "threads": 1024}
+"""Beyond these a cell is a slip of the pen: its graph takes minutes to build, or BLAS clamps the number."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,11 @@ class Cell:
                 raise unknown_choice(name, getattr(self, name), choices)
         for name, least in _LEAST.items():
             check_integer(name, getattr(self, name), least)
+        for name, most in _MOST.items():
+            if getattr(self, name) > most:
+                raise SpecError(
+                    f"{name} {getattr(self, name):,}", f"allowed: at most {most:,}", "give a smaller number"
+                )
         widths = self.width if isinstance(self.width, tuple) else (self.width,)
         for width in widths:
             check_integer("width", width, 1)

@@ -45,7 +45,7 @@ def training_document(cell: Cell, rate: float, trained: Trained) -> str:
 
 
 def _text(document: dict[str, Any]) -> str:
-    return json.dumps(_finite(document), ensure_ascii=False, indent=2, allow_nan=False)
+    return json.dumps(_finite(document), indent=2, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

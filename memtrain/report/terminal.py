@@ -35,12 +35,13 @@ def sweep_tables(rows: Sequence[Row], width: int) -> list[Table]:
     title = "Peak memory of training and inference, above the baseline"
     observed = any(row.figures.ledger_peak_bytes is not None for row in rows)
     if not observed:
-        return [_filled(title + " (predicted)", columns, rows)]
+        return [_filled(title + " (predicted)", columns, rows, width)]
     if width >= _WIDE:
-        return [_filled(title, [*columns, ("peak is\nmade of", _made_of)], rows)]
+        return [_filled(title, [*columns, ("peak is\nmade of", _made_of)], rows, width)]
     mode = Mode.TRAIN if any(row.mode is Mode.TRAIN for row in rows) else Mode.INFER
     below = f"What the peak of {mode.noun} is made of, in percent"
-    return [_filled(title, columns, rows), _filled(below, [*_axes(rows), *_composition()], rows)]
+    composition = [*_axes(rows), *_composition()]
+    return [_filled(title, columns, rows, width), _filled(below, composition, rows, width)]
 
 
 def training_table(cell: Cell, trained: Trained) -> Table:
@@ -61,23 +62,33 @@ def training_table(cell: Cell, trained: Trained) -> Table:
 
 def _fitting(needed: list[Column], optional: list[Column], rows: Sequence[Row], width: int) -> list[Column]:
     """The columns, without the last optional ones where they would not fit into ``width``."""
-
-    def wide(column: Column) -> int:
-        title, show = column
-        texts = [*title.splitlines(), *(show(pair) for pair in pairs(rows).values())]
-        return max(map(len, texts)) + 1
-
-    while optional and sum(map(wide, [*needed, *optional])) > width:
+    while optional and _width([*needed, *optional], rows) > width:
         optional = optional[:-1]
     return [*needed, *optional]
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+def _width(columns: Sequence[Column], rows: Sequence[Row]) -> int:
+    """Characters that a table of these columns takes at least, with one between columns."""
+    return sum(
+        1 + max(map(len, [*title.splitlines(), *(show(pair) for pair in pairs(rows).values())]))
+        for title, show in columns
+    )
 
 
-def _filled(title: str, columns: Sequence[Column], rows: Sequence[Row]) -> Table:
-    table = _table(title)
+def _table(title: str, gap: int = 2) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, gap - 1, 0, 0),
+        pad_edge=False,
+    )
+
+
+def _filled(title: str, columns: Sequence[Column], rows: Sequence[Row], width: int) -> Table:
+    roomy = _width(columns, rows) + len(columns) <= width
+    table = _table(title, gap=2 if roomy else 1)
     for heading, show in columns:
         table.add_column(heading, justify="left" if show is _made_of else "right")
     for pair in pairs(rows).values():
@@ -108,7 +119,7 @@ def _peaks(rows: Sequence[Row]) -> list[Column]:
             if row is None:
                 return ""
             failed = not row.ok and row.figures.ledger_peak_bytes is None
-            return row.figures.status if failed else in_unit(peak_bytes(row))
+            return "failed" if failed else in_unit(peak_bytes(row))
 
         return f"{mode}\n{unit}", show
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -21,7 +22,9 @@ class RowStore:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("w" if force else "x", encoding="utf-8", newline="")
+            self._file = path.open(
+                "w" if force else "x", encoding="utf-8", errors="surrogateescape", newline=""
+            )
         except FileExistsError:
             raise already_there(path) from None
         except OSError as error:
@@ -34,7 +37,8 @@ class RowStore:
         try:
             self._writer.writerow({name: as_text(value) for name, value in row.columns().items()})
             self._file.flush()
-            os.fsync(self._file.fileno())
+            if self.path.is_file():  # a pipe or terminal has no disk
+                os.fsync(self._file.fileno())
         except OSError as error:
             raise StoreError(f"cannot write {self.path}: {error.strerror}; what is in it is whole") from error
 
@@ -44,7 +48,8 @@ class RowStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # every row is on the disk, or its error is already on its way
+            self._file.close()
 
 
 def write_new(path: Path, text: str, force: bool) -> None:

@@ -16,6 +16,7 @@ from memtrain.sweeps.grid import make_grid
 from memtrain.sweeps.law import Law, fit_laws
 from memtrain.sweeps.runner import Task, run_tasks
 
+MOST_JOBS = 64
 LONGEST_TIMEOUT_S = 1_000_000
 
 MODES = {"both": (Mode.TRAIN, Mode.INFER), "train": (Mode.TRAIN,), "infer": (Mode.INFER,)}
@@ -57,8 +58,12 @@ def check_meters(meters: Sequence[str]) -> tuple[str, ...]:
 
 def check_limits(jobs: int, timeout_s: float | None) -> None:
     """Raise ``SpecError`` for a number of jobs or a time-out that cannot be."""
-    if jobs < 1:
-        raise SpecError(f"--jobs {jobs}", "allowed: a whole number ≥ 1", "give at least 1")
+    if not 1 <= jobs <= MOST_JOBS:
+        raise SpecError(
+            f"--jobs {jobs}",
+            f"allowed: a whole number from 1 to {MOST_JOBS}",
+            "give as many as there are cores",
+        )
     if timeout_s is not None and not 0 < timeout_s <= LONGEST_TIMEOUT_S:
         raise SpecError(
             f"--timeout {timeout_s}",

@@ -102,14 +102,18 @@ def draw_rows(examples: int, batch: int, seed: int) -> Iterator[Array]:
     A batch larger than the data therefore holds rows more than once.
     """
     rng = np.random.default_rng([seed, examples])
-    waiting = np.empty(0, np.intp)
+    waiting = rng.permutation(examples)
     while True:
-        missing = batch - len(waiting)
-        if missing > 0:
-            rounds = -(-missing // examples)
-            waiting = np.concatenate([waiting, *(rng.permutation(examples) for _ in range(rounds))])
-        yield waiting[:batch]
-        waiting = waiting[batch:]
+        rows = np.empty(batch, np.intp)
+        filled = 0
+        while filled < batch:
+            if not len(waiting):
+                waiting = rng.permutation(examples)
+            taken = waiting[: batch - filled]
+            rows[filled : filled + len(taken)] = taken
+            filled += len(taken)
+            waiting = waiting[len(taken) :]
+        yield rows
 
 
 def _unreadable(path: Path, why: str) -> DataError:

@@ -9,7 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
-from memtrain.errors import SpecError
+from memtrain.errors import DataError, SpecError
 from memtrain.graph.node import Role
 from memtrain.graph.ops.base import Array
 from memtrain.models.mlp import MLP, build, initial_values
@@ -54,7 +54,30 @@ def train(
     seed: int,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Trained:
-    """Train ``spec`` and test it. ``on_epoch`` is told of each epoch as it ends."""
+    """Train ``spec`` and test it. ``on_epoch`` is told of each epoch as it ends.
+
+    Raises ``DataError`` when there is nothing to test on.
+    """
+    if not len(test_data):
+        raise DataError(
+            "the data have too few examples to set some aside for the test",
+            "allowed: three examples or more of some label",
+            "give more examples",
+        )
+    with np.errstate(all="ignore"):  # a loss that diverges shows in the result
+        return _train(spec, train_data, test_data, optimizer, rate, epochs, seed, on_epoch)
+
+
+def _train(
+    spec: MLP,
+    train_data: Dataset,
+    test_data: Dataset,
+    optimizer: str,
+    rate: float,
+    epochs: int,
+    seed: int,
+    on_epoch: Callable[[Epoch], None],
+) -> Trained:
     started = perf_counter()
     ledger = Ledger()
     run = Run(training(build(spec), optimizer, rate), ledger)

@@ -1,0 +1,80 @@
+"""Runs memtrain as a user does: a process of its own, its streams, its files and its exit code."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+COLUMNS = """
+model depth width batch activation bias optimizer l2 dtype data input_size output_size policy update
+allocation threads steps seed memory_limit_bytes mode status reason parameter_bytes gradient_bytes
+optimizer_bytes input_bytes retained_bytes baseline_bytes predicted_peak_bytes ledger_peak_bytes
+heap_peak_bytes resident_peak_bytes peak_parameter_bytes peak_gradient_bytes peak_optimizer_bytes
+peak_input_bytes peak_retained_bytes peak_transient_bytes peak_workspace_bytes peak_phase peak_step
+step_s loss_first loss_last blas cpu python numpy memtrain
+""".split()  # noqa: SIM905
+"""The contract of a row: later columns are appended, none is renamed."""
+
+SMALL = ("sweep", "--depth", "1", "--batch", "4", "--width", "8")
+LEDGER = (*SMALL, "--meters", "ledger")
+
+
+def start(*arguments, cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **environment):
+    """A process of memtrain in a group of its own."""
+    inherited = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "memtrain", *map(str, arguments)],
+        cwd=cwd,
+        env={**inherited, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=True,
+    )
+
+
+def finish(process):
+    """Its exit code and what it wrote; never a traceback."""
+    try:
+        streams = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    out, err = ((stream or b"").decode() for stream in streams)
+    assert "Traceback" not in err, err[-600:]
+    return SimpleNamespace(code=process.returncode, out=out, err=err)
+
+
+def memtrain(*arguments, cwd, **options):
+    """Run it to its end."""
+    return finish(start(*arguments, cwd=cwd, **options))
+
+
+def refused(*arguments, cwd, code=2, **options):
+    """What it says when it gives up: one line on stderr, and nothing on stdout."""
+    said = memtrain(*arguments, cwd=cwd, **options)
+    assert (said.code, said.out) == (code, ""), said.err
+    assert said.err.count("\n") == 1, said.err
+    assert said.err.startswith("memtrain: ")
+    return said.err
+
+
+def rows_of(text):
+    """The rows of a CSV, every one of them whole."""
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert all(None not in row and None not in row.values() for row in rows)
+    return rows
+
+
+def strict_json(text):
+    """JSON as the standard has it: no NaN, no Infinity."""
+
+    def refuse(name):
+        raise ValueError(f"{name} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)

@@ -1,0 +1,163 @@
+"""How the command line ends when the world is against it: pipes, signals, disks, memory, encodings."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import time
+
+import numpy as np
+import psutil
+import pytest
+from command_line import LEDGER, finish, memtrain, refused, rows_of, start, strict_json
+
+LONG = ("sweep", "--depth", "1:60:+1", "--batch", "64", "--width", "32", "--export-csv", "out.csv")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--help",
+        "--version",
+        "sweep --help",
+        "sweep --depth 1 --batch 4 --dry-run",
+        "sweep --depth 1 --batch 4 --dry-run --json",
+        "sweep --depth 1:9:+1 --batch 4 --meters ledger --json",
+        "train --epochs 1 --width 8",
+        "train --epochs 1 --width 8 --json",
+    ],
+)
+def test_a_reader_that_closes_the_pipe_is_no_failure(line, tmp_path):
+    process = start(*line.split(), cwd=tmp_path)
+    process.stdout.close()
+    process.stdout = None
+    said = finish(process)
+    assert said.code == 0, said.err
+
+
+@pytest.mark.parametrize("arguments", [(), ("--jobs", "3", "--json")])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_sweep_ends_its_children_and_shows_the_rows_it_has(number, code, arguments, tmp_path):
+    output = tmp_path / "out.csv"
+    process = start(*LONG, *arguments, cwd=tmp_path)
+    while process.poll() is None and not (output.exists() and output.read_text().count("\n") > 3):
+        time.sleep(0.01)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    os.killpg(process.pid, number)
+    said = finish(process)
+    assert said.code == code
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
+    rows = rows_of(output.read_text())
+    assert 3 <= len(rows) < 120
+    if "--json" in arguments:
+        shown = len(strict_json(said.out)["rows"])
+        assert abs(shown - len(rows)) <= 1  # the signal may come between the file and the list
+    else:
+        assert "Peak memory" in said.out
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_training_says_no_more_than_its_exit_code(number, code, tmp_path):
+    process = start("train", "--epochs", "1000000", "--width", "8", cwd=tmp_path)
+    while not any("numpy" in mapped.path for mapped in psutil.Process(process.pid).memory_maps()):
+        time.sleep(0.01)
+    os.killpg(process.pid, number)
+    assert finish(process).code == code
+
+
+@pytest.mark.parametrize("option", ["--export-csv", "--export-json"])
+def test_a_disk_that_is_full_is_one_line_and_exit_1(option, tmp_path):
+    outputs = {"--export-csv": "out.csv", option: "/dev/full"}
+    arguments = [word for output in outputs.items() for word in output]
+    said = memtrain(*LEDGER, *arguments, "--force", cwd=tmp_path)
+    assert (said.code, said.err.count("\n")) == (1, 1), said.err
+    assert "/dev/full" in said.err
+    assert "No space left" in said.err
+
+
+@pytest.mark.parametrize(
+    "line", ["--help", "train --epochs 1 --width 8", "train --epochs 1 --width 8 --json"]
+)
+def test_a_stdout_that_is_full_is_one_line_and_exit_1(line, tmp_path):
+    with open("/dev/full", "wb") as full:
+        assert "No space left" in refused(*line.split(), cwd=tmp_path, stdout=full, code=1)
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path):
+    (tmp_path / "file").touch()
+    said = memtrain(*LEDGER, "--export-csv", "out.csv", "--export-json", "file/out.json", cwd=tmp_path)
+    assert said.code in (1, 2)
+    assert not (tmp_path / "out.csv").exists() or not rows_of((tmp_path / "out.csv").read_text())
+
+
+def test_a_batch_beyond_all_memory_fails_at_once(tmp_path):
+    said = memtrain(*LEDGER, "--batch", 10**15, "--timeout", "5", "--export-csv", "out.csv", cwd=tmp_path)
+    assert said.code == 1
+    assert {row["status"] for row in rows_of((tmp_path / "out.csv").read_text())} == {"memory_limit"}
+
+
+@pytest.mark.parametrize("arguments", [("--width", 10**13), ("--batch", 10**13)])
+def test_a_training_beyond_all_memory_is_refused_in_words(arguments, tmp_path):
+    said = memtrain("train", "--epochs", 1, *arguments, cwd=tmp_path)
+    assert said.code in (1, 2)
+    assert "emory" in said.err or "allocate" in said.err
+
+
+def test_a_cell_that_takes_too_long_is_a_row(tmp_path):
+    sweep = (*LEDGER, "--steps", "100000000", "--timeout", "0.5", "--export-csv", "out.csv")
+    assert memtrain(*sweep, cwd=tmp_path).code == 1
+    rows = rows_of((tmp_path / "out.csv").read_text())
+    assert [(row["status"], row["ledger_peak_bytes"]) for row in rows] == [("timeout", "")] * 2
+    assert all("0.5 s" in row["reason"] for row in rows)
+
+
+def test_data_with_too_few_examples_to_test_on_are_no_bug_of_ours(tmp_path):
+    (tmp_path / "two.csv").write_text("1,2,0\n3,4,1\n")
+    said = memtrain("train", "--data", "two.csv", "--epochs", 1, "--width", 4, cwd=tmp_path)
+    assert said.code in (0, 2)
+
+
+@pytest.mark.parametrize(
+    "line", ["train --epochs 1 --width 8 --lr 1e30", "sweep --depth 1 --batch 4 --l2 1e308"]
+)
+def test_a_diverging_loss_is_valid_json_and_no_warning_of_numpy(line, tmp_path):
+    said = memtrain(*line.split(), "--json", cwd=tmp_path)
+    assert said.code == 0
+    assert "Warning" not in said.err
+    strict_json(said.out)
+
+
+@pytest.mark.parametrize("line", [" ".join(LEDGER), "train --epochs 1 --width 8"])
+def test_a_terminal_without_unicode_gets_results_too(line, tmp_path):
+    said = memtrain(*line.split(), cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert said.code == 0
+    assert "memory" in said.out
+
+
+def test_a_data_file_whose_name_is_no_unicode_is_measured_too(tmp_path):
+    name = os.fsdecode(b"\xff.npz")
+    np.savez(tmp_path / name, x=np.zeros((20, 2)), y=np.arange(20) % 2)
+    assert memtrain(*LEDGER, "--data", name, cwd=tmp_path).code == 0
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_a_terminal_gets_colours_unless_no_color_is_set(no_color, coloured, tmp_path):
+    ours, theirs = pty.openpty()
+    process = start(
+        *LEDGER, cwd=tmp_path, stdout=theirs, stderr=theirs, TERM="xterm-256color", NO_COLOR=no_color
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while part := os.read(ours, 65536):
+            shown += part
+    except OSError:  # Linux's way to say that the other side has closed
+        pass
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    assert b"Peak memory" in shown
+    assert bool(re.search(rb"\x1b\[[0-9;]*3[0-9]", shown)) is coloured
