@@ -134,7 +134,7 @@ def sweep(
             typer.echo(document)
         else:
             for table in sweep_tables(rows, out.width):
-                out.print(table)
+                out.print(table, end="\n\n")
             for sentence in findings(rows, laws):
                 out.print(sentence, markup=False)
 
