@@ -134,7 +134,8 @@ def sweep(
             typer.echo(document)
         else:
             for table in sweep_tables(rows, out.width):
-                out.print(table, end="\n\n")
+                out.print(table)
+                out.print()
             for sentence in findings(rows, laws):
                 out.print(sentence, markup=False)
 
