@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
-from memtrain.graph.node import Builder, Graph, Node, Phase, Role
+from memtrain.graph.node import Graph, Node, Phase, Role
 from memtrain.graph.ops.activation import Relu, Sigmoid, Tanh
 from memtrain.graph.ops.arithmetic import Copy, Exp, Scale, Shift, add, multiply, sum_to
 from memtrain.graph.ops.gelu import Gelu, GeluTanh

@@ -8,8 +8,8 @@ from examples import (
     leaves,
 )
 
+from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
-from memtrain.graph.node import Builder
 from memtrain.graph.ops import arithmetic
 from memtrain.plan.schedule import make_schedule
 from memtrain.run.executor import Run

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from memtrain.graph.node import Builder, DType, Node, Role, Shape
+from memtrain.graph.builder import Builder
+from memtrain.graph.node import DType, Node, Role, Shape
 from memtrain.graph.ops import OPS, activation, arithmetic, gelu, loss, matmul, source, update, view
 from memtrain.graph.ops.base import Array, Op
 

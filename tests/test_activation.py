@@ -12,8 +12,8 @@ from examples import (
     leaf,
 )
 
+from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
-from memtrain.graph.node import Builder
 from memtrain.graph.ops import OPS, activation, arithmetic, gelu, loss
 from memtrain.models.mlp import ACTIVATIONS
 

@@ -17,8 +17,9 @@ from examples import (
 )
 
 from memtrain.errors import GraphError
+from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
-from memtrain.graph.node import Builder, Phase
+from memtrain.graph.node import Phase
 from memtrain.graph.ops import OPS, activation, arithmetic, loss
 from memtrain.models.mlp import MLP, build
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from brute_force import brute_force, check_presence, holder, retained
 
+from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
-from memtrain.graph.node import Builder, Node, Phase, Role
+from memtrain.graph.node import Node, Phase, Role
 from memtrain.graph.ops.activation import Relu, Tanh
 from memtrain.graph.ops.arithmetic import AddScaled, Exp, add, sum_to
 from memtrain.graph.ops.gelu import Gelu

@@ -12,8 +12,8 @@ from examples import (
     leaves,
 )
 
+from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
-from memtrain.graph.node import Builder
 from memtrain.graph.ops import arithmetic, matmul
 
 LEADS = {1: [()], 2: [()], 3: [(2,), (1,)], 4: [(3, 2), (3, 1)]}

@@ -9,7 +9,8 @@ from examples import (
     parameter,
 )
 
-from memtrain.graph.node import Builder, Phase
+from memtrain.graph.builder import Builder
+from memtrain.graph.node import Phase
 from memtrain.plan.schedule import make_schedule
 from memtrain.run.executor import Run
 from memtrain.train.optimizers import ITERATION, OPTIMIZERS, add_updates

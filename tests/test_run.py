@@ -10,8 +10,9 @@ from brute_force import brute_force, check_presence, held_after, holder, program
 from hypothesis import HealthCheck, Phase, find, given, settings
 
 from memtrain.errors import GraphError
-from memtrain.graph.node import Builder, Role
+from memtrain.graph.builder import Builder
 from memtrain.graph.node import Phase as Part
+from memtrain.graph.node import Role
 from memtrain.graph.ops.activation import Relu, Tanh
 from memtrain.graph.ops.arithmetic import BroadcastTo, sum_to
 from memtrain.graph.ops.source import Leaf

@@ -16,7 +16,8 @@ from examples import (
 )
 
 from memtrain.errors import GraphError
-from memtrain.graph.node import Builder, Graph
+from memtrain.graph.builder import Builder
+from memtrain.graph.node import Graph
 from memtrain.graph.ops import activation, arithmetic, loss, matmul, update, view
 from memtrain.plan.schedule import make_schedule
 from memtrain.run.executor import Run

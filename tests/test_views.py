@@ -9,7 +9,7 @@ from examples import (
     leaf,
 )
 
-from memtrain.graph.node import Builder
+from memtrain.graph.builder import Builder
 from memtrain.graph.ops import activation, arithmetic, loss, view
 from memtrain.plan.liveness import analyse
 from memtrain.plan.schedule import make_schedule

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memtrain.errors import GraphError
-from memtrain.graph.node import Builder, Node, Phase
-from memtrain.graph.ops.arithmetic import Add
+from memtrain.graph.builder import Builder
+from memtrain.graph.node import Node, Phase
+from memtrain.graph.ops.arithmetic import Add, add
 from memtrain.graph.ops.source import Fill
 
 Use = tuple[Node, int]
@@ -55,14 +56,22 @@ def _cotangent(
     total: Node | None = None
     for consumer, position in uses:
         incoming, before, first = cotangents[consumer.id], len(b.nodes), total is None
-        if total is None:
-            total = consumer.op.vjp(b, consumer, position, incoming)
-        else:
-            total = consumer.op.add_vjp(b, consumer, position, incoming, total)
+        total = _with_use(b, consumer, position, incoming, total)
         if total is not None and total.id >= before:
             label = labels[consumer.id if first else node.id]
             total = b.rename(total, f"∂{label}/∂{node.name}")
     return total or _zero(b, node, labels[node.id])
+
+
+def _with_use(b: Builder, consumer: Node, position: int, incoming: Node, total: Node | None) -> Node | None:
+    """``total`` plus what one use contributes, in place where the consumer's rule knows how."""
+    if total is None:
+        return consumer.op.vjp(b, consumer, position, incoming)
+    added = consumer.op.add_vjp(b, consumer, position, incoming, total)
+    if added is not None:
+        return added
+    contribution = consumer.op.vjp(b, consumer, position, incoming)
+    return total if contribution is None else add(b, total, contribution)
 
 
 def _zero(b: Builder, node: Node, label: str) -> Node:

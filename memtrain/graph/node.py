@@ -1,16 +1,14 @@
-"""The computational graph as frozen data: nodes, the graph, and the builder that appends to it."""
+"""The computational graph as frozen data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from memtrain.errors import GraphError
 
 if TYPE_CHECKING:
     from memtrain.graph.ops.base import Op
@@ -118,62 +116,3 @@ class Graph:
             if node.name == name:
                 return node
         raise KeyError(name)
-
-
-class Builder:
-    """Appends nodes; what it has built so far is ``graph()``, checked and frozen."""
-
-    def __init__(self, graph: Graph | None = None) -> None:
-        self.nodes: list[Node] = list(graph.nodes) if graph else []
-        self.phase = Phase.FORWARD
-
-    def __getitem__(self, index: int) -> Node:
-        return self.nodes[index]
-
-    def apply(self, op: Op, *inputs: Node, name: str | None = None) -> Node:
-        """Append ``op`` applied to ``inputs``. Raises ``GraphError`` when the shapes do not fit."""
-        if op.writes is not None and not inputs[op.writes].contiguous:
-            raise GraphError(
-                f"{op.name} cannot write through {inputs[op.writes]}; update what it is a view of"
-            )
-        if not op.strided and not all(node.contiguous for node in inputs):
-            inputs = tuple(self.contiguous(node) for node in inputs)
-        index = len(self.nodes)
-        shape, dtype = op.result(*inputs)
-        if 0 in shape:
-            raise GraphError(
-                f"{op.name} would have the shape {list(map(int, shape))}; give sizes of at least 1"
-            )
-        shared = 0 if op.is_view else op.writes
-        node = Node(
-            id=index,
-            op=op,
-            inputs=tuple([node.id for node in inputs]),
-            shape=shape,
-            dtype=dtype,
-            name=name or f"{op.name}#{index}",
-            phase=self.phase,
-            storage=index if shared is None else inputs[shared].storage,
-            contiguous=op.keeps_order(*inputs),
-        )
-        self.nodes.append(node)
-        return node
-
-    def contiguous(self, node: Node) -> Node:
-        """``node`` itself, or its copy in row order: most kernels walk their inputs flat."""
-        from memtrain.graph.ops.arithmetic import Copy
-
-        return node if node.contiguous else self.apply(Copy(), node)
-
-    def rename(self, node: Node, name: str) -> Node:
-        """The same node under another name; nodes built before keep their own."""
-        self.nodes[node.id] = renamed = replace(node, name=name)
-        return renamed
-
-    def graph(self) -> Graph:
-        """What is built so far, checked (`memtrain.graph.check`)."""
-        from memtrain.graph.check import check
-
-        graph = Graph(tuple(self.nodes))
-        check(graph)
-        return graph

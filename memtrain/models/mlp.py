@@ -13,7 +13,8 @@ from math import isfinite, sqrt
 import numpy as np
 
 from memtrain.errors import SpecError, unknown_choice
-from memtrain.graph.node import Builder, Dim, DType, Node, Role
+from memtrain.graph.builder import Builder
+from memtrain.graph.node import Dim, DType, Node, Role
 from memtrain.graph.ops.activation import Relu, Sigmoid, Tanh
 from memtrain.graph.ops.arithmetic import add, scale
 from memtrain.graph.ops.base import Array, Op

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from memtrain.graph.node import Builder, Node, Role
+from memtrain.graph.builder import Builder
+from memtrain.graph.node import Node, Role
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.update import Accumulate, AdamStep, Average, AverageSquare, Descend
 

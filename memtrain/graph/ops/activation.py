@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from memtrain.graph.node import Builder, Node
+from memtrain.graph.node import Node
 from memtrain.graph.ops.arithmetic import add, multiply, scale
 from memtrain.graph.ops.base import BLOCK, BOOL, Array, Elementwise, Op, Workspace
+
+if TYPE_CHECKING:
+    from memtrain.graph.builder import Builder
 
 
 class _ReadsOutput(Elementwise):

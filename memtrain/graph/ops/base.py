@@ -6,13 +6,16 @@ One class per op. The fields of the (frozen) class are the op's attributes, so t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from memtrain.errors import GraphError
-from memtrain.graph.node import Builder, DType, Node, Shape
+from memtrain.graph.node import DType, Node, Shape
+
+if TYPE_CHECKING:
+    from memtrain.graph.builder import Builder
 
 Array = npt.NDArray[Any]
 Workspace = tuple[tuple[int, DType], ...]
@@ -76,11 +79,8 @@ class Op:
         raise GraphError(f"{node} is not differentiable with respect to input {position}")
 
     def add_vjp(self, b: Builder, node: Node, position: int, cotangent: Node, into: Node) -> Node | None:
-        """``into`` plus this op's contribution; overridden where that needs no second array."""
-        from memtrain.graph.ops.arithmetic import add
-
-        contribution = self.vjp(b, node, position, cotangent)
-        return into if contribution is None else add(b, into, contribution)
+        """``into`` plus what ``vjp`` gives, where there is a way without a second array; else ``None``."""
+        return None
 
 
 def input_of(b: Builder, node: Node, position: int) -> Node:

@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import erfc, log, log1p, pi, sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from memtrain.graph.node import Builder, DType, Node
+from memtrain.graph.node import DType, Node
 from memtrain.graph.ops.activation import Tanh, TanhGrad
 from memtrain.graph.ops.arithmetic import Exp, Shift, add, multiply, scale
 from memtrain.graph.ops.base import Array, Elementwise
+
+if TYPE_CHECKING:
+    from memtrain.graph.builder import Builder
 
 _FAR = 6.0
 """From here on erf is 1 to the last bit of a float64 (1 − erf(6) = 2e-17)."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from memtrain.errors import GraphError
-from memtrain.graph.node import Builder, DType, Node, Shape
+from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.arithmetic import AddScaled, BroadcastTo, Exp, add, multiply, scale, sum_to
 from memtrain.graph.ops.base import (
     BLOCK,
@@ -21,6 +22,9 @@ from memtrain.graph.ops.base import (
     same_shape,
     same_type,
 )
+
+if TYPE_CHECKING:
+    from memtrain.graph.builder import Builder
 
 
 class _RowWise(Op):

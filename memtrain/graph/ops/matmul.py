@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from memtrain.errors import GraphError
-from memtrain.graph.node import Builder, DType, Node, Shape, product
+from memtrain.graph.node import DType, Node, Shape, product
 from memtrain.graph.ops.arithmetic import sum_to
 from memtrain.graph.ops.base import Array, Op, input_of, same_type
 from memtrain.graph.ops.view import reshape
+
+if TYPE_CHECKING:
+    from memtrain.graph.builder import Builder
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from memtrain.errors import GraphError
-from memtrain.graph.node import Builder, DType, Node, Shape
+from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.base import Array, Op, input_of
+
+if TYPE_CHECKING:
+    from memtrain.graph.builder import Builder
 
 
 class _View(Op):
