@@ -12,7 +12,7 @@ import pytest
 import memtrain
 
 PACKAGE = Path(memtrain.__file__).parent
-ROOMS = ["errors", "units", "graph", "models", "plan", "run", "train", "measure", "sweeps", "report", "cli"]
+ROOMS = ["errors", "units", "graph", "models", "plan", "run", "train", "measure", "sweeps", "explain", "report", "cli"]
 """A room may import those before it, never those after it."""
 
 ONLY_IN = {

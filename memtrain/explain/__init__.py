@@ -1,0 +1,1 @@
+"""Why memory is held: reasons, formulas, footprint and proof, derived from a schedule."""
