@@ -1,0 +1,53 @@
+"""What storing intermediates saves: the forward work that backward would have to do again without them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from memtrain.graph.node import Graph, Node, Phase
+from memtrain.graph.ops.matmul import MatMul
+from memtrain.plan.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Recomputation:
+    """FLOPs of one forward pass, and of what backward would add if nothing were stored."""
+
+    forward_flops: int
+    extra_flops: int
+
+    @property
+    def multiple(self) -> float:
+        """Extra work in forward passes."""
+        return self.extra_flops / self.forward_flops if self.forward_flops else 0.0
+
+
+def recomputation(schedule: Schedule) -> Recomputation:
+    """If nothing were stored, each backward step would compute what it reads of forward again, from x on.
+
+    The cost of a value is that of every step up to it; a step that reads two values runs forward once.
+    """
+    graph = schedule.graph
+    up_to: dict[int, int] = {}
+    total = 0
+    for step in schedule.steps:
+        if step.phase is Phase.FORWARD:
+            total += flops(graph, graph[step.node])
+            up_to[step.node] = total
+    extra = 0
+    for step in schedule.steps:
+        if step.phase is not Phase.FORWARD:
+            read = [up_to[i] for i in graph[step.node].inputs if i in up_to]
+            extra += max(read, default=0)
+    return Recomputation(total, extra)
+
+
+def flops(graph: Graph, node: Node) -> int:
+    """Floating-point operations of a step: 2·m·n·k of a product, one per element of anything else."""
+    if node.op.is_view:
+        return 0
+    largest = max((graph[i].size for i in node.inputs), default=0)
+    if isinstance(node.op, MatMul):
+        a = graph[node.inputs[0]]
+        return 2 * node.size * int(a.shape[-2 if node.op.transpose_a else -1])
+    return max(node.size, largest)

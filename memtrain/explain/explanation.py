@@ -1,0 +1,76 @@
+"""All that there is to say about a cell, as data: what `memtrain explain` shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from memtrain.explain.cost import Recomputation, recomputation
+from memtrain.explain.footprint import RoleFootprint, footprint
+from memtrain.explain.formulas import Book, Formula
+from memtrain.explain.reasons import Dropped, Retained, dropped_reasons, retained_reasons
+from memtrain.explain.timeline import Moment, RunnerUp, runner_up, timeline
+from memtrain.graph.node import Phase
+from memtrain.measure.cell import Cell, Mode
+from memtrain.plan.liveness import Liveness, analyse
+from memtrain.plan.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Account:
+    """One mode of a cell: its prediction in full."""
+
+    schedule: Schedule
+    liveness: Liveness
+    timeline: list[Moment]
+    runner_up: RunnerUp | None
+    footprint: list[RoleFootprint]
+
+    @property
+    def peak(self) -> Moment:
+        """The step at which most is live."""
+        return self.timeline[self.liveness.peak_step]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A cell explained: training beside inference, and the reason of every intermediate."""
+
+    cell: Cell
+    train: Account
+    infer: Account
+    forward: list[Formula]
+    gradients: list[Formula]
+    retained: list[Retained]
+    dropped: list[Dropped]
+    work: Recomputation
+
+
+def explain(cell: Cell) -> Explanation:
+    """Explain ``cell`` from its graph alone; nothing is run, so that any size can be explained."""
+    train, infer = _account(cell, Mode.TRAIN), _account(cell, Mode.INFER)
+    graph = train.schedule.graph
+    book = Book(graph, cell.l2)
+    computed = [graph[step.node] for step in train.schedule.steps]
+    return Explanation(
+        cell=cell,
+        train=train,
+        infer=infer,
+        forward=[book.formula(node) for node in computed if node.phase is Phase.FORWARD],
+        gradients=[
+            book.formula(node)
+            for node in computed
+            if node.phase is Phase.BACKWARD and node.shape and book.completed(node) is node
+        ],
+        retained=retained_reasons(train.liveness, book),
+        dropped=dropped_reasons(train.liveness),
+        work=recomputation(train.schedule),
+    )
+
+
+def _account(cell: Cell, mode: Mode) -> Account:
+    schedule = cell.schedule(mode)
+    liveness = analyse(schedule)
+    moments = timeline(liveness)
+    return Account(
+        schedule, liveness, moments, runner_up(moments, liveness.peak_step), footprint(cell, mode, liveness)
+    )

@@ -1,0 +1,117 @@
+"""The footprint in symbols (exercise 3 of Dive into Deep Learning 5.3): who stands at the peak, as formulas.
+
+Each term is a product of sizes times how often it occurs. How often is a function of the depth L, read off
+the graphs of L, L + 1 and L + 2 layers; where the peak moves between those it is just a number.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from math import prod
+
+from memtrain.explain.formulas import symbol
+from memtrain.graph.node import Node, Role
+from memtrain.measure.cell import Cell, Mode
+from memtrain.plan.liveness import Liveness, analyse
+
+Monomial = tuple[str, ...]
+"""Symbols and numbers whose product is a number of bytes."""
+
+Terms = dict[tuple[Role, Monomial], int]
+"""How often each monomial stands at the peak, by role."""
+
+
+@dataclass(frozen=True)
+class RoleFootprint:
+    """What a role holds at the peak."""
+
+    role: Role
+    formula: str
+    bytes: int
+
+
+def footprint(cell: Cell, mode: Mode, liveness: Liveness) -> list[RoleFootprint]:
+    """The roles that stand at the predicted peak, as formulas and in bytes; they add up to the peak."""
+    terms = _terms_at_peak(liveness)
+    slopes = _slopes(terms, cell, mode)
+    sizes = _sizes(liveness)
+    found = []
+    for role in Role:
+        counts = {monomial: count for (owner, monomial), count in terms.items() if owner is role}
+        by_size = sorted(counts, key=lambda monomial: -counts[monomial] * _value(monomial, sizes))
+        formula = " + ".join(
+            _text(monomial, counts[monomial], slopes.get((role, monomial), 0), cell.depth)
+            for monomial in by_size
+        )
+        if counts:
+            value = sum(count * _value(monomial, sizes) for monomial, count in counts.items())
+            found.append(RoleFootprint(role, formula, value))
+    return found
+
+
+def _terms_at_peak(liveness: Liveness) -> Terms:
+    terms: Counter[tuple[Role, Monomial]] = Counter()
+    for life in liveness.lives:
+        if life.born_step <= liveness.peak_step <= life.freed_step:
+            terms[life.role, (str(life.node.dtype.itemsize), *map(symbol, life.node.shape))] += 1
+    node = liveness.peak_node
+    if node is not None:
+        inputs = [liveness.schedule.graph[i] for i in node.inputs]
+        for count, dtype in node.op.workspace(*inputs):
+            terms[Role.WORKSPACE, (str(dtype.itemsize), *_factors(count, inputs))] += 1
+    return dict(terms)
+
+
+def _factors(count: int, inputs: Sequence[Node]) -> Monomial:
+    """A number of elements as the sizes of an input whose product it is; else its digits."""
+    for node in inputs:
+        for shape in (node.shape, node.shape[:-1]):
+            if shape and prod(shape) == count:
+                return tuple(map(symbol, shape))
+    return (str(count),)
+
+
+def _slopes(terms: Terms, cell: Cell, mode: Mode) -> dict[tuple[Role, Monomial], int]:
+    """How many more of each term a further layer brings; nothing where that is not the same twice."""
+    if not isinstance(cell.width, int):
+        return {}
+    first, second = (
+        _terms_at_peak(analyse(replace(cell, depth=cell.depth + more).schedule(mode))) for more in (1, 2)
+    )
+    slopes = {key: first.get(key, 0) - count for key, count in terms.items()}
+    same = terms.keys() == first.keys() == second.keys() and all(
+        second[key] - first[key] == slope for key, slope in slopes.items()
+    )
+    return slopes if same else {}
+
+
+def _sizes(liveness: Liveness) -> dict[str, int]:
+    """The number behind each symbol of the graph."""
+    return {symbol(size): int(size) for node in liveness.schedule.graph for size in node.shape}
+
+
+def _value(monomial: Monomial, sizes: dict[str, int]) -> int:
+    return prod(int(part) if part.isdecimal() else sizes[part] for part in monomial)
+
+
+def _text(monomial: Monomial, count: int, slope: int, depth: int) -> str:
+    """``4·(L − 1)·h²``: the number, how often, the symbols with their powers, the batch first."""
+    number = prod(int(part) for part in monomial if part.isdecimal())
+    layers: list[str] = []
+    if slope:
+        offset = count - slope * depth
+        if offset % slope == 0:
+            number, offset, slope = number * slope, offset // slope, 1
+        times = "L" if slope == 1 else f"{slope}·L"
+        layers = [f"({times} {'+' if offset > 0 else '−'} {abs(offset)})" if offset else times]
+    else:
+        number *= count
+    symbols = sorted(
+        (part for part in monomial if not part.isdecimal()), key=lambda name: (name != "n", name)
+    )
+    powers = [(name, len(list(same))) for name, same in groupby(symbols)]
+    factors = [*layers, *(name if power == 1 else f"{name}{'⁰¹²³⁴⁵⁶⁷⁸⁹'[power]}" for name, power in powers)]
+    return "·".join([str(number), *factors] if number != 1 or not factors else factors)
