@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from memtrain import __version__
+from memtrain.cli.explain import explain
 from memtrain.cli.streams import close_stdout
 from memtrain.cli.sweep import sweep
 from memtrain.cli.train import train
@@ -28,8 +29,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-_COMMANDS = {"sweep", "train"}
+_COMMANDS = {"sweep", "explain", "train"}
 app.command()(sweep)
+app.command()(explain)
 app.command()(train)
 
 

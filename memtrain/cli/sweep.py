@@ -86,7 +86,7 @@ def sweep(
     from memtrain.measure.row import predicted_row
     from memtrain.report.findings import findings
     from memtrain.report.json import sweep_document
-    from memtrain.report.terminal import sweep_tables
+    from memtrain.report.terminal.sweep import sweep_tables
     from memtrain.sweeps.grid import make_grid, oversized_batches
     from memtrain.sweeps.ranges import parse_integers, parse_numbers, parse_sizes, parse_words
     from memtrain.sweeps.store import RowStore, check_outputs, write_new

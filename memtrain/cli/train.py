@@ -50,7 +50,7 @@ def train(
     from memtrain.cli.console import messages, progress_bar, results, warn
     from memtrain.measure.cell import Cell
     from memtrain.report.json import training_document
-    from memtrain.report.terminal import training_table
+    from memtrain.report.terminal.sweep import training_table
     from memtrain.train.data import load, split
     from memtrain.train.loop import check_rate
     from memtrain.train.loop import train as run_training

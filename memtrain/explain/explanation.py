@@ -55,7 +55,11 @@ def explain(cell: Cell) -> Explanation:
         cell=cell,
         train=train,
         infer=infer,
-        forward=[book.formula(node) for node in computed if node.phase is Phase.FORWARD],
+        forward=[
+            formula
+            for node in computed
+            if node.phase is Phase.FORWARD and (formula := book.formula(node)).left != formula.right
+        ],
         gradients=[
             book.formula(node)
             for node in computed

@@ -51,16 +51,19 @@ def timeline(liveness: Liveness) -> list[Moment]:
 
 
 def runner_up(moments: list[Moment], peak_step: int) -> RunnerUp | None:
-    """The highest step that one reaches from the peak only by going down first; ``None`` if there is none."""
+    """The highest step that is not on a slope of the peak (or of one as high); ``None`` if there is none."""
     totals = [moment.total_bytes for moment in moments]
     if not totals:
         return None
-    left, right = peak_step, peak_step
-    while left > 0 and totals[left - 1] <= totals[left]:
-        left -= 1
-    while right + 1 < len(totals) and totals[right + 1] <= totals[right]:
-        right += 1
-    outside = [place for place in range(len(totals)) if place < left or place > right]
+    slopes: set[int] = set()
+    for summit in (place for place, total in enumerate(totals) if total == totals[peak_step]):
+        left = right = summit
+        while left > 0 and totals[left - 1] <= totals[left]:
+            left -= 1
+        while right + 1 < len(totals) and totals[right + 1] <= totals[right]:
+            right += 1
+        slopes.update(range(left, right + 1))
+    outside = [place for place in range(len(totals)) if place not in slopes]
     if not outside:
         return None
     best = max(outside, key=totals.__getitem__)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import ctypes
 import gc
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -25,7 +26,7 @@ from memtrain.measure.environment import environment
 from memtrain.models.mlp import initial_values
 from memtrain.run.executor import Run
 from memtrain.run.ledger import Ledger
-from memtrain.train.data import SYNTHETIC, Dataset, draw_rows, load, split, synthetic
+from memtrain.train.data import SYNTHETIC, draw_rows, load, split, synthetic
 from memtrain.train.optimizers import ITERATION
 
 CONTROL_BYTES = 4 * 1024**2
@@ -46,13 +47,7 @@ class Workload:
         self.steps = cell.steps
         self._reserve: list[bytes] = []
         self._start = initial_values(cell.spec(), cell.seed)
-        data = training_data(cell)
-        rows = draw_rows(len(data), cell.batch, cell.seed)
-        self._batches = [self._batch(data, next(rows), number) for number in range(1, cell.steps + 1)]
-
-    @staticmethod
-    def _batch(data: Dataset, rows: Array, number: int) -> dict[str, Array]:
-        return {"x": data.x[rows], "y": data.y[rows], ITERATION: np.asarray(number)}
+        self._batches = list(islice(batches(cell), cell.steps))
 
     def load(self, run: Run) -> None:
         """Make the run's parameters, state and input buffers."""
@@ -80,11 +75,14 @@ class Workload:
         _trim()
 
 
-def training_data(cell: Cell) -> Dataset:
-    """The examples that the batches of a cell are drawn from."""
+def batches(cell: Cell) -> Iterator[dict[str, Array]]:
+    """The batches of a cell by leaf name, for ever: examples, labels and the count of iterations."""
     if cell.data == SYNTHETIC:
-        return synthetic(cell.input_size, cell.output_size, cell.batch, cell.seed)
-    return split(load(cell.data))[0]
+        data = synthetic(cell.input_size, cell.output_size, cell.batch, cell.seed)
+    else:
+        data = split(load(cell.data))[0]
+    for number, rows in enumerate(draw_rows(len(data), cell.batch, cell.seed), start=1):
+        yield {"x": data.x[rows], "y": data.y[rows], ITERATION: np.asarray(number)}
 
 
 def ledger_meter(cell: Cell, mode: Mode) -> Figures:

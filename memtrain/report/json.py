@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
-from memtrain.measure.cell import Cell
+from memtrain.explain.explanation import Account, Explanation
+from memtrain.explain.proof import Proof
+from memtrain.explain.second import SecondOrder
+from memtrain.graph.node import Graph, Node
+from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import Row
 from memtrain.sweeps.law import Law
 from memtrain.train.loop import Trained
@@ -42,6 +46,68 @@ def training_document(cell: Cell, rate: float, trained: Trained) -> str:
         "inference_peak_bytes": trained.inference_peak_bytes,
     }
     return _text(document)
+
+
+def explain_document(
+    explanation: Explanation,
+    rows: Mapping[Mode, Row],
+    proof: Proof | None,
+    second: SecondOrder | None,
+    command: str,
+) -> str:
+    """An explanation as JSON text; the timeline, peak and runner-up at the top are those of training."""
+    schedule = explanation.train.schedule
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "command": command,
+        "cell": explanation.cell.columns(),
+        "nodes": [_node(schedule.graph, node) for node in schedule.graph],
+        "gradients": [asdict(formula) for formula in explanation.gradients],
+        "retained": [asdict(entry) for entry in explanation.retained],
+        "dropped": [asdict(entry) for entry in explanation.dropped],
+        "recomputation": asdict(explanation.work),
+        **_account(explanation.train),
+        "inference": _account(explanation.infer),
+        "footprint": {
+            mode: [asdict(entry) for entry in account.footprint]
+            for mode, account in (("train", explanation.train), ("infer", explanation.infer))
+        },
+        "rows": [_row(row) for row in rows.values()],
+        "proof": None if proof is None else {**asdict(proof), "ok": proof.ok, "failures": proof.failures()},
+        "second_order": None if second is None else _second(second),
+    }
+    return _text(document)
+
+
+def _node(graph: Graph, node: Node) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "op": node.op.name,
+        "phase": node.phase,
+        "shape": [int(size) for size in node.shape],
+        "dtype": str(node.dtype),
+        "bytes": node.nbytes if node.owns_storage else 0,
+        "inputs": [graph[index].name for index in node.inputs],
+    }
+
+
+def _account(account: Account) -> dict[str, Any]:
+    second = account.runner_up
+    return {
+        "timeline": [asdict(moment) for moment in account.timeline],
+        "peak": {**asdict(account.peak), "bytes": account.peak.total_bytes},
+        "runner_up": None if second is None else {**asdict(second), "bytes": second.moment.total_bytes},
+    }
+
+
+def _second(second: SecondOrder) -> dict[str, Any]:
+    return {
+        "first_order_peak_bytes": second.first.peak_bytes,
+        "second_order_peak_bytes": second.second.peak_bytes,
+        "first_order_retained": [{"name": node.name, "bytes": node.nbytes} for node in second.first_kept],
+        "second_order_retained": [{"name": node.name, "bytes": node.nbytes} for node in second.second_kept],
+        "relative_error": second.relative_error,
+    }
 
 
 def _text(document: dict[str, Any]) -> str:

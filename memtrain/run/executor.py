@@ -85,12 +85,20 @@ class Run:
 
     def iterate(self) -> list[Array]:
         """Run every step once; returns the asked values, which the run itself then no longer holds."""
+        self.execute(0, len(self._calls))
+        return self.collect()
+
+    def execute(self, start: int, stop: int) -> None:
+        """Run the steps from ``start`` to before ``stop``, in order, on what those before have left."""
         ledger = self._ledger
-        for place, call in enumerate(self._calls):
+        for place in range(start, stop):
             if ledger is not None:
                 ledger.step = place
-            self._execute(call)
-        asked = [self._value(i) for i in self.schedule.asked]
+            self._execute(self._calls[place])
+
+    def collect(self) -> list[Array]:
+        """The asked values once every step has run; the run itself then no longer holds them."""
+        asked = [self.array(i) for i in self.schedule.asked]
         persistent = {self.schedule.graph[i].storage for i in self.schedule.persistent}
         for call in self._calls:
             if self.schedule.graph[call.node].storage not in persistent:
@@ -99,18 +107,25 @@ class Run:
 
     def value(self, name: str) -> Array:
         """The array of a persistent leaf, live: what updates write shows in it."""
-        return self._value(self._leaves[name][0].id)
+        return self.array(self._leaves[name][0].id)
+
+    def array(self, index: int) -> Array:
+        """The array of a node, live. Raises ``GraphError`` when it is not computed, or freed."""
+        value = self._values[index]
+        if value is None:
+            raise GraphError(f"{self.schedule.graph[index]} is read but not there; load the leaves first")
+        return value
 
     def _execute(self, call: _Call) -> None:
         # A function of its own, so that its references to dying arrays end with it.
         values = self._values
-        inputs = [self._value(i) for i in call.inputs]
+        inputs = [self.array(i) for i in call.inputs]
         if call.op.is_view:
             out = call.op.view(inputs[0])
         elif call.op.writes is not None:
             out = inputs[call.op.writes]
         elif call.reuse is not None:
-            out = self._value(call.reuse)
+            out = self.array(call.reuse)
             values[call.reuse] = None
             if self._ledger is not None and call.role is not None:
                 self._ledger.relabel(out, call.role)
@@ -121,22 +136,21 @@ class Run:
             call.op.kernel(out, *inputs, work=work)
         values[call.node] = out
         for index in call.frees:
-            values[index] = None
+            self._drop(index)
+
+    def _drop(self, index: int) -> None:
+        """The end of a value that the schedule frees; a storage ends with its own value, not with a view."""
+        self._values[index] = None
 
     def _empty(self, shape: tuple[int, ...], dtype: DType, role: Role | None) -> Array:
+        """The beginning of every storage: leaves, fresh buffers, workspace."""
         array: Array = np.empty(shape, dtype)
         if self._ledger is not None and role is not None:
             self._ledger.born(array, role)
         return array
 
-    def _value(self, index: int) -> Array:
-        value = self._values[index]
-        if value is None:
-            raise GraphError(f"{self.schedule.graph[index]} is read but not there; load the leaves first")
-        return value
-
     def _copy_in(self, node: Node, value: Array) -> None:
-        buffer = self._value(node.id)
+        buffer = self.array(node.id)
         if value.shape != buffer.shape:
             raise GraphError(f"{node} was given an array of shape {list(value.shape)}")
         np.copyto(buffer, value)

@@ -61,6 +61,16 @@ def make_grid(axes: Mapping[str, Sequence[Any] | Any], layers: Sequence[int] | N
     return cells
 
 
+def make_cell(fields: Mapping[str, Any], layers: Sequence[int] | None = None) -> Cell:
+    """One cell: ``fields`` as in `make_grid`, one value each; ``None`` is the default of a cell."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    if layers is None:
+        given.setdefault("depth", Cell.depth)
+    given.setdefault("batch", Cell.batch)
+    (cell,) = make_grid(given, layers)
+    return cell
+
+
 def oversized_batches(cells: Sequence[Cell]) -> dict[str, int]:
     """Data sets that some cell's batch is larger than, with their number of training examples."""
     largest: dict[str, int] = {}

@@ -1,0 +1,108 @@
+"""``memtrain explain``: why each intermediate is kept, and the proof."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def explain(
+    depth: Annotated[
+        int | None, typer.Option(min=0, help="Hidden layers, 0 for a linear model.", show_default="1")
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Width of every hidden layer.", show_default="256")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Examples in a batch.")] = 64,
+    layers: Annotated[
+        str | None, typer.Option(help="Input, hidden… and output size, as 784,512,10, on synthetic data.")
+    ] = None,
+    activation: Annotated[
+        str, typer.Option(help="One of relu, tanh, sigmoid, gelu, gelu_tanh, identity.")
+    ] = "relu",
+    bias: Annotated[bool, typer.Option("--bias/--no-bias", help="A bias in every layer.")] = False,
+    optimizer: Annotated[str, typer.Option(help="One of sgd, momentum, adam.")] = "sgd",
+    l2: Annotated[float, typer.Option(help="λ of the regulariser λ/2·Σ‖W‖².")] = 1e-4,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    data: Annotated[
+        str | None, typer.Option(help="digits, or a .npz or .csv file.", show_default="digits")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of start values and batches.")] = 0,
+    prove: Annotated[bool, typer.Option("--prove", help="Prove that all that is kept is needed.")] = False,
+    second: Annotated[bool, typer.Option("--second", help="The Hessian-vector product, too.")] = False,
+    svg: Annotated[Path | None, typer.Option(help="Draw the graph.")] = None,
+    dot: Annotated[Path | None, typer.Option(help="The drawing for Graphviz.")] = None,
+    backward: Annotated[bool, typer.Option("--backward", help="Backward in the drawing, too.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure/--no-measure", help="Hold ledger and heap against the prediction.")
+    ] = True,
+    json: Annotated[bool, typer.Option("--json", help="All of it as JSON.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite output files that exist.")] = False,
+) -> None:
+    """Say of each intermediate why it is kept, what for, and for how long.
+
+    \b
+    Examples:
+      memtrain explain
+      memtrain explain --activation gelu --bias --prove
+      memtrain explain --depth 1000 --width 4096 --batch 1048576
+    """
+    from memtrain.cli.console import messages, results, warn
+    from memtrain.explain import evidence
+    from memtrain.explain.explanation import explain as explain_cell
+    from memtrain.explain.second import second_order
+    from memtrain.report.json import explain_document
+    from memtrain.report.terminal.explain import proof_section, second_section, sections
+    from memtrain.sweeps.grid import make_cell
+    from memtrain.sweeps.ranges import parse_sizes
+    from memtrain.sweeps.store import check_outputs, write_new
+
+    cell = make_cell(
+        {
+            "depth": depth,
+            "width": width,
+            "batch": batch,
+            "activation": activation,
+            "bias": bias,
+            "optimizer": optimizer,
+            "l2": l2,
+            "dtype": dtype,
+            "data": data,
+            "seed": seed,
+        },
+        None if layers is None else parse_sizes(layers, "--layers"),
+    )
+    check_outputs({"--svg": svg, "--dot": dot}, force)
+    out, log = results(), messages()
+
+    explanation = explain_cell(cell)
+    runs = evidence.can_run(explanation)
+    if not runs and (measure or prove):
+        warn(log, "too large to be run here: predicted only")
+    rows = evidence.measured(cell) if measure and runs else {}
+    proof = evidence.proved(cell) if prove and runs else None
+    product = second_order(cell) if second else None
+    if svg is not None or dot is not None:
+        from memtrain.report.drawing import draw_dot, draw_svg
+
+        for path, draw in ((svg, draw_svg), (dot, draw_dot)):
+            if path is not None:
+                write_new(path, draw(explanation.train.schedule, backward=backward), force)
+
+    if json:
+        command = shlex.join(["memtrain", *sys.argv[1:]])
+        typer.echo(explain_document(explanation, rows, proof, product, command))
+    else:
+        for section in sections(explanation, rows, out.width):
+            out.print(section)
+            out.print()
+        if proof is not None:
+            out.print(proof_section(proof))
+        if product is not None:
+            out.print(second_section(product))
+    if not all(row.ok for row in rows.values()) or (proof is not None and not proof.ok):
+        raise typer.Exit(1)

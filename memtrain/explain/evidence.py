@@ -1,0 +1,32 @@
+"""What can be held against the predictions of a cell: real runs, and the proof by NaN."""
+
+from __future__ import annotations
+
+from memtrain.explain.explanation import Explanation
+from memtrain.explain.proof import Proof, prove
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.client import SERVERS
+from memtrain.measure.meters import batches
+from memtrain.measure.row import Row, measured_row
+from memtrain.models.mlp import initial_values
+
+MOST_RUN_BYTES = 512 * 1024**2
+MOST_RUN_FLOPS = 50_000_000_000
+"""Cells beyond these take longer to run than anyone waits for an explanation."""
+
+
+def can_run(explanation: Explanation) -> bool:
+    """Whether the cell is small enough to be run beside its explanation."""
+    small = explanation.train.peak.total_bytes <= MOST_RUN_BYTES
+    return small and explanation.work.forward_flops <= MOST_RUN_FLOPS
+
+
+def measured(cell: Cell) -> dict[Mode, Row]:
+    """Ledger and heap of both modes, each from a process of its own."""
+    with SERVERS:
+        return {mode: measured_row(cell, mode, meters=("ledger", "heap")) for mode in Mode}
+
+
+def proved(cell: Cell) -> Proof:
+    """The proof that what training keeps is needed and what it frees is not (`memtrain.explain.proof`)."""
+    return prove(cell.schedule(Mode.TRAIN), initial_values(cell.spec(), cell.seed), next(batches(cell)))

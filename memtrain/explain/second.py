@@ -1,0 +1,126 @@
+"""Second order (exercise 4 of Dive into Deep Learning 5.3): the Hessian times a direction.
+
+The gradient is part of the graph, so the same transformation differentiates it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from memtrain.graph.builder import Builder
+from memtrain.graph.gradient import gradient
+from memtrain.graph.node import Node, Role
+from memtrain.graph.ops.arithmetic import add, multiply, sum_to
+from memtrain.graph.ops.base import Array
+from memtrain.graph.ops.source import Leaf
+from memtrain.measure.cell import Cell
+from memtrain.measure.meters import batches
+from memtrain.models.mlp import build, initial_values
+from memtrain.plan.liveness import Liveness, analyse
+from memtrain.plan.schedule import Schedule, make_schedule
+from memtrain.run.executor import Run
+from memtrain.train.optimizers import ITERATION
+
+_STEP = 1e-6
+"""Of the central difference: small enough that hardly a ReLU changes sides, large enough for float64."""
+
+MOST_CHECKED_BYTES = 256 * 1024**2
+"""A cell whose second-order iteration needs more than this is predicted, not checked."""
+
+
+@dataclass(frozen=True)
+class SecondOrder:
+    """The Hessian-vector product of a cell beside its gradient."""
+
+    first: Liveness
+    second: Liveness
+    first_kept: tuple[Node, ...]
+    """What the first derivative reads of the forward pass."""
+    second_kept: tuple[Node, ...]
+    """What the second derivative reads of forward and of the first derivative."""
+    relative_error: float | None
+    """Against central differences of the gradient in float64; ``None`` where the cell is too large."""
+
+
+def second_order(cell: Cell) -> SecondOrder:
+    """Build, analyse and, where it is not too large, check ∇(∇J · v) for a seeded direction v."""
+    first, second, boundaries = _schedules(cell)
+    first_liveness, second_liveness = analyse(first), analyse(second)
+    checkable = second_liveness.peak_bytes <= MOST_CHECKED_BYTES
+    return SecondOrder(
+        first=first_liveness,
+        second=second_liveness,
+        first_kept=_kept(first, boundaries[0]),
+        second_kept=_kept(second, boundaries[1]),
+        relative_error=_error(replace(cell, dtype="float64")) if checkable else None,
+    )
+
+
+def _schedules(cell: Cell) -> tuple[Schedule, Schedule, tuple[int, int]]:
+    """The schedules that ask for the gradients and for the product, and where each backward begins."""
+    model = build(cell.spec())
+    b = model.builder
+    first_start = len(b.nodes)
+    gradients = gradient(b, model.objective, model.parameters)
+    product = _dot(b, gradients, [_direction(b, parameter) for parameter in model.parameters])
+    second_start = len(b.nodes)
+    products = gradient(b, product, model.parameters)
+    graph = b.graph()
+    return (
+        make_schedule(graph, [model.objective, *gradients]),
+        make_schedule(graph, products),
+        (first_start, second_start),
+    )
+
+
+def _direction(b: Builder, parameter: Node) -> Node:
+    return b.apply(Leaf(Role.INPUT, parameter.shape, parameter.dtype), name=f"v({parameter.name})")
+
+
+def _dot(b: Builder, left: list[Node], right: list[Node]) -> Node:
+    products = [sum_to(b, multiply(b, x, y), ()) for x, y in zip(left, right, strict=True)]
+    total = products[0]
+    for product in products[1:]:
+        total = add(b, total, product)
+    return b.rename(total, "g·v")
+
+
+def _kept(schedule: Schedule, start: int) -> tuple[Node, ...]:
+    """Storages made before node ``start`` that a later step reads."""
+    graph = schedule.graph
+    read = {
+        graph[i].storage for step in schedule.steps if step.node >= start for i in graph[step.node].inputs
+    }
+    return tuple(
+        graph[step.node]
+        for step in schedule.steps
+        if step.node < start and step.node in read and graph[step.node].shape
+    )
+
+
+def _error(cell: Cell) -> float:
+    first, second, _ = _schedules(cell)
+    start = initial_values(cell.spec(), cell.seed)
+    rng = np.random.default_rng([cell.seed, 2])
+    direction = {name: rng.standard_normal(value.shape) for name, value in start.items()}
+    batch = {name: value for name, value in next(batches(cell)).items() if name != ITERATION}
+
+    def gradients(shift: float) -> list[Array]:
+        moved = {name: value + shift * direction[name] for name, value in start.items()}
+        return _evaluate(first, {**moved, **batch})[1:]
+
+    numeric = [
+        (up - down) / (2 * _STEP) for up, down in zip(gradients(_STEP), gradients(-_STEP), strict=True)
+    ]
+    exact = _evaluate(second, {**start, **batch, **{f"v({name})": v for name, v in direction.items()}})
+    largest = max(float(np.max(np.abs(value))) for value in exact)
+    distance = max(float(np.max(np.abs(a - b))) for a, b in zip(numeric, exact, strict=True))
+    return distance / largest if largest else distance
+
+
+def _evaluate(schedule: Schedule, values: dict[str, Array]) -> list[Array]:
+    run = Run(schedule)
+    run.load(values)
+    return [np.array(value) for value in run.iterate()]

@@ -1,0 +1,270 @@
+"""`memtrain explain` for a terminal: graph, gradients, retained table, timeline, footprint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from memtrain.explain.explanation import Account, Explanation
+from memtrain.explain.folding import fold
+from memtrain.explain.footprint import RoleFootprint
+from memtrain.explain.formulas import Formula
+from memtrain.explain.proof import Proof
+from memtrain.explain.reasons import Retained
+from memtrain.explain.second import SecondOrder
+from memtrain.explain.timeline import Moment
+from memtrain.graph.node import Role
+from memtrain.measure.cell import Mode
+from memtrain.measure.row import Row
+from memtrain.report.findings import fold_names
+from memtrain.units import format_bytes, format_count
+
+Item = TypeVar("Item")
+
+_STYLES = {
+    Role.PARAMETER: ("█", "blue"),
+    Role.OPTIMIZER: ("▓", "magenta"),
+    Role.INPUT: ("░", "cyan"),
+    Role.GRADIENT: ("▒", "yellow"),
+    Role.RETAINED: ("■", "red"),
+    Role.TRANSIENT: ("·", "green"),
+    Role.WORKSPACE: ("+", "white"),
+}
+"""A character and a colour for each role, so that a bar can be read without colours too."""
+
+_MOST_NAME = 14
+_MOST_ROWS = 28
+"""Lines of a timeline: longer ones show the highest step of each stretch."""
+
+
+def sections(explanation: Explanation, rows: dict[Mode, Row], width: int) -> Iterator[RenderableType]:
+    """The parts of the explanation, in order. ``rows`` hold what was measured, if anything was."""
+    yield Text(summary(explanation))
+    yield _titled("The graph, forward", _formulas(explanation.forward))
+    yield _titled("The gradients, with the shape of each value and factor", _formulas(explanation.gradients))
+    yield _titled("Kept from forward for backward", _retained(explanation.retained))
+    yield _titled("Not kept", _dropped(explanation))
+    yield _timelines(explanation, width)
+    yield _footprints(explanation, rows)
+
+
+def summary(explanation: Explanation) -> str:
+    """What is kept, why, what it costs, and what storing it saves, in a paragraph."""
+    train, infer = explanation.train, explanation.infer
+    kept = sum(entry.bytes for entry in explanation.retained)
+    names = fold_names([entry.name for entry in explanation.retained])
+    work = explanation.work
+    sentences = [
+        f"Backward reads {names} again, so forward keeps that until then: {format_bytes(kept)}.",
+        f"Training needs {format_bytes(train.peak.total_bytes)} at its peak; inference keeps nothing and "
+        f"needs {format_bytes(infer.peak.total_bytes)}.",
+        "If nothing were stored, each gradient would compute what it reads again from x on: "
+        f"{format_count(work.extra_flops)} FLOPs more, {work.multiple:.1f} × the forward pass "
+        f"({format_count(work.forward_flops)} FLOPs).",
+    ]
+    return " ".join(sentences)
+
+
+def second_section(second: SecondOrder) -> RenderableType:
+    """The second-order graph beside the first-order one."""
+    table = _table()
+    for title in ("", "peak", "kept for it", "bytes"):
+        table.add_column(title, justify="left" if title in ("", "kept for it") else "right")
+    for name, liveness, kept in (
+        ("gradient", second.first, second.first_kept),
+        ("Hessian · v", second.second, second.second_kept),
+    ):
+        names = fold_names([node.name for node in kept])
+        table.add_row(
+            name, format_bytes(liveness.peak_bytes), names, format_bytes(sum(n.nbytes for n in kept))
+        )
+    checked = (
+        "Too large to check here."
+        if second.relative_error is None
+        else f"Within {second.relative_error:.0e} of central differences of the gradient (float64)."
+    )
+    return _titled("Second order: the gradient of gradient · v", Group(table, Text(checked)))
+
+
+def proof_section(proof: Proof) -> RenderableType:
+    """What changes when a retained array is lost, and that nothing else is missed."""
+    table = _table()
+    for title in ("filled with NaN", "bytes", "gradients that differ"):
+        table.add_column(title, justify="right" if title == "bytes" else "left")
+    for entry, more in _folded(proof.needed, lambda entry: entry.name):
+        if entry is None:
+            table.add_row(more)
+        else:
+            table.add_row(entry.name, f"{entry.nbytes:,}", fold_names(entry.changes) or "none")
+    verdict = "Proved: each is needed; and with every storage NaN when made and when freed no bit differs."
+    return _titled("The proof", Group(table, Text("\n".join(proof.failures()) or verdict)))
+
+
+def _titled(title: str, body: RenderableType) -> RenderableType:
+    return Group(Text(title, style="bold"), body)
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+
+
+def _folded(items: Sequence[Item], text: Callable[[Item], str]) -> Iterator[tuple[Item | None, str]]:
+    for item, count in fold(items, text):
+        yield item, f"⋮ × {count}" if item is None else ""
+
+
+def _formulas(formulas: Sequence[Formula]) -> RenderableType:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2), pad_edge=True)
+    for formula, more in _folded(formulas, str):
+        if formula is None:
+            table.add_row(more)
+            continue
+        shapes = ", ".join(f"{text} {shape}" for text, shape in formula.factors)
+        sizes = f"{formula.shape}  from {shapes}" if shapes else formula.shape
+        table.add_row(Text(str(formula)), Text(sizes, style="dim"))
+    return table
+
+
+def _retained(entries: Sequence[Retained]) -> RenderableType:
+    table = _table()
+    for title in ("name", "shape", "bytes", "", "made by", "steps", "waits", "read by"):
+        table.add_column(title, justify="right" if title in ("bytes", "steps", "waits") else "left")
+    for entry, more in _folded(
+        entries, lambda entry: f"{entry.producer} {[r.formula for r in entry.read_by]}"
+    ):
+        if entry is None:
+            table.add_row(more)
+            continue
+        readers = "\n".join(f"{reader.formula}, {reader.purpose}" for reader in entry.read_by)
+        table.add_row(
+            entry.name,
+            "×".join(map(str, entry.shape)),
+            f"{entry.bytes:,}",
+            entry.formula,
+            Text(entry.producer),
+            f"{entry.born_step}–{entry.freed_step}",
+            str(entry.freed_step - entry.born_step),
+            Text(readers),
+        )
+    return table
+
+
+def _dropped(explanation: Explanation) -> RenderableType:
+    arrays = [entry for entry in explanation.dropped if entry.bytes > _number_bytes(explanation)]
+    lines = [
+        f"  {more}" if entry is None else f"  {entry.name}: {entry.reason}"
+        for entry, more in _folded(arrays, lambda entry: f"{entry.name}: {entry.reason}")
+    ]
+    return Text("\n".join(lines) or "  every intermediate is kept")
+
+
+def _number_bytes(explanation: Explanation) -> int:
+    """Bytes of a single number of the cell's type: values of that size are not worth a line."""
+    return 8 if explanation.cell.dtype == "float64" else 4
+
+
+def _timelines(explanation: Explanation, width: int) -> RenderableType:
+    accounts = (explanation.train, explanation.infer)
+    highest = max(account.peak.total_bytes for account in accounts)
+    longest = max(len(moment.node) for account in accounts for moment in account.timeline)
+    names = min(longest, _MOST_NAME)
+    room = max(10, width - names - 26)  # one scale for both
+    legend = Text.assemble("Live bytes by step: ", *_legend())
+    parts: list[RenderableType] = [legend]
+    for mode, account in ((Mode.TRAIN, explanation.train), (Mode.INFER, explanation.infer)):
+        parts.append(Text(f"{mode.noun}, {len(account.timeline)} steps", style="bold"))
+        parts.append(_bars(account, highest, names, room))
+        parts.append(Text(_peak_words(account)))
+    return Group(*parts)
+
+
+def _legend() -> Iterator[tuple[str, str]]:
+    for role, (mark, colour) in _STYLES.items():
+        yield f"{mark} {role} ", colour
+
+
+def _bars(account: Account, highest: int, names: int, room: int) -> Text:
+    lines = Text()
+    for moment in _highest_of_each_stretch(account.timeline):
+        lines.append(f"{moment.step:>6} {moment.phase:<8} {moment.node[:names]:<{names}} ")
+        lines.append(_bar(moment, highest, room))
+        mark = " ◄ peak" if moment is account.peak else ""
+        lines.append(f"{mark}\n", style="bold")
+    lines.rstrip()
+    return lines
+
+
+def _bar(moment: Moment, highest: int, room: int) -> Text:
+    bar, done, drawn = Text(), 0, 0
+    for role, (mark, colour) in _STYLES.items():
+        done += moment.live_bytes[role]
+        end = round(room * done / highest) if highest else 0
+        bar.append(mark * (end - drawn), style=colour)
+        drawn = end
+    return bar
+
+
+def _highest_of_each_stretch(moments: list[Moment]) -> list[Moment]:
+    stretch = -(-len(moments) // _MOST_ROWS)
+    return [
+        max(moments[start : start + stretch], key=lambda moment: moment.total_bytes)
+        for start in range(0, len(moments), max(stretch, 1))
+    ]
+
+
+def _peak_words(account: Account) -> str:
+    peak = account.peak
+    roles = sorted(((count, role) for role, count in peak.live_bytes.items() if count), reverse=True)
+    standing = ", ".join(f"{role} {format_bytes(count)}" for count, role in roles)
+    words = f"Peak {peak.total_bytes:,} B at step {peak.step} ({peak.phase}, {peak.node}): {standing}."
+    second = account.runner_up
+    if second is not None:
+        words += (
+            f" Runner-up {format_bytes(second.moment.total_bytes)} at step {second.moment.step} "
+            f"({second.moment.node}): the peak moves there once {format_bytes(second.margin_bytes)} "
+            "are saved."
+        )
+    return words
+
+
+def _footprints(explanation: Explanation, rows: dict[Mode, Row]) -> RenderableType:
+    cell = explanation.cell
+    sizes = [f"n = {cell.batch}", f"d = {cell.input_size}", f"q = {cell.output_size}", f"L = {cell.depth}"]
+    if isinstance(cell.width, int):
+        sizes.insert(2, f"h = {cell.width}")
+    parts: list[RenderableType] = [Text(f"The footprint at the peak ({', '.join(sizes)})", style="bold")]
+    for mode, account in ((Mode.TRAIN, explanation.train), (Mode.INFER, explanation.infer)):
+        parts += [_footprint(mode, account.footprint, rows.get(mode)), Text()]
+    return Group(*parts[:-1])
+
+
+def _footprint(mode: Mode, entries: Sequence[RoleFootprint], row: Row | None) -> Table:
+    table = _table()
+    table.add_column(mode.noun)
+    table.add_column("bytes as a formula")
+    table.add_column("predicted", justify="right")
+    table.add_column("ledger", justify="right")
+    for entry in entries:
+        ledger = None if row is None else getattr(row.figures, f"peak_{entry.role}_bytes")
+        table.add_row(str(entry.role), entry.formula, f"{entry.bytes:,}", _number(ledger))
+    ledger_peak = None if row is None else row.figures.ledger_peak_bytes
+    table.add_section()
+    table.add_row("all", "", f"{sum(entry.bytes for entry in entries):,}", _number(ledger_peak))
+    if row is not None and row.figures.heap_peak_bytes is not None and ledger_peak is not None:
+        table.add_row(
+            "numpy's own",
+            "shapes, strides, buffers of a call",
+            "",
+            _number(row.figures.heap_peak_bytes - ledger_peak),
+        )
+        table.add_row("heap (memray)", "", "", _number(row.figures.heap_peak_bytes))
+    return table
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"

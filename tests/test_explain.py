@@ -1,0 +1,196 @@
+"""The explanation: formulas of the book, reasons, footprint in symbols, timeline, second order."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from memtrain.explain.cost import flops, recomputation
+from memtrain.explain.evidence import can_run, measured
+from memtrain.explain.explanation import explain
+from memtrain.explain.folding import fold
+from memtrain.explain.footprint import footprint
+from memtrain.explain.second import second_order
+from memtrain.explain.timeline import Moment, runner_up
+from memtrain.graph.node import Role
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.row import predicted_row
+from memtrain.models.mlp import ACTIVATIONS
+from memtrain.plan.liveness import analyse
+
+MLPS = [
+    pytest.param(
+        Cell(depth=depth, batch=batch, activation=name, bias=bias), id=f"{name}-{bias}-{depth}-{batch}"
+    )
+    for name in ACTIVATIONS
+    for bias in (False, True)
+    for depth in range(1, 7)
+    for batch in (8, 512)
+]
+
+DIGIT = {"⁰": 0, "¹": 1, "²": 2, "³": 3}
+
+
+def evaluate(formula, sizes):
+    """The value of ``4·(L − 1)·h² + 8·n``, computed from its text by Python's own parser."""
+    text = re.sub(r"([A-Za-z]\d*)([²³])", lambda match: f"{match[1]}**{DIGIT[match[2]]}", formula)
+    return eval(text.replace("·", "*").replace("−", "-"), {"__builtins__": {}}, sizes)
+
+
+def test_the_gradients_of_one_hidden_layer_are_those_of_the_book():
+    formulas = [str(formula) for formula in explain(Cell()).gradients]
+    assert formulas[-5:] == [
+        "∂L/∂o = ∂L/∂logp − exp(logp) Σ ∂L/∂logp",
+        "∂J/∂W2 = ∂L/∂o hᵀ + λ W2",
+        "∂L/∂h = W2ᵀ ∂L/∂o",
+        "∂L/∂z = ∂L/∂h ⊙ φ′(z)",
+        "∂J/∂W1 = ∂L/∂z xᵀ + λ W1",
+    ]
+
+
+def test_the_forward_pass_of_one_hidden_layer_is_that_of_the_book():
+    formulas = [str(formula) for formula in explain(Cell()).forward]
+    assert formulas[:3] == ["z = W1 x", "h = φ(z)", "o = W2 h"]
+    assert formulas[-2:] == ["s = λ/2 ‖W1…W2‖²", "J = L + s"]
+
+
+def test_a_bias_adds_its_formulas():
+    explanation = explain(Cell(bias=True))
+    assert "z = W1 x + b1" in [str(formula) for formula in explanation.forward]
+    assert "∂L/∂b1 = Σ ∂L/∂z" in [str(formula) for formula in explanation.gradients]
+
+
+@pytest.mark.parametrize("cell", MLPS[::5])
+def test_the_dimension_of_every_gradient_is_that_of_its_variable(cell):
+    explanation = explain(cell)
+    graph = explanation.train.schedule.graph
+    shapes = {node.name: node.shape for node in graph}
+    for node in graph:
+        variable = node.name.rpartition("/∂")[2]
+        if node.name.startswith("∂") and variable in shapes:
+            assert node.shape == shapes[variable], node.name
+
+
+@pytest.mark.parametrize("cell", MLPS)
+def test_the_footprint_in_symbols_is_the_predicted_peak_to_the_byte(cell):
+    sizes = {"n": cell.batch, "d": 64, "h": cell.width, "q": 10, "L": cell.depth}
+    for mode in Mode:
+        liveness = analyse(cell.schedule(mode))
+        entries = footprint(cell, mode, liveness)
+        assert {entry.role: entry.bytes for entry in entries} == {
+            role: count for role, count in liveness.peak_role_bytes.items() if count
+        }
+        for entry in entries:
+            assert evaluate(entry.formula, sizes) == entry.bytes, entry.formula
+        assert sum(entry.bytes for entry in entries) == liveness.peak_bytes
+
+
+def test_a_formula_in_the_depth_holds_for_deeper_networks_too():
+    cell = Cell(depth=6, batch=512)
+    formulas = {e.role: e.formula for e in footprint(cell, Mode.TRAIN, analyse(cell.schedule(Mode.TRAIN)))}
+    assert formulas[Role.RETAINED] == "4·(L − 1)·n·h"
+    deep = Cell(depth=40, batch=512)
+    at_peak = analyse(deep.schedule(Mode.TRAIN)).peak_role_bytes
+    sizes = {"n": 512, "d": 64, "h": 256, "q": 10, "L": 40}
+    assert {role: evaluate(formula, sizes) for role, formula in formulas.items()} == {
+        role: count for role, count in at_peak.items() if count
+    }
+
+
+@pytest.mark.parametrize("cell", MLPS)
+def test_the_retained_bytes_are_those_of_the_row_and_each_has_a_reader(cell):
+    explanation = explain(cell)
+    assert (
+        sum(entry.bytes for entry in explanation.retained)
+        == predicted_row(cell, Mode.TRAIN)["retained_bytes"]
+    )
+    for entry in explanation.retained:
+        assert entry.read_by
+        assert entry.born_step < entry.freed_step
+        assert evaluate(entry.formula, {"n": cell.batch, "h": 256, "q": 10}) == entry.bytes
+
+
+def test_the_reasons_of_the_books_network():
+    explanation = explain(Cell())
+    h, logp = explanation.retained
+    assert (h.name, h.formula, h.producer) == ("h1", "4·n·h", "h = φ(z)")
+    assert [(reader.gradient, reader.purpose) for reader in h.read_by] == [
+        ("∂J/∂W2", "as the factor hᵀ"),
+        ("∂L/∂z", "for φ′, which relu's rule takes from its output h"),
+    ]
+    assert [reader.gradient for reader in logp.read_by] == ["∂L/∂o"]
+    dropped = {entry.name: entry.reason for entry in explanation.dropped}
+    assert dropped["z1"] == "relu's rule reads its output h1; h1 reuses its buffer"
+    assert "logp" in dropped["o"]
+
+
+def test_gelu_keeps_its_input_and_says_so():
+    reasons = {entry.name: entry.read_by[0].purpose for entry in explain(Cell(activation="gelu")).retained}
+    assert reasons["z1"] == "for φ′, which gelu's rule takes from its input z"
+
+
+@pytest.mark.parametrize("cell", MLPS[::7])
+def test_the_timeline_adds_up_to_the_live_bytes_of_every_step(cell):
+    explanation = explain(cell)
+    for account in (explanation.train, explanation.infer):
+        assert [moment.total_bytes for moment in account.timeline] == list(account.liveness.live_bytes)
+        assert account.peak.live_bytes == account.liveness.peak_role_bytes
+
+
+@pytest.mark.parametrize(
+    ("totals", "expected"),
+    [
+        ([1, 5, 2, 4, 1], (3, 1)),
+        ([1, 5, 2, 5, 1, 3], (5, 2)),  # two summits of one height are one peak
+        ([1, 2, 5, 5, 3], None),
+        ([5, 1, 2], (2, 3)),
+    ],
+)
+def test_the_runner_up_is_the_highest_step_off_the_slopes_of_the_peak(totals, expected):
+    moments = [Moment(i, "forward", "x", {Role.TRANSIENT: total}) for i, total in enumerate(totals)]
+    found = runner_up(moments, totals.index(5))
+    assert expected == (None if found is None else (found.moment.step, found.margin_bytes))
+
+
+def test_recomputing_everything_costs_what_can_be_counted_by_hand():
+    cell = Cell(batch=2, width=3)
+    schedule = cell.schedule(Mode.TRAIN)
+    graph = schedule.graph
+    assert flops(graph, graph.named("z1")) == 2 * 2 * 3 * 64
+    to_h = 2 * 2 * 3 * 64 + 2 * 3
+    to_logp = to_h + 2 * 2 * 10 * 3 + 2 * 10
+    assert recomputation(schedule).extra_flops == to_logp + 2 * to_h  # ∂L/∂o, ∂L/∂W2 and ∂L/∂z
+
+
+def test_repeated_layers_fold_to_the_first_and_the_last():
+    lines = [line for k in range(1, 9) for line in (f"z{k} = W{k} h{k - 1}", f"h{k} = φ(z{k})")]
+    assert fold(lines, str) == [(lines[0], 0), (lines[1], 0), (None, 6), (lines[14], 0), (lines[15], 0)]
+    assert [item for item, _ in fold(["a", "b", "a", "b", "a", "b", "a", "b"], str)] == list("abababab")
+    assert len(fold([str(formula) for formula in explain(Cell(depth=500)).forward], str)) < 25
+
+
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+def test_the_second_order_is_that_of_central_differences_and_keeps_more(activation):
+    second = second_order(Cell(activation=activation, bias=True, width=32))
+    assert second.relative_error < 1e-6
+    assert second.second.peak_bytes > second.first.peak_bytes
+    assert {n.name for n in second.first_kept} <= {n.name for n in second.second_kept}
+
+
+def test_what_is_too_large_is_explained_and_not_run():
+    explanation = explain(Cell(depth=50, width=4096, batch=2**20))
+    assert not can_run(explanation)
+    assert second_order(Cell(depth=3, width=2048, batch=2**20)).relative_error is None
+
+
+@pytest.mark.measure
+def test_the_footprint_is_what_the_ledger_finds_and_the_heap_too():
+    cell = Cell(depth=3, batch=200, activation="gelu", bias=True)
+    explanation = explain(cell)
+    for mode, row in measured(cell).items():
+        account = explanation.train if mode is Mode.TRAIN else explanation.infer
+        for entry in account.footprint:
+            assert row[f"peak_{entry.role}_bytes"] == entry.bytes
+        ledger = row["ledger_peak_bytes"]
+        assert abs(row["heap_peak_bytes"] - ledger) <= max(0.001 * ledger, 16 * 1024)
