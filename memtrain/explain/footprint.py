@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from math import prod
 
-from memtrain.explain.formulas import symbol
+from memtrain.explain.formulas import symbol, symbols
 from memtrain.graph.node import Node, Role
 from memtrain.measure.cell import Cell, Mode
 from memtrain.plan.liveness import Liveness, analyse
@@ -37,7 +37,7 @@ def footprint(cell: Cell, mode: Mode, liveness: Liveness) -> list[RoleFootprint]
     """The roles that stand at the predicted peak, as formulas and in bytes; they add up to the peak."""
     terms = _terms_at_peak(liveness)
     slopes = _slopes(terms, cell, mode)
-    sizes = _sizes(liveness)
+    sizes = symbols(liveness.schedule.graph)
     found = []
     for role in Role:
         counts = {monomial: count for (owner, monomial), count in terms.items() if owner is role}
@@ -86,11 +86,6 @@ def _slopes(terms: Terms, cell: Cell, mode: Mode) -> dict[tuple[Role, Monomial],
         second[key] - first[key] == slope for key, slope in slopes.items()
     )
     return slopes if same else {}
-
-
-def _sizes(liveness: Liveness) -> dict[str, int]:
-    """The number behind each symbol of the graph."""
-    return {symbol(size): int(size) for node in liveness.schedule.graph for size in node.shape}
 
 
 def _value(monomial: Monomial, sizes: dict[str, int]) -> int:

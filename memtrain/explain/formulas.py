@@ -191,6 +191,11 @@ def symbol(size: int) -> str:
     return size.symbol if isinstance(size, Dim) else str(size)
 
 
+def symbols(graph: Graph) -> dict[str, int]:
+    """The number behind each symbol of the graph, in the order in which they appear."""
+    return {symbol(size): int(size) for node in graph for size in node.shape if isinstance(size, Dim)}
+
+
 def bytes_formula(shape: Shape, itemsize: int) -> str:
     """Bytes as a product of symbols: ``4·n·h``."""
     return "·".join([str(itemsize), *map(symbol, shape)])

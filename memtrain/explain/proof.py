@@ -8,6 +8,9 @@ then, is read off the schedule.
 Differ means in any bit, and either way: behind a ReLU's mask a NaN becomes a 0. Integers and truth values
 have no NaN; theirs are inverted bit by bit, which changes each, and leaves a label one that numpy can index
 with (counted from the end).
+
+A shortcoming: an array that matters only where it is positive (ReLU's mask) and is positive nowhere changes
+nothing when it is NaN. In a network the next layer's weights read it too, and there NaN shows.
 """
 
 from __future__ import annotations
@@ -83,7 +86,7 @@ def prove(schedule: Schedule, leaves: Mapping[str, Array], batch: Mapping[str, A
     if stale:
         return Proof((), (), stale)
     with np.errstate(all="ignore"):
-        right = _whole_iteration(Run(schedule), leaves, batch)
+        right = _whole_iteration(_Clean(schedule), leaves, batch)
         _check_finite(schedule, right)
         needed = []
         for node in _kept(schedule):
@@ -96,7 +99,16 @@ def prove(schedule: Schedule, leaves: Mapping[str, Array], batch: Mapping[str, A
 # -- experiments -------------------------------------------------------------------------------------
 
 
-class _Poisoned(Run):
+class _Clean(Run):
+    """Makes storages full of zeros: what NaN left in memory before cannot pass for a right value."""
+
+    def _empty(self, shape: tuple[int, ...], dtype: DType, role: Role | None) -> Array:
+        array = super()._empty(shape, dtype, role)
+        array.fill(0)
+        return array
+
+
+class _Poisoned(_Clean):
     """Spoils every storage when it is made and again when its life ends, whoever still refers to it."""
 
     def __init__(self, schedule: Schedule) -> None:
@@ -116,7 +128,6 @@ class _Poisoned(Run):
 
     def _empty(self, shape: tuple[int, ...], dtype: DType, role: Role | None) -> Array:
         array = super()._empty(shape, dtype, role)
-        array.fill(0)  # what is inverted below is then the same in every run
         _spoil(array)
         if role is Role.WORKSPACE:
             self._workspace.append(array)
@@ -155,7 +166,7 @@ def _with_spoiled(
     schedule: Schedule, leaves: Mapping[str, Array], batch: Mapping[str, Array], index: int
 ) -> Values:
     """The gradients of a run of its own, with one array spoiled between forward and backward."""
-    run = _loaded(Run(schedule), leaves, batch)
+    run = _loaded(_Clean(schedule), leaves, batch)
     backward, update = _first(schedule, Phase.BACKWARD, Phase.UPDATE), _first(schedule, Phase.UPDATE)
     run.execute(0, backward)
     _spoil(run.array(index))

@@ -13,7 +13,7 @@ from rich.text import Text
 from memtrain.explain.explanation import Account, Explanation
 from memtrain.explain.folding import fold
 from memtrain.explain.footprint import RoleFootprint
-from memtrain.explain.formulas import Formula
+from memtrain.explain.formulas import Formula, symbols
 from memtrain.explain.proof import Proof
 from memtrain.explain.reasons import Retained
 from memtrain.explain.second import SecondOrder
@@ -177,7 +177,8 @@ def _timelines(explanation: Explanation, width: int) -> RenderableType:
     legend = Text.assemble("Live bytes by step: ", *_legend())
     parts: list[RenderableType] = [legend]
     for mode, account in ((Mode.TRAIN, explanation.train), (Mode.INFER, explanation.infer)):
-        parts.append(Text(f"{mode.noun}, {len(account.timeline)} steps", style="bold"))
+        count = len(account.timeline)
+        parts.append(Text(f"{mode.noun}, {count} step{'' if count == 1 else 's'}", style="bold"))
         parts.append(_bars(account, highest, names, room))
         parts.append(Text(_peak_words(account)))
     return Group(*parts)
@@ -233,10 +234,8 @@ def _peak_words(account: Account) -> str:
 
 
 def _footprints(explanation: Explanation, rows: dict[Mode, Row]) -> RenderableType:
-    cell = explanation.cell
-    sizes = [f"n = {cell.batch}", f"d = {cell.input_size}", f"q = {cell.output_size}", f"L = {cell.depth}"]
-    if isinstance(cell.width, int):
-        sizes.insert(2, f"h = {cell.width}")
+    sizes = [f"{name} = {size}" for name, size in symbols(explanation.train.schedule.graph).items()]
+    sizes.append(f"L = {explanation.cell.depth}")
     parts: list[RenderableType] = [Text(f"The footprint at the peak ({', '.join(sizes)})", style="bold")]
     for mode, account in ((Mode.TRAIN, explanation.train), (Mode.INFER, explanation.infer)):
         parts += [_footprint(mode, account.footprint, rows.get(mode)), Text()]
