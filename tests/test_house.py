@@ -35,6 +35,7 @@ ONLY_IN = {
     "psutil": ("measure/",),
     "threadpoolctl": ("measure/",),
     "plotly": ("report/html.py",),
+    "graphlay": ("report/drawing.py",),
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
