@@ -28,6 +28,15 @@ def format_count(value: float) -> str:
     return f"{rounded:,.0f}" if rounded == int(rounded) else f"{rounded:,.1f}"
 
 
+def format_flops(count: float) -> str:
+    """Floating-point operations in the decimal unit that keeps the number short: ``6.7 MFLOP``."""
+    power = 0
+    prefixes = ("", "k", "M", "G", "T", "P", "E", "Z")
+    while power < len(prefixes) - 1 and abs(count) / 1000**power >= 999.5:
+        power += 1
+    return f"{count / 1000**power:.{1 if power else 0}f} {prefixes[power]}FLOP"
+
+
 def format_seconds(seconds: float | None) -> str:
     """Seconds in the unit that keeps the number short: ``12.3 ms``. Missing is empty."""
     if seconds is None:

@@ -63,8 +63,8 @@ def test_what_no_machine_can_run_is_explained_in_the_same_way(tmp_path):
 def test_layers_of_their_own_widths_have_symbols_of_their_own(tmp_path):
     said = memtrain("explain", "--layers", "20,9,7,3", "--no-measure", cwd=tmp_path)
     assert said.code == 0
-    assert "d = 20, h1 = 9, h2 = 7, q = 3" in re.sub(r"\s+", " ", said.out)
-    assert "4·h1·h2" in said.out
+    assert "d = 20, w1 = 9, w2 = 7, q = 3" in re.sub(r"\s+", " ", said.out)
+    assert "4·w1·w2" in said.out
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,8 @@ def test_layers_of_their_own_widths_have_symbols_of_their_own(tmp_path):
         ("explain --depth 1000000", "depth 1,000,000 most"),
         ("explain --data missing.csv", "missing.csv"),
         ("explain --svg taken", "taken --force"),
+        ("explain --backward", "--backward --svg"),
+        ("explain --depth 50 --width 4096 --batch 1048576 --prove", "--prove smaller"),
     ],
 )
 def test_bad_input_is_one_line(line, words, tmp_path):

@@ -52,6 +52,7 @@ def explain(
       memtrain explain --depth 1000 --width 4096 --batch 1048576
     """
     from memtrain.cli.console import messages, results, warn
+    from memtrain.errors import InputError
     from memtrain.explain import evidence
     from memtrain.explain.explanation import explain as explain_cell
     from memtrain.explain.second import second_order
@@ -76,15 +77,21 @@ def explain(
         },
         None if layers is None else parse_sizes(layers, "--layers"),
     )
+    if backward and svg is None and dot is None:
+        raise InputError("--backward alone", "allowed: with --svg or --dot", "name a file to draw into")
     check_outputs({"--svg": svg, "--dot": dot}, force)
     out, log = results(), messages()
 
     explanation = explain_cell(cell)
     runs = evidence.can_run(explanation)
-    if not runs and (measure or prove):
+    if prove and not runs:
+        raise InputError(
+            "--prove runs the cell", "allowed: cells that run in seconds", "choose a smaller one"
+        )
+    if measure and not runs:
         warn(log, "too large to be run here: predicted only")
     rows = evidence.measured(cell) if measure and runs else {}
-    proof = evidence.proved(cell) if prove and runs else None
+    proof = evidence.proved(cell) if prove else None
     product = second_order(cell) if second else None
     if svg is not None or dot is not None:
         from memtrain.report.drawing import draw_dot, draw_svg
@@ -97,12 +104,14 @@ def explain(
         command = shlex.join(["memtrain", *sys.argv[1:]])
         typer.echo(explain_document(explanation, rows, proof, product, command))
     else:
-        for section in sections(explanation, rows, out.width):
+        for section in sections(explanation, rows, out.width, out.options.ascii_only):
             out.print(section)
             out.print()
         if proof is not None:
             out.print(proof_section(proof))
+            out.print()
         if product is not None:
             out.print(second_section(product))
-    if not all(row.ok for row in rows.values()) or (proof is not None and not proof.ok):
+    checks = [row.ok for row in rows.values()] + [found.ok for found in (proof, product) if found is not None]
+    if not all(checks):
         raise typer.Exit(1)

@@ -14,6 +14,9 @@ from math import prod
 
 from memtrain.explain.formulas import symbol, symbols
 from memtrain.graph.node import Node, Role
+from memtrain.graph.ops.arithmetic import Broadcast
+from memtrain.graph.ops.base import BLOCK, Op, rows_per_block
+from memtrain.graph.ops.loss import RowWise
 from memtrain.measure.cell import Cell, Mode
 from memtrain.plan.liveness import Liveness, analyse
 
@@ -61,16 +64,24 @@ def _terms_at_peak(liveness: Liveness) -> Terms:
     if node is not None:
         inputs = [liveness.schedule.graph[i] for i in node.inputs]
         for count, dtype in node.op.workspace(*inputs):
-            terms[Role.WORKSPACE, (str(dtype.itemsize), *_factors(count, inputs))] += 1
+            terms[Role.WORKSPACE, (str(dtype.itemsize), *_factors(node.op, count, inputs))] += 1
     return dict(terms)
 
 
-def _factors(count: int, inputs: Sequence[Node]) -> Monomial:
-    """A number of elements as the sizes of an input whose product it is; else its digits."""
+def _factors(op: Op, count: int, inputs: Sequence[Node]) -> Monomial:
+    """How an op's workspace of ``count`` elements follows from sizes and the block that caps it."""
     for node in inputs:
-        for shape in (node.shape, node.shape[:-1]):
-            if shape and prod(shape) == count:
-                return tuple(map(symbol, shape))
+        if isinstance(op, (RowWise, Broadcast)) and node.shape:
+            row = node.shape[-1:] if isinstance(op, RowWise) else node.shape[1:]
+            lead = node.shape[: len(node.shape) - len(row)]
+            most = rows_per_block(prod(row))
+            rows = f"min({most}, {'·'.join(map(symbol, lead))})"
+            if lead and count == min(most, prod(lead)) * prod(row):
+                return (rows, *map(symbol, row))
+            if lead and count == min(most, prod(lead)):
+                return (rows,)
+        elif node.shape and count == min(BLOCK, node.size):
+            return (f"min({BLOCK}, {'·'.join(map(symbol, node.shape))})",)
     return (str(count),)
 
 
@@ -89,7 +100,16 @@ def _slopes(terms: Terms, cell: Cell, mode: Mode) -> dict[tuple[Role, Monomial],
 
 
 def _value(monomial: Monomial, sizes: dict[str, int]) -> int:
-    return prod(int(part) if part.isdecimal() else sizes[part] for part in monomial)
+    return prod(_factor_value(part, sizes) for part in monomial)
+
+
+def _factor_value(part: str, sizes: dict[str, int]) -> int:
+    if part.isdecimal():
+        return int(part)
+    if part.startswith("min("):
+        most, product = part[4:-1].split(", ")
+        return min(int(most), prod(_factor_value(name, sizes) for name in product.split("·")))
+    return sizes[part]
 
 
 def _text(monomial: Monomial, count: int, slope: int, depth: int) -> str:

@@ -115,10 +115,9 @@ class Book:
             case Shift(amount=amount):
                 return f"{term(inputs[0])} + {amount:g}"
             case ReluGrad() | TanhGrad() | SigmoidGrad():
-                argument = self._graph[inputs[1].inputs[0]]
-                return f"{term(inputs[0])} ⊙ φ′({self.name(argument)})"
+                return self._slope(term(inputs[0]), self._graph[inputs[1].inputs[0]], factors)
             case GeluGrad() | GeluTanhGrad():
-                return f"{term(inputs[0])} ⊙ φ′({self.name(inputs[1])})"
+                return self._slope(term(inputs[0]), inputs[1], factors)
             case SumTo():
                 return f"Σ {term(inputs[0])}"
             case Exp():
@@ -145,6 +144,11 @@ class Book:
             case op:
                 return f"{op.name}({', '.join(map(term, inputs))})"
 
+    def _slope(self, incoming: str, argument: Node, factors: list[tuple[str, str]]) -> str:
+        slope = f"φ′({self.name(argument)})"
+        factors.append((slope, self.shape(argument)))
+        return f"{incoming} ⊙ {slope}"
+
     def completed(self, node: Node) -> Node:
         """The sum that ``node`` is only the first part of, or ``node`` itself."""
         consumers = self._consumers.get(node.id, [])
@@ -166,7 +170,8 @@ class Book:
         value = self._folded(number)
         if value is None:
             return f"{factor:g} {self.name(number)} "
-        return "" if factor * value == 1 else f"{self._number(factor * value)} "
+        text = self._number(factor * value)
+        return "" if text == "1" else f"{text} "
 
     def _folded(self, number: Node) -> float | None:
         scale = 1.0

@@ -25,7 +25,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class RunnerUp:
-    """The highest summit but the peak: where the peak moves once it has sunk by ``margin_bytes``."""
+    """The highest step but the peak: where the peak moves once ``margin_bytes`` are saved at its step."""
 
     moment: Moment
     margin_bytes: int
@@ -51,20 +51,9 @@ def timeline(liveness: Liveness) -> list[Moment]:
 
 
 def runner_up(moments: list[Moment], peak_step: int) -> RunnerUp | None:
-    """The highest step that is not on a slope of the peak (or of one as high); ``None`` if there is none."""
-    totals = [moment.total_bytes for moment in moments]
-    if not totals:
+    """The highest other step, the first where several are as high; ``None`` for a single step."""
+    others = [moment for moment in moments if moment.step != peak_step]
+    if not others:
         return None
-    slopes: set[int] = set()
-    for summit in (place for place, total in enumerate(totals) if total == totals[peak_step]):
-        left = right = summit
-        while left > 0 and totals[left - 1] <= totals[left]:
-            left -= 1
-        while right + 1 < len(totals) and totals[right + 1] <= totals[right]:
-            right += 1
-        slopes.update(range(left, right + 1))
-    outside = [place for place in range(len(totals)) if place not in slopes]
-    if not outside:
-        return None
-    best = max(outside, key=totals.__getitem__)
-    return RunnerUp(moments[best], totals[peak_step] - totals[best])
+    best = max(others, key=lambda moment: moment.total_bytes)
+    return RunnerUp(best, moments[peak_step].total_bytes - best.total_bytes)

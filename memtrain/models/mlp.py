@@ -133,7 +133,7 @@ def initial_values(spec: MLP, seed: int) -> dict[str, Array]:
 def _hidden_dims(hidden: tuple[int, ...]) -> list[Dim]:
     if len(set(hidden)) <= 1:
         return [Dim(width, "h") for width in hidden]
-    return [Dim(width, f"h{k}") for k, width in enumerate(hidden, start=1)]
+    return [Dim(width, f"w{k}") for k, width in enumerate(hidden, start=1)]
 
 
 def _parameters(

@@ -68,7 +68,7 @@ def analyse(schedule: Schedule) -> Liveness:
     workspace = [workspace_bytes(schedule, place) for place in range(len(steps))]
     change = [0] * (max(len(steps), 1) + 1)
     for life in lives:
-        change[max(life.born_step, 0)] += life.node.nbytes
+        change[life.born_step] += life.node.nbytes
         change[life.freed_step + 1] -= life.node.nbytes
     live = [held + extra for held, extra in zip(accumulate(change), workspace, strict=False)]
     peak_step = max(range(len(live)), key=live.__getitem__, default=0)
@@ -88,11 +88,6 @@ def workspace_bytes(schedule: Schedule, place: int) -> int:
     node = graph[schedule.steps[place].node]
     wanted = node.op.workspace(*[graph[i] for i in node.inputs])
     return sum(count * dtype.itemsize for count, dtype in wanted)
-
-
-def roles(schedule: Schedule) -> dict[int, Role]:
-    """The role of each value that has a storage of its own."""
-    return {life.node.id: life.role for life in _lives(schedule)}
 
 
 def _lives(schedule: Schedule) -> list[Life]:

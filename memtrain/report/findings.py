@@ -113,9 +113,11 @@ def _largest_ratio(rows: Sequence[Row], varying: Sequence[str]) -> list[str]:
     ]
     if peak and retained:
         kept = fold_names([entry["name"] for entry in train.retained])
+        standing = train.figures.peak_retained_bytes
+        share = "" if standing is None else f"; {standing / peak:.0%} of the training peak is that"
         sentences.append(
-            f"Kept there from forward until backward has read it: {kept} = {format_bytes(retained)}, "
-            f"{retained / peak:.0%} of the training peak. Inference keeps nothing."
+            f"Kept there from forward until backward has read it: {kept} = {format_bytes(retained)}{share}. "
+            "Inference keeps nothing."
         )
     return sentences
 

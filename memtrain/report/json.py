@@ -62,6 +62,7 @@ def explain_document(
         "command": command,
         "cell": explanation.cell.columns(),
         "nodes": [_node(schedule.graph, node) for node in schedule.graph],
+        "forward": [asdict(formula) for formula in explanation.forward],
         "gradients": [asdict(formula) for formula in explanation.gradients],
         "retained": [asdict(entry) for entry in explanation.retained],
         "dropped": [asdict(entry) for entry in explanation.dropped],

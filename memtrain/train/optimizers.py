@@ -35,7 +35,8 @@ def _sgd(b: Builder, rate: float, parameters: tuple[Node, ...], gradients: list[
 def _momentum(b: Builder, rate: float, parameters: tuple[Node, ...], gradients: list[Node]) -> list[Node]:
     updated = []
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        velocity = b.apply(Accumulate(0.9), _state(b, parameter, "v"), gradient)
+        state = _state(b, parameter, "v")
+        velocity = b.apply(Accumulate(0.9), state, gradient, name=f"{state.name}′")
         updated.append(b.apply(Descend(rate), parameter, velocity, name=f"{parameter.name}′"))
     return updated
 
@@ -45,8 +46,9 @@ def _adam(b: Builder, rate: float, parameters: tuple[Node, ...], gradients: list
     t = b.apply(Leaf(Role.INPUT, (), np.dtype(np.int64)), name=ITERATION)
     updated = []
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        mean = b.apply(Average(beta1), _state(b, parameter, "m"), gradient)
-        square = b.apply(AverageSquare(beta2), _state(b, parameter, "v"), gradient)
+        first, second = _state(b, parameter, "m"), _state(b, parameter, "v")
+        mean = b.apply(Average(beta1), first, gradient, name=f"{first.name}′")
+        square = b.apply(AverageSquare(beta2), second, gradient, name=f"{second.name}′")
         step = AdamStep(rate, beta1, beta2, epsilon=1e-8)
         updated.append(b.apply(step, parameter, mean, square, t, name=f"{parameter.name}′"))
     return updated

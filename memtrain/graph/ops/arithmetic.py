@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from memtrain.errors import GraphError
-from memtrain.graph.node import DType, Node, Shape
+from memtrain.graph.node import Dim, DType, Node, Shape
 from memtrain.graph.ops.base import (
     BLOCK,
     Array,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
 
 
-class _Broadcast(Op):
+class Broadcast(Op):
     """A commutative binary op whose operands are broadcast against each other.
 
     numpy's own broadcasting loop takes 33 KB of buffers, so the smaller operand is spread over a block
@@ -76,7 +76,7 @@ class _Broadcast(Op):
 
 
 @dataclass(frozen=True)
-class Add(_Broadcast):
+class Add(Broadcast):
     """a + b."""
 
     name = "add"
@@ -87,7 +87,7 @@ class Add(_Broadcast):
 
 
 @dataclass(frozen=True)
-class Multiply(_Broadcast):
+class Multiply(Broadcast):
     """a · b, element by element."""
 
     name = "multiply"
@@ -275,7 +275,14 @@ def _broadcast_shape(a: Shape, b: Shape) -> Shape:
     a, b = (1,) * (longest - len(a)) + a, (1,) * (longest - len(b)) + b
     if any(x != y and 1 not in (x, y) for x, y in zip(a, b, strict=True)):
         raise ValueError
-    return tuple(y if x == 1 else x for x, y in zip(a, b, strict=True))
+    return tuple(_joined(x, y) for x, y in zip(a, b, strict=True))
+
+
+def _joined(x: int, y: int) -> int:
+    """The size of a pair that fits; of equal ones that with a symbol (a batch of 1 is still n)."""
+    if x == y:
+        return x if isinstance(x, Dim) else y
+    return y if x == 1 else x
 
 
 def _is_full_or_scalar(shape: Shape, full: Shape) -> bool:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
 
 
-class _RowWise(Op):
+class RowWise(Op):
     """Ops over the last axis, computed in blocks of whole rows; ``scratch`` counts block-sized arrays.
 
     One more array holds a figure per row of the block.
@@ -58,7 +58,7 @@ class _RowWise(Op):
 
 
 @dataclass(frozen=True)
-class LogSoftmaxGrad(_RowWise):
+class LogSoftmaxGrad(RowWise):
     """g − softmax · Σg, with softmax = exp(log-softmax): the rule reads the output."""
 
     name = "log_softmax_grad"
@@ -86,7 +86,7 @@ class LogSoftmaxGrad(_RowWise):
 
 
 @dataclass(frozen=True)
-class LogSoftmax(_RowWise):
+class LogSoftmax(RowWise):
     """x − log Σ exp x over the last axis, with the maximum taken out first."""
 
     name = "log_softmax"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from rich import box
@@ -22,7 +22,7 @@ from memtrain.graph.node import Role
 from memtrain.measure.cell import Mode
 from memtrain.measure.row import Row
 from memtrain.report.findings import fold_names
-from memtrain.units import format_bytes, format_count
+from memtrain.units import format_bytes, format_flops
 
 Item = TypeVar("Item")
 
@@ -37,19 +37,24 @@ _STYLES = {
 }
 """A character and a colour for each role, so that a bar can be read without colours too."""
 
+_ASCII = dict(zip(Role, "PGOIRTW", strict=True))
+"""The marks of a terminal that has no blocks."""
+
 _MOST_NAME = 14
 _MOST_ROWS = 28
 """Lines of a timeline: longer ones show the highest step of each stretch."""
 
 
-def sections(explanation: Explanation, rows: dict[Mode, Row], width: int) -> Iterator[RenderableType]:
+def sections(
+    explanation: Explanation, rows: dict[Mode, Row], width: int, ascii_only: bool
+) -> Iterator[RenderableType]:
     """The parts of the explanation, in order. ``rows`` hold what was measured, if anything was."""
     yield Text(summary(explanation))
     yield _titled("The graph, forward", _formulas(explanation.forward))
     yield _titled("The gradients, with the shape of each value and factor", _formulas(explanation.gradients))
     yield _titled("Kept from forward for backward", _retained(explanation.retained))
     yield _titled("Not kept", _dropped(explanation))
-    yield _timelines(explanation, width)
+    yield _timelines(explanation, width, ascii_only)
     yield _footprints(explanation, rows)
 
 
@@ -60,12 +65,12 @@ def summary(explanation: Explanation) -> str:
     names = fold_names([entry.name for entry in explanation.retained])
     work = explanation.work
     sentences = [
-        f"Backward reads {names} again, so forward keeps that until then: {format_bytes(kept)}.",
+        f"Backward reads {names} again, and forward keeps that for it: {format_bytes(kept)}.",
         f"Training needs {format_bytes(train.peak.total_bytes)} at its peak; inference keeps nothing and "
         f"needs {format_bytes(infer.peak.total_bytes)}.",
         "If nothing were stored, each gradient would compute what it reads again from x on: "
-        f"{format_count(work.extra_flops)} FLOPs more, {work.multiple:.1f} × the forward pass "
-        f"({format_count(work.forward_flops)} FLOPs).",
+        f"{format_flops(work.extra_flops)} more, {work.multiple:.1f} × the forward pass of "
+        f"{format_flops(work.forward_flops)}.",
     ]
     return " ".join(sentences)
 
@@ -83,12 +88,13 @@ def second_section(second: SecondOrder) -> RenderableType:
         table.add_row(
             name, format_bytes(liveness.peak_bytes), names, format_bytes(sum(n.nbytes for n in kept))
         )
-    checked = (
-        "Too large to check here."
-        if second.relative_error is None
-        else f"Within {second.relative_error:.0e} of central differences of the gradient (float64)."
-    )
-    return _titled("Second order: the gradient of gradient · v", Group(table, Text(checked)))
+    if second.relative_error is None:
+        checked = "Too large to check here."
+    else:
+        verdict = "It is right" if second.ok else "It is WRONG"
+        error = f"{second.relative_error:.0e}"
+        checked = f"{verdict}: {error} from central differences of the gradient, relative, in float64."
+    return _titled("Second order: the Hessian times a direction v, as ∂(g·v)/∂W", Group(table, Text(checked)))
 
 
 def proof_section(proof: Proof) -> RenderableType:
@@ -132,7 +138,7 @@ def _formulas(formulas: Sequence[Formula]) -> RenderableType:
 
 def _retained(entries: Sequence[Retained]) -> RenderableType:
     table = _table()
-    for title in ("name", "shape", "bytes", "", "made by", "steps", "waits", "read by"):
+    for title in ("name", "shape", "bytes", "formula", "made by", "steps", "waits", "read by"):
         table.add_column(title, justify="right" if title in ("bytes", "steps", "waits") else "left")
     for entry, more in _folded(
         entries, lambda entry: f"{entry.producer} {[r.formula for r in entry.read_by]}"
@@ -168,44 +174,43 @@ def _number_bytes(explanation: Explanation) -> int:
     return 8 if explanation.cell.dtype == "float64" else 4
 
 
-def _timelines(explanation: Explanation, width: int) -> RenderableType:
+def _timelines(explanation: Explanation, width: int, ascii_only: bool) -> RenderableType:
     accounts = (explanation.train, explanation.infer)
     highest = max(account.peak.total_bytes for account in accounts)
     longest = max(len(moment.node) for account in accounts for moment in account.timeline)
     names = min(longest, _MOST_NAME)
     room = max(10, width - names - 26)  # one scale for both
-    legend = Text.assemble("Live bytes by step: ", *_legend())
+    marks = _ASCII if ascii_only else {role: mark for role, (mark, _) in _STYLES.items()}
+    legend = Text.assemble("Live bytes by step: ", *((f"{marks[r]}\u00a0{r} ", _STYLES[r][1]) for r in Role))
     parts: list[RenderableType] = [legend]
     for mode, account in ((Mode.TRAIN, explanation.train), (Mode.INFER, explanation.infer)):
         count = len(account.timeline)
-        parts.append(Text(f"{mode.noun}, {count} step{'' if count == 1 else 's'}", style="bold"))
-        parts.append(_bars(account, highest, names, room))
+        words = f"{mode.noun}, {count} step{'' if count == 1 else 's'}"
+        if count > _MOST_ROWS:
+            words += ", the highest of each stretch"
+        parts.append(Text(words, style="bold"))
+        parts.append(_bars(account, highest, names, room, marks))
         parts.append(Text(_peak_words(account)))
     return Group(*parts)
 
 
-def _legend() -> Iterator[tuple[str, str]]:
-    for role, (mark, colour) in _STYLES.items():
-        yield f"{mark} {role} ", colour
-
-
-def _bars(account: Account, highest: int, names: int, room: int) -> Text:
+def _bars(account: Account, highest: int, names: int, room: int, marks: Mapping[Role, str]) -> Text:
     lines = Text()
     for moment in _highest_of_each_stretch(account.timeline):
         lines.append(f"{moment.step:>6} {moment.phase:<8} {moment.node[:names]:<{names}} ")
-        lines.append(_bar(moment, highest, room))
+        lines.append(_bar(moment, highest, room, marks))
         mark = " ◄ peak" if moment is account.peak else ""
         lines.append(f"{mark}\n", style="bold")
     lines.rstrip()
     return lines
 
 
-def _bar(moment: Moment, highest: int, room: int) -> Text:
+def _bar(moment: Moment, highest: int, room: int, marks: Mapping[Role, str]) -> Text:
     bar, done, drawn = Text(), 0, 0
-    for role, (mark, colour) in _STYLES.items():
+    for role, (_, colour) in _STYLES.items():
         done += moment.live_bytes[role]
         end = round(room * done / highest) if highest else 0
-        bar.append(mark * (end - drawn), style=colour)
+        bar.append(marks[role] * (end - drawn), style=colour)
         drawn = end
     return bar
 
@@ -225,10 +230,12 @@ def _peak_words(account: Account) -> str:
     words = f"Peak {peak.total_bytes:,} B at step {peak.step} ({peak.phase}, {peak.node}): {standing}."
     second = account.runner_up
     if second is not None:
+        where = f"step {second.moment.step} ({second.moment.node})"
         words += (
-            f" Runner-up {format_bytes(second.moment.total_bytes)} at step {second.moment.step} "
-            f"({second.moment.node}): the peak moves there once {format_bytes(second.margin_bytes)} "
-            "are saved."
+            f" Runner-up {second.moment.total_bytes:,} B at {where}: the peak moves there once "
+            f"{format_bytes(second.margin_bytes)} are saved at its step."
+            if second.margin_bytes
+            else f" As high at {where}."
         )
     return words
 

@@ -32,10 +32,10 @@ Column = tuple[str, Callable[[Pair], str]]
 def sweep_tables(rows: Sequence[Row], width: int) -> list[Table]:
     """One line per cell, training beside inference; what the peak is made of beside or below it."""
     columns = _fitting([*_axes(rows), *_peaks(rows)], [*_differences(rows), *_times(rows)], rows, width)
-    title = "Peak memory of training and inference, above the baseline"
+    title = "Peak memory of training and inference, above the baseline; ±% against predicted"
     observed = any(row.figures.ledger_peak_bytes is not None for row in rows)
     if not observed:
-        return [_filled(title + " (predicted)", columns, rows, width)]
+        return [_filled("Peak memory of training and inference, predicted", columns, rows, width)]
     if width >= _WIDE:
         return [_filled(title, [*columns, ("peak is\nmade of", _made_of)], rows, width)]
     mode = Mode.TRAIN if any(row.mode is Mode.TRAIN for row in rows) else Mode.INFER
