@@ -42,7 +42,7 @@ def evaluate(formula, sizes):
 def test_the_gradients_of_one_hidden_layer_are_those_of_the_book():
     formulas = [str(formula) for formula in explain(Cell()).gradients]
     assert formulas[-5:] == [
-        "∂L/∂o = ∂L/∂logp − exp(logp) Σ ∂L/∂logp",
+        "∂L/∂o = ∂L/∂logp − exp(logp) ⊙ Σ_q ∂L/∂logp",
         "∂J/∂W2 = ∂L/∂o hᵀ + λ W2",
         "∂L/∂h = W2ᵀ ∂L/∂o",
         "∂L/∂z = ∂L/∂h ⊙ φ′(z)",
@@ -59,7 +59,7 @@ def test_the_forward_pass_of_one_hidden_layer_is_that_of_the_book():
 def test_a_bias_adds_its_formulas():
     explanation = explain(Cell(bias=True))
     assert "z = W1 x + b1" in [str(formula) for formula in explanation.forward]
-    assert "∂L/∂b1 = Σ ∂L/∂z" in [str(formula) for formula in explanation.gradients]
+    assert "∂L/∂b1 = Σ_n ∂L/∂z" in [str(formula) for formula in explanation.gradients]
 
 
 @pytest.mark.parametrize("cell", MLPS[::5])

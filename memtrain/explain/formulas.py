@@ -119,14 +119,16 @@ class Book:
             case GeluGrad() | GeluTanhGrad():
                 return self._slope(term(inputs[0]), inputs[1], factors)
             case SumTo():
-                return f"Σ {term(inputs[0])}"
+                over = "_n" if carries_batch(inputs[0]) and not carries_batch(node) else ""
+                return f"Σ{over} {term(inputs[0])}"
             case Exp():
                 return f"exp({term(inputs[0])})"
             case LogSoftmax():
                 return f"log softmax({term(inputs[0])})"
             case LogSoftmaxGrad():
                 incoming = term(inputs[0])
-                return f"{incoming} − exp({term(inputs[1])}) Σ {incoming}"
+                last = symbol(inputs[0].shape[-1])
+                return f"{incoming} − exp({term(inputs[1])}) ⊙ Σ_{last} {incoming}"
             case Nll():
                 return f"−mean {term(inputs[0])}[{term(inputs[1])}]"
             case NllGrad():

@@ -181,7 +181,9 @@ def _timelines(explanation: Explanation, width: int, ascii_only: bool) -> Render
     names = min(longest, _MOST_NAME)
     room = max(10, width - names - 26)  # one scale for both
     marks = _ASCII if ascii_only else {role: mark for role, (mark, _) in _STYLES.items()}
-    legend = Text.assemble("Live bytes by step: ", *((f"{marks[r]}\u00a0{r} ", _STYLES[r][1]) for r in Role))
+    legend = Text.assemble(
+        "Live bytes by step: ", *((f"{marks[role]}={role} ", _STYLES[role][1]) for role in _STYLES)
+    )
     parts: list[RenderableType] = [legend]
     for mode, account in ((Mode.TRAIN, explanation.train), (Mode.INFER, explanation.infer)):
         count = len(account.timeline)
