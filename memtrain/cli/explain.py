@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from memtrain.cli.options import L2, Activation, Batch, Bias, DType, Force, Layers, Optimizer, Seed
+
 
 def explain(
     depth: Annotated[
@@ -17,21 +19,17 @@ def explain(
     width: Annotated[
         int | None, typer.Option(min=1, help="Width of every hidden layer.", show_default="256")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Examples in a batch.")] = 64,
-    layers: Annotated[
-        str | None, typer.Option(help="Input, hidden… and output size, as 784,512,10, on synthetic data.")
-    ] = None,
-    activation: Annotated[
-        str, typer.Option(help="One of relu, tanh, sigmoid, gelu, gelu_tanh, identity.")
-    ] = "relu",
-    bias: Annotated[bool, typer.Option("--bias/--no-bias", help="A bias in every layer.")] = False,
-    optimizer: Annotated[str, typer.Option(help="One of sgd, momentum, adam.")] = "sgd",
-    l2: Annotated[float, typer.Option(help="λ of the regulariser λ/2·Σ‖W‖².")] = 1e-4,
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    batch: Batch = 64,
+    layers: Layers = None,
+    activation: Activation = "relu",
+    bias: Bias = False,
+    optimizer: Optimizer = "sgd",
+    l2: L2 = 1e-4,
+    dtype: DType = "float32",
     data: Annotated[
         str | None, typer.Option(help="digits, or a .npz or .csv file.", show_default="digits")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of start values and batches.")] = 0,
+    seed: Seed = 0,
     prove: Annotated[bool, typer.Option("--prove", help="Prove that all that is kept is needed.")] = False,
     second: Annotated[bool, typer.Option("--second", help="The Hessian-vector product, too.")] = False,
     svg: Annotated[Path | None, typer.Option(help="Draw the graph.")] = None,
@@ -41,7 +39,7 @@ def explain(
         bool, typer.Option("--measure/--no-measure", help="Hold ledger and heap against the prediction.")
     ] = True,
     json: Annotated[bool, typer.Option("--json", help="All of it as JSON.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite output files that exist.")] = False,
+    force: Force = False,
 ) -> None:
     """Say of each intermediate why it is kept, what for, and for how long.
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from memtrain.cli.options import Bias, Force, Layers
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -33,15 +35,13 @@ def sweep(
     width: Annotated[
         str | None, typer.Option(help="Width of every hidden layer: a range.", show_default="256")
     ] = None,
-    layers: Annotated[
-        str | None, typer.Option(help="Input, hidden… and output size, as 784,512,10, on synthetic data.")
-    ] = None,
+    layers: Layers = None,
     input_size: Annotated[str | None, typer.Option(help="Input size, on synthetic data: a range.")] = None,
     output_size: Annotated[str | None, typer.Option(help="Output size, on synthetic data: a range.")] = None,
     activation: Annotated[
         str, typer.Option(help="Of relu, tanh, sigmoid, gelu, gelu_tanh, identity: one or a list.")
     ] = "relu",
-    bias: Annotated[bool, typer.Option("--bias/--no-bias", help="A bias in every layer.")] = False,
+    bias: Bias = False,
     optimizer: Annotated[str, typer.Option(help="Of sgd, momentum, adam: one or a list.")] = "sgd",
     l2: Annotated[str, typer.Option(help="λ of the regulariser λ/2·Σ‖W‖²: one or a list.")] = "1e-4",
     dtype: Annotated[str, typer.Option(help="float32, float64 or both as a list.")] = "float32",
@@ -71,7 +71,7 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List cells and predicted peaks; run nothing.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite output files that exist.")] = False,
+    force: Force = False,
 ) -> None:
     """Measure peak memory over depth × batch, training beside inference.
 

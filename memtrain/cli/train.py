@@ -8,25 +8,25 @@ from typing import Annotated
 
 import typer
 
+from memtrain.cli.options import L2, Activation, Batch, Bias, DType, Optimizer, Seed
+
 
 def train(
     depth: Annotated[int, typer.Option(min=0, help="Hidden layers, 0 for a linear model.")] = 2,
     width: Annotated[int, typer.Option(min=1, help="Width of every hidden layer.")] = 256,
-    batch: Annotated[int, typer.Option(min=1, help="Examples in a batch.")] = 32,
+    batch: Batch = 32,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training examples.")] = 40,
     lr: Annotated[
         float | None,
         typer.Option(help="Learning rate.", show_default="0.1 sgd, 0.02 momentum, 0.001 adam"),
     ] = None,
-    activation: Annotated[
-        str, typer.Option(help="One of relu, tanh, sigmoid, gelu, gelu_tanh, identity.")
-    ] = "relu",
-    bias: Annotated[bool, typer.Option("--bias/--no-bias", help="A bias in every layer.")] = False,
-    optimizer: Annotated[str, typer.Option(help="One of sgd, momentum, adam.")] = "sgd",
-    l2: Annotated[float, typer.Option(help="λ of the regulariser λ/2·Σ‖W‖².")] = 1e-4,
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    activation: Activation = "relu",
+    bias: Bias = False,
+    optimizer: Optimizer = "sgd",
+    l2: L2 = 1e-4,
+    dtype: DType = "float32",
     data: Annotated[str, typer.Option(help="digits, or a .npz (x, y) or .csv (label last) file.")] = "digits",
-    seed: Annotated[int, typer.Option(min=0, help="Of start values and batches.")] = 0,
+    seed: Seed = 0,
     threads: Annotated[
         int | None, typer.Option(min=1, help="BLAS threads.", show_default="all cores; 1 if layers are small")
     ] = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import count
 from math import ceil, isfinite
 from time import perf_counter
 
@@ -64,40 +65,27 @@ def train(
             "allowed: three examples or more of some label",
             "give more examples",
         )
-    with np.errstate(all="ignore"):  # a loss that diverges shows in the result
-        return _train(spec, train_data, test_data, optimizer, rate, epochs, seed, on_epoch)
-
-
-def _train(
-    spec: MLP,
-    train_data: Dataset,
-    test_data: Dataset,
-    optimizer: str,
-    rate: float,
-    epochs: int,
-    seed: int,
-    on_epoch: Callable[[Epoch], None],
-) -> Trained:
     started = perf_counter()
     ledger = Ledger()
     run = Run(training(build(spec), optimizer, rate), ledger)
     run.load(initial_values(spec, seed))
     rows = draw_rows(len(train_data), spec.batch, seed)
     history: list[Epoch] = []
-    iteration = 0
-    for number in range(1, epochs + 1):
-        losses = []
-        for _ in range(ceil(len(train_data) / spec.batch)):
-            iteration += 1
-            batch = train_data.take(next(rows))
-            run.feed({"x": batch.x, "y": batch.y, ITERATION: np.asarray(iteration)})
-            losses.append(float(run.iterate()[0]))
-        history.append(Epoch(number, sum(losses) / len(losses)))
-        on_epoch(history[-1])
+    iterations = count(1)
+    with np.errstate(all="ignore"):  # a loss that diverges shows in the result
+        for number in range(1, epochs + 1):
+            losses = []
+            for _ in range(ceil(len(train_data) / spec.batch)):
+                batch = train_data.take(next(rows))
+                run.feed({"x": batch.x, "y": batch.y, ITERATION: np.asarray(next(iterations))})
+                losses.append(float(run.iterate()[0]))
+            history.append(Epoch(number, sum(losses) / len(losses)))
+            on_epoch(history[-1])
     train_s = perf_counter() - started
 
     parameters = {node.name: run.value(node.name).copy() for node in run.schedule.leaves(Role.PARAMETER)}
-    accuracy, inference_peak = evaluate(spec, parameters, test_data)
+    with np.errstate(all="ignore"):
+        accuracy, inference_peak = evaluate(spec, parameters, test_data)
     return Trained(parameters, tuple(history), accuracy, train_s, ledger.peak_bytes, inference_peak)
 
 

@@ -1,0 +1,19 @@
+"""Options that several commands take, worded once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Batch = Annotated[int, typer.Option(min=1, help="Examples in a batch.")]
+Activation = Annotated[str, typer.Option(help="One of relu, tanh, sigmoid, gelu, gelu_tanh, identity.")]
+Bias = Annotated[bool, typer.Option("--bias/--no-bias", help="A bias in every layer.")]
+Optimizer = Annotated[str, typer.Option(help="One of sgd, momentum, adam.")]
+L2 = Annotated[float, typer.Option(help="λ of the regulariser λ/2·Σ‖W‖².")]
+DType = Annotated[str, typer.Option(help="float32 or float64.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of start values and batches.")]
+Layers = Annotated[
+    str | None, typer.Option(help="Input, hidden… and output size, as 784,512,10, on synthetic data.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite output files that exist.")]
