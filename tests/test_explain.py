@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 
@@ -16,9 +17,12 @@ from memtrain.explain.second import second_order
 from memtrain.explain.timeline import Moment, runner_up
 from memtrain.graph.node import Role
 from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.meters import batches
 from memtrain.measure.row import predicted_row
-from memtrain.models.mlp import ACTIVATIONS
+from memtrain.models.mlp import ACTIVATIONS, initial_values
 from memtrain.plan.liveness import analyse
+from memtrain.run.executor import Run
+from memtrain.run.ledger import Ledger
 
 MLPS = [
     pytest.param(
@@ -153,6 +157,21 @@ def test_the_reasons_of_the_books_network():
 def test_gelu_keeps_its_input_and_says_so():
     reasons = {entry.name: entry.read_by[0].purpose for entry in explain(Cell(activation="gelu")).retained}
     assert reasons["z1"] == "for φ′, which gelu's rule takes from its input z"
+
+
+@pytest.mark.parametrize("cell", MLPS)
+def test_the_footprint_is_what_real_arrays_hold_to_the_byte(cell):
+    for mode in Mode:
+        schedule = cell.schedule(mode)
+        ledger = Ledger()
+        run = Run(schedule, ledger)
+        run.load(initial_values(cell.spec(), cell.seed))
+        for batch in islice(batches(cell), 2):
+            run.feed(batch)
+            run.iterate()
+        entries = footprint(cell, mode, analyse(schedule))
+        assert sum(entry.bytes for entry in entries) == ledger.peak_bytes
+        assert {e.role: e.bytes for e in entries} == {r: n for r, n in ledger.peak_role_bytes.items() if n}
 
 
 @pytest.mark.parametrize("cell", MLPS[::7])

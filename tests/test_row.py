@@ -13,6 +13,7 @@ from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.client import _figures
 from memtrain.measure.row import COLUMNS, HEAP_SLACK_BYTES, Figures, measured_row, predicted_row
 from memtrain.plan.liveness import analyse
+from memtrain.report.findings import findings
 from memtrain.sweeps.runner import run_tasks
 from memtrain.sweeps.sweep import make_tasks, run_sweep
 
@@ -232,3 +233,10 @@ def test_tasks_that_nobody_waits_for_are_cancelled():
         for _ in run_tasks(tasks, executor, measure_row):
             break
     assert len(calls) < len(tasks)
+
+
+@pytest.mark.parametrize(("extra", "words"), [(16 * 1024, "agree: "), (17 * 1024, "do NOT all agree: ")])
+def test_the_meters_are_said_to_agree_only_within_what_is_promised(extra, words):
+    said = findings([row_of(fake(heap_extra=extra))], [])[-1]
+    assert f"The meters {words}predicted = ledger in 1 of 1 rows" in said
+    assert f"in {1 if extra == 16 * 1024 else 0} of 1, at most {extra // 1024}.0 KiB off" in said

@@ -114,7 +114,7 @@ def _readers(liveness: Liveness) -> dict[int, list[tuple[Node, Node]]]:
     for step in liveness.schedule.steps:
         node = graph[step.node]
         if node.phase is not Phase.FORWARD:
-            for read in {graph[i] for i in node.inputs}:
+            for read in map(graph.__getitem__, dict.fromkeys(node.inputs)):
                 if read.phase is Phase.FORWARD and read.inputs:
                     found.setdefault(read.storage, []).append((node, read))
     return found

@@ -18,6 +18,10 @@ Pair = dict[Mode, Row]
 """The rows of one cell."""
 
 
+TOLERANCES = {"heap": (0.001, 16 * 1024), "resident": (0.01, 1024**2)}
+"""How far a meter may be from the ledger: this share of it, or these bytes if they are more."""
+
+
 def findings(rows: Sequence[Row], laws: Sequence[Law]) -> list[str]:
     """Sentences: the largest ratio, what is kept there, the laws, and how far the figures agree."""
     varying = varying_fields(law.cells[0] for law in laws)
@@ -144,19 +148,30 @@ def _law_sentence(law: Law, varying: Sequence[str]) -> str:
 
 
 def _agreement(rows: Sequence[Row]) -> list[str]:
+    """In how many rows the figures agree as promised, and how far they are apart at most."""
     measured = [row for row in rows if row.figures.ledger_peak_bytes is not None]
     if not measured:
         return []
     exact = sum(row.figures.ledger_peak_bytes == row.figures.predicted_peak_bytes for row in measured)
-    parts = [f"predicted = ledger in {exact} of {len(measured)} rows"]
-    for meter in ("heap", "resident"):
+    parts, all_agree = [f"predicted = ledger in {exact} of {len(measured)} rows"], exact == len(measured)
+    for meter, (share, least) in TOLERANCES.items():
         column = f"{meter}_peak_bytes"
         found = [row for row in measured if getattr(row.figures, column) is not None]
-        if found:
-            worst = max(found, key=lambda row: abs(_difference(row, column)))
-            parts.append(f"{meter} within {format_bytes(abs(_difference(worst, column)))}")
-    return [f"The meters agree: {'; '.join(parts)}." if exact == len(measured) else f"{'; '.join(parts)}."]
+        if not found:
+            continue
+        near = sum(abs(_difference(row, column)) <= max(share * _ledger(row), least) for row in found)
+        worst = max(abs(_difference(row, column)) for row in found)
+        parts.append(
+            f"{meter} within max({100 * share:g} %, {format_bytes(least)}) in {near} of {len(found)}, "
+            f"at most {format_bytes(worst)} off"
+        )
+        all_agree = all_agree and near == len(found)
+    return [f"{'The meters agree' if all_agree else 'The meters do NOT all agree'}: {'; '.join(parts)}."]
+
+
+def _ledger(row: Row) -> int:
+    return int(row.figures.ledger_peak_bytes or 0)
 
 
 def _difference(row: Row, column: str) -> int:
-    return int(getattr(row.figures, column)) - int(row.figures.ledger_peak_bytes or 0)
+    return int(getattr(row.figures, column)) - _ledger(row)
