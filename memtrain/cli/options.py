@@ -17,3 +17,6 @@ Layers = Annotated[
     str | None, typer.Option(help="Input, hidden… and output size, as 784,512,10, on synthetic data.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite output files that exist.")]
+Update = Annotated[
+    str, typer.Option(help="deferred: after backward, or eager: as soon as a gradient exists.")
+]

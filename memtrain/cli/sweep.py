@@ -49,6 +49,16 @@ def sweep(
         str | None,
         typer.Option(help="digits, synthetic, or a .npz or .csv file: one or a list.", show_default="digits"),
     ] = None,
+    update: Annotated[
+        str, typer.Option(help="deferred: after backward, or eager: as soon as a gradient exists; or both.")
+    ] = "deferred",
+    allocation: Annotated[
+        str,
+        typer.Option(
+            help="fresh: an array for each value; packed: one arena for all; auto: fresh for memory, packed"
+            " for time. One or a list."
+        ),
+    ] = "auto",
     seed: Annotated[str, typer.Option(help="Of start values and batches: a range.")] = "0",
     threads: Annotated[str, typer.Option(help="BLAS threads, for all meters: a range.")] = "1",
     steps: Annotated[str, typer.Option(help="Iterations that a meter watches, at least 2: a range.")] = "3",
@@ -98,6 +108,8 @@ def sweep(
         "optimizer": parse_words(optimizer, "--optimizer"),
         "l2": parse_numbers(l2, "--l2"),
         "dtype": parse_words(dtype, "--dtype"),
+        "update": parse_words(update, "--update"),
+        "allocation": parse_words(allocation, "--allocation"),
         "seed": parse_integers(seed, "--seed", least=0),
         "threads": parse_integers(threads, "--threads"),
         "steps": parse_integers(steps, "--steps", least=2),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from memtrain.cli.options import L2, Activation, Batch, Bias, DType, Optimizer, Seed
+from memtrain.cli.options import L2, Activation, Batch, Bias, DType, Optimizer, Seed, Update
 
 
 def train(
@@ -27,6 +27,10 @@ def train(
     dtype: DType = "float32",
     data: Annotated[str, typer.Option(help="digits, or a .npz (x, y) or .csv (label last) file.")] = "digits",
     seed: Seed = 0,
+    update: Update = "deferred",
+    allocation: Annotated[
+        str, typer.Option(help="packed: one arena for all values, or fresh: an array each.")
+    ] = "packed",
     threads: Annotated[
         int | None, typer.Option(min=1, help="BLAS threads.", show_default="all cores; 1 if layers are small")
     ] = None,
@@ -69,6 +73,8 @@ def train(
         data=data,
         input_size=examples.input_size,
         output_size=examples.output_size,
+        update=update,
+        allocation=allocation,
         threads=threads,
         seed=seed,
     )
@@ -90,6 +96,8 @@ def train(
             rate=rate,
             epochs=epochs,
             seed=seed,
+            update=update,
+            allocation=cell.allocation_for(timing=True),
             on_epoch=lambda epoch: progress.update(
                 bar, completed=epoch.number, description=f"loss {epoch.loss:.4f}"
             ),

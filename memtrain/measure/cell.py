@@ -8,8 +8,9 @@ from enum import StrEnum
 from memtrain.errors import SpecError, unknown_choice
 from memtrain.models.mlp import MLP, Model, build, check_integer
 from memtrain.plan.schedule import Schedule
+from memtrain.run.allocation import ALLOCATIONS, FRESH, PACKED
 from memtrain.train.data import DIGITS
-from memtrain.train.iteration import inference, training
+from memtrain.train.iteration import DEFERRED, UPDATES, inference, training
 from memtrain.train.optimizers import LEARNING_RATES, OPTIMIZERS
 
 
@@ -25,12 +26,15 @@ class Mode(StrEnum):
         return {"train": "training", "infer": "inference"}[self]
 
 
+AUTO = "auto"
+"""Fresh arrays where memory is measured, which shows the allocator's truth; packed where time is."""
+
 _CHOICES: dict[str, tuple[str, ...]] = {
     "model": ("mlp",),
     "optimizer": OPTIMIZERS,
     "policy": ("none",),
-    "update": ("deferred",),
-    "allocation": ("fresh",),
+    "update": UPDATES,
+    "allocation": (AUTO, *ALLOCATIONS),
 }
 _LEAST = {"depth": 0, "batch": 1, "input_size": 1, "output_size": 1, "threads": 1, "steps": 2, "seed": 0}
 _MOST = {"depth": 100_000, "threads": 1024}
@@ -59,8 +63,8 @@ class Cell:
     input_size: int = 64
     output_size: int = 10
     policy: str = "none"
-    update: str = "deferred"
-    allocation: str = "fresh"
+    update: str = DEFERRED
+    allocation: str = AUTO
     threads: int = 1
     steps: int = 3
     seed: int = 0
@@ -109,9 +113,15 @@ class Cell:
     def schedule(self, mode: Mode) -> Schedule:
         """The steps of one iteration."""
         model: Model = build(self.spec())
-        if mode is Mode.INFER:
+        if Mode(mode) is Mode.INFER:
             return inference(model)
-        return training(model, self.optimizer, LEARNING_RATES[self.optimizer])
+        return training(model, self.optimizer, LEARNING_RATES[self.optimizer], self.update)
+
+    def allocation_for(self, *, timing: bool) -> str:
+        """Fresh or packed: what the meters of memory run with, or that of time."""
+        if self.allocation == AUTO:
+            return PACKED if timing else FRESH
+        return self.allocation
 
     def columns(self) -> dict[str, object]:
         """The configuration as a row writes it."""

@@ -24,7 +24,7 @@ from memtrain.graph.ops.base import Array
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.environment import environment
 from memtrain.models.mlp import initial_values
-from memtrain.run.executor import Run
+from memtrain.run.allocation import AnyRun, make_run
 from memtrain.run.ledger import Ledger
 from memtrain.train.data import SYNTHETIC, draw_rows, load, split, synthetic
 from memtrain.train.optimizers import ITERATION
@@ -41,32 +41,37 @@ Figures = dict[str, Any]
 class Workload:
     """All that a run of the cell needs, made before any meter starts: it belongs to the baseline."""
 
-    def __init__(self, cell: Cell, mode: Mode) -> None:
+    def __init__(self, cell: Cell, mode: Mode, *, timing: bool = False) -> None:
         self.schedule = cell.schedule(mode)
+        self._allocation = cell.allocation_for(timing=timing)
         self.mode = mode
         self.steps = cell.steps
         self._reserve: list[bytes] = []
         self._start = initial_values(cell.spec(), cell.seed)
         self._batches = list(islice(batches(cell), cell.steps))
 
-    def load(self, run: Run) -> None:
+    def new_run(self, ledger: Ledger | None = None) -> AnyRun:
+        """A run of the cell, nothing loaded yet."""
+        return make_run(self.schedule, self._allocation, ledger)
+
+    def load(self, run: AnyRun) -> None:
         """Make the run's parameters, state and input buffers."""
         run.load(self._start)
 
-    def iterate(self, run: Run, number: int) -> float | None:
+    def iterate(self, run: AnyRun, number: int) -> float | None:
         """One iteration on batch ``number``; the objective when training."""
         run.feed(self._batches[number % len(self._batches)])
         asked = run.iterate()
         return float(asked[0]) if self.mode is Mode.TRAIN else None
 
-    def run_all(self, run: Run) -> list[float | None]:
+    def run_all(self, run: AnyRun) -> list[float | None]:
         """Load, then every step of the cell: what a memory meter watches."""
         self.load(run)
         return [self.iterate(run, number) for number in range(self.steps)]
 
     def warm_up(self) -> None:
         """One iteration, freed, and the memory given back to the kernel."""
-        run = Run(self.schedule)
+        run = self.new_run()
         self.load(run)
         self.iterate(run, 0)
         del run
@@ -89,7 +94,7 @@ def ledger_meter(cell: Cell, mode: Mode) -> Figures:
     """Our own count of real arrays, with what stood at the peak; also the losses and the environment."""
     work = Workload(cell, mode)
     ledger = Ledger()
-    losses = work.run_all(Run(work.schedule, ledger))
+    losses = work.run_all(work.new_run(ledger))
     steps = work.schedule.steps
     return {
         "ledger_peak_bytes": ledger.peak_bytes,
@@ -110,7 +115,7 @@ def heap_meter(cell: Cell, mode: Mode) -> Figures:
         raise MeterUnavailable(f"the heap meter needs memray ({error})") from error
     work = Workload(cell, mode)
     work.warm_up()
-    run = Run(work.schedule)
+    run = work.new_run()
     with tempfile.TemporaryDirectory(prefix="memtrain-") as folder:
         file = Path(folder, "heap.bin")
         with memray.Tracker(file):
@@ -128,7 +133,7 @@ def resident_meter(cell: Cell, mode: Mode) -> Figures:
     """The kernel's high-water mark of the memory that the process really occupied."""
     work = Workload(cell, mode)
     work.warm_up()
-    run = Run(work.schedule)
+    run = work.new_run()
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM starts anew
         baseline = _status_bytes("VmRSS")
@@ -140,8 +145,8 @@ def resident_meter(cell: Cell, mode: Mode) -> Figures:
 
 def time_meter(cell: Cell, mode: Mode) -> Figures:
     """Median seconds of an iteration."""
-    work = Workload(cell, mode)
-    run = Run(work.schedule)
+    work = Workload(cell, mode, timing=True)
+    run = work.new_run()
     work.load(run)
     work.iterate(run, 0)
     seconds: list[float] = []

@@ -12,6 +12,7 @@ from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.client import measure
 from memtrain.measure.meters import METERS
 from memtrain.plan.liveness import analyse
+from memtrain.run.allocation import peak_bytes
 
 HEAP_SLACK_BYTES = 16 * 1024
 """A heap figure further than this below the ledger cannot be true."""
@@ -90,8 +91,9 @@ COLUMNS = tuple(Row(Cell(), Mode.TRAIN, Figures()).columns())
 
 def predicted_row(cell: Cell, mode: Mode) -> Row:
     """The row of a cell with what is known before anything runs."""
+    mode = Mode(mode)
     liveness = analyse(cell.schedule(mode))
-    figures = Figures(predicted_peak_bytes=liveness.peak_bytes)
+    figures = Figures(predicted_peak_bytes=peak_bytes(liveness, cell.allocation_for(timing=False)))
     for role in (Role.PARAMETER, Role.GRADIENT, Role.OPTIMIZER, Role.INPUT, Role.RETAINED):
         setattr(figures, f"{role}_bytes", liveness.total_bytes(role))
     retained = [{"name": node.name, "bytes": node.nbytes} for node in liveness.retained]

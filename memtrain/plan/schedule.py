@@ -38,8 +38,11 @@ def leaf_role(node: Node) -> Role | None:
     return node.op.role if isinstance(node.op, Leaf) else None
 
 
-def make_schedule(graph: Graph, asked: Iterable[Node]) -> Schedule:
+def make_schedule(graph: Graph, asked: Iterable[Node], *, eager_updates: bool = False) -> Schedule:
     """Compute what ``asked`` needs, in the order of the graph, and free each storage at its last use.
+
+    ``eager_updates`` moves each update forward to where what it reads is computed and nobody is left
+    who reads the value that it overwrites, so that its gradient is freed at once.
 
     The result takes over the buffer of an input when its op allows it, the input's storage dies in this
     step, both have the same shape and type, and the input is neither persistent, nor asked for, nor a
@@ -49,6 +52,8 @@ def make_schedule(graph: Graph, asked: Iterable[Node]) -> Schedule:
     needed = _ancestors(graph, asked_ids)
     persistent = tuple(i for i in needed if leaf_role(graph[i]))
     order = [i for i in needed if not leaf_role(graph[i])]
+    if eager_updates:
+        order = _with_eager_updates(graph, order)
 
     kept = {graph[i].storage for i in (*persistent, *asked_ids)}
     last_use: dict[int, int] = {}
@@ -82,6 +87,24 @@ def _ancestors(graph: Graph, asked: Iterable[int]) -> list[int]:
         if index in wanted:
             wanted.update(graph[index].inputs)
     return sorted(wanted)
+
+
+def _with_eager_updates(graph: Graph, order: list[int]) -> list[int]:
+    """``order`` with every update right after the last of the nodes that it has to wait for."""
+    after: dict[int, int] = {}  # the node that each stands at (itself), or follows (an update)
+    written: dict[int, int] = {}  # by storage: what its last value stands at or follows
+    used: dict[int, int] = {}  # the same of its last reader or writer
+    for index in order:
+        node = graph[index]
+        read = [graph[i].storage for i in node.inputs]
+        after[index] = index
+        if node.phase is Phase.UPDATE:
+            waits_for = [written.get(storage, -1) for storage in read]
+            after[index] = max(*waits_for, used.get(node.storage, -1))
+        written[node.storage] = after[index]
+        for storage in (node.storage, *read):
+            used[storage] = max(used.get(storage, -1), after[index])
+    return sorted(order, key=lambda index: (after[index], index))
 
 
 def _reusable(graph: Graph, node: Node, dead: list[int]) -> int | None:

@@ -1,17 +1,17 @@
-"""Runs a schedule with numpy kernels: each value in the buffer that the schedule says."""
+"""Runs a schedule with numpy kernels, each value in an array of its own: fresh allocation.
+
+It shows what an allocator sees: so memory is measured. `memtrain.run.packed` is the faster way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
-from memtrain.errors import GraphError
-from memtrain.graph.node import DType, Node, Role
+from memtrain.graph.node import DType, Role
 from memtrain.graph.ops.base import Array, Op, Workspace
 from memtrain.plan.liveness import analyse
-from memtrain.plan.schedule import Schedule, leaf_role
+from memtrain.plan.schedule import Schedule
+from memtrain.run.leaves import Leaves
 from memtrain.run.ledger import Ledger
 
 
@@ -30,17 +30,14 @@ class _Call:
     frees: tuple[int, ...]
 
 
-class Run:
-    """One schedule and the arrays that it holds: the persistent ones between iterations too.
+class Run(Leaves):
+    """One schedule and the arrays that it holds.
 
-    Fresh allocation: every storage is an array of its own, made when its step starts and dropped when
-    the schedule frees it. A ledger, if given, is told of every array.
+    Every storage is an array of its own, made when its step starts and dropped when the schedule frees it.
     """
 
     def __init__(self, schedule: Schedule, ledger: Ledger | None = None) -> None:
-        self.schedule = schedule
-        self._ledger = ledger
-        self._values: list[Array | None] = [None] * len(schedule.graph)
+        super().__init__(schedule, ledger)
         roles = {life.node.id: life.role for life in analyse(schedule).lives}
         self._calls = [
             _Call(
@@ -57,31 +54,6 @@ class Run:
             for step in schedule.steps
             for node in (schedule.graph[step.node],)
         ]
-        self._leaves = {schedule.graph[i].name: (schedule.graph[i], roles[i]) for i in schedule.persistent}
-
-    def load(self, values: Mapping[str, Array]) -> None:
-        """Make the persistent arrays and copy ``values`` (by leaf name) into them; the rest start at 0.
-
-        Values of leaves that the schedule does not need are left. Raises ``GraphError`` for a name that
-        is no leaf's, or a shape that does not fit.
-        """
-        known = {node.name: None for node in self.schedule.graph if leaf_role(node)}
-        unknown = [name for name in values if name not in known]
-        if unknown:
-            raise GraphError(f"there is no leaf {', '.join(unknown)}; there are {', '.join(known)}")
-        for name, (node, role) in self._leaves.items():
-            self._values[node.id] = None  # what an earlier load made goes first
-            array = self._empty(node.shape, node.dtype, role)
-            array.fill(0)
-            self._values[node.id] = array
-            if name in values:
-                self._copy_in(node, values[name])
-
-    def feed(self, values: Mapping[str, Array]) -> None:
-        """Copy a batch into the fixed input buffers; names that the schedule does not need are left."""
-        for name, value in values.items():
-            if name in self._leaves:
-                self._copy_in(self._leaves[name][0], value)
 
     def iterate(self) -> list[Array]:
         """Run every step once; returns the asked values, which the run itself then no longer holds."""
@@ -104,17 +76,6 @@ class Run:
             if self.schedule.graph[call.node].storage not in persistent:
                 self._values[call.node] = None
         return asked
-
-    def value(self, name: str) -> Array:
-        """The array of a persistent leaf, live: what updates write shows in it."""
-        return self.array(self._leaves[name][0].id)
-
-    def array(self, index: int) -> Array:
-        """The array of a node, live. Raises ``GraphError`` when it is not computed, or freed."""
-        value = self._values[index]
-        if value is None:
-            raise GraphError(f"{self.schedule.graph[index]} is read but not there; load the leaves first")
-        return value
 
     def _execute(self, call: _Call) -> None:
         # A function of its own, so that its references to dying arrays end with it.
@@ -141,16 +102,3 @@ class Run:
     def _drop(self, index: int) -> None:
         """The end of a value that the schedule frees; a storage ends with its own value, not with a view."""
         self._values[index] = None
-
-    def _empty(self, shape: tuple[int, ...], dtype: DType, role: Role | None) -> Array:
-        """The beginning of every storage: leaves, fresh buffers, workspace."""
-        array: Array = np.empty(shape, dtype)
-        if self._ledger is not None and role is not None:
-            self._ledger.born(array, role)
-        return array
-
-    def _copy_in(self, node: Node, value: Array) -> None:
-        buffer = self.array(node.id)
-        if value.shape != buffer.shape:
-            raise GraphError(f"{node} was given an array of shape {list(value.shape)}")
-        np.copyto(buffer, value)

@@ -6,6 +6,7 @@ equals the prediction is therefore a finding, not a tautology.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from weakref import ref
 
 from memtrain.graph.node import Role
@@ -21,27 +22,34 @@ class Ledger:
         self.live_role_bytes = dict.fromkeys(Role, 0)
         self.peak_role_bytes = dict(self.live_role_bytes)
         self.live_bytes = self.peak_bytes = self.peak_step = 0
-        self._alive: dict[int, tuple[ref[Array], Role, int]] = {}
+        self._alive: dict[int, tuple[ref[Array], Mapping[Role, int]]] = {}
 
     def born(self, array: Array, role: Role) -> None:
         """Count an array that was just made."""
-        key, nbytes = id(array), array.nbytes
-        self._alive[key] = (ref(array, lambda _: self._died(key)), role, nbytes)
-        self._change(role, nbytes)
+        self.born_shared(array, {role: array.nbytes})
+
+    def born_shared(self, array: Array, role_bytes: Mapping[Role, int]) -> None:
+        """Count an array whose bytes serve several roles."""
+        key = id(array)
+        self._alive[key] = (ref(array, lambda _: self._died(key)), role_bytes)
+        for role, nbytes in role_bytes.items():
+            self._change(role, nbytes)
         if self.live_bytes > self.peak_bytes:
             self.peak_bytes, self.peak_step = self.live_bytes, self.step
             self.peak_role_bytes = dict(self.live_role_bytes)
 
     def relabel(self, array: Array, role: Role) -> None:
         """The same bytes are from now on a value of another role."""
-        reference, before, nbytes = self._alive[id(array)]
-        self._alive[id(array)] = (reference, role, nbytes)
-        self._change(before, -nbytes)
-        self._change(role, nbytes)
+        reference, before = self._alive[id(array)]
+        after = {role: sum(before.values())}
+        self._alive[id(array)] = (reference, after)
+        for old, nbytes in before.items():
+            self._change(old, -nbytes)
+        self._change(role, after[role])
 
     def _died(self, key: int) -> None:
-        _, role, nbytes = self._alive.pop(key)
-        self._change(role, -nbytes)
+        for role, nbytes in self._alive.pop(key)[1].items():
+            self._change(role, -nbytes)
 
     def _change(self, role: Role, nbytes: int) -> None:
         self.live_bytes += nbytes

@@ -11,14 +11,18 @@ from memtrain.models.mlp import Model
 from memtrain.plan.schedule import Schedule, make_schedule
 from memtrain.train.optimizers import add_updates
 
+DEFERRED, EAGER = "deferred", "eager"
+UPDATES = (DEFERRED, EAGER)
+"""When parameters are updated: all after backward, or each as soon as its gradient exists."""
 
-def training(model: Model, optimizer: str, rate: float) -> Schedule:
+
+def training(model: Model, optimizer: str, rate: float, update: str = DEFERRED) -> Schedule:
     """Forward, backward, and the update of every parameter; asks for the objective too."""
     b = model.builder
     gradients = gradient(b, model.objective, model.parameters)
     b.phase = Phase.UPDATE
     updated = add_updates(b, optimizer, rate, model.parameters, gradients)
-    return make_schedule(b.graph(), [model.objective, *updated])
+    return make_schedule(b.graph(), [model.objective, *updated], eager_updates=update == EAGER)
 
 
 def inference(model: Model) -> Schedule:

@@ -14,10 +14,10 @@ from memtrain.errors import DataError, SpecError
 from memtrain.graph.node import Role
 from memtrain.graph.ops.base import Array
 from memtrain.models.mlp import MLP, build, initial_values
-from memtrain.run.executor import Run
+from memtrain.run.allocation import PACKED, make_run
 from memtrain.run.ledger import Ledger
 from memtrain.train.data import Dataset, draw_rows
-from memtrain.train.iteration import inference, training
+from memtrain.train.iteration import DEFERRED, inference, training
 from memtrain.train.optimizers import ITERATION
 
 
@@ -53,6 +53,8 @@ def train(
     rate: float,
     epochs: int,
     seed: int,
+    update: str = DEFERRED,
+    allocation: str = PACKED,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Trained:
     """Train ``spec`` and test it. ``on_epoch`` is told of each epoch as it ends.
@@ -67,7 +69,7 @@ def train(
         )
     started = perf_counter()
     ledger = Ledger()
-    run = Run(training(build(spec), optimizer, rate), ledger)
+    run = make_run(training(build(spec), optimizer, rate, update), allocation, ledger)
     run.load(initial_values(spec, seed))
     rows = draw_rows(len(train_data), spec.batch, seed)
     history: list[Epoch] = []
@@ -85,7 +87,7 @@ def train(
 
     parameters = {node.name: run.value(node.name).copy() for node in run.schedule.leaves(Role.PARAMETER)}
     with np.errstate(all="ignore"):
-        accuracy, inference_peak = evaluate(spec, parameters, test_data)
+        accuracy, inference_peak = evaluate(spec, parameters, test_data, allocation)
     return Trained(parameters, tuple(history), accuracy, train_s, ledger.peak_bytes, inference_peak)
 
 
@@ -96,15 +98,21 @@ def check_rate(rate: float) -> float:
     return rate
 
 
-def evaluate(spec: MLP, parameters: dict[str, Array], data: Dataset) -> tuple[float, int]:
+def evaluate(
+    spec: MLP, parameters: dict[str, Array], data: Dataset, allocation: str = PACKED
+) -> tuple[float, int]:
     """The share of ``data`` that the network labels rightly, and the ledger peak of a batch."""
     correct, peak = 0, 0
-    for start in range(0, len(data), spec.batch):
-        part = data.take(np.arange(start, min(start + spec.batch, len(data))))
+    whole = len(data) - len(data) % spec.batch
+    for start, stop, batch in ((0, whole, spec.batch), (whole, len(data), len(data) - whole)):
+        if start == stop:
+            continue
         ledger = Ledger()
-        run = Run(inference(build(replace(spec, batch=len(part)))), ledger)
+        run = make_run(inference(build(replace(spec, batch=batch))), allocation, ledger)
         run.load(parameters)
-        run.feed({"x": part.x})
-        correct += int((run.iterate()[0].argmax(axis=1) == part.y).sum())
+        for place in range(start, stop, batch):
+            part = data.take(np.arange(place, place + batch))
+            run.feed({"x": part.x})
+            correct += int((run.iterate()[0].argmax(axis=1) == part.y).sum())
         peak = max(peak, ledger.peak_bytes)
     return correct / len(data), peak

@@ -10,7 +10,7 @@ import numpy as np
 
 from memtrain.graph.node import Node
 from memtrain.graph.ops.arithmetic import add, multiply, scale
-from memtrain.graph.ops.base import BLOCK, BOOL, Array, Elementwise, Op, Workspace
+from memtrain.graph.ops.base import Array, Elementwise, Op
 
 if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
@@ -28,23 +28,20 @@ class _ReadsOutput(Elementwise):
 
 @dataclass(frozen=True)
 class ReluGrad(Elementwise):
-    """g ⊙ [h > 0]."""
+    """g ⊙ [h > 0], with h = NaN taken as positive.
+
+    A float is positive just where its bits, read as a signed integer, are. So the mask is made in
+    integers, in the place of the result: no float × bool, which numpy casts in a buffer of its own.
+    """
 
     name = "relu_grad"
-    reuses = (0, 1)
-
-    def workspace(self, *inputs: Node) -> Workspace:
-        count = min(BLOCK, inputs[0].size)
-        return (count, BOOL), (count, inputs[0].dtype)
-
-    scratch = 2
+    reuses = (1,)
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        g, h = inputs
-        positive, mask = work
-        np.greater(h, 0, out=positive)
-        np.copyto(mask, positive)  # float × bool would be cast in a hidden buffer
-        np.multiply(g, mask, out=out)
+        bits = np.dtype(f"i{out.itemsize}")
+        g, h, masked = (x.view(bits) for x in (*inputs, out))
+        h.clip(0, 1, out=masked)
+        np.multiply(masked, g, out=masked)
 
     def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node | None:
         return b.apply(ReluGrad(), cotangent, b[node.inputs[1]]) if position == 0 else None
@@ -66,15 +63,13 @@ class TanhGrad(Elementwise):
     """g ⊙ (1 − h²)."""
 
     name = "tanh_grad"
-    reuses = (0, 1)
-    scratch = 1
+    reuses = (1,)
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         g, h = inputs
-        (slope,) = work
-        np.multiply(h, h, out=slope)
-        np.subtract(1, slope, out=slope)
-        np.multiply(g, slope, out=out)
+        np.multiply(h, h, out=out)
+        np.subtract(1, out, out=out)
+        np.multiply(g, out, out=out)
 
     def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
         g, h = (b[i] for i in node.inputs)

@@ -5,7 +5,8 @@ One class per op. The fields of the (frozen) class are the op's attributes, so t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Workspace = tuple[tuple[int, DType], ...]
 """Arrays that a kernel needs besides its output: element count and type of each."""
+
+Call = Callable[[], object]
+"""A kernel with its arrays bound: ready to be called, again and again."""
 
 BLOCK = 16384
 """Elements that an elementwise kernel handles at a time: its workspace stays in the L2 cache, and
@@ -62,6 +66,10 @@ class Op:
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         """Compute into ``out``, with ``work`` (flat arrays, as declared) as the only other memory."""
         raise GraphError(f"{self.name} has no kernel")
+
+    def bind(self, out: Array, *inputs: Array, work: Sequence[Array]) -> Call:
+        """The kernel on these arrays, with all that can be looked up before it is called."""
+        return partial(self.kernel, out, *inputs, work=work)
 
     def view(self, base: Array) -> Array:
         """The view of ``base`` (views only)."""
@@ -129,12 +137,29 @@ class Elementwise(Op):
         return ((min(BLOCK, inputs[0].size), inputs[0].dtype),) * self.scratch
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        self.bind(out, *inputs, work=work)()
+
+    def bind(self, out: Array, *inputs: Array, work: Sequence[Array]) -> Call:
         if not self.scratch:
-            self.block(out, *inputs, work=())
-            return
-        flat_out, flat_inputs = out.reshape(-1), [x.reshape(-1) for x in inputs]
-        for part, length in blocks(flat_out.size):
-            self.block(flat_out[part], *[x[part] for x in flat_inputs], work=[w[:length] for w in work])
+            return partial(self.block, out, *inputs, work=work)
+        length = work[0].size
+        whole = out.size - out.size % length
+        flat = [array.reshape(-1) for array in (out, *inputs)]
+        blocks = [array[:whole].reshape(-1, length) for array in flat]
+        rest = [array[whole:] for array in flat]
+        return partial(self._each_block, blocks, rest, work, [w[: out.size - whole] for w in work])
+
+    def _each_block(
+        self,
+        blocks: Sequence[Array],
+        rest: Sequence[Array],
+        work: Sequence[Array],
+        rest_work: Sequence[Array],
+    ) -> None:
+        for arrays in zip(*blocks, strict=True):
+            self.block(*arrays, work=work)
+        if rest[0].size:
+            self.block(*rest, work=rest_work)
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         """The kernel of one block (of everything at once when there is no scratch)."""

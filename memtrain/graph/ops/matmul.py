@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape, product
 from memtrain.graph.ops.arithmetic import sum_to
-from memtrain.graph.ops.base import Array, Op, input_of, same_type
+from memtrain.graph.ops.base import Array, Call, Op, input_of, same_type
 from memtrain.graph.ops.view import reshape
 
 if TYPE_CHECKING:
@@ -47,8 +48,12 @@ class MatMul(Op):
         return (*lead, rows, columns), same_type(self, a, b)
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        self.bind(out, *inputs, work=work)()
+
+    def bind(self, out: Array, *inputs: Array, work: Sequence[Array]) -> Call:
         a, b = inputs
-        np.matmul(
+        return partial(
+            np.matmul,
             a.swapaxes(-1, -2) if self.transpose_a else a,
             b.swapaxes(-1, -2) if self.transpose_b else b,
             out=out,

@@ -1,0 +1,71 @@
+"""The arrays that a run holds between iterations: parameters, optimiser state, input buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from memtrain.errors import GraphError
+from memtrain.graph.node import DType, Node, Role
+from memtrain.graph.ops.base import Array
+from memtrain.plan.schedule import Schedule, leaf_role
+from memtrain.run.ledger import Ledger
+
+
+class Leaves:
+    """A schedule, its arrays by node, and those of its leaves by name. A ledger, if given, is told."""
+
+    def __init__(self, schedule: Schedule, ledger: Ledger | None = None) -> None:
+        self.schedule = schedule
+        self._ledger = ledger
+        self._values: list[Array | None] = [None] * len(schedule.graph)
+        self._leaves = {schedule.graph[i].name: schedule.graph[i] for i in schedule.persistent}
+
+    def load(self, values: Mapping[str, Array]) -> None:
+        """Make the persistent arrays and copy ``values`` (by leaf name) into them; the rest start at 0.
+
+        Values of leaves that the schedule does not need are left. Raises ``GraphError`` for a name that
+        is no leaf's, or a shape that does not fit.
+        """
+        known = {node.name: None for node in self.schedule.graph if leaf_role(node)}
+        unknown = [name for name in values if name not in known]
+        if unknown:
+            raise GraphError(f"there is no leaf {', '.join(unknown)}; there are {', '.join(known)}")
+        for name, node in self._leaves.items():
+            self._values[node.id] = None  # what an earlier load made goes first
+            array = self._empty(node.shape, node.dtype, leaf_role(node))
+            array.fill(0)
+            self._values[node.id] = array
+            if name in values:
+                self._copy_in(node, values[name])
+
+    def feed(self, values: Mapping[str, Array]) -> None:
+        """Copy a batch into the fixed input buffers; names that the schedule does not need are left."""
+        for name, value in values.items():
+            if name in self._leaves:
+                self._copy_in(self._leaves[name], value)
+
+    def value(self, name: str) -> Array:
+        """The array of a persistent leaf, live: what updates write shows in it."""
+        return self.array(self._leaves[name].id)
+
+    def array(self, index: int) -> Array:
+        """The array of a node, live. Raises ``GraphError`` when it is not computed, or freed."""
+        value = self._values[index]
+        if value is None:
+            raise GraphError(f"{self.schedule.graph[index]} is read but not there; load the leaves first")
+        return value
+
+    def _empty(self, shape: tuple[int, ...], dtype: DType, role: Role | None) -> Array:
+        """The beginning of every storage."""
+        array: Array = np.empty(shape, dtype)
+        if self._ledger is not None and role is not None:
+            self._ledger.born(array, role)
+        return array
+
+    def _copy_in(self, node: Node, value: Array) -> None:
+        buffer = self.array(node.id)
+        if value.shape != buffer.shape:
+            raise GraphError(f"{node} was given an array of shape {list(value.shape)}")
+        np.copyto(buffer, value)

@@ -1,0 +1,85 @@
+"""Runs a schedule in one arena, compiled once into calls that are ready to be made: packed allocation.
+
+An iteration then allocates nothing, and a step costs no more than its numpy call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+import numpy as np
+
+from memtrain.errors import GraphError
+from memtrain.graph.node import DType, Role
+from memtrain.graph.ops.base import Array, Call
+from memtrain.plan.liveness import analyse
+from memtrain.plan.packing import pack
+from memtrain.plan.schedule import Schedule
+from memtrain.run.leaves import Leaves
+from memtrain.run.ledger import Ledger
+
+
+class PackedRun(Leaves):
+    """One schedule, its leaves, and the arena that holds all else (`memtrain.plan.packing`)."""
+
+    def __init__(self, schedule: Schedule, ledger: Ledger | None = None) -> None:
+        super().__init__(schedule, ledger)
+        self._packing = pack(schedule)
+        self._calls: list[Call] = []
+        self._asked: list[Array] = []
+
+    def load(self, values: Mapping[str, Array]) -> None:
+        """As `Leaves.load`; makes the arena too, and the calls that work in it."""
+        self._calls, self._asked = [], []
+        self._values = [None] * len(self._values)  # what an earlier load made goes first
+        super().load(values)
+        arena = np.empty(self._packing.arena_bytes, np.uint8)
+        if self._ledger is not None:
+            liveness = analyse(self.schedule)
+            self._ledger.step = liveness.peak_step
+            self._ledger.born_shared(arena, _roles_in_arena(liveness.peak_role_bytes, arena.nbytes))
+        self._calls = [call for place in range(len(self.schedule.steps)) for call in self._bind(place, arena)]
+        self._asked = [self.array(i) for i in self.schedule.asked]
+
+    def iterate(self) -> list[Array]:
+        """Run every step once; returns the asked values, which the next iteration overwrites."""
+        if not self._asked:
+            raise GraphError("nothing is loaded; load the leaves first")
+        for call in self._calls:
+            call()
+        return self._asked
+
+    def _bind(self, place: int, arena: Array) -> list[Call]:
+        """The call of a step; none for a view."""
+        step, packing = self.schedule.steps[place], self._packing
+        node = self.schedule.graph[step.node]
+        inputs = [self.array(i) for i in node.inputs]
+        if node.op.is_view:
+            self._values[node.id] = node.op.view(inputs[0])
+            return []
+        if node.op.writes is not None:
+            out = inputs[node.op.writes]
+        elif step.reuse is not None:
+            out = self.array(step.reuse)
+        else:
+            out = _part(arena, packing.value_offsets[node.id], node.shape, node.dtype)
+        self._values[node.id] = out
+        wanted = node.op.workspace(*[self.schedule.graph[i] for i in node.inputs])
+        work = [
+            _part(arena, offset, (count,), dtype)
+            for offset, (count, dtype) in zip(packing.work_offsets[place], wanted, strict=True)
+        ]
+        return [node.op.bind(out, *inputs, work=work)]
+
+
+def _part(arena: Array, offset: int, shape: tuple[int, ...], dtype: DType) -> Array:
+    """The bytes of the arena from ``offset`` on, as an array."""
+    nbytes = prod(shape) * dtype.itemsize
+    return arena[offset : offset + nbytes].view(dtype).reshape(tuple(map(int, shape)))
+
+
+def _roles_in_arena(peak_role_bytes: Mapping[Role, int], arena_bytes: int) -> dict[Role, int]:
+    """What the arena holds when it is fullest; what aligning adds counts as transient."""
+    roles = {role: peak_role_bytes[role] for role in (Role.GRADIENT, Role.RETAINED, Role.WORKSPACE)}
+    return roles | {Role.TRANSIENT: arena_bytes - sum(roles.values())}
