@@ -45,7 +45,7 @@ def test_a_further_layer_costs_inference_its_weights_only():
 
 @pytest.mark.parametrize(
     ("fields", "per_example"),
-    [({"dtype": "float64"}, 8 * 256), ({"activation": "gelu"}, 2 * 4 * 256), ({"width": 96}, 4 * 96)],
+    [({"dtype": "float64"}, 8 * 256), ({"activation": "gelu"}, 2 * 4 * 256), ({"width": 128}, 4 * 128)],
 )
 def test_the_slope_is_the_bytes_that_a_layer_retains_per_example(fields, per_example):
     (law,) = fit_laws([measured(cell) for cell in grid([2, 4, 8], [512, 1024], **fields)], refuse)

@@ -193,6 +193,7 @@ def test_a_kernel_that_reads_memory_that_is_not_its_own_to_read_is_found(worksho
 
     class LeakyGrad(TanhGrad):
         name = "leaky_grad"
+        scratch = 1
 
         def block(self, out, *inputs, work):
             memory = {"workspace of a step before": past[-1], "output": out}.get(leak, work[0])

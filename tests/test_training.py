@@ -10,6 +10,7 @@ import pytest
 from memtrain.errors import SpecError
 from memtrain.models.mlp import MLP, build, initial_values
 from memtrain.plan.liveness import analyse
+from memtrain.run.allocation import ALLOCATIONS, peak_bytes
 from memtrain.train.data import load, split
 from memtrain.train.iteration import training
 from memtrain.train.loop import check_rate, train
@@ -48,9 +49,11 @@ def test_every_optimiser_lowers_the_loss(digits, optimizer, bias):
     assert trained.epochs[-1].loss < trained.epochs[0].loss
 
 
-def test_the_peak_of_a_training_is_the_predicted_one(digits):
+@pytest.mark.parametrize("allocation", ALLOCATIONS)
+def test_the_peak_of_a_training_is_the_predicted_one(digits, allocation):
     spec = MLP(64, 64, (32, 32), 10, activation="gelu")
-    assert run(digits, spec, epochs=1).peak_bytes == analyse(training(build(spec), "sgd", 0.1)).peak_bytes
+    predicted = peak_bytes(analyse(training(build(spec), "sgd", 0.1)), allocation)
+    assert run(digits, spec, epochs=1, allocation=allocation).peak_bytes == predicted
 
 
 def test_a_batch_larger_than_the_data_is_trained_on(digits):

@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from memtrain import __version__
+from memtrain.cli.doctor import doctor
 from memtrain.cli.explain import explain
 from memtrain.cli.streams import close_stdout
 from memtrain.cli.sweep import sweep
@@ -29,10 +30,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-_COMMANDS = {"sweep", "explain", "train"}
+_COMMANDS = {"sweep", "explain", "train", "doctor"}
 app.command()(sweep)
 app.command()(explain)
 app.command()(train)
+app.command()(doctor)
 
 
 def _show_version(wanted: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from memtrain.cli.streams import close_stdout
 
@@ -30,9 +30,16 @@ def messages() -> Console:
 
 
 def progress_bar() -> Progress:
-    """A bar on stderr with a description, the count and the time; silent unless on a terminal."""
+    """A bar on stderr: description, count (a field of the task), time taken and left; silent in a pipe."""
     console = messages()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[count]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+    )
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 

@@ -66,7 +66,12 @@ def sweep(
     meters: Annotated[
         str, typer.Option(help="Of ledger, heap, resident, time; the ledger runs always.")
     ] = "ledger,heap,resident,time",
-    jobs: Annotated[int, typer.Option(help="Memory measurements at a time; time is measured alone.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            help="Memory measurements at a time; time is measured alone.", show_default="a core each, up to 4"
+        ),
+    ] = None,
     timeout: Annotated[
         float | None, typer.Option(help="Seconds after which a measurement is given up.")
     ] = None,
@@ -179,7 +184,7 @@ def sweep(
 def _measure(
     tasks: Sequence[Task],
     meters: Sequence[str],
-    jobs: int,
+    jobs: int | None,
     timeout_s: float | None,
     store: RowStore,
     done: list[Row],
@@ -187,15 +192,16 @@ def _measure(
     """Run the sweep behind a progress bar; every finished row goes to the store and to ``done``."""
     from memtrain.cli.console import progress_bar
     from memtrain.report.findings import cell_name
-    from memtrain.sweeps.sweep import run_sweep
+    from memtrain.sweeps.sweep import expected_s, run_sweep
 
     with progress_bar() as progress:
-        bar = progress.add_task("", total=len(tasks))
+        expected = {task: expected_s(*task, meters) for task in tasks}
+        bar = progress.add_task("", total=sum(expected.values()), count=f"0/{len(tasks)}")
 
         def finished(row: Row) -> None:
             store.add(row)
             done.append(row)
-            progress.advance(bar)
+            progress.update(bar, advance=expected[row.cell, row.mode], count=f"{len(done)}/{len(tasks)}")
 
         def started(cell: Cell, mode: Mode) -> None:
             progress.update(bar, description=f"{cell_name(cell)}, {mode}")

@@ -87,7 +87,7 @@ def train(
             f"the batch is larger than the {len(training_data):,} training examples: rows are drawn again",
         )
     with progress_bar() as progress:
-        bar = progress.add_task("loss …", total=epochs)
+        bar = progress.add_task("loss …", total=epochs, count="")
         trained = run_training(
             cell.spec(),
             training_data,
@@ -99,7 +99,10 @@ def train(
             update=update,
             allocation=cell.allocation_for(timing=True),
             on_epoch=lambda epoch: progress.update(
-                bar, completed=epoch.number, description=f"loss {epoch.loss:.4f}"
+                bar,
+                completed=epoch.number,
+                description=f"loss {epoch.loss:.4f}",
+                count=f"{epoch.number}/{epochs}",
             ),
         )
     if json:

@@ -11,6 +11,7 @@ import ctypes
 import gc
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -26,7 +27,7 @@ from memtrain.measure.environment import environment
 from memtrain.models.mlp import initial_values
 from memtrain.run.allocation import AnyRun, make_run
 from memtrain.run.ledger import Ledger
-from memtrain.train.data import SYNTHETIC, draw_rows, load, split, synthetic
+from memtrain.train.data import SYNTHETIC, Dataset, draw_rows, load, split, synthetic
 from memtrain.train.optimizers import ITERATION
 
 CONTROL_BYTES = 4 * 1024**2
@@ -85,9 +86,15 @@ def batches(cell: Cell) -> Iterator[dict[str, Array]]:
     if cell.data == SYNTHETIC:
         data = synthetic(cell.input_size, cell.output_size, cell.batch, cell.seed)
     else:
-        data = split(load(cell.data))[0]
+        data = training_data(cell.data)
     for number, rows in enumerate(draw_rows(len(data), cell.batch, cell.seed), start=1):
         yield {"x": data.x[rows], "y": data.y[rows], ITERATION: np.asarray(number)}
+
+
+@cache
+def training_data(name: str) -> Dataset:
+    """The training examples of a data set, loaded once in a process."""
+    return split(load(name))[0]
 
 
 def ledger_meter(cell: Cell, mode: Mode) -> Figures:

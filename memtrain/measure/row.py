@@ -17,6 +17,9 @@ from memtrain.run.allocation import peak_bytes
 HEAP_SLACK_BYTES = 16 * 1024
 """A heap figure further than this below the ledger cannot be true."""
 
+TOLERANCES = {"heap": (0.001, 16 * 1024), "resident": (0.01, 1024**2)}
+"""How far a meter may be from the ledger: this share of it, or these bytes if they are more."""
+
 Measure = Callable[[str, Cell, Mode, float | None], dict[str, Any]]
 """The figures of a meter for a cell, within so many seconds; raises ``ChildFailed``."""
 
@@ -79,6 +82,19 @@ class Row:
     def __getitem__(self, column: str) -> Any:
         """The value of a column."""
         return self.columns()[column]
+
+    def difference_bytes(self, meter: str) -> int | None:
+        """How far the heap or resident peak is above the ledger's; ``None`` where one is missing."""
+        measured, ledger = getattr(self.figures, f"{meter}_peak_bytes"), self.figures.ledger_peak_bytes
+        return None if measured is None or ledger is None else measured - ledger
+
+    def agrees(self, meter: str) -> bool | None:
+        """Whether the heap or resident peak is as near to the ledger as promised."""
+        off = self.difference_bytes(meter)
+        if off is None:
+            return None
+        share, least = TOLERANCES[meter]
+        return abs(off) <= max(share * (self.figures.ledger_peak_bytes or 0), least)
 
     @property
     def ok(self) -> bool:

@@ -22,7 +22,8 @@ import numpy as np
 from memtrain.errors import MemtrainError, MeterUnavailable
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.environment import environment
-from memtrain.measure.meters import METERS
+from memtrain.measure.meters import METERS, training_data
+from memtrain.train.data import DIGITS
 
 OUTPUT_LIMIT = 65536
 """Bytes of a child's stderr that are kept."""
@@ -34,6 +35,7 @@ def main() -> None:
         with suppress(ImportError):
             importlib.import_module("memray")  # children find it loaded
     environment()
+    training_data(DIGITS)  # the likely one; it takes longer to load than a small cell to run
     gc.freeze()
     while line := sys.stdin.readline():
         reply = _measure_in_child(json.loads(line))

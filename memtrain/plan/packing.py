@@ -15,8 +15,8 @@ from itertools import accumulate
 from random import Random
 
 import numpy as np
-import numpy.typing as npt
 
+from memtrain.graph.ops.base import Array
 from memtrain.plan.schedule import Schedule
 
 ALIGNMENT = 64
@@ -160,8 +160,10 @@ def _buffers(schedule: Schedule) -> tuple[list[Buffer], dict[int, int], list[lis
 def _place_in(order: Sequence[int], buffers: Sequence[Buffer]) -> tuple[list[int], int]:
     """Place buffers one after the other, each into the smallest gap that holds it, else at the end."""
     offsets = [0] * len(buffers)
-    # What is placed, by offset: a row each of first step, last step, offset, end.
-    placed: npt.NDArray[np.int64] = np.empty((4, len(buffers)), np.int64)
+    # What is placed, by offset: a row each of first step, last step, offset, end. Arenas that no machine
+    # has are counted in Python's integers.
+    whole = sum(aligned(buffer.nbytes) for buffer in buffers)
+    placed = np.empty((4, len(buffers)), np.int64 if whole < 2**62 else object)
     for count, i in enumerate(order):
         buffer, size = buffers[i], aligned(buffers[i].nbytes)
         first, last, starts, ends = placed[:, :count]
@@ -171,15 +173,15 @@ def _place_in(order: Sequence[int], buffers: Sequence[Buffer]) -> tuple[list[int
         placed[:, row + 1 : count + 1] = placed[:, row:count]
         placed[:, row] = buffer.first_step, buffer.last_step, offset, offset + size
         offsets[i] = offset
-    return offsets, int(placed[3].max(initial=0))
+    return offsets, max((offsets[i] + aligned(buffers[i].nbytes) for i in order), default=0)
 
 
-def _smallest_gap(starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], size: int) -> int:
+def _smallest_gap(starts: Array, ends: Array, size: int) -> int:
     """The start of the smallest gap of at least ``size`` between intervals, or where the last one ends."""
     if not len(starts):
         return 0
     reached = np.maximum.accumulate(ends)
-    before = np.concatenate(([0], reached[:-1]))
+    before = np.concatenate((np.zeros_like(reached[:1]), reached[:-1]))
     gaps = starts - before
     fitting = np.flatnonzero(gaps >= size)
     if not len(fitting):

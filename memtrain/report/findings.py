@@ -10,16 +10,12 @@ from itertools import groupby
 import numpy as np
 
 from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import Row
+from memtrain.measure.row import TOLERANCES, Row
 from memtrain.sweeps.law import Law
 from memtrain.units import format_bytes, format_count
 
 Pair = dict[Mode, Row]
 """The rows of one cell."""
-
-
-TOLERANCES = {"heap": (0.001, 16 * 1024), "resident": (0.01, 1024**2)}
-"""How far a meter may be from the ledger: this share of it, or these bytes if they are more."""
 
 
 def findings(rows: Sequence[Row], laws: Sequence[Law]) -> list[str]:
@@ -155,23 +151,13 @@ def _agreement(rows: Sequence[Row]) -> list[str]:
     exact = sum(row.figures.ledger_peak_bytes == row.figures.predicted_peak_bytes for row in measured)
     parts, all_agree = [f"predicted = ledger in {exact} of {len(measured)} rows"], exact == len(measured)
     for meter, (share, least) in TOLERANCES.items():
-        column = f"{meter}_peak_bytes"
-        found = [row for row in measured if getattr(row.figures, column) is not None]
+        found = [off for row in measured if (off := row.difference_bytes(meter)) is not None]
         if not found:
             continue
-        near = sum(abs(_difference(row, column)) <= max(share * _ledger(row), least) for row in found)
-        worst = max(abs(_difference(row, column)) for row in found)
+        near = sum(bool(row.agrees(meter)) for row in measured)
         parts.append(
             f"{meter} within max({100 * share:g} %, {format_bytes(least)}) in {near} of {len(found)}, "
-            f"at most {format_bytes(worst)} off"
+            f"at most {format_bytes(max(map(abs, found)))} off"
         )
         all_agree = all_agree and near == len(found)
     return [f"{'The meters agree' if all_agree else 'The meters do NOT all agree'}: {'; '.join(parts)}."]
-
-
-def _ledger(row: Row) -> int:
-    return int(row.figures.ledger_peak_bytes or 0)
-
-
-def _difference(row: Row, column: str) -> int:
-    return int(getattr(row.figures, column)) - _ledger(row)

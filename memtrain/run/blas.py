@@ -22,7 +22,7 @@ def blas_environment(threads: int, given: Mapping[str, str]) -> dict[str, str]:
     the AVX-512 one is named where the CPU has the instructions and the user (``given``) chose none.
     """
     chosen = dict.fromkeys(_THREAD_VARIABLES, str(threads))
-    if "OPENBLAS_CORETYPE" not in given and _cpu_flags() >= _AVX512:
+    if "OPENBLAS_CORETYPE" not in given and has_avx512():
         chosen["OPENBLAS_CORETYPE"] = "SkylakeX"
     return chosen
 
@@ -35,6 +35,16 @@ def useful_threads(product_flops: int) -> int:
     """
     if product_flops < _LARGE_PRODUCT_FLOPS:
         return 1
+    return usable_cores()
+
+
+def has_avx512() -> bool:
+    """Whether this CPU executes what OpenBLAS's AVX-512 kernels are made of."""
+    return _cpu_flags() >= _AVX512
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

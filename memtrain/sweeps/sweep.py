@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from memtrain.errors import ChildFailed, MeterUnavailable, SpecError, unknown_choice
@@ -12,11 +13,16 @@ from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.client import SERVERS, measure
 from memtrain.measure.meters import METERS
 from memtrain.measure.row import Measure, Row, measured_row
+from memtrain.run.blas import usable_cores
 from memtrain.sweeps.grid import make_grid
 from memtrain.sweeps.law import Law, fit_laws
 from memtrain.sweeps.runner import Task, run_tasks
 
 MOST_JOBS = 64
+CHILD_S = 0.06
+CHILD_FLOPS_PER_S = 5e10
+"""About what a measuring process takes to start, and what it then computes: on any machine of today, within a
+few times. The time that is left is told from what is done, so that only the proportion matters."""
 LONGEST_TIMEOUT_S = 1_000_000
 
 MODES = {"both": (Mode.TRAIN, Mode.INFER), "train": (Mode.TRAIN,), "infer": (Mode.INFER,)}
@@ -26,7 +32,7 @@ def sweep(
     *,
     mode: str = "both",
     meters: Sequence[str] = tuple(METERS),
-    jobs: int = 1,
+    jobs: int | None = None,
     timeout_s: float | None = None,
     layers: Sequence[int] | None = None,
     **axes: Any,
@@ -56,9 +62,14 @@ def check_meters(meters: Sequence[str]) -> tuple[str, ...]:
     return tuple(meter for meter in METERS if meter in meters or meter == "ledger")
 
 
-def check_limits(jobs: int, timeout_s: float | None) -> None:
+def default_jobs() -> int:
+    """Measurements at a time: a core each, up to 4, for each cell needs its memory too."""
+    return min(usable_cores(), 4)
+
+
+def check_limits(jobs: int | None, timeout_s: float | None) -> None:
     """Raise ``SpecError`` for a number of jobs or a time-out that cannot be."""
-    if not 1 <= jobs <= MOST_JOBS:
+    if jobs is not None and not 1 <= jobs <= MOST_JOBS:
         raise SpecError(
             f"--jobs {jobs}",
             f"allowed: a whole number from 1 to {MOST_JOBS}",
@@ -76,7 +87,7 @@ def run_sweep(
     tasks: Sequence[Task],
     *,
     meters: Sequence[str],
-    jobs: int = 1,
+    jobs: int | None = None,
     timeout_s: float | None = None,
     started: Callable[[Cell, Mode], None] = lambda cell, mode: None,
     finished: Callable[[Row], None] = lambda row: None,
@@ -87,11 +98,19 @@ def run_sweep(
     measure_row = partial(measured_row, meters=meters, timeout_s=timeout_s, measure=measure)
     place = {task: index for index, task in enumerate(tasks)}
     rows: list[Row] = []
-    with ThreadPoolExecutor(jobs) as executor, SERVERS:
+    with ThreadPoolExecutor(jobs or default_jobs()) as executor, SERVERS:
         for row in run_tasks(tasks, executor, measure_row, started):
             finished(row)
             rows.append(row)
     return sorted(rows, key=lambda row: place[row.cell, row.mode])
+
+
+def expected_s(cell: Cell, mode: Mode, meters: Sequence[str]) -> float:
+    """About how long the row of a cell takes to measure, from its matrix products."""
+    spec = cell.spec()
+    sizes = [spec.input_size, *spec.hidden, spec.output_size]
+    flops = 2 * spec.batch * sum(a * b for a, b in pairwise(sizes)) * (3 if mode is Mode.TRAIN else 1)
+    return len(meters) * (CHILD_S + (cell.steps + 1) * flops / CHILD_FLOPS_PER_S)
 
 
 def laws_of(rows: Sequence[Row]) -> list[Law]:

@@ -1,0 +1,178 @@
+"""Is this machine fit for measuring: what is there, what is not ideal, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from enum import StrEnum
+
+import psutil
+
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.client import measure
+from memtrain.measure.environment import environment
+from memtrain.measure.machine import free_memory_bytes
+from memtrain.measure.row import TOLERANCES, Measure, Row, measured_row
+from memtrain.run.blas import has_avx512, usable_cores
+from memtrain.units import format_bytes, format_seconds
+
+TRIAL = Cell(depth=4, batch=512)
+"""What the meters are tried on: every figure of it is known before."""
+
+LEAST_TEMPORARY_BYTES = 256 * 1024**2
+LEAST_FREE_BYTES = 1024**3
+
+
+class State(StrEnum):
+    """How a finding is to be taken."""
+
+    FINE = "fine"
+    NOT_IDEAL = "not ideal"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. What is not fine has a remedy."""
+
+    subject: str
+    found: str
+    state: State = State.FINE
+    remedy: str = ""
+
+
+def examine(measure: Measure = measure) -> list[Finding]:
+    """Look at everything that figures depend on, and try each meter on a cell whose figures are known."""
+    row = measured_row(TRIAL, Mode.TRAIN, measure=measure)
+    return [
+        *_software(),
+        _cpu(),
+        _blas(row),
+        _ledger(row),
+        *(_meter(row, name) for name in TOLERANCES),
+        _time(row),
+        _memory(),
+        _swap(),
+        _huge_pages(),
+        _allocator(),
+        _temporary_files(),
+    ]
+
+
+def _software() -> list[Finding]:
+    recorded = environment()
+    return [Finding(name, str(recorded[name])) for name in ("memtrain", "python", "numpy", "platform")]
+
+
+def _cpu() -> Finding:
+    instructions = "with AVX-512" if has_avx512() else "without AVX-512"
+    cores = usable_cores()
+    named = f"{environment()['cpu']}, {instructions}, {cores} core{'s' if cores > 1 else ''} usable"
+    return Finding("cpu", named)
+
+
+def _blas(row: Row) -> Finding:
+    """The kernel that measuring processes really load, not this one's."""
+    if row.figures.blas is None:
+        return Finding("blas", "unknown: no measurement succeeded", State.BROKEN, row.figures.reason)
+    settings = row.environment.get("settings", {})
+    chosen = "by you" if "OPENBLAS_CORETYPE" in os.environ else "by memtrain"
+    kernel = settings.get("OPENBLAS_CORETYPE")
+    named = f"{row.figures.blas}, {TRIAL.threads} thread" + (f", {kernel} chosen {chosen}" if kernel else "")
+    if has_avx512() and "openblas" in row.figures.blas and "SkylakeX" not in row.figures.blas:
+        remedy = "unset OPENBLAS_CORETYPE, so that memtrain takes the AVX-512 kernel: up to twice as fast"
+        return Finding("blas", named, State.NOT_IDEAL, remedy)
+    return Finding("blas", named)
+
+
+def _ledger(row: Row) -> Finding:
+    figures = row.figures
+    if figures.ledger_peak_bytes is None or figures.ledger_peak_bytes != figures.predicted_peak_bytes:
+        said = (
+            figures.reason or f"predicted {figures.predicted_peak_bytes} B, not {figures.ledger_peak_bytes} B"
+        )
+        return Finding("ledger", said, State.BROKEN, "report this with the line on blas")
+    return Finding("ledger", f"{figures.ledger_peak_bytes:,} B as predicted, {_trial()}")
+
+
+def _meter(row: Row, meter: str) -> Finding:
+    """The heap or the resident meter, held against the ledger."""
+    off = row.difference_bytes(meter)
+    if off is None:
+        notes = [note for note in row.notes if meter in note]
+        if notes:  # the platform cannot, which is no defect
+            return Finding(meter, notes[0], State.NOT_IDEAL, "its column stays empty")
+        return Finding(meter, row.figures.reason or "no figure", State.BROKEN, "mend what it says")
+    share, least = TOLERANCES[meter]
+    said = f"{off:+,} B from the ledger, promised max({100 * share:g} %, {format_bytes(least)})"
+    if not row.agrees(meter):
+        remedy = "do not trust its figures here; close what uses much memory and try again"
+        return Finding(meter, said, State.BROKEN, remedy)
+    return Finding(meter, said)
+
+
+def _time(row: Row) -> Finding:
+    seconds = row.figures.step_s
+    if seconds is None:
+        return Finding("time", row.figures.reason or "no figure", State.BROKEN, "mend what it says")
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    said = f"{format_seconds(seconds)} an iteration of the trial, load {load:.1f} on {usable_cores()} cores"
+    if load > usable_cores():
+        return Finding("time", said, State.NOT_IDEAL, "other work disturbs times; wait for it to end")
+    return Finding("time", said)
+
+
+def _memory() -> Finding:
+    free, total = free_memory_bytes(), psutil.virtual_memory().total
+    said = f"{format_bytes(free)} free of {format_bytes(total)}"
+    if free < LEAST_FREE_BYTES:
+        return Finding("memory", said, State.NOT_IDEAL, "close other programs, or keep to small cells")
+    return Finding("memory", said)
+
+
+def _swap() -> Finding:
+    swap = psutil.swap_memory()
+    if not swap.total:
+        return Finding("swap", "none")
+    said = f"{format_bytes(swap.used)} used of {format_bytes(swap.total)}"
+    if swap.used:
+        remedy = "pages that are swapped out are not resident; free memory, then swapoff -a && swapon -a"
+        return Finding("swap", said, State.NOT_IDEAL, remedy)
+    return Finding("swap", said)
+
+
+def _huge_pages() -> Finding:
+    setting = environment()["huge_pages"]
+    if not setting:
+        return Finding("huge pages", "not known on this platform")
+    if "[always]" in setting:
+        remedy = (
+            "a page of 2 MiB counts as resident when one byte of it is written; as root: "
+            "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"
+        )
+        return Finding("huge pages", setting, State.NOT_IDEAL, remedy)
+    return Finding("huge pages", setting)
+
+
+def _allocator() -> Finding:
+    libc = environment()["libc"]
+    if libc.startswith("glibc"):
+        return Finding("allocator", f"{libc}; memory meters set MALLOC_MMAP_THRESHOLD_")
+    remedy = "what this C library keeps after a free may show in resident peaks"
+    return Finding("allocator", libc or "unknown C library", State.NOT_IDEAL, remedy)
+
+
+def _temporary_files() -> Finding:
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    said = f"{format_bytes(free)} free in {folder}"
+    if free < LEAST_TEMPORARY_BYTES:
+        remedy = "the heap meter writes there; free some space, or set TMPDIR"
+        return Finding("temporary files", said, State.NOT_IDEAL, remedy)
+    return Finding("temporary files", said)
+
+
+def _trial() -> str:
+    return f"depth {TRIAL.depth}, batch {TRIAL.batch}"
