@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from memtrain.graph.node import Node
 from memtrain.graph.ops.arithmetic import add, multiply, scale
-from memtrain.graph.ops.base import Array, Elementwise, Op
+from memtrain.graph.ops.base import Array, Call, Elementwise, Op
 
 if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
@@ -37,14 +38,18 @@ class ReluGrad(Elementwise):
     name = "relu_grad"
     reuses = (1,)
 
-    def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+    def bind(self, out: Array, *inputs: Array, work: Sequence[Array]) -> Call:
         bits = np.dtype(f"i{out.itemsize}")
-        g, h, masked = (x.view(bits) for x in (*inputs, out))
-        h.clip(0, 1, out=masked)
-        np.multiply(masked, g, out=masked)
+        return partial(_masked, *[x.view(bits) for x in (out, *inputs)])
 
     def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node | None:
         return b.apply(ReluGrad(), cotangent, b[node.inputs[1]]) if position == 0 else None
+
+
+def _masked(out: Array, g: Array, h: Array) -> None:
+    """g where h > 0, else 0, in integers."""
+    h.clip(0, 1, out=out)
+    np.multiply(out, g, out=out)
 
 
 @dataclass(frozen=True)

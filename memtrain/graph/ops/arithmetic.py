@@ -12,7 +12,6 @@ import numpy as np
 from memtrain.errors import GraphError
 from memtrain.graph.node import Dim, DType, Node, Shape
 from memtrain.graph.ops.base import (
-    BLOCK,
     Array,
     Elementwise,
     Op,
@@ -145,13 +144,14 @@ class Exp(Elementwise):
 
 
 @dataclass(frozen=True)
-class AddScaled(Op):
+class AddScaled(Elementwise):
     """a + factor · c · w, with c a 0-d value: how λW joins a gradient without an array of its own."""
 
     factor: float
 
     name = "add_scaled"
     reuses = (0,)
+    scratch = 1
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         a, c, w = inputs
@@ -161,12 +161,9 @@ class AddScaled(Op):
             )
         return a.shape, same_type(self, a, c, w)
 
-    def workspace(self, *inputs: Node) -> Workspace:
-        return ((min(BLOCK, inputs[0].size), inputs[0].dtype),)
-
-    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+    def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         a, c, w = inputs
-        add_product(out.reshape(-1), a.reshape(-1), w.reshape(-1), self.factor * c.item(), work[0])
+        add_product(out, a, w, self.factor * c.item(), work[0])
 
     def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
         _, c, w = (b[i] for i in node.inputs)
@@ -259,12 +256,9 @@ def sum_to(b: Builder, x: Node, shape: Shape) -> Node:
 
 
 def add_product(out: Array, a: Array, w: Array, factor: float, scratch: Array) -> None:
-    """out = a + factor · w over flat arrays, block by block."""
-    for start in range(0, out.size, scratch.size):
-        part = slice(start, min(start + scratch.size, out.size))
-        product = scratch[: part.stop - start]
-        np.multiply(w[part], factor, out=product)
-        np.add(a[part], product, out=out[part])
+    """out = a + factor · w, the product rounded first."""
+    np.multiply(w, factor, out=scratch)
+    np.add(a, scratch, out=out)
 
 
 def _broadcast_shape(a: Shape, b: Shape) -> Shape:

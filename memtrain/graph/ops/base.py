@@ -5,8 +5,9 @@ One class per op. The fields of the (frozen) class are the op's attributes, so t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -123,9 +124,9 @@ def same_shape(op: Op, *inputs: Node) -> tuple[Shape, DType]:
 
 
 class Elementwise(Op):
-    """Ops whose inputs all have the shape of the result, computed block by block over flat arrays.
+    """Ops whose inputs all have the shape of the result, or are numbers, computed over flat arrays.
 
-    ``scratch`` is the number of block-sized arrays that ``block`` is given besides.
+    ``scratch`` is the number of arrays that ``block`` is given besides, each as long as a block.
     """
 
     scratch: ClassVar[int] = 0
@@ -140,23 +141,23 @@ class Elementwise(Op):
         self.bind(out, *inputs, work=work)()
 
     def bind(self, out: Array, *inputs: Array, work: Sequence[Array]) -> Call:
-        if not self.scratch:
-            return partial(self.block, out, *inputs, work=work)
+        if not self.scratch or work[0].size == out.size:
+            return partial(self.block, *_flat(out.size, out, *inputs), work=work)
         length = work[0].size
         whole = out.size - out.size % length
-        flat = [array.reshape(-1) for array in (out, *inputs)]
-        blocks = [array[:whole].reshape(-1, length) for array in flat]
-        rest = [array[whole:] for array in flat]
+        flat = _flat(out.size, out, *inputs)
+        blocks = [x[:whole].reshape(-1, length) if x.ndim else repeat(x) for x in flat]
+        rest = [x[whole:] if x.ndim else x for x in flat]
         return partial(self._each_block, blocks, rest, work, [w[: out.size - whole] for w in work])
 
     def _each_block(
         self,
-        blocks: Sequence[Array],
+        blocks: Sequence[Iterable[Array]],
         rest: Sequence[Array],
         work: Sequence[Array],
         rest_work: Sequence[Array],
     ) -> None:
-        for arrays in zip(*blocks, strict=True):
+        for arrays in zip(*blocks, strict=False):
             self.block(*arrays, work=work)
         if rest[0].size:
             self.block(*rest, work=rest_work)
@@ -164,3 +165,8 @@ class Elementwise(Op):
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         """The kernel of one block (of everything at once when there is no scratch)."""
         raise GraphError(f"{self.name} has no kernel")
+
+
+def _flat(size: int, *arrays: Array) -> list[Array]:
+    """Arrays of ``size`` elements laid flat; numbers beside them as they are."""
+    return [array.reshape(-1) if array.size == size else array for array in arrays]

@@ -15,7 +15,7 @@ import numpy as np
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.arithmetic import add_product
-from memtrain.graph.ops.base import BLOCK, Array, Elementwise, Op, Workspace, blocks, same_shape
+from memtrain.graph.ops.base import Array, Elementwise, same_shape
 
 
 class _Update(Elementwise):
@@ -78,7 +78,7 @@ class AverageSquare(_Update):
 
 
 @dataclass(frozen=True)
-class AdamStep(Op):
+class AdamStep(_Update):
     """W ← W − rate · m̂ / (√v̂ + ε), with m̂ = m/(1 − β₁ᵗ), v̂ = v/(1 − β₂ᵗ); t counts from 1."""
 
     rate: float
@@ -87,7 +87,7 @@ class AdamStep(Op):
     epsilon: float
 
     name = "adam_step"
-    writes: ClassVar[int | None] = 0
+    scratch = 1
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         weight, mean, square, t = inputs
@@ -95,19 +95,13 @@ class AdamStep(Op):
             raise GraphError(f"{self.name} needs the count of iterations as a number, not {t}")
         return same_shape(self, weight, mean, square)
 
-    def workspace(self, *inputs: Node) -> Workspace:
-        return ((min(BLOCK, inputs[0].size), inputs[0].dtype),)
-
-    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        weight, mean, square = (x.reshape(-1) for x in inputs[:3])
-        t = inputs[3].item()
-        rate = self.rate / (1 - self.beta1**t)
-        spread = (1 - self.beta2**t) ** -0.5
-        for part, length in blocks(weight.size):
-            step = work[0][:length]
-            np.sqrt(square[part], out=step)
-            np.multiply(step, spread, out=step)
-            np.add(step, self.epsilon, out=step)
-            np.divide(mean[part], step, out=step)
-            np.multiply(step, rate, out=step)
-            np.subtract(weight[part], step, out=weight[part])
+    def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        _, mean, square, t = inputs
+        (step,) = work
+        iteration = t.item()
+        np.sqrt(square, out=step)
+        np.multiply(step, (1 - self.beta2**iteration) ** -0.5, out=step)
+        np.add(step, self.epsilon, out=step)
+        np.divide(mean, step, out=step)
+        np.multiply(step, self.rate / (1 - self.beta1**iteration), out=step)
+        np.subtract(out, step, out=out)
