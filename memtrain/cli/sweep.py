@@ -168,6 +168,7 @@ def sweep(
     try:
         with RowStore(path, force) as store:
             rows = _measure(tasks, wanted, jobs, timeout, store, done)
+            store.put_in_order(rows)
     except (KeyboardInterrupt, SystemExit):
         if done:
             show(done)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -35,12 +35,32 @@ class RowStore:
     def add(self, row: Row) -> None:
         """Write a row and see it to the disk. Raises ``StoreError``."""
         try:
-            self._writer.writerow({name: as_text(value) for name, value in row.columns().items()})
+            self._writer.writerow(_as_texts(row))
             self._file.flush()
             if self.path.is_file():  # a pipe or terminal has no disk
                 os.fsync(self._file.fileno())
         except OSError as error:
             raise StoreError(f"cannot write {self.path}: {error.strerror}; what is in it is whole") from error
+
+    def put_in_order(self, rows: Sequence[Row]) -> None:
+        """Replace the file by one with the same rows in this order. Raises ``StoreError``."""
+        if not self.path.is_file():
+            return
+        beside = self.path.with_name(f"{self.path.name}.new")
+        try:
+            with beside.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(map(_as_texts, rows))
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self.path)
+        except OSError as error:
+            with suppress(OSError):
+                beside.unlink()
+            raise StoreError(
+                f"cannot put {self.path} in order: {error.strerror}; it is whole, its rows as they finished"
+            ) from error
 
     def __enter__(self) -> RowStore:
         return self
@@ -60,6 +80,10 @@ def write_new(path: Path, text: str, force: bool) -> None:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}; choose another place") from error
+
+
+def _as_texts(row: Row) -> dict[str, object]:
+    return {name: as_text(value) for name, value in row.columns().items()}
 
 
 def as_text(value: object) -> object:
