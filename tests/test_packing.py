@@ -29,7 +29,7 @@ from memtrain.plan.schedule import Schedule, make_schedule
 from memtrain.train.iteration import UPDATES, inference, training
 
 EXAMPLES = settings(
-    derandomize=True, deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow]
+    derandomize=True, deadline=None, max_examples=250, suppress_health_check=[HealthCheck.too_slow]
 )
 LINE = 64
 
@@ -144,7 +144,7 @@ def test_no_two_buffers_that_live_at_the_same_step_overlap(buffers):
     assert end >= fullest(buffers)
 
 
-@EXAMPLES
+@settings(EXAMPLES, max_examples=60)
 @given(BUFFERS)
 def test_the_same_buffers_are_always_placed_alike(buffers):
     assert place(buffers) == place(list(buffers))
@@ -171,7 +171,7 @@ def forged(schedule: Schedule, packing: Packing, here: int, owner: Owner, offset
 
 
 def small_training() -> Schedule:
-    spec = MLP(6, 5, (7, 7), 3, activation="gelu", bias=True)
+    spec = MLP(6, 5, (7,), 3, activation="gelu", bias=True)
     return training(build(spec), "adam", 0.1)
 
 
@@ -179,6 +179,7 @@ def test_an_array_that_is_moved_onto_another_of_its_step_is_found_out():
     schedule = small_training()
     packing = pack(schedule)
     check_packing(schedule, packing)
+    packing = replace(packing, arena_bytes=2 * packing.arena_bytes)  # so that nothing ends outside of it
     tried = set()
     for here, arrays in enumerate(present(schedule)):
         offsets = {("work", k): offset for k, offset in enumerate(packing.work_offsets[here])}
@@ -220,7 +221,7 @@ def test_a_taken_over_buffer_that_moves_is_found_out():
 
 SHAPES = list(product((*range(9), 32), (16, 256), (1, 64, 1000)))  # depth, width, batch
 OPTIONS = list(product(("relu", "gelu", "tanh"), (False, True), ("sgd", "adam"), UPDATES))
-PER_SHAPE = 5
+PER_SHAPE = 5  # coprime with the number of options
 
 
 def network(depth: int, width: int, batch: int, activation: str, bias: bool) -> MLP:
@@ -265,7 +266,7 @@ def test_the_arena_of_a_random_program_is_within_5_percent_of_what_lives_at_the_
 
 def test_so_it_is_when_the_sizes_of_a_random_program_are_far_apart():
     near = 0
-    for seed in range(100):
+    for seed in range(40):
         rng = Random(seed)
         lives: dict[tuple, list[int]] = {}
         for here, arrays in enumerate(present(program(seed, 1 + seed % 20))):
@@ -275,7 +276,7 @@ def test_so_it_is_when_the_sizes_of_a_random_program_are_far_apart():
         offsets, end = place(buffers)
         check_places(buffers, offsets, end)
         near += end <= 1.05 * fullest(buffers)
-    assert near >= 95
+    assert near >= 38
 
 
 # -- by hand, in lines of 64 bytes -------------------------------------------------------------------
@@ -336,7 +337,7 @@ HOLES = {
 
 
 @pytest.mark.parametrize("name", HOLES)
-def test_a_hole_that_largest_first_leaves_is(name):
+def test_a_hole_that_placing_the_largest_first_leaves_is(name):
     buffers, greedy_lines, least_lines = HOLES[name]
     largest_first = sorted(range(len(buffers)), key=lambda i: (-buffers[i].nbytes, buffers[i].first_step))
     assert placed_in(largest_first, buffers) == greedy_lines * LINE
@@ -371,14 +372,9 @@ def test_workspace_lives_in_its_own_step_only():
 
 def test_a_schedule_without_steps_needs_no_arena():
     b = Builder()
-    schedule = make_schedule(b.graph(), [leaf(b, 10)]) if b.nodes else make_schedule_of_a_leaf()
-    assert pack(schedule) == Packing({}, (), 0, 0)
-
-
-def make_schedule_of_a_leaf() -> Schedule:
-    b = Builder()
     x = leaf(b, 10)
-    return make_schedule(b.graph(), [x])
+    for asked in ([x], []):
+        assert pack(make_schedule(b.graph(), asked)) == Packing({}, (), 0, 0)
 
 
 def test_a_single_value_begins_at_0_and_takes_whole_lines():

@@ -102,7 +102,7 @@ def _lives(schedule: Schedule) -> list[Life]:
         for index in step.frees:
             freed[index] = place
 
-    retained = _retained(schedule, born)
+    retained = _retained(schedule)
     gradients = _gradients(schedule)
     last = max(len(steps) - 1, 0)
     lives = [Life(graph[i], 0, last, role) for i in schedule.persistent if (role := leaf_role(graph[i]))]
@@ -116,13 +116,13 @@ def _lives(schedule: Schedule) -> list[Life]:
     return lives
 
 
-def _retained(schedule: Schedule, born: dict[int, int]) -> set[int]:
-    """Values of the forward phase that a step after it reads: they live when backward starts."""
-    graph, steps = schedule.graph, schedule.steps
-    start = next((i for i, step in enumerate(steps) if step.phase is not Phase.FORWARD), len(steps))
-    asked = {graph[i].storage for i in schedule.asked}
-    read = {graph[i].storage for step in steps[start:] for i in graph[step.node].inputs}
-    return {index for index in read - asked if born.get(index, start) < start}
+def _retained(schedule: Schedule) -> set[int]:
+    """Values computed in forward that a step of another phase reads: they live when backward starts."""
+    graph = schedule.graph
+    computed = {step.node for step in schedule.steps if step.phase is Phase.FORWARD}
+    later = [step for step in schedule.steps if step.phase is not Phase.FORWARD]
+    read = {graph[i].storage for step in later for i in graph[step.node].inputs}
+    return (read & computed) - {graph[i].storage for i in schedule.asked}
 
 
 def _gradients(schedule: Schedule) -> set[int]:

@@ -42,7 +42,8 @@ def make_schedule(graph: Graph, asked: Iterable[Node], *, eager_updates: bool = 
     """Compute what ``asked`` needs, in the order of the graph, and free each storage at its last use.
 
     ``eager_updates`` moves each update forward to where what it reads is computed and nobody is left
-    who reads the value that it overwrites, so that its gradient is freed at once.
+    who reads the value that it overwrites, so that its gradient is freed at once. Its workspace then
+    stands beside what backward holds.
 
     The result takes over the buffer of an input when its op allows it, the input's storage dies in this
     step, both have the same shape and type, and the input is neither persistent, nor asked for, nor a
@@ -100,7 +101,7 @@ def _with_eager_updates(graph: Graph, order: list[int]) -> list[int]:
         after[index] = index
         if node.phase is Phase.UPDATE:
             waits_for = [written.get(storage, -1) for storage in read]
-            after[index] = max(*waits_for, used.get(node.storage, -1))
+            after[index] = max([*waits_for, used.get(node.storage, -1)])
         written[node.storage] = after[index]
         for storage in (node.storage, *read):
             used[storage] = max(used.get(storage, -1), after[index])

@@ -27,11 +27,11 @@ class PackedRun(Leaves):
         super().__init__(schedule, ledger)
         self._packing = pack(schedule)
         self._calls: list[Call] = []
-        self._asked: list[Array] = []
+        self._asked: list[Array] | None = None  # until something is loaded
 
     def load(self, values: Mapping[str, Array]) -> None:
         """As `Leaves.load`; makes the arena too, and the calls that work in it."""
-        self._calls, self._asked = [], []
+        self._calls, self._asked = [], None
         self._values = [None] * len(self._values)  # what an earlier load made goes first
         super().load(values)
         arena = np.empty(self._packing.arena_bytes, np.uint8)
@@ -44,7 +44,7 @@ class PackedRun(Leaves):
 
     def iterate(self) -> list[Array]:
         """Run every step once; returns the asked values, which the next iteration overwrites."""
-        if not self._asked:
+        if self._asked is None:
             raise GraphError("nothing is loaded; load the leaves first")
         for call in self._calls:
             call()
