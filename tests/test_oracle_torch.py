@@ -15,8 +15,9 @@ from memtrain.graph.ops.source import Leaf
 from memtrain.models.mlp import MLP, Model, build
 from memtrain.plan.liveness import analyse
 from memtrain.plan.schedule import Schedule, make_schedule
+from memtrain.run.allocation import ALLOCATIONS, make_run
 from memtrain.run.executor import Run
-from memtrain.train.iteration import training
+from memtrain.train.iteration import UPDATES, training
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -228,6 +229,30 @@ def test_parameters_after_20_iterations_equal_pytorchs(optimizer, spec):
     for name, tensor in t.items():
         if tensor.requires_grad:
             assert_close(run.value(name), tensor, 1e-10)
+
+
+@pytest.mark.parametrize(("allocation", "update"), product(ALLOCATIONS, UPDATES))
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_in_float32_losses_and_parameters_stay_within_a_hundred_thousandth_of_pytorchs(
+    activation, allocation, update
+):
+    spec = MLP(128, 64, (256, 256, 256), 10, activation, bias=True)
+    float32 = {name: v if v.dtype == np.int64 else v.astype("f4") for name, v in draw(spec, 8).items()}
+    run = make_run(training(build(spec), "sgd", 0.1, update), allocation)
+    run.load(float32)
+    t = tensors_of(float32)
+    stepper = OPTIMIZERS["sgd"](parameters_of(t))
+    for _ in range(20):
+        loss = float(run.iterate()[0])
+        stepper.zero_grad()
+        expected = objective(spec, t)
+        expected.backward()
+        stepper.step()
+        assert loss == pytest.approx(expected.item(), rel=1e-5)
+    for name, tensor in t.items():
+        if tensor.requires_grad:
+            theirs = tensor.detach().numpy()
+            assert np.linalg.norm(run.value(name) - theirs) <= 1e-5 * np.linalg.norm(theirs), name
 
 
 def test_a_wrong_rule_would_be_noticed():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -28,7 +29,7 @@ from memtrain.train.iteration import DEFERRED, EAGER, UPDATES, inference, traini
 from memtrain.train.optimizers import ITERATION, LEARNING_RATES, OPTIMIZERS
 
 EXAMPLES = settings(
-    derandomize=True, deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow]
+    derandomize=True, deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow]
 )
 
 # -- the same bits -----------------------------------------------------------------------------------
@@ -282,6 +283,18 @@ def test_the_peak_of_one_hidden_layer_is_as_worked_out_by_hand():
     infer, train = inference(build(spec)), training(build(spec), "sgd", 0.1)
     assert peak_bytes(analyse(infer), PACKED) == 48 + 80 + 40 + 64 * 2
     assert peak_bytes(analyse(train), PACKED) == 48 + 24 + 80 + 40 + 64 * 7
+
+
+def test_a_packing_that_is_larger_than_it_must_be_counts_in_full(monkeypatch):
+    schedule = training(build(NETWORKS[1]), "sgd", 0.1)
+    close = peak_bytes(analyse(schedule), PACKED)
+    tight = pack(schedule)
+    wide = replace(tight, arena_bytes=tight.arena_bytes + 640)
+    for module in ("allocation", "packed"):
+        monkeypatch.setattr(f"memtrain.run.{module}.pack", lambda _: wide)
+    ledger = Ledger()
+    outcome(make_run(schedule, PACKED, ledger), leaf_values(schedule, 8))
+    assert peak_bytes(analyse(schedule), PACKED) == ledger.peak_bytes == close + 640
 
 
 def test_a_fresh_run_holds_the_predicted_peak():

@@ -29,7 +29,7 @@ from memtrain.plan.schedule import Schedule, make_schedule
 from memtrain.train.iteration import UPDATES, inference, training
 
 EXAMPLES = settings(
-    derandomize=True, deadline=None, max_examples=250, suppress_health_check=[HealthCheck.too_slow]
+    derandomize=True, deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow]
 )
 LINE = 64
 

@@ -5,11 +5,11 @@ backward: some gradient must differ. Every storage is filled with NaN when it is
 no gradient may differ. What the runs cannot show, that nobody reads a value whose buffer is another's by
 then, is read off the schedule.
 
-Differ means in any bit, and either way: behind a ReLU's mask a NaN becomes a 0. Integers and truth values
+Differ means in any bit, and either way: for a ReLU's mask a NaN is positive. Integers and truth values
 have no NaN; theirs are inverted bit by bit, which changes each, and leaves a label one that numpy can index
 with (counted from the end).
 
-A shortcoming: an array that matters only where it is positive (ReLU's mask) and is positive nowhere changes
+A shortcoming: an array that matters only where it is positive (ReLU's mask) and is positive everywhere changes
 nothing when it is NaN. In a network the next layer's weights read it too, and there NaN shows.
 """
 
