@@ -9,8 +9,8 @@ Differ means in any bit, and either way: for a ReLU's mask a NaN is positive. In
 have no NaN; theirs are inverted bit by bit, which changes each, and leaves a label one that numpy can index
 with (counted from the end).
 
-A shortcoming: an array that matters only where it is positive (ReLU's mask) and is positive everywhere changes
-nothing when it is NaN. In a network the next layer's weights read it too, and there NaN shows.
+A shortcoming: an array that matters only where it is positive (ReLU's mask) and is positive everywhere
+changes nothing when it is NaN. In a network the next layer's weights read it too, and there NaN shows.
 """
 
 from __future__ import annotations
