@@ -231,7 +231,8 @@ def test_parameters_after_20_iterations_equal_pytorchs(optimizer, spec):
             assert_close(run.value(name), tensor, 1e-10)
 
 
-@pytest.mark.parametrize(("allocation", "update"), product(ALLOCATIONS, UPDATES))
+@pytest.mark.parametrize("update", UPDATES)
+@pytest.mark.parametrize("allocation", ALLOCATIONS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_in_float32_losses_and_parameters_stay_within_a_hundred_thousandth_of_pytorchs(
     activation, allocation, update
