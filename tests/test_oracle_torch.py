@@ -239,10 +239,10 @@ def test_in_float32_losses_and_parameters_stay_within_a_hundred_thousandth_of_py
 ):
     spec = MLP(128, 64, (256, 256, 256), 10, activation, bias=True)
     float32 = {name: v if v.dtype == np.int64 else v.astype("f4") for name, v in draw(spec, 8).items()}
-    run = make_run(training(build(spec), "sgd", 0.1, update), allocation)
+    run = make_run(training(build(spec), "sgd", 0.01, update), allocation)
     run.load(float32)
     t = tensors_of(float32)
-    stepper = OPTIMIZERS["sgd"](parameters_of(t))
+    stepper = torch.optim.SGD(parameters_of(t), lr=0.01)
     for _ in range(20):
         loss = float(run.iterate()[0])
         stepper.zero_grad()
