@@ -15,7 +15,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from itertools import pairwise, product
-from math import prod
+from math import isnan, nan, prod
 from pathlib import Path
 from statistics import median
 
@@ -80,8 +80,10 @@ class Children:
         return json.loads(child.stdout)
 
 
-def measure(children: Children, rounds: int, log: Console) -> tuple[dict[Key, dict[str, float]], float]:
-    """Figures by engine, cell and mode; and the best sgemm rate seen, before and after."""
+def measure(
+    children: Children, rounds: int, log: Console
+) -> tuple[dict[Key, dict[str, float]], dict[Key, list[float]], float]:
+    """Figures by engine, cell and mode; the seconds of each round; and the best sgemm rate seen."""
     seconds: dict[Key, list[float]] = {}
     figures: dict[Key, dict[str, float]] = {}
     ceilings = [children.ask(engine, "ceiling") for engine in ENGINES if engine != "torch.compile"]
@@ -92,17 +94,20 @@ def measure(children: Children, rounds: int, log: Console) -> tuple[dict[Key, di
                 answer = children.ask(engine, *cell, mode, meter)
                 key = (engine, cell, mode)
                 figures.setdefault(key, {})
-                if isinstance(answer, list):
-                    seconds.setdefault(key, []).extend(answer)
+                if meter == "time":
+                    steps = answer if isinstance(answer, list) else [nan]
+                    seconds.setdefault(key, []).append(median(steps))
                 elif isinstance(answer, (int, float)):
                     figures[key][f"{meter}_peak_bytes"] = answer
     ceilings += [children.ask(engine, "ceiling") for engine in ENGINES if engine != "torch.compile"]
     ceiling = max(rate for rate in ceilings if isinstance(rate, float))
     for key, found in seconds.items():
-        figures[key]["step_s"] = median(found)
-        rate = step_flops(*key[1:]) / median(found)
-        figures[key] |= {"gflops": rate / 1e9, "ceiling_fraction": rate / ceiling}
-    return figures, ceiling
+        worked = [step_s for step_s in found if not isnan(step_s)]
+        if worked:
+            figures[key]["step_s"] = median(worked)
+            rate = step_flops(*key[1:]) / median(worked)
+            figures[key] |= {"gflops": rate / 1e9, "ceiling_fraction": rate / ceiling}
+    return figures, seconds, ceiling
 
 
 def write(figures: dict[Key, dict[str, float]], path: Path) -> None:
@@ -138,8 +143,12 @@ def table(figures: dict[Key, dict[str, float]], mode: str) -> Table:
     return shown
 
 
-def ratios(figures: dict[Key, dict[str, float]]) -> list[str]:
-    """Sentences: how memtrain stands beside each peer."""
+def ratios(figures: dict[Key, dict[str, float]], seconds: dict[Key, list[float]]) -> list[str]:
+    """Sentences: how memtrain stands beside each peer.
+
+    A ratio of times is the median over the rounds, in each of which the engines took turns: what else the
+    machine did for minutes met both.
+    """
     lines = []
     for peer, mode in product(ENGINES[1:], MODES):
         pairs = [
@@ -149,7 +158,16 @@ def ratios(figures: dict[Key, dict[str, float]]) -> list[str]:
         ]
         if not pairs:
             continue
-        steps = [ours["step_s"] / theirs["step_s"] for _, ours, theirs in pairs]
+        steps = [
+            median(
+                ours / theirs
+                for ours, theirs in zip(
+                    seconds["memtrain", cell, mode], seconds[peer, cell, mode], strict=True
+                )
+                if not isnan(ours / theirs)
+            )
+            for cell, _, _ in pairs
+        ]
         heaps = [
             (ours["heap_peak_bytes"] - 2**19) / theirs["heap_peak_bytes"]
             for _, ours, theirs in pairs
@@ -170,7 +188,7 @@ def ratios(figures: dict[Key, dict[str, float]]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=2, help="processes for each time, 7 steps or more each")
+    parser.add_argument("--rounds", type=int, default=5, help="processes for each time, 7 steps or more each")
     parser.add_argument("--threads", type=int, default=min(2, len(os.sched_getaffinity(0))))
     parser.add_argument("--output", type=Path, default=ROOT / "results" / "bench.csv")
     options = parser.parse_args()
@@ -182,12 +200,12 @@ def main() -> None:
     inherited = {name: os.environ[name] for name in sorted(os.environ) if _matters(name)}
     out.print(f"environment: {inherited | children.settings}", soft_wrap=True)
 
-    figures, ceiling = measure(children, options.rounds, log)
+    figures, seconds, ceiling = measure(children, options.rounds, log)
     write(figures, options.output)
     out.print(f"sgemm ceiling: {ceiling / 1e9:.0f} GFLOP/s (4096³, best of 5, best of the engines)")
     for mode in MODES:
         out.print(table(figures, mode))
-    for line in ratios(figures):
+    for line in ratios(figures, seconds):
         out.print(line, soft_wrap=True)
     for cell in CELLS:
         answer = children.ask("memtrain", *cell, "train", "tracked")

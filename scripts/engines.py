@@ -23,7 +23,7 @@ from time import perf_counter
 import numpy as np
 
 INPUTS, CLASSES, RATE = 64, 10, 0.01
-WARM_UP, STEPS, TIMED_S = 3, 7, 1.0
+WARM_UP, STEPS, TIMED_S = 3, 7, 0.5
 TRACKED_ROUNDS = 5
 
 
@@ -146,7 +146,7 @@ ENGINES: dict[str, Callable[[Numbers, str], Callable[[], Step]]] = {
 
 
 def seconds_per_step(step: Step) -> list[float]:
-    """At least 7 steps, and for at least a second, after warming up."""
+    """At least 7 steps, and for half a second or more, after warming up."""
     for _ in range(WARM_UP):
         step()
     seconds: list[float] = []

@@ -91,6 +91,20 @@ class Node:
         """Whether the value has bytes of its own."""
         return self.storage == self.id
 
+    def renamed(self, name: str) -> Node:
+        """The same node under another name."""
+        return Node(
+            self.id,
+            self.op,
+            self.inputs,
+            self.shape,
+            self.dtype,
+            name,
+            self.phase,
+            self.storage,
+            self.contiguous,
+        )
+
     def __str__(self) -> str:
         return f"{self.name} {self.op.name}{list(map(int, self.shape))} {self.dtype}"
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from memtrain.errors import SpecError, unknown_choice
+from memtrain.graph.builder import no_collection
 from memtrain.models.mlp import MLP, Model, build, check_integer
 from memtrain.plan.schedule import Schedule
 from memtrain.run.allocation import ALLOCATIONS, FRESH, PACKED
@@ -110,6 +111,7 @@ class Cell:
             dtype=self.dtype,
         )
 
+    @no_collection()
     def schedule(self, mode: Mode) -> Schedule:
         """The steps of one iteration."""
         model: Model = build(self.spec())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import accumulate
 
+from memtrain.graph.builder import no_collection
 from memtrain.graph.node import Node, Phase, Role
 from memtrain.plan.schedule import Schedule, leaf_role
 
@@ -61,6 +62,7 @@ class Liveness:
         return sum(nbytes for index, nbytes in having.items() if index not in handed_on)
 
 
+@no_collection()
 def analyse(schedule: Schedule) -> Liveness:
     """Liveness of every value over the steps of ``schedule``."""
     lives = _lives(schedule)

@@ -38,10 +38,12 @@ class MatMul(Op):
             raise GraphError(f"{self.name} needs matrices, not {a} and {b}")
         rows, inner_a = _swapped(a.shape[-2:], self.transpose_a)
         inner_b, columns = _swapped(b.shape[-2:], self.transpose_b)
-        try:
-            lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-        except ValueError:
-            lead = None
+        lead: Shape | None = ()
+        if len(a.shape) > 2 or len(b.shape) > 2:
+            try:
+                lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+            except ValueError:
+                lead = None
         if inner_a != inner_b or lead is None:
             flags = f"transpose_a={self.transpose_a}, transpose_b={self.transpose_b}"
             raise GraphError(f"{self.name} ({flags}) does not fit {a} and {b}")
