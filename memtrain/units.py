@@ -1,8 +1,45 @@
-"""Bytes and seconds as text for people. Everywhere else bytes are integers and times are seconds."""
+"""Bytes and seconds as text for people, and back. Everywhere else bytes are integers, times seconds."""
 
 from __future__ import annotations
 
+import re
+
+from memtrain.errors import RangeError
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+_MULTIPLES = {
+    "": 1,
+    "B": 1,
+    **{f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", start=1)},
+    **{f"{prefix}B": 1000**power for power, prefix in enumerate("KMGT", start=1)},
+}
+_LARGEST_BYTES = 2**63 - 1
+
+
+def parse_bytes(text: str, option: str) -> int:
+    """``64MiB`` is 64·1024², ``64MB`` is 64·1000², a bare number is bytes. Raises ``RangeError``."""
+    allowed = "allowed: bytes, or a number with KiB, MiB, GiB, TiB (1024) or KB, MB, GB, TB (1000)"
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text, re.ASCII)
+    if not match:
+        raise RangeError(f"{option} {text[:40]!r} is not a number of bytes", allowed, "write 64MiB, say")
+    number, unit = match.groups()
+    multiples = {name.lower(): multiple for name, multiple in _MULTIPLES.items()}
+    if unit.lower() not in multiples:
+        letter = unit[:1].upper()
+        both = (
+            f"write {number}{letter}iB or {number}{letter}B"
+            if letter in tuple("KMGT")
+            else "write 64MiB, say"
+        )
+        raise RangeError(f"{option} {text!r} has the unit {unit!r}", allowed, both)
+    if len(number) > 30 or (count := float(number) * multiples[unit.lower()]) > _LARGEST_BYTES:
+        raise RangeError(f"{option} {text[:40]!r} is too large", allowed, "give less")
+    count = int(number) * multiples[unit.lower()] if number.isdecimal() else int(count)
+    if count < 1:
+        raise RangeError(f"{option} {text!r} is no memory at all", "allowed: 1 byte or more", "give more")
+    return count
 
 
 def binary_unit(count: float) -> tuple[int, str]:

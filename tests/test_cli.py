@@ -201,7 +201,7 @@ def test_a_dry_run_predicts_and_writes_only_what_it_is_asked_for(tmp_path):
 def test_rows_go_to_a_new_file_under_results_unless_said_otherwise(tmp_path):
     for count in (1, 2):
         said = memtrain(*LEDGER, cwd=tmp_path)
-        files = sorted((tmp_path / "results").iterdir())
+        files = sorted((tmp_path / "results").glob("*.csv"))
         assert len(files) == count
         assert any(str(file.relative_to(tmp_path)) in said.err for file in files)
 

@@ -12,7 +12,7 @@ from memtrain.measure import doctor, machine
 from memtrain.measure.doctor import TRIAL, State, examine
 from memtrain.measure.row import predicted_row
 
-BLAS = "openblas 0.3 Haswell"
+BLAS = "openblas 0.3 SkylakeX"
 
 
 def meters(**given):
@@ -72,6 +72,7 @@ def test_a_meter_that_the_platform_lacks_is_not_broken():
 
 def test_a_slow_kernel_on_a_fast_cpu_is_not_ideal(monkeypatch):
     monkeypatch.setattr(doctor, "has_avx512", lambda: True)
+    monkeypatch.setitem(globals(), "BLAS", "openblas 0.3 Haswell")
     finding = found(meters(), "blas")
     assert finding.state is State.NOT_IDEAL
     assert "OPENBLAS_CORETYPE" in finding.remedy

@@ -17,8 +17,8 @@ from memtrain.explain.second import second_order
 from memtrain.explain.timeline import Moment, runner_up
 from memtrain.graph.node import Role
 from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.meters import batches
 from memtrain.measure.row import predicted_row
+from memtrain.measure.workload import batches
 from memtrain.models.mlp import ACTIVATIONS, initial_values
 from memtrain.plan.liveness import analyse
 from memtrain.run.executor import Run

@@ -19,6 +19,7 @@ from memtrain.graph.node import Role
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.client import SERVERS, Server, measure
 from memtrain.measure.meters import CONTROL_BYTES
+from memtrain.measure.row import measured_row
 from memtrain.sweeps.law import fit_laws
 from memtrain.sweeps.sweep import sweep
 
@@ -152,7 +153,12 @@ def test_memory_that_cannot_be_had_is_a_row_and_the_others_go_on():
     giant = 3_000_000
     rows = sweep(input_size=8, output_size=2, width=[4, giant], depth=2, batch=8, meters=["ledger"])
     assert {row.cell.width: row["status"] for row in rows} == {4: "ok", giant: "memory_limit"}
-    assert all("allocate" in row["reason"] for row in rows if row.cell.width == giant)
+    (reason,) = {row["reason"] for row in rows if row.cell.width == giant and row.mode is Mode.TRAIN}
+    assert "not tried" in reason
+    (row,) = [row for row in rows if row.cell.width == giant and row.mode is Mode.TRAIN]
+    with SERVERS:
+        tried = measured_row(row.cell, row.mode, even_if_lacking=True)
+    assert (tried["status"], "allocate" in tried["reason"]) == ("memory_limit", True)
 
 
 def test_a_server_ends_when_its_asker_is_gone():

@@ -67,6 +67,11 @@ CONTRACT = [
     "python",
     "numpy",
     "memtrain",
+    "repeat_count",
+    "ledger_spread_bytes",
+    "heap_spread_bytes",
+    "resident_spread_bytes",
+    "step_spread_s",
 ]
 
 ENVIRONMENT = {"blas": "b", "cpu": "c", "python": "p", "numpy": "n", "memtrain": "m"}

@@ -15,6 +15,7 @@ import typer
 from memtrain import __version__
 from memtrain.cli.doctor import doctor
 from memtrain.cli.explain import explain
+from memtrain.cli.frontier import frontier
 from memtrain.cli.streams import close_stdout
 from memtrain.cli.sweep import sweep
 from memtrain.cli.train import train
@@ -30,9 +31,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-_COMMANDS = {"sweep", "explain", "train", "doctor"}
+_COMMANDS = {"sweep", "explain", "frontier", "train", "doctor"}
 app.command()(sweep)
 app.command()(explain)
+app.command()(frontier)
 app.command()(train)
 app.command()(doctor)
 

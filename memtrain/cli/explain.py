@@ -56,9 +56,9 @@ def explain(
     from memtrain.explain.second import second_order
     from memtrain.report.json import explain_document
     from memtrain.report.terminal.explain import proof_section, second_section, sections
+    from memtrain.sweeps.files import check_outputs, write_new
     from memtrain.sweeps.grid import make_cell
     from memtrain.sweeps.ranges import parse_sizes
-    from memtrain.sweeps.store import check_outputs, write_new
 
     cell = make_cell(
         {

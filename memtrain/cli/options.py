@@ -20,3 +20,10 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite output files tha
 Update = Annotated[
     str, typer.Option(help="deferred: after backward, or eager: as soon as a gradient exists.")
 ]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        help="Memory measurements at a time; time is measured alone.", show_default="a core each, up to 4"
+    ),
+]
+Timeout = Annotated[float | None, typer.Option(help="Seconds after which a measurement is given up.")]

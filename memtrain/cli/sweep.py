@@ -10,19 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from memtrain.cli.options import Bias, Force, Layers
+from memtrain.cli.options import Bias, Jobs, Layers, Timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from memtrain.measure.cell import Cell, Mode
     from memtrain.measure.row import Row
     from memtrain.sweeps.law import Law
+    from memtrain.sweeps.request import Request
     from memtrain.sweeps.runner import Task
     from memtrain.sweeps.store import RowStore
 
+BESIDE_RESUME = ("resume", "jobs", "timeout", "export_json", "json", "force")
+"""Options that do not say what is measured."""
+
 
 def sweep(
+    context: typer.Context,
     depth: Annotated[
         str | None,
         typer.Option(
@@ -66,14 +71,20 @@ def sweep(
     meters: Annotated[
         str, typer.Option(help="Of ledger, heap, resident, time; the ledger runs always.")
     ] = "ledger,heap,resident,time",
-    jobs: Annotated[
-        int | None,
+    memory_limit: Annotated[
+        str | None,
         typer.Option(
-            help="Memory measurements at a time; time is measured alone.", show_default="a core each, up to 4"
+            help="Run each cell under this hard limit: 64MiB, or bytes; or a list.", show_default="none"
         ),
     ] = None,
-    timeout: Annotated[
-        float | None, typer.Option(help="Seconds after which a measurement is given up.")
+    repeat: Annotated[
+        int, typer.Option(help="Measure each figure so often: medians, and how far they spread.")
+    ] = 1,
+    jobs: Jobs = None,
+    timeout: Timeout = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="The CSV of a sweep that was stopped: measure what is missing or failed."),
     ] = None,
     export_csv: Annotated[
         Path | None,
@@ -86,7 +97,12 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List cells and predicted peaks; run nothing.")
     ] = False,
-    force: Force = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Overwrite files that exist; try cells that free memory is too small for."
+        ),
+    ] = False,
 ) -> None:
     """Measure peak memory over depth × batch, training beside inference.
 
@@ -95,51 +111,68 @@ def sweep(
       memtrain sweep
       memtrain sweep --depth 1,4,16 --batch 128,1024 --export-csv out.csv
       memtrain sweep --activation relu,gelu --batch 64:1024:x2 --dry-run
+      memtrain sweep --memory-limit 64MiB
     """
     # What computes is imported here, so that --help does not wait for numpy.
     from memtrain.cli.console import messages, results, warn
+    from memtrain.measure.client import measuring_environment
+    from memtrain.measure.doctor import State, examine_memory
     from memtrain.measure.row import predicted_row
     from memtrain.report.findings import findings
     from memtrain.report.json import sweep_document
     from memtrain.report.terminal.sweep import sweep_tables
-    from memtrain.sweeps.grid import make_grid, oversized_batches
+    from memtrain.sweeps.files import check_outputs, write_new
+    from memtrain.sweeps.grid import oversized_batches
+    from memtrain.sweeps.journal import SUFFIX, Journal, check_same, journal_path
     from memtrain.sweeps.ranges import parse_integers, parse_numbers, parse_sizes, parse_words
-    from memtrain.sweeps.store import RowStore, check_outputs, write_new
-    from memtrain.sweeps.sweep import check_limits, check_meters, laws_of, make_tasks
-
-    axes: dict[str, Any] = {
-        "activation": parse_words(activation, "--activation"),
-        "bias": bias,
-        "optimizer": parse_words(optimizer, "--optimizer"),
-        "l2": parse_numbers(l2, "--l2"),
-        "dtype": parse_words(dtype, "--dtype"),
-        "update": parse_words(update, "--update"),
-        "allocation": parse_words(allocation, "--allocation"),
-        "seed": parse_integers(seed, "--seed", least=0),
-        "threads": parse_integers(threads, "--threads"),
-        "steps": parse_integers(steps, "--steps", least=2),
-    }
-    ranges = {
-        "depth": depth,
-        "batch": batch,
-        "width": width,
-        "input_size": input_size,
-        "output_size": output_size,
-    }
-    for name, text in ranges.items():
-        if text is not None:
-            option = f"--{name.replace('_', '-')}"
-            axes[name] = parse_integers(text, option, least=0 if name == "depth" else 1)
-    if data is not None:
-        axes["data"] = parse_words(data, "--data")
-    cells = make_grid(axes, None if layers is None else parse_sizes(layers, "--layers"))
-    tasks = make_tasks(cells, mode)
-    wanted = check_meters(parse_words(meters, "--meters"))
-    path = export_csv or _new_path()
-    check_outputs({"--export-csv": path, "--export-json": export_json}, force)
-    check_limits(jobs, timeout)
+    from memtrain.sweeps.request import Request, make_tasks
+    from memtrain.sweeps.store import RowStore, rows_csv
+    from memtrain.sweeps.sweep import check_limits, laws_of
+    from memtrain.units import parse_bytes
 
     out, log = results(), messages()
+    check_limits(jobs, timeout)
+    if resume is not None:
+        _refuse_beside_resume(context)
+        check_outputs({"--export-json": export_json}, force)
+        path = resume.with_name(resume.name.removesuffix(SUFFIX))
+        journal, stored = Journal.reopen(journal_path(resume))
+        request = stored.request
+    else:
+        axes: dict[str, Any] = {
+            "activation": parse_words(activation, "--activation"),
+            "bias": [bias],
+            "optimizer": parse_words(optimizer, "--optimizer"),
+            "l2": parse_numbers(l2, "--l2"),
+            "dtype": parse_words(dtype, "--dtype"),
+            "update": parse_words(update, "--update"),
+            "allocation": parse_words(allocation, "--allocation"),
+            "seed": parse_integers(seed, "--seed", least=0),
+            "threads": parse_integers(threads, "--threads"),
+            "steps": parse_integers(steps, "--steps", least=2),
+        }
+        ranges = {
+            "depth": depth,
+            "batch": batch,
+            "width": width,
+            "input_size": input_size,
+            "output_size": output_size,
+        }
+        for name, text in ranges.items():
+            if text is not None:
+                option = f"--{name.replace('_', '-')}"
+                axes[name] = parse_integers(text, option, least=0 if name == "depth" else 1)
+        if data is not None:
+            axes["data"] = parse_words(data, "--data")
+        if memory_limit is not None:
+            limits = parse_words(memory_limit, "--memory-limit")
+            axes["memory_limit_bytes"] = [parse_bytes(limit, "--memory-limit") for limit in limits]
+        sizes = None if layers is None else parse_sizes(layers, "--layers")
+        request = Request(axes, sizes, mode, parse_words(meters, "--meters"), repeat)
+        path = export_csv or _new_path()
+        check_outputs({"--export-csv": path, "--export-json": export_json}, force)
+    cells = request.cells()
+    tasks = make_tasks(cells, request.mode)
     for name, examples in oversized_batches(cells).items():
         warn(log, f"batches larger than the {examples:,} training examples of {name} draw rows again, seeded")
 
@@ -159,21 +192,33 @@ def sweep(
     if dry_run:
         predictions = [predicted_row(cell, one) for cell, one in tasks]
         if export_csv is not None:
-            with RowStore(export_csv, force) as store:
-                for row in predictions:
-                    store.add(row)
+            write_new(export_csv, rows_csv(predictions), force)
         show(predictions)
         return
-    done: list[Row] = []
+
+    for finding in examine_memory():
+        if finding.state is not State.FINE:
+            warn(log, f"{finding.subject}: {finding.found}; {finding.remedy}")
+    environment = measuring_environment(cells[0])
+    done: dict[Task, Row] = {}
+    if resume is None:
+        store = RowStore.create(path, tasks, request, environment, force)
+    else:
+        check_same(stored.environment, environment)
+        store = RowStore.resume(path, tasks, journal, stored)
+        done = {task: row for task in tasks if (row := stored.good_row(*task)) is not None}
+        log.print(f"{len(done)} of {len(tasks)} rows are there already", soft_wrap=True)
     try:
-        with RowStore(path, force) as store:
-            rows = _measure(tasks, wanted, jobs, timeout, store, done)
-            store.put_in_order(rows)
+        with store:
+            _measure(tasks, request, jobs, timeout, store, done, force)
     except (KeyboardInterrupt, SystemExit):
         if done:
-            show(done)
+            show(_in_order(tasks, done))
         warn(log, f"stopped after {len(done)} of {len(tasks)} rows; they are in {path}")
+        if store.resumable:
+            warn(log, f"to go on: memtrain sweep --resume {shlex.quote(str(path))}")
         raise
+    rows = _in_order(tasks, done)
     show(rows, laws_of(rows))
     for note in dict.fromkeys(note for row in rows for note in row.notes):
         warn(log, note)
@@ -184,31 +229,63 @@ def sweep(
 
 def _measure(
     tasks: Sequence[Task],
-    meters: Sequence[str],
+    request: Request,
     jobs: int | None,
     timeout_s: float | None,
     store: RowStore,
-    done: list[Row],
-) -> list[Row]:
-    """Run the sweep behind a progress bar; every finished row goes to the store and to ``done``."""
+    done: dict[Task, Row],
+    force: bool,
+) -> None:
+    """Measure what is not done, behind a progress bar; finished rows go to the store and to ``done``."""
     from memtrain.cli.console import progress_bar
     from memtrain.report.findings import cell_name
     from memtrain.sweeps.sweep import expected_s, run_sweep
 
     with progress_bar() as progress:
-        expected = {task: expected_s(*task, meters) for task in tasks}
-        bar = progress.add_task("", total=sum(expected.values()), count=f"0/{len(tasks)}")
+        waiting = [task for task in tasks if task not in done]
+        expected = {task: expected_s(*task, request.meters) for task in waiting}
+        bar = progress.add_task("", total=sum(expected.values()), count=f"{len(done)}/{len(tasks)}")
 
         def finished(row: Row) -> None:
             store.add(row)
-            done.append(row)
+            done[row.cell, row.mode] = row
             progress.update(bar, advance=expected[row.cell, row.mode], count=f"{len(done)}/{len(tasks)}")
 
         def started(cell: Cell, mode: Mode) -> None:
             progress.update(bar, description=f"{cell_name(cell)}, {mode}")
 
-        return run_sweep(
-            tasks, meters=meters, jobs=jobs, timeout_s=timeout_s, started=started, finished=finished
+        run_sweep(
+            waiting,
+            meters=request.meters,
+            jobs=jobs,
+            timeout_s=timeout_s,
+            repeat=request.repeat,
+            even_if_lacking=force,
+            started=started,
+            finished=finished,
+        )
+
+
+def _in_order(tasks: Sequence[Task], done: Mapping[Task, Row]) -> list[Row]:
+    return [done[task] for task in tasks if task in done]
+
+
+def _refuse_beside_resume(context: typer.Context) -> None:
+    """Raise ``InputError`` for options that the resumed sweep has already said."""
+    from memtrain.errors import InputError
+
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in context.params
+        if name not in BESIDE_RESUME
+        and (source := context.get_parameter_source(name)) is not None
+        and source.name == "COMMANDLINE"
+    ]
+    if given:
+        raise InputError(
+            f"--resume together with {', '.join(given)}",
+            "allowed: what the sweep was begun with, which its file says",
+            "leave out the rest, or begin a new file",
         )
 
 

@@ -6,8 +6,8 @@ from memtrain.explain.explanation import Explanation
 from memtrain.explain.proof import Proof, prove
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.client import SERVERS
-from memtrain.measure.meters import batches
 from memtrain.measure.row import Row, measured_row
+from memtrain.measure.workload import batches
 from memtrain.models.mlp import initial_values
 
 MOST_RUN_BYTES = 512 * 1024**2

@@ -16,7 +16,7 @@ from memtrain.graph.ops.arithmetic import add, multiply, sum_to
 from memtrain.graph.ops.base import Array
 from memtrain.graph.ops.source import Leaf
 from memtrain.measure.cell import Cell
-from memtrain.measure.meters import batches
+from memtrain.measure.workload import batches
 from memtrain.models.mlp import build, initial_values
 from memtrain.plan.liveness import Liveness, analyse
 from memtrain.plan.schedule import Schedule, make_schedule

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import Any
 
 from memtrain.errors import SpecError, unknown_choice
 from memtrain.graph.builder import no_collection
@@ -88,7 +90,13 @@ class Cell:
         if not isinstance(self.bias, bool):
             raise SpecError(f"bias {self.bias!r}", "allowed: True or False", "give one of them")
         if self.memory_limit_bytes is not None:
-            raise SpecError("a memory limit", "allowed: none yet", "leave it out")
+            check_integer("memory limit", self.memory_limit_bytes, 1)
+            if self.threads != 1:
+                raise SpecError(
+                    f"a memory limit with {self.threads} threads",
+                    "allowed: one thread, for each more takes memory of BLAS's own",
+                    "leave out one of the two",
+                )
         if isinstance(self.width, tuple) and len(self.width) != self.depth:
             raise SpecError(
                 f"{len(self.width)} widths for depth {self.depth}",
@@ -135,3 +143,9 @@ class Cell:
     def key(self, mode: Mode) -> str:
         """The same for the same cell and mode, always."""
         return ",".join(str(value) for value in (*self.columns().values(), mode))
+
+
+def read_cell(values: Mapping[str, Any]) -> Cell:
+    """A cell from its JSON. Raises ``SpecError`` for one that cannot exist."""
+    width = values["width"]
+    return Cell(**{**values, "width": tuple(width) if isinstance(width, list) else width})

@@ -28,6 +28,8 @@ MEMORY_SETTINGS = {
 """Settings of processes that measure memory: no page counts before it is written, what is freed goes
 back to the kernel, and every process lays out its dictionaries alike."""
 
+SERVER_COMMAND = (sys.executable, "-m", "memtrain.measure.server")
+
 
 class Server:
     """A warm server process."""
@@ -35,7 +37,7 @@ class Server:
     def __init__(self, timing: bool, threads: int) -> None:
         settings = blas_environment(threads, os.environ) | ({} if timing else MEMORY_SETTINGS)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "memtrain.measure.server", *([] if timing else ["heap"])],
+            [*SERVER_COMMAND, *([] if timing else ["heap"])],
             env={**os.environ, **settings},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -181,6 +183,11 @@ def measure(meter: str, cell: Cell, mode: Mode, timeout_s: float | None = None) 
     return _figures(meter, reply)
 
 
+def measuring_environment(cell: Cell) -> dict[str, Any]:
+    """What figures of this cell will depend on besides it, as a measuring process sees it."""
+    return measure("environment", cell, Mode.INFER)
+
+
 def _figures(meter: str, reply: dict[str, Any]) -> dict[str, Any]:
     status, messages = reply["status"], reply["messages"].strip()
     said = f" ({messages.splitlines()[-1]})" if messages else ""
@@ -190,6 +197,8 @@ def _figures(meter: str, reply: dict[str, Any]) -> dict[str, Any]:
         raise ChildFailed("killed", f"the {meter} meter's process was ended by {signal_name(-status)}{said}")
     try:
         answer = json.loads(reply["output"])
+        if not isinstance(answer, dict) or not answer:
+            raise ValueError
     except ValueError:
         raise ChildFailed("error", f"the {meter} meter's process gave no figures{said}") from None
     if "unavailable" in answer:
@@ -200,7 +209,9 @@ def _figures(meter: str, reply: dict[str, Any]) -> dict[str, Any]:
         raise ChildFailed("error", f"{meter} meter: {answer['error']}")
     if messages and meter == "heap":  # memray reports a full disk nowhere else
         raise ChildFailed("error", f"heap meter: {messages.splitlines()[-1]}")
-    figures: dict[str, Any] = answer["figures"]
+    figures = answer.get("figures")
+    if not isinstance(figures, dict):
+        raise ChildFailed("error", f"the {meter} meter's process gave no figures{said}")
     return figures
 
 

@@ -53,12 +53,15 @@ def examine(measure: Measure = measure) -> list[Finding]:
         _ledger(row),
         *(_meter(row, name) for name in TOLERANCES),
         _time(row),
-        _memory(),
-        _swap(),
-        _huge_pages(),
+        *examine_memory(),
         _allocator(),
         _temporary_files(),
     ]
+
+
+def examine_memory() -> list[Finding]:
+    """What can be seen at once, without a measurement, and distorts one or leaves it no room."""
+    return [_memory(), _swap(), _huge_pages()]
 
 
 def _software() -> list[Finding]:

@@ -13,6 +13,7 @@ import psutil
 import threadpoolctl
 
 from memtrain import __version__
+from memtrain.run.blas import usable_cores
 
 _SETTINGS = (
     "OPENBLAS_CORETYPE",
@@ -32,6 +33,7 @@ def environment() -> dict[str, Any]:
         "numpy": np.__version__,
         "blas": _blas(),
         "cpu": _cpu(),
+        "cores": usable_cores(),
         "platform": platform.platform(),
         "libc": " ".join(platform.libc_ver()),
         "memory_bytes": psutil.virtual_memory().total,

@@ -1,10 +1,13 @@
-"""What the machine has left: memory that is free, bounded by a control group where there is one."""
+"""What the machine has left, bounded by a control group where there is one, and what this process has."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import psutil
+
+from memtrain.errors import MeterUnavailable
 
 _CGROUP = Path("/sys/fs/cgroup")
 _LIMITS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
@@ -19,6 +22,24 @@ def free_memory_bytes(cgroup: Path = _CGROUP) -> int:
         if limit is not None and used is not None:
             free = min(free, max(0, limit - used))
     return free
+
+
+def status_bytes(name: str) -> int:
+    """An entry of this process's /proc/self/status: VmRSS, VmHWM, VmData, … Raises ``MeterUnavailable``.
+
+    Read without a file object, whose buffer would be mapped, and counted, while it reads.
+    """
+    try:
+        status = os.open("/proc/self/status", os.O_RDONLY)
+    except OSError as error:
+        raise MeterUnavailable(f"this meter needs Linux's /proc/self/status ({error})") from error
+    try:
+        _, found, rest = os.read(status, 2048).partition(f"{name}:".encode())
+    finally:
+        os.close(status)
+    if not found:
+        raise MeterUnavailable(f"/proc/self/status has no {name}")
+    return int(rest.split(maxsplit=1)[0]) * 1024
 
 
 def _number(path: Path) -> int | None:

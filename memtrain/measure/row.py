@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
+from statistics import median_low
 from typing import Any
 
 from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.graph.node import Role
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.client import measure
+from memtrain.measure.machine import free_memory_bytes
 from memtrain.measure.meters import METERS
 from memtrain.plan.liveness import analyse
 from memtrain.run.allocation import peak_bytes
+from memtrain.units import format_bytes
 
 HEAP_SLACK_BYTES = 16 * 1024
 """A heap figure further than this below the ledger cannot be true."""
@@ -57,6 +60,20 @@ class Figures:
     python: str | None = None
     numpy: str | None = None
     memtrain: str | None = None
+    repeat_count: int | None = None
+    ledger_spread_bytes: int | None = None
+    heap_spread_bytes: int | None = None
+    resident_spread_bytes: int | None = None
+    step_spread_s: float | None = None
+
+
+SPREADS = {
+    "ledger_peak_bytes": "ledger_spread_bytes",
+    "heap_peak_bytes": "heap_spread_bytes",
+    "resident_peak_bytes": "resident_spread_bytes",
+    "step_s": "step_spread_s",
+}
+"""What is repeated, and the column of the largest less the smallest figure."""
 
 
 @dataclass
@@ -96,6 +113,22 @@ class Row:
         share, least = TOLERANCES[meter]
         return abs(off) <= max(share * (self.figures.ledger_peak_bytes or 0), least)
 
+    def spread_bytes(self, meter: str) -> int | None:
+        """The largest less the smallest peak of a repeated meter; ``None`` where it was not repeated."""
+        spread: int | None = getattr(self.figures, f"{meter}_spread_bytes")
+        return spread
+
+    def steady(self, meter: str) -> bool:
+        """Whether the figures of a repeated meter lie as near together as promised.
+
+        Ledger and heap must be the same bytes every time, resident within its tolerance.
+        """
+        spread = self.spread_bytes(meter) or 0
+        if meter != "resident":
+            return spread == 0
+        share, least = TOLERANCES[meter]
+        return spread <= max(share * (self.figures.resident_peak_bytes or 0), least)
+
     @property
     def ok(self) -> bool:
         """Whether every asked figure is there and can be trusted."""
@@ -117,24 +150,50 @@ def predicted_row(cell: Cell, mode: Mode) -> Row:
     return Row(cell, mode, figures, peak_node, retained)
 
 
+def lacking(row: Row) -> str | None:
+    """Why this machine has not the memory for the predicted cell; ``None`` when it has."""
+    figures = row.figures
+    # the run, and beside it start values and batches, which are drawn before a meter starts
+    needed = (
+        (figures.predicted_peak_bytes or 0)
+        + (figures.parameter_bytes or 0)
+        + (row.cell.steps + 1) * (figures.input_bytes or 0)
+    )
+    free = free_memory_bytes()
+    if needed <= free:
+        return None
+    return f"it needs {format_bytes(needed)}, and {format_bytes(free)} are free: not tried"
+
+
 def measured_row(
     cell: Cell,
     mode: Mode,
     meters: Sequence[str] = tuple(METERS),
     timeout_s: float | None = None,
     measure: Measure = measure,
+    *,
+    repeat: int = 1,
+    even_if_lacking: bool = False,
 ) -> Row:
     """The row of a cell, each meter in a process of its own; the ledger always.
 
     A cell that cannot run is a row with the status and the reason. A meter that fails where the ledger
     did not leaves its column empty and marks the row, for a figure that is not there is not a figure.
+    A cell beyond the free memory is not tried, unless ``even_if_lacking``. Each meter is repeated
+    ``repeat`` times, each time in a new process; the row has the medians and the spreads.
     """
     row = predicted_row(cell, mode)
+    if not even_if_lacking and (lack := lacking(row)) is not None:
+        _fail(row, "memory_limit", lack)
+        return row
     for meter in METERS:
         if meter != "ledger" and meter not in meters:
             continue
         try:
-            _enter(row, measure(meter, cell, mode, timeout_s))
+            given = [measure(meter, cell, mode, timeout_s) for _ in range(repeat)]
+            _enter(row, given[0])
+            if repeat > 1:
+                _enter_spreads(row, given)
         except MeterUnavailable as reason:
             row.notes.append(str(reason))
         except ChildFailed as failure:
@@ -153,6 +212,15 @@ def _enter(row: Row, given: dict[str, Any]) -> None:
         row.environment = given["environment"]
         for name in ("blas", "cpu", "python", "numpy", "memtrain"):
             setattr(row.figures, name, row.environment[name])
+
+
+def _enter_spreads(row: Row, given: Sequence[dict[str, Any]]) -> None:
+    row.figures.repeat_count = len(given)
+    for name, spread in SPREADS.items():
+        if name in given[0]:
+            found = [figures[name] for figures in given]
+            setattr(row.figures, name, median_low(found))
+            setattr(row.figures, spread, max(found) - min(found))
 
 
 def _check(row: Row) -> None:

@@ -14,19 +14,28 @@ import selectors
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from memtrain.errors import MemtrainError, MeterUnavailable
-from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.cell import Cell, Mode, read_cell
 from memtrain.measure.environment import environment
-from memtrain.measure.meters import METERS, training_data
+from memtrain.measure.meters import METERS, limit_meter
+from memtrain.measure.workload import training_data
 from memtrain.train.data import DIGITS
 
 OUTPUT_LIMIT = 65536
 """Bytes of a child's stderr that are kept."""
+
+ANSWERS: dict[str, Callable[[Cell, Mode], dict[str, Any]]] = {
+    **METERS,
+    "limit": limit_meter,
+    "environment": lambda cell, mode: environment(),
+}
+"""What a child can be asked for."""
 
 
 def main() -> None:
@@ -47,7 +56,7 @@ def main() -> None:
 def _measure_in_child(request: dict[str, Any]) -> dict[str, Any] | None:
     """How the child ended and what it wrote; ``None`` when the asker has gone."""
     read_end, write_end = os.pipe()
-    with tempfile.TemporaryFile() as messages:
+    with _messages_file() as messages:
         child = os.fork()
         if child == 0:
             os.close(read_end)
@@ -65,6 +74,13 @@ def _measure_in_child(request: dict[str, Any]) -> dict[str, Any] | None:
         messages.seek(0)
         text = messages.read(OUTPUT_LIMIT).decode(errors="replace")
     return {"status": status, "output": output.decode(errors="replace"), "messages": text}
+
+
+def _messages_file() -> IO[bytes]:
+    """Where the child's output goes: memory, where that can be, for it may complain of the disk."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("messages"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def _read_all(pipe: int) -> bytes | None:
@@ -89,7 +105,8 @@ def _child(request: dict[str, Any], write_end: int) -> None:
     try:
         gc.disable()
         with np.errstate(all="ignore"):  # a diverging loss is not a meter's concern
-            figures = METERS[request["meter"]](read_cell(request["cell"]), Mode(request["mode"]))
+            answer_of = ANSWERS[request["meter"]]
+            figures = answer_of(read_cell(request["cell"]), Mode(request["mode"]))
         answer: dict[str, Any] = {"figures": figures}
         code = 0
     except MemoryError as error:
@@ -105,12 +122,6 @@ def _child(request: dict[str, Any], write_end: int) -> None:
             json.dump(answer, pipe)
     finally:
         os._exit(code)
-
-
-def read_cell(values: dict[str, Any]) -> Cell:
-    """A cell from its JSON."""
-    width = values["width"]
-    return Cell(**{**values, "width": tuple(width) if isinstance(width, list) else width})
 
 
 if __name__ == "__main__":

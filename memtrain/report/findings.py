@@ -25,7 +25,9 @@ def findings(rows: Sequence[Row], laws: Sequence[Law]) -> list[str]:
     return [
         *_largest_ratio(rows, names),
         *(_law_sentence(law, varying) for law in laws),
+        *_limits(rows),
         *_agreement(rows),
+        *_steadiness(rows),
         *(
             f"{cell_name(row.cell, names)}, {row.mode}: {row.figures.status}: {row.figures.reason}"
             for row in rows
@@ -141,6 +143,59 @@ def _law_sentence(law: Law, varying: Sequence[str]) -> str:
         elsewhere = ", ".join(f"{cell.depth}×{cell.batch}" for cell in law.others)
         sentence += f" The law is for peaks at {law.place}; those of {elsewhere} fall elsewhere."
     return sentence
+
+
+def _limits(rows: Sequence[Row]) -> list[str]:
+    """For each memory limit: how many cells ran within it, and which did not."""
+    sentences = []
+    for limit in dict.fromkeys(row.cell.memory_limit_bytes for row in rows):
+        if limit is None:
+            continue
+        parts = []
+        for mode in Mode:
+            of_mode = [row for row in rows if row.cell.memory_limit_bytes == limit and row.mode is mode]
+            beyond = [row for row in of_mode if row.figures.status == "memory_limit"]
+            if not of_mode:
+                continue
+            part = f"{mode.noun} runs in {len(of_mode) - len(beyond)} of {len(of_mode)} cells"
+            if beyond:
+                named = ", ".join(f"{row.cell.depth}×{row.cell.batch}" for row in beyond)
+                part += f" (not in {named})"
+            parts.append(part)
+        sentences.append(f"Within {format_bytes(limit)} {', '.join(parts)}.")
+    return sentences
+
+
+def _steadiness(rows: Sequence[Row]) -> list[str]:
+    """Where figures were repeated: how far they spread, and where more than promised."""
+    repeated = [row for row in rows if row.figures.repeat_count is not None]
+    if not repeated:
+        return []
+    parts, unsteady = [], []
+    for meter in ("ledger", *TOLERANCES):
+        spreads = {
+            i: spread for i, row in enumerate(repeated) if (spread := row.spread_bytes(meter)) is not None
+        }
+        if spreads:
+            largest = max(spreads.values())
+            parts.append(f"{meter} within {format_bytes(largest)}" if largest else f"{meter} the same bytes")
+        for i, spread in spreads.items():
+            row = repeated[i]
+            if not row.steady(meter):
+                unsteady.append(f"{meter} of {cell_name(row.cell)}, {row.mode}: {format_bytes(spread)}")
+    times = [
+        row.figures.step_spread_s / row.figures.step_s
+        for row in repeated
+        if row.figures.step_spread_s is not None and row.figures.step_s
+    ]
+    if times:
+        parts.append(f"time within {max(times):.0%} of the median")
+    count = max(row.figures.repeat_count or 0 for row in repeated)
+    sentences = [f"In {count} repetitions: {'; '.join(parts)}."]
+    if unsteady:
+        wider = "; ".join(unsteady)
+        sentences.append(f"Spread WIDER than promised (close other programs and try again): {wider}.")
+    return sentences
 
 
 def _agreement(rows: Sequence[Row]) -> list[str]:

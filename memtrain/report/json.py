@@ -14,6 +14,7 @@ from memtrain.explain.second import SecondOrder
 from memtrain.graph.node import Graph, Node
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import Row
+from memtrain.sweeps.frontier import Frontier
 from memtrain.sweeps.law import Law
 from memtrain.train.loop import Trained
 
@@ -76,6 +77,20 @@ def explain_document(
         "rows": [_row(row) for row in rows.values()],
         "proof": None if proof is None else {**asdict(proof), "ok": proof.ok, "failures": proof.failures()},
         "second_order": None if second is None else _second(second),
+    }
+    return _text(document)
+
+
+def frontier_document(frontier: Frontier, environment: Mapping[str, Any], command: str) -> str:
+    """What fits, as JSON text: a row per depth and mode, and per batch and mode the largest depth."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "command": command,
+        "environment": environment,
+        "cell": {k: v for k, v in frontier.cell.columns().items() if k not in ("depth", "batch")},
+        "budget_bytes": frontier.budget_bytes,
+        "rows": [asdict(boundary) for boundary in frontier.boundaries],
+        "largest_depths": [asdict(found) for found in frontier.depths],
     }
     return _text(document)
 

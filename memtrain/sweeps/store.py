@@ -1,135 +1,96 @@
-"""The rows of a sweep on disk, each stored as soon as it is finished."""
+"""The rows of a sweep on disk: the journal, and the CSV made from it after each row."""
 
 from __future__ import annotations
 
-import csv
-import os
+from bisect import insort
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
-from memtrain.errors import InputError, StoreError
+from memtrain.errors import StoreError
 from memtrain.measure.row import COLUMNS, Row
+from memtrain.sweeps.files import csv_line, refuse_existing, write_whole
+from memtrain.sweeps.journal import Journal, Stored, journal_path
+from memtrain.sweeps.request import Request
+from memtrain.sweeps.runner import Task
 
 
 class RowStore:
-    """A CSV file that grows by a row at a time, each on the disk before the next is measured."""
+    """Rows in the order of the grid; each is on the disk before `add` returns.
 
-    def __init__(self, path: Path, force: bool = False) -> None:
-        """Make the file. Raises ``InputError`` when it exists and ``force`` is not set."""
-        refuse_existing(path, force)
+    A path that is a pipe or a device gets no journal, only the rows at the end.
+    """
+
+    def __init__(self, path: Path, tasks: Sequence[Task], journal: Journal | None) -> None:
         self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open(
-                "w" if force else "x", encoding="utf-8", errors="surrogateescape", newline=""
-            )
-        except FileExistsError:
-            raise already_there(path) from None
-        except OSError as error:
-            raise StoreError(f"cannot write {path}: {error.strerror}; choose another place") from error
-        self._writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
-        self._writer.writeheader()
+        self._journal = journal
+        self._places = {cell.key(mode): place for place, (cell, mode) in enumerate(tasks)}
+        self._lines: list[tuple[int, str]] = []
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        tasks: Sequence[Task],
+        request: Request,
+        environment: Mapping[str, Any],
+        force: bool = False,
+    ) -> RowStore:
+        """A new file. Raises ``InputError`` when it exists and ``force`` is not set, ``StoreError``."""
+        refuse_existing(path, force)
+        special = path.exists() and not path.is_file()
+        journal = None if special else Journal.create(journal_path(path), request, environment, force)
+        store = cls(path, tasks, journal)
+        if journal is not None:
+            store._write()
+        return store
+
+    @classmethod
+    def resume(cls, path: Path, tasks: Sequence[Task], journal: Journal, stored: Stored) -> RowStore:
+        """The file of an earlier sweep, with its rows."""
+        store = cls(path, tasks, journal)
+        for row in stored.rows.values():
+            store._enter(row)
+        store._write()
+        return store
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a sweep that stops now can be continued."""
+        return self._journal is not None
 
     def add(self, row: Row) -> None:
-        """Write a row and see it to the disk. Raises ``StoreError``."""
-        try:
-            self._writer.writerow(_as_texts(row))
-            self._file.flush()
-            if self.path.is_file():  # a pipe or terminal has no disk
-                os.fsync(self._file.fileno())
-        except OSError as error:
-            raise StoreError(f"cannot write {self.path}: {error.strerror}; what is in it is whole") from error
-
-    def put_in_order(self, rows: Sequence[Row]) -> None:
-        """Replace the file by one with the same rows in this order. Raises ``StoreError``."""
-        if not self.path.is_file():
-            return
-        beside = self.path.with_name(f"{self.path.name}.new")
-        try:
-            with beside.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(map(_as_texts, rows))
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self.path)
-        except OSError as error:
-            with suppress(OSError):
-                beside.unlink()
-            raise StoreError(
-                f"cannot put {self.path} in order: {error.strerror}; it is whole, its rows as they finished"
-            ) from error
+        """Store a row. Raises ``StoreError``."""
+        self._enter(row)
+        if self._journal is not None:
+            self._journal.add(row)
+            self._write()
 
     def __enter__(self) -> RowStore:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with suppress(OSError):  # every row is on the disk, or its error is already on its way
-            self._file.close()
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """Let go of the journal; what has none gets its rows now."""
+        if self._journal is not None:
+            self._journal.close()
+        elif kind is None:
+            self._write()
 
+    def _enter(self, row: Row) -> None:
+        place = self._places.get(row.cell.key(row.mode))
+        if place is None:
+            return  # not of this grid: it stays in the journal
+        self._lines = [entry for entry in self._lines if entry[0] != place]
+        insort(self._lines, (place, csv_line(row.columns().values())))
 
-def write_new(path: Path, text: str, force: bool) -> None:
-    """Write a whole file. Raises ``InputError`` when it exists and ``force`` is not set."""
-    refuse_existing(path, force)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}; choose another place") from error
-
-
-def _as_texts(row: Row) -> dict[str, object]:
-    return {name: as_text(value) for name, value in row.columns().items()}
-
-
-def as_text(value: object) -> object:
-    """A value as a CSV field: missing is empty, truth is ``true`` or ``false``."""
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else value
-
-
-def check_outputs(outputs: Mapping[str, Path | None], force: bool) -> None:
-    """Raise ``InputError``, before anything runs, for outputs (by option) that cannot all be written."""
-    used: dict[Path, str] = {}
-    for option, path in outputs.items():
-        if path is None:
-            continue
-        if path == Path():
-            raise InputError(f"{option} is empty", "allowed: the path of a file", "name one")
+    def _write(self) -> None:
         try:
-            place = path.resolve()
-            parents = [parent for parent in place.parents if parent.exists()]
-            if path.is_dir() or not parents[0].is_dir():
-                wrong = path if path.is_dir() else parents[0]
-                what = "is a directory" if path.is_dir() else "is not a directory"
-                raise InputError(f"{option}: {wrong} {what}", "allowed: the path of a file", "name another")
-            refuse_existing(path, force)
+            write_whole(self.path, "".join([csv_line(COLUMNS), *(line for _, line in self._lines)]))
         except OSError as error:
-            raise InputError(
-                f"{option}: {str(path)[:40]!r}… ({error.strerror})",
-                "allowed: the path of a file",
-                "name another",
-            ) from error
-        if place in used:
-            raise InputError(f"{path} for {used[place]} and {option}", "allowed: a file each", "name another")
-        used[place] = option
+            kept = "" if self._journal is None else f"; all rows so far are in {self._journal.path}"
+            raise StoreError(f"cannot write {self.path}: {error.strerror}{kept}") from error
 
 
-def refuse_existing(path: Path, force: bool) -> None:
-    """Raise ``InputError`` for an output that exists, unless it may be overwritten."""
-    if not force and path.exists():
-        raise already_there(path)
-
-
-def already_there(path: Path) -> InputError:
-    """The error for an output that exists."""
-    return InputError(
-        f"{path} exists already",
-        "allowed: a new file, or any with --force",
-        "name another file or add --force",
-    )
+def rows_csv(rows: Sequence[Row]) -> str:
+    """Rows as the text of a CSV file."""
+    return "".join(csv_line(values) for values in (COLUMNS, *(row.columns().values() for row in rows)))

@@ -8,14 +8,14 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from memtrain.errors import ChildFailed, MeterUnavailable, SpecError, unknown_choice
+from memtrain.errors import ChildFailed, MeterUnavailable, SpecError
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.client import SERVERS, measure
 from memtrain.measure.meters import METERS
 from memtrain.measure.row import Measure, Row, measured_row
 from memtrain.run.blas import usable_cores
-from memtrain.sweeps.grid import make_grid
 from memtrain.sweeps.law import Law, fit_laws
+from memtrain.sweeps.request import Request, make_tasks
 from memtrain.sweeps.runner import Task, run_tasks
 
 MOST_JOBS = 64
@@ -25,13 +25,12 @@ CHILD_FLOPS_PER_S = 5e10
 few times. The time that is left is told from what is done, so that only the proportion matters."""
 LONGEST_TIMEOUT_S = 1_000_000
 
-MODES = {"both": (Mode.TRAIN, Mode.INFER), "train": (Mode.TRAIN,), "infer": (Mode.INFER,)}
-
 
 def sweep(
     *,
     mode: str = "both",
     meters: Sequence[str] = tuple(METERS),
+    repeat: int = 1,
     jobs: int | None = None,
     timeout_s: float | None = None,
     layers: Sequence[int] | None = None,
@@ -41,25 +40,12 @@ def sweep(
 
     ``axes`` are fields of a cell, each a value or a list: ``sweep(depth=[1, 2], batch=[64])``. A row
     gives a column as ``row["heap_peak_bytes"]`` and all of them as ``row.columns()``. Peaks are bytes
-    above the baseline. Raises ``InputError`` for options that cannot be used; a cell that fails is a row.
+    above the baseline. ``repeat`` measures each that often and gives medians and spreads. Raises
+    ``InputError`` for options that cannot be used; a cell that fails is a row.
     """
-    tasks = make_tasks(make_grid(axes, layers), mode)
-    return run_sweep(tasks, meters=check_meters(meters), jobs=jobs, timeout_s=timeout_s)
-
-
-def make_tasks(cells: Sequence[Cell], mode: str) -> list[Task]:
-    """Each cell in each mode. Raises ``SpecError`` for an unknown mode."""
-    if mode not in MODES:
-        raise unknown_choice("mode", mode, MODES)
-    return [(cell, one) for cell in cells for one in MODES[mode]]
-
-
-def check_meters(meters: Sequence[str]) -> tuple[str, ...]:
-    """The meters in their order, the ledger always. Raises ``SpecError`` for an unknown one."""
-    for meter in meters:
-        if meter not in METERS:
-            raise unknown_choice("meter", meter, METERS)
-    return tuple(meter for meter in METERS if meter in meters or meter == "ledger")
+    request = Request(axes, layers, mode, tuple(meters), repeat)
+    tasks = make_tasks(request.cells(), mode)
+    return run_sweep(tasks, meters=request.meters, jobs=jobs, timeout_s=timeout_s, repeat=repeat)
 
 
 def default_jobs() -> int:
@@ -89,13 +75,22 @@ def run_sweep(
     meters: Sequence[str],
     jobs: int | None = None,
     timeout_s: float | None = None,
+    repeat: int = 1,
+    even_if_lacking: bool = False,
     started: Callable[[Cell, Mode], None] = lambda cell, mode: None,
     finished: Callable[[Row], None] = lambda row: None,
     measure: Measure = measure,
 ) -> list[Row]:
     """Measure ``tasks`` and return their rows in order. Measuring processes end with it, however it ends."""
     check_limits(jobs, timeout_s)
-    measure_row = partial(measured_row, meters=meters, timeout_s=timeout_s, measure=measure)
+    measure_row = partial(
+        measured_row,
+        meters=meters,
+        timeout_s=timeout_s,
+        measure=measure,
+        repeat=repeat,
+        even_if_lacking=even_if_lacking,
+    )
     place = {task: index for index, task in enumerate(tasks)}
     rows: list[Row] = []
     with ThreadPoolExecutor(jobs or default_jobs()) as executor, SERVERS:

@@ -46,7 +46,7 @@ def sweep_tables(rows: Sequence[Row], width: int) -> list[Table]:
 
 def training_table(cell: Cell, trained: Trained) -> Table:
     """What a training gave and took."""
-    table = _table(f"Trained on {cell.data}: depth {cell.depth}, width {cell.columns()['width']}")
+    table = plain_table(f"Trained on {cell.data}: depth {cell.depth}, width {cell.columns()['width']}")
     table.show_header = False
     table.add_column()
     table.add_column(justify="right")
@@ -75,7 +75,8 @@ def _width(columns: Sequence[Column], rows: Sequence[Row]) -> int:
     )
 
 
-def _table(title: str, gap: int = 2) -> Table:
+def plain_table(title: str, gap: int = 2) -> Table:
+    """An empty table as all of ours look."""
     return Table(
         title=title,
         title_justify="left",
@@ -88,7 +89,7 @@ def _table(title: str, gap: int = 2) -> Table:
 
 def _filled(title: str, columns: Sequence[Column], rows: Sequence[Row], width: int) -> Table:
     roomy = _width(columns, rows) + len(columns) <= width
-    table = _table(title, gap=2 if roomy else 1)
+    table = plain_table(title, gap=2 if roomy else 1)
     for heading, show in columns:
         table.add_column(heading, justify="left" if show is _made_of else "right")
     for pair in pairs(rows).values():
@@ -118,8 +119,9 @@ def _peaks(rows: Sequence[Row]) -> list[Column]:
             row = pair.get(mode)
             if row is None:
                 return ""
-            failed = not row.ok and row.figures.ledger_peak_bytes is None
-            return "failed" if failed else in_unit(peak_bytes(row))
+            if not row.ok and row.figures.ledger_peak_bytes is None:
+                return "limit" if row.figures.status == "memory_limit" else "failed"
+            return in_unit(peak_bytes(row))
 
         return f"{mode}\n{unit}", show
 

@@ -1,0 +1,119 @@
+"""``memtrain frontier``: what fits into a given memory."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from memtrain.cli.options import L2, Activation, Bias, DType, Force, Jobs, Optimizer, Seed, Timeout, Update
+
+
+def frontier(
+    memory: Annotated[str, typer.Option(help="The memory above the baseline: 256MiB, 1GB, or bytes.")],
+    depth: Annotated[
+        str | None,
+        typer.Option(help="Depths, each with its largest batch: a range.", show_default="1:64:x2"),
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(help="Batches, each with its largest depth: a range.", show_default="64, 256, 1024, …"),
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Width of every hidden layer.", show_default="256")
+    ] = None,
+    input_size: Annotated[int | None, typer.Option(min=1, help="Input size, on synthetic data.")] = None,
+    output_size: Annotated[int | None, typer.Option(min=1, help="Output size, on synthetic data.")] = None,
+    activation: Activation = "relu",
+    bias: Bias = False,
+    optimizer: Optimizer = "sgd",
+    l2: L2 = 1e-4,
+    dtype: DType = "float32",
+    data: Annotated[
+        str | None, typer.Option(help="digits, synthetic, or a .npz or .csv file.", show_default="digits")
+    ] = None,
+    update: Update = "deferred",
+    seed: Seed = 0,
+    confirm: Annotated[
+        bool, typer.Option("--confirm/--no-confirm", help="Run inside and outside under a hard limit.")
+    ] = True,
+    jobs: Jobs = None,
+    timeout: Timeout = None,
+    export_csv: Annotated[Path | None, typer.Option(help="A row per depth and mode.")] = None,
+    export_json: Annotated[
+        Path | None, typer.Option(help="The rows, the largest depths and the environment.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="That JSON to stdout instead of the tables.")] = False,
+    force: Force = False,
+) -> None:
+    """Find the largest batch for each depth, and the largest depth for each batch, that fit into a memory.
+
+    Found from predictions; then confirmed: under a hard limit the largest batch runs, and a larger one
+    fails. Ends with 1 where that was tried and came out otherwise.
+
+    \b
+    Examples:
+      memtrain frontier --memory 256MiB --no-confirm
+      memtrain frontier --memory 64MiB --depth 1:16:x2
+      memtrain frontier --memory 1GB --activation gelu --bias --no-confirm
+    """
+    from memtrain.cli.console import messages, progress_bar, results, warn
+    from memtrain.measure.environment import environment
+    from memtrain.report.json import frontier_document
+    from memtrain.report.terminal.frontier import frontier_sections
+    from memtrain.sweeps.files import check_outputs, write_new
+    from memtrain.sweeps.frontier import confirm as confirm_frontier
+    from memtrain.sweeps.frontier import default_batches, find_frontier, frontier_csv
+    from memtrain.sweeps.grid import make_cell
+    from memtrain.sweeps.ranges import parse_integers
+    from memtrain.sweeps.sweep import check_limits, default_jobs
+    from memtrain.units import parse_bytes
+
+    check_limits(jobs, timeout)
+    check_outputs({"--export-csv": export_csv, "--export-json": export_json}, force)
+    budget_bytes = parse_bytes(memory, "--memory")
+    depths = parse_integers(depth or "1:64:x2", "--depth", least=0)
+    batches = None if batch is None else parse_integers(batch, "--batch")
+    cell = make_cell(
+        {
+            "width": width,
+            "input_size": input_size,
+            "output_size": output_size,
+            "activation": activation,
+            "bias": bias,
+            "optimizer": optimizer,
+            "l2": l2,
+            "dtype": dtype,
+            "data": data,
+            "update": update,
+            "seed": seed,
+        }
+    )
+    out, log = results(), messages()
+    found = find_frontier(cell, budget_bytes, depths, batches or default_batches)
+    if confirm:
+        with progress_bar() as progress:
+            total = len(found.boundaries)
+            bar = progress.add_task("confirming under the limit", total=total, count="")
+            found = confirm_frontier(
+                found, jobs=jobs or default_jobs(), timeout_s=timeout, done=lambda _: progress.advance(bar)
+            )
+    if export_csv is not None:
+        write_new(export_csv, frontier_csv(found), force)
+    document = frontier_document(found, environment(), shlex.join(["memtrain", *sys.argv[1:]]))
+    if export_json is not None:
+        write_new(export_json, document, force)
+    if json:
+        typer.echo(document)
+    else:
+        for section in frontier_sections(found, out.options.ascii_only):
+            out.print(section)
+            out.print()
+    for boundary in found.boundaries:
+        for reason in boundary.problems():
+            warn(log, f"depth {boundary.depth}, {boundary.mode}: {reason}")
+    if not all(boundary.ok for boundary in found.boundaries):
+        raise typer.Exit(1)

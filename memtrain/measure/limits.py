@@ -1,0 +1,148 @@
+"""A hard limit on what a run may allocate: what happens where memory ends.
+
+The kernel refuses a process's mappings beyond RLIMIT_DATA, and numpy then raises ``MemoryError``. The limit
+is the process's own size, once it has warmed up and what its heap has free is taken, plus the bytes that are
+allowed, plus a slack for what the allocator adds to the arrays.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+from memtrain.errors import MeterUnavailable
+from memtrain.graph.node import Role
+from memtrain.graph.ops.base import Array
+from memtrain.measure.cell import Cell
+from memtrain.measure.machine import status_bytes
+from memtrain.measure.workload import Workload, give_back
+from memtrain.plan.liveness import Liveness, analyse
+from memtrain.plan.schedule import Schedule
+from memtrain.run.ledger import Ledger
+
+M_TOP_PAD = -2
+"""glibc's name for what its heap takes beyond what it is asked for."""
+
+PAGE_BYTES = 4096
+LARGEST_HOLE_BYTES = 64 * 1024
+"""Larger blocks are mapped by themselves or taken from what is left at the heap's end."""
+
+HEAP_GROWTH_BYTES = 384 * 1024
+"""What the heap of small allocations grows by that are no arrays, and what lies fallow in it."""
+
+MOST_SLACK_BYTES, MOST_SLACK_SHARE = 1024**2, 0.01
+
+
+def slack_bytes(liveness: Liveness, budget_bytes: int) -> int:
+    """What allocator and interpreter need besides the arrays: about a page for each that stands at the peak.
+
+    At most max(1 MiB, 1 % of the budget).
+    """
+    peak = liveness.peak_step
+    standing = sum(life.born_step <= peak <= life.freed_step for life in liveness.lives)
+    most = max(MOST_SLACK_BYTES, int(MOST_SLACK_SHARE * budget_bytes))
+    return min(HEAP_GROWTH_BYTES + PAGE_BYTES * standing, most)
+
+
+class Watching(Ledger):
+    """A ledger that also sees how large the process is when an array is made: what the limit bounds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.step = -1  # before the first
+        self.taken_bytes = 0
+        """The most that the process had mapped beyond what it had when this was made."""
+        self._before_bytes = status_bytes("VmData")
+
+    def born_shared(self, array: Array, role_bytes: Mapping[Role, int]) -> None:
+        """Count an array, and look at the process."""
+        super().born_shared(array, role_bytes)
+        self.taken_bytes = max(self.taken_bytes, status_bytes("VmData") - self._before_bytes)
+
+
+def run_limited(
+    work: Workload, cell: Cell, iterations: int | None = None
+) -> tuple[Watching, list[float | None]]:
+    """Run ``work`` under the memory limit of its cell; the ledger of it, and the losses.
+
+    A ``MemoryError`` says at which step memory ran out.
+    """
+    # A small network warms up, for the cell itself may be beyond all memory.
+    Workload(replace(cell, depth=1, width=64, batch=64, memory_limit_bytes=None), work.mode).warm_up()
+    work.reserve()
+    gc.collect()
+    give_back()
+    limit_bytes = cell.memory_limit_bytes or 0
+    with data_limit(limit_bytes + slack_bytes(analyse(work.schedule), limit_bytes)):
+        ledger = Watching()
+        try:
+            losses = work.run_all(work.new_run(ledger), iterations)
+        except MemoryError as error:
+            raise MemoryError(f"{_where(work.schedule, ledger.step)}: {error}") from error
+    over = ledger.peak_bytes - limit_bytes
+    if over > 0:
+        place = _where(work.schedule, ledger.peak_step)
+        raise MemoryError(f"{place}: arrays of {over:,} B more than the limit, which the slack had room for")
+    return ledger, losses
+
+
+def _where(schedule: Schedule, place: int) -> str:
+    """The step under way when memory ran out, in words."""
+    if place < 0:
+        return "out of memory before the first step, while parameters and inputs were made"
+    step = schedule.steps[place]
+    name = schedule.graph[step.node].name
+    return f"out of memory at step {place + 1} of {len(schedule.steps)}, {step.phase}, {name}"
+
+
+@contextmanager
+def data_limit(extra_bytes: int) -> Iterator[None]:
+    """Let this process allocate ``extra_bytes`` more than it has now, and nothing beyond.
+
+    Raises ``MeterUnavailable`` where the kernel has no such limit.
+    """
+    if sys.platform != "linux":
+        raise MeterUnavailable("a memory limit needs Linux (RLIMIT_DATA)")
+    import resource
+
+    filler = _fill_heap()
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (status_bytes("VmData") + extra_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+        for block in filler:
+            _libc().free(block)
+
+
+def _fill_heap() -> list[int]:
+    """Take what the heap has free, so that a run cannot live on memory left from before the limit.
+
+    From now on it grows by a page at a time, not by 132 KiB that are free again at once.
+    """
+    libc, filler = _libc(), []
+    libc.mallopt(M_TOP_PAD, 0)
+    size = LARGEST_HOLE_BYTES
+    while size >= 1024:
+        before = libc.sbrk(0)
+        block = libc.malloc(size)
+        if block and libc.sbrk(0) == before:
+            filler.append(block)
+            continue
+        libc.free(block)  # the heap would grow: no hole of this size is left
+        size //= 2
+    libc.malloc_trim(0)
+    return filler
+
+
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    libc.free.restype, libc.free.argtypes = None, [ctypes.c_void_p]
+    libc.sbrk.restype, libc.sbrk.argtypes = ctypes.c_void_p, [ctypes.c_ssize_t]
+    return libc

@@ -1,0 +1,98 @@
+"""What a meter watches: a cell with its start values and batches, ready to run."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+
+import numpy as np
+
+from memtrain.graph.ops.base import Array
+from memtrain.measure.cell import Cell, Mode
+from memtrain.models.mlp import initial_values
+from memtrain.run.allocation import AnyRun, make_run
+from memtrain.run.ledger import Ledger
+from memtrain.train.data import SYNTHETIC, Dataset, draw_rows, load, split, synthetic
+from memtrain.train.optimizers import ITERATION
+
+
+class Workload:
+    """All that a run of the cell needs, made before any meter starts: it belongs to the baseline."""
+
+    def __init__(self, cell: Cell, mode: Mode, *, timing: bool = False) -> None:
+        self.schedule = cell.schedule(mode)
+        self._allocation = cell.allocation_for(timing=timing)
+        self.mode = mode
+        self.steps = cell.steps
+        self._reserve: list[bytes] = []
+        self._start = initial_values(cell.spec(), cell.seed)
+        self._batches = list(islice(batches(cell), cell.steps))
+
+    def new_run(self, ledger: Ledger | None = None) -> AnyRun:
+        """A run of the cell, nothing loaded yet."""
+        return make_run(self.schedule, self._allocation, ledger)
+
+    def load(self, run: AnyRun) -> None:
+        """Make the run's parameters, state and input buffers."""
+        run.load(self._start)
+
+    def iterate(self, run: AnyRun, number: int) -> float | None:
+        """One iteration on batch ``number``; the objective when training."""
+        run.feed(self._batches[number % len(self._batches)])
+        asked = run.iterate()
+        return float(asked[0]) if self.mode is Mode.TRAIN else None
+
+    def run_all(self, run: AnyRun, iterations: int | None = None) -> list[float | None]:
+        """Load, then every iteration of the cell: what a memory meter watches."""
+        self.load(run)
+        return [self.iterate(run, number) for number in range(iterations or self.steps)]
+
+    def warm_up(self) -> None:
+        """One iteration, freed, and the memory given back to the kernel."""
+        run = self.new_run()
+        self.load(run)
+        self.iterate(run, 0)
+        del run
+        gc.collect()
+        self.reserve()
+        give_back()
+
+    def reserve(self) -> None:
+        """Hold free pools for what Python itself makes during a run."""
+        self._reserve = _reserve_pools(len(self.schedule.steps))
+
+
+def batches(cell: Cell) -> Iterator[dict[str, Array]]:
+    """The batches of a cell by leaf name, for ever: examples, labels and the count of iterations."""
+    if cell.data == SYNTHETIC:
+        data = synthetic(cell.input_size, cell.output_size, cell.batch, cell.seed)
+    else:
+        data = training_data(cell.data)
+    for number, rows in enumerate(draw_rows(len(data), cell.batch, cell.seed), start=1):
+        yield {"x": data.x[rows], "y": data.y[rows], ITERATION: np.asarray(number)}
+
+
+@cache
+def training_data(name: str) -> Dataset:
+    """The training examples of a data set, loaded once in a process."""
+    return split(load(name))[0]
+
+
+def _reserve_pools(step_count: int) -> list[bytes]:
+    """Make Python hold free pools for its small objects, a few MiB and 2 KB a step, while the result lives.
+
+    It maps them from the system 1 MiB at a time, whenever the address layout of the process happens to
+    leave none: that would show in a heap peak as one array of 1 MiB more.
+    """
+    small = [bytes(400) for _ in range(8000 + 5 * step_count)]
+    return small[::500]  # a few stay in every MiB, so that none is given back
+
+
+def give_back() -> None:
+    """Give freed memory back to the kernel, where the C library can (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -1,0 +1,115 @@
+"""Files that are whole at any moment: written beside, seen to the disk, then put in place."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from memtrain.errors import InputError, StoreError
+
+
+def write_new(path: Path, text: str, force: bool) -> None:
+    """Write a whole file. Raises ``InputError`` when it exists and ``force`` is not set."""
+    refuse_existing(path, force)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text if text.endswith("\n") else text + "\n")
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}; choose another place") from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Put ``text`` in place of what ``path`` holds, all of it or nothing. Raises ``OSError``."""
+    content = text.encode("utf-8", errors="surrogateescape")
+    if path.exists() and not path.is_file():  # a pipe or device has no place to be put in
+        path.write_bytes(content)
+        return
+    path = path.resolve()
+    handle, beside = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+    try:
+        with open(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(beside, _mode(path))
+        os.replace(beside, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(beside)
+        raise
+    _sync_folder(path.parent)
+
+
+def _mode(path: Path) -> int:
+    """The permissions of the file, or of a new one."""
+    with suppress(OSError):
+        return path.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """See to the disk that the file has its name."""
+    with suppress(OSError):  # not every file system can
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def check_outputs(outputs: Mapping[str, Path | None], force: bool) -> None:
+    """Raise ``InputError``, before anything runs, for outputs (by option) that cannot all be written."""
+    used: dict[Path, str] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        if path == Path():
+            raise InputError(f"{option} is empty", "allowed: the path of a file", "name one")
+        try:
+            place = path.resolve()
+            parents = [parent for parent in place.parents if parent.exists()]
+            if path.is_dir() or not parents[0].is_dir():
+                wrong = path if path.is_dir() else parents[0]
+                what = "is a directory" if path.is_dir() else "is not a directory"
+                raise InputError(f"{option}: {wrong} {what}", "allowed: the path of a file", "name another")
+            refuse_existing(path, force)
+        except OSError as error:
+            raise InputError(
+                f"{option}: {str(path)[:40]!r}… ({error.strerror})",
+                "allowed: the path of a file",
+                "name another",
+            ) from error
+        if place in used:
+            raise InputError(f"{path} for {used[place]} and {option}", "allowed: a file each", "name another")
+        used[place] = option
+
+
+def refuse_existing(path: Path, force: bool) -> None:
+    """Raise ``InputError`` for an output that exists, unless it may be overwritten."""
+    if not force and path.exists():
+        raise already_there(path)
+
+
+def already_there(path: Path, remedy: str = "name another file or add --force") -> InputError:
+    """The error for an output that exists."""
+    return InputError(f"{path} exists already", "allowed: a new file, or any with --force", remedy)
+
+
+def csv_line(values: Iterable[object]) -> str:
+    """A line of a CSV: missing is empty, truth is ``true`` or ``false``."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(map(_as_text, values))
+    return line.getvalue()
+
+
+def _as_text(value: object) -> object:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else value

@@ -1,0 +1,239 @@
+"""What fits into a given memory: found on paper, then confirmed by runs under a hard limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from functools import cache
+
+from memtrain.errors import ChildFailed, MeterUnavailable
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.client import SERVERS, measure
+from memtrain.measure.limits import slack_bytes
+from memtrain.measure.row import Measure, lacking, predicted_row
+from memtrain.plan.frontier import largest_within
+from memtrain.plan.liveness import analyse
+from memtrain.run.allocation import peak_bytes
+from memtrain.sweeps.files import csv_line
+
+MOST_BATCH, MOST_DEPTH = 2**62, 10_000
+"""Nothing larger is looked for: a graph of more layers takes seconds to predict."""
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """The frontier at one depth in one mode: the largest batch inside, and the smallest surely outside.
+
+    ``batch`` is ``None`` where not even one example fits. ``limit_bytes`` is the budget plus the slack that
+    allocator and interpreter are given; a batch between the two may fit or not. ``confirmed_…`` is ``None``
+    where nothing was run.
+    """
+
+    depth: int
+    batch: int | None
+    mode: Mode
+    predicted_peak_bytes: int | None
+    budget_bytes: int
+    limit_bytes: int
+    outside_batch: int
+    outside_predicted_peak_bytes: int
+    confirmed_inside: bool | None = None
+    confirmed_outside: bool | None = None
+    inside_reason: str = ""
+    """Why the batch inside did not run, if it did not."""
+    outside_reason: str = ""
+    """How the batch outside ended: with the step at which memory ran out, as it should."""
+    slack_needed_bytes: int | None = None
+    """What the process took beyond its arrays when the batch inside ran."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing that was run said otherwise."""
+        return self.confirmed_inside is not False and self.confirmed_outside is not False
+
+    def problems(self) -> list[str]:
+        """Why it is not confirmed, where that was tried."""
+        found = []
+        if self.inside_reason:
+            found.append(f"batch {self.batch:,}: {self.inside_reason}")
+        if self.outside_reason and not self.confirmed_outside:
+            found.append(f"batch {self.outside_batch:,}, which should not fit: {self.outside_reason}")
+        return found
+
+
+COLUMNS = tuple(field.name for field in fields(Boundary))[:10]
+"""What a row of the CSV holds (design §5)."""
+
+
+@dataclass(frozen=True)
+class LargestDepth:
+    """For a batch in one mode: the deepest network that fits; ``None`` where not even depth 0 does."""
+
+    batch: int
+    mode: Mode
+    depth: int | None
+    predicted_peak_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """What fits into ``budget_bytes`` above the baseline. ``cell`` is a network of it, for all but size."""
+
+    cell: Cell
+    budget_bytes: int
+    boundaries: tuple[Boundary, ...]
+    depths: tuple[LargestDepth, ...]
+
+    def largest_batches(self) -> dict[tuple[int, Mode], int]:
+        """By depth and mode the largest batch that fits; 0 where none does."""
+        return {(boundary.depth, boundary.mode): boundary.batch or 0 for boundary in self.boundaries}
+
+
+def find_frontier(
+    cell: Cell,
+    budget_bytes: int,
+    depths: Sequence[int],
+    batches: Sequence[int] | Callable[[Sequence[Boundary]], Sequence[int]],
+) -> Frontier:
+    """For each depth the largest batch, for each batch the largest depth, in both modes. Runs nothing.
+
+    ``batches`` may be a function of what was found for the depths.
+    """
+    cell = replace(cell, memory_limit_bytes=budget_bytes, steps=2)
+    predict = _predictor()
+    boundaries = [_boundary(cell, budget_bytes, depth, mode, predict) for depth in depths for mode in Mode]
+    if callable(batches):
+        batches = batches(boundaries)
+    deepest = _largest_depths(cell, budget_bytes, batches, predict)
+    return Frontier(cell, budget_bytes, tuple(boundaries), tuple(deepest))
+
+
+def default_batches(boundaries: Sequence[Boundary]) -> list[int]:
+    """64, 256, … up to the first that fits nowhere."""
+    batches = [64]
+    while batches[-1] <= max((boundary.batch or 0 for boundary in boundaries), default=0):
+        batches.append(4 * batches[-1])
+    return batches
+
+
+def frontier_csv(frontier: Frontier) -> str:
+    """The boundaries as the text of a CSV file."""
+    lines = [[getattr(boundary, name) for name in COLUMNS] for boundary in frontier.boundaries]
+    return "".join(map(csv_line, [COLUMNS, *lines]))
+
+
+def confirm(
+    frontier: Frontier,
+    *,
+    jobs: int,
+    timeout_s: float | None = None,
+    done: Callable[[Boundary], None] = lambda boundary: None,
+    measure: Measure = measure,
+) -> Frontier:
+    """Run each boundary's two batches, each in a fresh process under the hard limit.
+
+    What the machine has no memory for is not run and stays unconfirmed.
+    """
+
+    def confirmed(boundary: Boundary) -> Boundary:
+        result = _confirmed(frontier.cell, boundary, timeout_s, measure)
+        done(result)
+        return result
+
+    with ThreadPoolExecutor(jobs) as executor, SERVERS:
+        return replace(frontier, boundaries=tuple(executor.map(confirmed, frontier.boundaries)))
+
+
+Predict = Callable[[Cell, Mode], tuple[int, int]]
+"""Predicted peak and slack, in bytes."""
+
+
+def _predictor() -> Predict:
+    @cache
+    def predict(cell: Cell, mode: Mode) -> tuple[int, int]:
+        liveness = analyse(cell.schedule(mode))
+        peak = peak_bytes(liveness, cell.allocation_for(timing=False))
+        return peak, slack_bytes(liveness, cell.memory_limit_bytes or 0)
+
+    return predict
+
+
+def _boundary(cell: Cell, budget_bytes: int, depth: int, mode: Mode, predict: Predict) -> Boundary:
+    def at(batch: int) -> Cell:
+        return replace(cell, depth=depth, batch=batch)
+
+    def largest(limit_bytes: int) -> int | None:
+        return largest_within(lambda batch: predict(at(batch), mode)[0], limit_bytes, 1, MOST_BATCH)
+
+    inside = largest(budget_bytes)
+    limit_bytes = budget_bytes + predict(at(inside or 1), mode)[1]
+    outside = (largest(limit_bytes) or 0) + 1
+    while predict(at(outside), mode)[0] <= (own_limit := budget_bytes + predict(at(outside), mode)[1]):
+        outside = (largest(own_limit) or 0) + 1  # more buffers stand at its peak: so more slack
+    return Boundary(
+        depth=depth,
+        batch=inside,
+        mode=mode,
+        predicted_peak_bytes=None if inside is None else predict(at(inside), mode)[0],
+        budget_bytes=budget_bytes,
+        limit_bytes=limit_bytes,
+        outside_batch=outside,
+        outside_predicted_peak_bytes=predict(at(outside), mode)[0],
+    )
+
+
+def _largest_depths(
+    cell: Cell, budget_bytes: int, batches: Sequence[int], predict: Predict
+) -> list[LargestDepth]:
+    found = {}
+    for mode in Mode:
+        most: int | None = MOST_DEPTH
+        for batch in sorted(set(batches)):  # what is too deep for a batch is too deep for a larger one
+
+            def peak(depth: int, batch: int = batch, mode: Mode = mode) -> int:
+                return predict(replace(cell, depth=depth, batch=batch), mode)[0]
+
+            most = None if most is None else largest_within(peak, budget_bytes, 0, most)
+            found[batch, mode] = LargestDepth(batch, mode, most, None if most is None else peak(most))
+    return [found[batch, mode] for batch in batches for mode in Mode]
+
+
+def _confirmed(cell: Cell, boundary: Boundary, timeout_s: float | None, measure: Measure) -> Boundary:
+    """``boundary`` with what the runs inside and outside have shown."""
+    cell = replace(cell, depth=boundary.depth)
+    if boundary.batch is not None:
+        boundary = _run_inside(replace(cell, batch=boundary.batch), boundary, timeout_s, measure)
+    return _run_outside(replace(cell, batch=boundary.outside_batch), boundary, timeout_s, measure)
+
+
+def _run_inside(cell: Cell, boundary: Boundary, timeout_s: float | None, measure: Measure) -> Boundary:
+    if (lack := lacking(predicted_row(cell, boundary.mode))) is not None:
+        return replace(boundary, inside_reason=lack)
+    try:
+        figures = measure("limit", cell, boundary.mode, timeout_s)
+    except MeterUnavailable as reason:
+        return replace(boundary, inside_reason=str(reason))
+    except ChildFailed as failure:
+        return replace(boundary, confirmed_inside=False, inside_reason=f"{failure.status}: {failure}")
+    peak = figures["ledger_peak_bytes"]
+    return replace(
+        boundary,
+        confirmed_inside=peak == boundary.predicted_peak_bytes,
+        inside_reason="" if peak == boundary.predicted_peak_bytes else f"the ledger has {peak} B",
+        slack_needed_bytes=figures["data_peak_bytes"] - peak,
+    )
+
+
+def _run_outside(cell: Cell, boundary: Boundary, timeout_s: float | None, measure: Measure) -> Boundary:
+    if (lack := lacking(predicted_row(cell, boundary.mode))) is not None:
+        return replace(boundary, outside_reason=lack)
+    try:
+        measure("limit", cell, boundary.mode, timeout_s)
+    except MeterUnavailable as reason:
+        return replace(boundary, outside_reason=str(reason))
+    except ChildFailed as failure:
+        return replace(
+            boundary, confirmed_outside=failure.status == "memory_limit", outside_reason=str(failure)
+        )
+    return replace(boundary, confirmed_outside=False, outside_reason="it ran")

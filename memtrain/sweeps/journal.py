@@ -1,0 +1,224 @@
+"""The journal of a sweep: a line of JSON for each finished row, on the disk before the next is measured.
+
+It is the truth; the CSV beside it is made from it. The first line says what was asked for and where. A sweep
+that is killed can leave a line that is not whole: it does not count, and its row is measured again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from memtrain.errors import InputError, StoreError
+from memtrain.measure.cell import Cell, Mode, read_cell
+from memtrain.measure.row import Figures, Row
+from memtrain.sweeps.files import already_there
+from memtrain.sweeps.request import Request, read_request
+
+SCHEMA_VERSION = 1
+SUFFIX = ".journal"
+MUST_AGREE = (
+    "memtrain",
+    "python",
+    "numpy",
+    "blas",
+    "cpu",
+    "cores",
+    "platform",
+    "libc",
+    "memory_bytes",
+    "settings",
+)
+"""What figures of one file have in common besides their cells' threads."""
+
+
+def journal_path(rows: Path) -> Path:
+    """The journal beside a CSV; of a journal, itself."""
+    return rows if rows.name.endswith(SUFFIX) else rows.with_name(rows.name + SUFFIX)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a journal holds."""
+
+    request: Request
+    environment: dict[str, Any]
+    rows: dict[str, Row]
+    """By key of cell and mode; of several rows of one, the last."""
+    whole_bytes: int
+    """How long its whole lines are: what comes after is torn."""
+
+    def good_row(self, cell: Cell, mode: Mode) -> Row | None:
+        """The row of a cell, unless it is missing or has failed."""
+        row = self.rows.get(cell.key(mode))
+        return row if row is not None and row.ok else None
+
+
+class Journal:
+    """An open journal, locked against a second sweep."""
+
+    def __init__(self, path: Path, file: FileIO, end: int) -> None:
+        self.path = path
+        self._file, self._end = file, end
+
+    @classmethod
+    def create(cls, path: Path, request: Request, environment: Mapping[str, Any], force: bool) -> Journal:
+        """A new journal. Raises ``InputError`` when there is one (unless ``force``), or one in use."""
+        if path.exists() and not force:
+            raise already_there(path, f"continue with --resume {path}, name another file, or add --force")
+        journal = cls(path, _locked(path, os.O_CREAT), 0)
+        header = {
+            "memtrain_journal": SCHEMA_VERSION,
+            "request": request.as_json(),
+            "environment": dict(environment),
+        }
+        journal._append(header)
+        return journal
+
+    @classmethod
+    def reopen(cls, path: Path) -> tuple[Journal, Stored]:
+        """The journal of an earlier sweep, and what it holds. Raises ``InputError`` and ``StoreError``."""
+        if not path.is_file():
+            raise InputError(f"--resume: there is no {path}", "allowed: the CSV of a sweep", "check the path")
+        file = _locked(path, 0)
+        try:
+            stored = _read(path, file.read())
+        except BaseException:
+            file.close()
+            raise
+        return cls(path, file, stored.whole_bytes), stored
+
+    def add(self, row: Row) -> None:
+        """Append a row and see it to the disk. Raises ``StoreError``; what was there before is whole."""
+        self._append(
+            {
+                "cell": asdict(row.cell),
+                "mode": row.mode,
+                "figures": asdict(row.figures),
+                "peak_node": row.peak_node,
+                "retained": row.retained,
+                "environment": row.environment,
+                "notes": row.notes,
+            }
+        )
+
+    def close(self) -> None:
+        """Let go of it."""
+        with suppress(OSError):
+            self._file.close()
+
+    def _append(self, values: Mapping[str, Any]) -> None:
+        line = (json.dumps(values, separators=(",", ":")) + "\n").encode()
+        try:
+            self._check_there()
+            self._file.seek(self._end)
+            self._file.truncate()
+            while line:
+                line = line[self._file.write(line) :]
+            os.fsync(self._file.fileno())
+            self._end = self._file.tell()
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(self._end)
+            raise StoreError(
+                f"cannot write {self.path}: {error.strerror}; the rows before are stored, and when this is "
+                f"mended --resume {self.path} goes on"
+            ) from error
+
+    def _check_there(self) -> None:
+        """Raise ``StoreError`` when the file was taken away: what is written to it now would be lost."""
+        ours = os.fstat(self._file.fileno())
+        try:
+            there = os.stat(self.path)
+        except FileNotFoundError:
+            there = None
+        if there is None or (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
+            raise StoreError(
+                f"{self.path} has been taken away while the sweep was writing it; the rows so far are in the "
+                "CSV, if that is still there: start again with another file"
+            )
+
+
+def check_same(stored: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Raise ``InputError`` unless figures measured here may stand beside those that are stored."""
+    different = [name for name in MUST_AGREE if stored.get(name) != here.get(name)]
+    if different:
+        shown = "; ".join(f"{name} was {stored.get(name)}, is {here.get(name)}" for name in different)
+        raise InputError(
+            f"--resume: {shown}",
+            "allowed: the machine, versions and settings that the sweep was begun with",
+            "begin a new file",
+        )
+
+
+def _locked(path: Path, flags: int) -> FileIO:
+    """The file, open for reading and writing, and ours alone."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = FileIO(os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o666), "r+")
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}; choose another place") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise InputError(
+            f"{path} is being written by another sweep",
+            "allowed: a file for each sweep",
+            "wait for the other one, or name another file",
+        ) from error
+    return file
+
+
+def _read(path: Path, content: bytes) -> Stored:
+    header: Stored | None = None
+    rows: dict[str, Row] = {}
+    whole = 0
+    for line in content.splitlines(keepends=True):
+        values = _values(line)
+        if header is None:
+            if values is None or values.get("memtrain_journal") != SCHEMA_VERSION:
+                raise StoreError(f"{path} is no journal of this version of memtrain; begin a new file")
+            header = Stored(read_request(values.get("request")), values.get("environment") or {}, {}, 0)
+        elif values is not None and (row := _row(values)) is not None:
+            rows[row.cell.key(row.mode)] = row
+        elif not line.endswith(b"\n"):
+            break  # torn: the next row is written over it
+        whole += len(line)
+    if header is None:
+        raise StoreError(f"{path} is empty; begin a new file")
+    return Stored(header.request, header.environment, rows, whole)
+
+
+def _values(line: bytes) -> dict[str, Any] | None:
+    """The JSON object of a whole line."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def _row(values: Mapping[str, Any]) -> Row | None:
+    """A row from its JSON; ``None`` for what is none."""
+    try:
+        return Row(
+            cell=read_cell(values["cell"]),
+            mode=Mode(values["mode"]),
+            figures=Figures(**values["figures"]),
+            peak_node=values["peak_node"],
+            retained=values["retained"],
+            environment=values["environment"],
+            notes=values["notes"],
+        )
+    except (KeyError, TypeError, ValueError, InputError):
+        return None

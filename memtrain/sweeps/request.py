@@ -1,0 +1,62 @@
+"""What a sweep is asked for: enough to ask for the same again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from memtrain.errors import SpecError, StoreError, unknown_choice
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.meters import METERS
+from memtrain.sweeps.grid import make_grid
+from memtrain.sweeps.runner import Task
+
+MODES = {"both": (Mode.TRAIN, Mode.INFER), "train": (Mode.TRAIN,), "infer": (Mode.INFER,)}
+MOST_REPEATS = 1000
+
+
+@dataclass(frozen=True)
+class Request:
+    """The axes of a grid, modes, meters, and how often each is repeated. Raises ``SpecError``."""
+
+    axes: Mapping[str, Any]
+    layers: Sequence[int] | None = None
+    mode: str = "both"
+    meters: Sequence[str] = tuple(METERS)
+    repeat: int = 1
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise unknown_choice("mode", self.mode, MODES)
+        for meter in self.meters:
+            if meter not in METERS:
+                raise unknown_choice("meter", meter, METERS)
+        if not 1 <= self.repeat <= MOST_REPEATS:
+            raise SpecError(
+                f"repeat {self.repeat}", f"allowed: a whole number from 1 to {MOST_REPEATS}", "give 5, say"
+            )
+        # in their order, and the ledger always
+        in_order = tuple(meter for meter in METERS if meter in self.meters or meter == "ledger")
+        object.__setattr__(self, "meters", in_order)
+
+    def cells(self) -> list[Cell]:
+        """The grid. Raises ``InputError`` for axes that cannot be."""
+        return make_grid(self.axes, self.layers)
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
+
+def make_tasks(cells: Sequence[Cell], mode: str) -> list[Task]:
+    """Each cell in each of its modes."""
+    return [(cell, one) for cell in cells for one in MODES[mode]]
+
+
+def read_request(values: Any) -> Request:
+    """A request from its JSON. Raises ``StoreError``."""
+    names = {field.name for field in fields(Request)}
+    if not isinstance(values, dict) or set(values) != names:
+        raise StoreError("the journal does not say what the sweep was asked for; start it anew")
+    return Request(**values)

@@ -1,0 +1,76 @@
+"""A measuring server whose children come to grief in one meter for cells of depth 2, as FAULT says."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+import time
+from types import SimpleNamespace
+
+from memtrain.measure import meters, server
+
+METER, _, FAULT = os.environ["FAULT"].partition(":")
+WELL = server.ANSWERS[METER]
+
+
+def garbage(cell, mode):
+    server.json = SimpleNamespace(dump=lambda answer, pipe: pipe.write('{"figures": 7 torn'))
+    return {}
+
+
+def no_object(cell, mode):
+    server.json = SimpleNamespace(dump=lambda answer, pipe: pipe.write("[1, 2]"))
+    return {}
+
+
+def no_memory(cell, mode):
+    raise MemoryError("Unable to allocate 8.00 EiB")
+
+
+def complains(cell, mode):
+    figures = WELL(cell, mode)
+    print("memray: could not write", file=sys.stderr, flush=True)
+    return figures
+
+
+def no_control(cell, mode):
+    meters.CONTROL_BYTES = 4 * 1024**2
+    meters.np = SimpleNamespace(**vars(meters.np))
+    empty = meters.np.empty
+    meters.np.empty = lambda size, dtype: empty(1 if size == meters.CONTROL_BYTES else size, dtype)
+    return WELL(cell, mode)
+
+
+def small_files(cell, mode):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    return WELL(cell, mode)
+
+
+def unguarded(cell, mode):
+    meters.check_space = lambda folder, needed_bytes: None
+    return WELL(cell, mode)
+
+
+FAULTS = {
+    "sigkill": lambda cell, mode: os.kill(os.getpid(), signal.SIGKILL),
+    "sigsegv": lambda cell, mode: os.kill(os.getpid(), signal.SIGSEGV),
+    "memory": no_memory,
+    "hang": lambda cell, mode: time.sleep(1000),
+    "garbage": garbage,
+    "no_object": no_object,
+    "complains": complains,
+    "no_control": no_control,
+    "small_files": small_files,
+    "unguarded": unguarded,
+}
+
+
+def faulty(cell, mode):
+    return FAULTS[FAULT](cell, mode) if cell.depth == 2 else WELL(cell, mode)
+
+
+if __name__ == "__main__":
+    server.ANSWERS[METER] = faulty
+    server.main()

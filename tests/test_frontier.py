@@ -1,0 +1,268 @@
+"""What fits: the search against brute force, and the limit against real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from command_line import memtrain, rows_of, strict_json
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memtrain.errors import ChildFailed, RangeError, SpecError
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.client import MEMORY_SETTINGS, SERVERS
+from memtrain.measure.limits import MOST_SLACK_BYTES, slack_bytes
+from memtrain.measure.row import measured_row, predicted_row
+from memtrain.plan.frontier import largest_within
+from memtrain.plan.liveness import analyse
+from memtrain.sweeps.frontier import COLUMNS, confirm, default_batches, find_frontier
+from memtrain.units import parse_bytes
+
+MIB = 1024**2
+linux = pytest.mark.skipif(sys.platform != "linux", reason="limits need Linux")
+
+
+@given(
+    lines=st.lists(st.tuples(st.integers(0, 500), st.integers(0, 40)), min_size=1, max_size=5),
+    caps=st.lists(st.tuples(st.integers(0, 200), st.integers(1, 50)), max_size=3),
+    budget=st.integers(0, 3000),
+    most=st.integers(1, 300),
+)
+def test_the_search_finds_what_trying_all_sizes_finds(lines, caps, budget, most):
+    """Peaks as they are: the largest of several lines, some with a workspace that stops growing."""
+
+    def peak(size):
+        return max(a + b * size for a, b in lines) + sum(min(cap, size * per) for cap, per in caps)
+
+    tried = [size for size in range(1, most + 1) if peak(size) <= budget]
+    assert largest_within(peak, budget, 1, most) == (max(tried) if tried else None)
+
+
+def test_the_search_needs_few_predictions_where_peaks_lie_on_a_line():
+    asked = []
+
+    def peak(size):
+        asked.append(size)
+        return 1_000_000 + 2048 * size
+
+    assert largest_within(peak, 10**12, 1, 2**62) == (10**12 - 1_000_000) // 2048
+    assert len(asked) <= 6
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    activation=st.sampled_from(["relu", "gelu", "tanh"]),
+    optimizer=st.sampled_from(["sgd", "adam"]),
+    depth=st.integers(0, 5),
+    width=st.integers(1, 40),
+    budget=st.integers(1_000, 400_000),
+)
+def test_inside_fits_and_one_more_example_does_not(activation, optimizer, depth, width, budget):
+    cell = Cell(width=width, activation=activation, optimizer=optimizer)
+    for boundary in find_frontier(cell, budget, [depth], []).boundaries:
+
+        def peak(batch, boundary=boundary):
+            row = predicted_row(replace(cell, depth=depth, batch=batch), boundary.mode)
+            return row["predicted_peak_bytes"]
+
+        if boundary.batch is None:
+            assert peak(1) > budget
+        else:
+            assert peak(boundary.batch) == boundary.predicted_peak_bytes <= budget
+            assert peak(boundary.batch + 1) > budget
+        assert peak(boundary.outside_batch) == boundary.outside_predicted_peak_bytes > boundary.limit_bytes
+        assert boundary.limit_bytes - budget <= max(MOST_SLACK_BYTES, budget // 100)
+
+
+def test_the_largest_depth_fits_and_one_more_layer_does_not():
+    cell = Cell(width=32)
+    found = find_frontier(cell, 500_000, [1], [1, 64, 100_000])
+    assert [(entry.batch, entry.mode) for entry in found.depths] == [
+        (batch, mode) for batch in (1, 64, 100_000) for mode in Mode
+    ]
+    for entry in found.depths:
+        if entry.batch == 100_000:
+            assert entry.depth is None
+            continue
+        peaks = [
+            predicted_row(replace(cell, depth=depth, batch=entry.batch), entry.mode)["predicted_peak_bytes"]
+            for depth in (entry.depth, entry.depth + 1)
+        ]
+        assert peaks[0] == entry.predicted_peak_bytes <= 500_000 < peaks[1]
+
+
+def test_training_never_fits_more_than_inference_and_the_slack_is_bounded():
+    found = find_frontier(Cell(), 64 * MIB, [1, 4, 16, 64], default_batches)
+    batches = found.largest_batches()
+    for depth in (1, 4, 16, 64):
+        assert batches[depth, Mode.TRAIN] < batches[depth, Mode.INFER]
+    assert slack_bytes(analyse(Cell(depth=400).schedule(Mode.TRAIN)), MIB) == MIB
+
+
+def fake(fits):
+    """A measure under which a batch runs if ``fits`` says so."""
+
+    def measure(meter, cell, mode, timeout_s):
+        assert meter == "limit"
+        if not fits(cell):
+            raise ChildFailed("memory_limit", "out of memory at step 3 of 9, forward, z2: no room")
+        peak = predicted_row(cell, mode)["predicted_peak_bytes"]
+        return {"ledger_peak_bytes": peak, "data_peak_bytes": peak + 4096}
+
+    return measure
+
+
+def test_confirming_says_what_the_runs_said():
+    found = find_frontier(Cell(width=16), MIB, [1, 2], [])
+    inside = {(b.depth, b.batch) for b in found.boundaries}
+
+    def states(fits):
+        result = confirm(found, jobs=2, measure=fake(fits)).boundaries
+        return {(b.confirmed_inside, b.confirmed_outside) for b in result}, result
+
+    seen, boundaries = states(lambda cell: (cell.depth, cell.batch) in inside)
+    assert seen == {(True, True)}
+    assert all(b.ok and b.slack_needed_bytes == 4096 and "z2" in b.outside_reason for b in boundaries)
+    assert all(not b.problems() for b in boundaries)
+    seen, boundaries = states(lambda cell: True)
+    assert seen == {(True, False)}
+    assert all("should not fit" in b.problems()[0] for b in boundaries)
+    assert states(lambda cell: False)[0] == {(False, True)}
+
+
+def test_what_the_machine_has_no_memory_for_stays_unconfirmed():
+    found = find_frontier(Cell(), 2**60, [1], [])
+    boundaries = confirm(found, jobs=1, measure=fake(lambda cell: True)).boundaries
+    assert {(b.confirmed_inside, b.confirmed_outside) for b in boundaries} == {(None, None)}
+    assert all(b.ok and "not tried" in b.inside_reason for b in boundaries)
+
+
+@pytest.mark.measure
+@linux
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--memory", "32MiB", "--depth", "1,4,16,64"],
+        ["--memory", "8MiB", "--depth", "0,3", "--activation", "gelu", "--bias", "--optimizer", "adam"],
+        ["--memory", "16MiB", "--depth", "2", "--width", "1000", "--dtype", "float64", "--update", "eager"],
+    ],
+)
+def test_under_a_hard_limit_the_inside_runs_and_the_outside_fails_at_a_named_step(options, tmp_path):
+    said = memtrain("frontier", *options, "--json", "--export-csv", "f.csv", cwd=tmp_path)
+    assert said.code == 0, said.err
+    document = strict_json(said.out)
+    for row in document["rows"]:
+        assert row["confirmed_inside"] is row["confirmed_outside"] is True
+        assert row["slack_needed_bytes"] <= row["limit_bytes"] - row["budget_bytes"]
+        assert row["outside_reason"].startswith("out of memory at step")
+    rows = rows_of((tmp_path / "f.csv").read_text())
+    assert (
+        ",".join(rows[0])
+        == ",".join(COLUMNS)
+        == (
+            "depth,batch,mode,predicted_peak_bytes,budget_bytes,limit_bytes,outside_batch,"
+            "outside_predicted_peak_bytes,confirmed_inside,confirmed_outside"
+        )
+    )
+    assert {(row["confirmed_inside"], row["confirmed_outside"]) for row in rows} == {("true", "true")}
+
+
+@pytest.mark.measure
+@linux
+def test_a_sweep_under_a_limit_shows_that_training_runs_out_of_memory_first(tmp_path):
+    sweep = ("sweep", "--depth", "2,8,16", "--batch", "64,1024", "--meters", "ledger,heap")
+    said = memtrain(*sweep, "--memory-limit", "5MiB", "--json", cwd=tmp_path)
+    assert said.code == 1
+    rows = strict_json(said.out)["rows"]
+    failed = {(row["depth"], row["batch"], row["mode"]) for row in rows if row["status"] == "memory_limit"}
+    assert failed == {(8, 1024, "train"), (16, 64, "train"), (16, 1024, "train"), (16, 1024, "infer")}
+    for row in rows:
+        if row["status"] == "ok":
+            assert row["ledger_peak_bytes"] == row["predicted_peak_bytes"] <= 5 * MIB
+            assert row["heap_peak_bytes"] is not None
+        else:
+            assert row["predicted_peak_bytes"] > 5 * MIB
+            assert "out of memory at step" in row["reason"]
+            assert row["ledger_peak_bytes"] is None
+    shown = memtrain(*sweep, "--memory-limit", "5MiB", cwd=tmp_path).out
+    assert "training runs in 3 of 6 cells" in " ".join(shown.split())
+
+
+@linux
+def test_an_array_beyond_the_limit_cannot_be_had():
+    """The control: numpy by itself, 64 KiB within and beyond the limit."""
+    code = (
+        "import json, numpy as np\n"
+        "from memtrain.measure.limits import data_limit\n"
+        "size, found = 8 * 1024**2, []\n"
+        "for extra in (size + 65536, size - 65536):\n"
+        "    with data_limit(extra):\n"
+        "        try:\n"
+        "            found.append(np.empty(size - 4096, np.uint8).nbytes)\n"
+        "        except MemoryError:\n"
+        "            found.append(None)\n"
+        "print(json.dumps(found))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **MEMORY_SETTINGS},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert json.loads(out) == [8 * MIB - 4096, None]
+
+
+@pytest.mark.measure
+@linux
+def test_a_cell_that_only_runs_in_the_slack_of_the_allocator_does_not_fit():
+    peak = predicted_row(Cell(depth=4), Mode.TRAIN)["predicted_peak_bytes"]
+    with SERVERS:
+        rows = [
+            measured_row(Cell(depth=4, memory_limit_bytes=limit), Mode.TRAIN, meters=["ledger"])
+            for limit in (peak, peak - 1)
+        ]
+    assert [row["status"] for row in rows] == ["ok", "memory_limit"]
+    assert "1 B more than the limit" in rows[1]["reason"]
+
+
+def test_a_limit_goes_with_one_thread_and_is_at_least_a_byte():
+    with pytest.raises(SpecError, match="one thread"):
+        Cell(memory_limit_bytes=MIB, threads=2)
+    with pytest.raises(SpecError, match="memory limit 0"):
+        Cell(memory_limit_bytes=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("64MiB", 64 * MIB),
+        ("64MB", 64_000_000),
+        ("64mib", 64 * MIB),
+        ("1.5 GiB", 3 * 2**29),
+        ("1GB", 10**9),
+        ("123", 123),
+        ("123B", 123),
+        ("9007199254740993", 9007199254740993),
+    ],
+)
+def test_sizes_are_read_as_people_write_them(text, count):
+    assert parse_bytes(text, "--memory") == count
+
+
+@pytest.mark.parametrize(
+    "text", ["", "M", "-1", "0", "0.2B", "1e9", "64XB", "nan", "9" * 40, "9999999TiB", "１MiB"]
+)
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(RangeError):
+        parse_bytes(text, "--memory")
+
+
+def test_a_bare_letter_is_refused_with_the_two_spellings():
+    with pytest.raises(RangeError, match="64MiB or 64MB"):
+        parse_bytes("64M", "--memory")
