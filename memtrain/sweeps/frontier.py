@@ -17,7 +17,7 @@ from memtrain.plan.liveness import analyse
 from memtrain.run.allocation import peak_bytes
 from memtrain.sweeps.files import csv_line
 
-MOST_BATCH, MOST_DEPTH = 2**62, 10_000
+MOST_BATCH, MOST_DEPTH = 2**62, 4096
 """Nothing larger is looked for: a graph of more layers takes seconds to predict."""
 
 
@@ -68,7 +68,10 @@ COLUMNS = tuple(field.name for field in fields(Boundary))[:10]
 
 @dataclass(frozen=True)
 class LargestDepth:
-    """For a batch in one mode: the deepest network that fits; ``None`` where not even depth 0 does."""
+    """For a batch in one mode: the deepest network that fits.
+
+    ``MOST_DEPTH`` where a deeper one may fit, too; ``None`` where not even depth 0 does.
+    """
 
     batch: int
     mode: Mode

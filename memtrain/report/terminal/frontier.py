@@ -8,7 +8,7 @@ from rich.text import Text
 
 from memtrain.measure.cell import Mode
 from memtrain.report.terminal.sweep import plain_table
-from memtrain.sweeps.frontier import Boundary, Frontier
+from memtrain.sweeps.frontier import MOST_DEPTH, Boundary, Frontier
 from memtrain.units import format_bytes
 
 _SIGNS = {"train": ("█", "#", "green"), "infer": ("▒", "+", "yellow"), "none": ("·", ".", "dim")}
@@ -104,8 +104,12 @@ def _depths(frontier: Frontier) -> Table:
     for batch in batches:
         table.add_column(_short(batch), justify="right")
     for mode in Mode:
-        table.add_row(str(mode), *(_count(found[batch, mode]) for batch in batches))
+        table.add_row(str(mode), *(_depth(found[batch, mode]) for batch in batches))
     return table
+
+
+def _depth(value: int | None) -> str:
+    return f"≥{value:,}" if value == MOST_DEPTH else _count(value)
 
 
 def _count(value: int | None) -> str:

@@ -1,0 +1,205 @@
+"""The journal and what is made from it: whole at any moment, and never taken for more than it says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from command_line import memtrain, refused, rows_of
+
+from memtrain.errors import InputError, StoreError
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.row import Row, predicted_row
+from memtrain.sweeps.files import write_new, write_whole
+from memtrain.sweeps.journal import MUST_AGREE, Journal, check_same, journal_path
+from memtrain.sweeps.request import Request, make_tasks
+from memtrain.sweeps.store import RowStore
+
+REQUEST = Request({"depth": [1, 2, 3], "batch": [4], "width": [8, 16]}, mode="train", meters=("ledger",))
+TASKS = make_tasks(REQUEST.cells(), REQUEST.mode)
+ENVIRONMENT = dict.fromkeys(MUST_AGREE, "here")
+
+
+def rows():
+    """A row for each task, with everything in it that a row can have."""
+    made = [predicted_row(cell, mode) for cell, mode in TASKS]
+    for row in made:
+        row.figures.ledger_peak_bytes = row.figures.predicted_peak_bytes
+        row.figures.loss_last = float("nan")
+        row.figures.step_s = 0.1
+        row.environment = {"blas": "b", "settings": {"X": "ä"}}
+        row.notes = ["a note"]
+    made[2].figures.status, made[2].figures.reason = "killed", 'by "someone",\nsomehow'
+    return made
+
+
+def stored(path, some=None):
+    with RowStore.create(path, TASKS, REQUEST, ENVIRONMENT) as store:
+        for row in rows() if some is None else some:
+            store.add(row)
+    return journal_path(path)
+
+
+def reread(path):
+    journal, found = Journal.reopen(journal_path(path))
+    journal.close()
+    return found
+
+
+def same(one: Row, other: Row):
+    def shown(row):
+        return repr(
+            (row.cell, row.mode, row.figures, row.peak_node, row.retained, row.environment, row.notes)
+        )
+
+    return shown(one) == shown(other)
+
+
+def test_a_row_comes_back_from_the_journal_as_it_was(tmp_path):
+    path = tmp_path / "o ü.csv"
+    stored(path)
+    found = reread(path)
+    assert found.request == REQUEST
+    assert found.environment == ENVIRONMENT
+    assert all(same(found.rows[row.cell.key(row.mode)], row) for row in rows())
+    assert [found.good_row(*task) is not None for task in TASKS] == [True, True, False, True, True, True]
+
+
+def test_unequal_widths_and_limits_come_back_too(tmp_path):
+    cell = Cell(depth=2, width=(8, 16), memory_limit_bytes=10**6)
+    request = Request({"depth": [2]}, mode="infer")
+    with RowStore.create(tmp_path / "x.csv", [(cell, Mode.INFER)], request, ENVIRONMENT) as store:
+        store.add(predicted_row(cell, Mode.INFER))
+    assert reread(tmp_path / "x.csv").rows[cell.key(Mode.INFER)].cell == cell
+
+
+@pytest.mark.parametrize("cut", [1, 7, 100])
+def test_a_torn_last_line_is_left_out_and_written_over(cut, tmp_path):
+    path = tmp_path / "x.csv"
+    journal = stored(path)
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:-cut])
+    last = rows()[-1]
+    found = reread(path)
+    assert len(found.rows) == len(TASKS) - 1
+    again, found = Journal.reopen(journal)
+    with RowStore.resume(path, TASKS, again, found) as store:
+        assert len(rows_of(path.read_text())) == len(TASKS) - 1
+        store.add(last)
+    assert journal.read_bytes() == whole
+    assert len(rows_of(path.read_text())) == len(TASKS)
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"\n", b"{}\n", b"[]\n", b"\xff\xfe\n", b'{"cell": 1}\n', b'{"torn": \n', b"7\n"]
+)
+def test_a_line_that_is_no_row_is_passed_over(garbage, tmp_path):
+    path = tmp_path / "x.csv"
+    journal = stored(path)
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([lines[0], lines[1], garbage, *lines[2:]]))
+    assert len(reread(path).rows) == len(TASKS)
+
+
+def test_of_two_rows_of_a_cell_the_last_counts(tmp_path):
+    path = tmp_path / "x.csv"
+    mended = rows()[2]
+    mended.figures.status, mended.figures.reason = "ok", ""
+    stored(path, [*rows(), mended])
+    found = reread(path)
+    assert found.good_row(*TASKS[2]) is not None
+    assert [row["status"] for row in rows_of(path.read_text())] == ["ok"] * len(TASKS)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"depth,batch\n1,2\n", b"{}\n", b'{"memtrain_journal": 99}\n', b"\0" * 99]
+)
+def test_what_is_no_journal_is_refused(content, tmp_path):
+    (tmp_path / "x.csv.journal").write_bytes(content)
+    with pytest.raises(StoreError):
+        Journal.reopen(tmp_path / "x.csv.journal")
+
+
+@pytest.mark.parametrize(
+    "request_", [None, 7, {"axes": 1}, {**REQUEST.as_json(), "mode": "no"}, {**REQUEST.as_json(), "more": 1}]
+)
+def test_a_request_that_cannot_be_is_refused(request_, tmp_path):
+    header = {"memtrain_journal": 1, "request": request_, "environment": {}}
+    (tmp_path / "x.csv.journal").write_text(json.dumps(header) + "\n")
+    with pytest.raises((StoreError, InputError)):
+        Journal.reopen(tmp_path / "x.csv.journal")
+
+
+def test_the_csv_is_in_the_order_of_the_grid_whatever_finishes_first(tmp_path):
+    path = tmp_path / "x.csv"
+    stored(path, reversed(rows()))
+    found = [(int(row["width"]), int(row["depth"])) for row in rows_of(path.read_text())]
+    assert found == sorted(found)
+
+
+@pytest.mark.parametrize("name", MUST_AGREE)
+def test_figures_of_another_machine_or_version_are_not_mixed(name):
+    check_same(ENVIRONMENT, ENVIRONMENT | {"other": 1})
+    with pytest.raises(InputError, match=f"{name} was here, is there"):
+        check_same(ENVIRONMENT, ENVIRONMENT | {name: "there"})
+
+
+def test_a_journal_can_be_written_by_one_at_a_time(tmp_path):
+    path = tmp_path / "x.csv"
+    with RowStore.create(path, TASKS, REQUEST, ENVIRONMENT):
+        with pytest.raises(InputError, match="another sweep"):
+            Journal.reopen(journal_path(path))
+        with pytest.raises(InputError, match="another sweep"):
+            RowStore.create(path, TASKS, REQUEST, ENVIRONMENT, force=True)
+    reread(path)
+
+
+def test_a_journal_without_its_csv_is_not_overwritten(tmp_path):
+    path = tmp_path / "x.csv"
+    journal = stored(path)
+    path.unlink()
+    with pytest.raises(InputError, match="--resume"):
+        RowStore.create(path, TASKS, REQUEST, ENVIRONMENT)
+    assert len(reread(path).rows) == len(TASKS)
+    assert journal.exists()
+
+
+def test_a_file_is_replaced_as_a_whole_with_its_permissions_also_through_a_link(tmp_path):
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("old")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    write_whole(link, "new")
+    assert (link.is_symlink(), target.read_text(), target.stat().st_mode & 0o777) == (True, "new", 0o640)
+    write_new(tmp_path / "fresh", "x", False)
+    assert (tmp_path / "fresh").stat().st_mode & 0o044
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["fresh", "link", "target"]
+
+
+def test_nothing_but_what_goes_with_it_may_stand_beside_resume(tmp_path):
+    said = refused("sweep", "--resume", "x.csv", "--depth", "3", "--width", "8", cwd=tmp_path)
+    assert "--depth, --width" in said or "--width, --depth" in said
+    assert "there is no" in refused("sweep", "--resume", "x.csv", cwd=tmp_path)
+
+
+def test_a_sweep_of_another_machine_is_not_resumed(tmp_path):
+    stored(tmp_path / "x.csv", rows()[:2])
+    before = (tmp_path / "x.csv.journal").read_bytes()
+    said = refused("sweep", "--resume", "x.csv", cwd=tmp_path)
+    assert "cpu was here, is" in said
+    assert (tmp_path / "x.csv.journal").read_bytes() == before
+
+
+def test_resuming_what_is_whole_measures_nothing_and_shows_it(tmp_path):
+    sweep = ("sweep", "--depth", "1,2", "--batch", "4", "--width", "8", "--meters", "ledger")
+    first = memtrain(*sweep, "--export-csv", "x.csv", cwd=tmp_path)
+    csv = (tmp_path / "x.csv").read_bytes()
+    again = memtrain("sweep", "--resume", "x.csv.journal", cwd=tmp_path)
+    assert (again.code, again.out) == (0, first.out)
+    assert "4 of 4 rows are there already" in again.err
+    assert (tmp_path / "x.csv").read_bytes() == csv
+
+
+def test_a_key_tells_cells_apart_that_differ_in_their_limit():
+    assert Cell().key(Mode.TRAIN) != replace(Cell(), memory_limit_bytes=5).key(Mode.TRAIN)
