@@ -223,10 +223,8 @@ def test_an_interrupted_sweep_says_how_to_go_on_and_what_it_says_works(tmp_path)
     wait_for_rows(process, output, 3)
     children = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)
-    began = time.monotonic()
+    _, alive = psutil.wait_procs(children, timeout=2)
     said = finish(process)
-    _, alive = psutil.wait_procs(children, timeout=5)
-    assert time.monotonic() - began < 5
     assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
     assert said.code == 130
     assert "memtrain sweep --resume out.csv" in said.err

@@ -115,7 +115,7 @@ def sweep(
     """
     # What computes is imported here, so that --help does not wait for numpy.
     from memtrain.cli.console import messages, results, warn
-    from memtrain.measure.client import measuring_environment
+    from memtrain.measure.client import SERVERS, measuring_environment
     from memtrain.measure.doctor import State, examine_memory
     from memtrain.measure.row import predicted_row
     from memtrain.report.findings import findings
@@ -199,25 +199,26 @@ def sweep(
     for finding in examine_memory():
         if finding.state is not State.FINE:
             warn(log, f"{finding.subject}: {finding.found}; {finding.remedy}")
-    environment = measuring_environment(cells[0])
     done: dict[Task, Row] = {}
-    if resume is None:
-        store = RowStore.create(path, tasks, request, environment, force)
-    else:
-        check_same(stored.environment, environment)
-        store = RowStore.resume(path, tasks, journal, stored)
-        done = {task: row for task in tasks if (row := stored.good_row(*task)) is not None}
-        log.print(f"{len(done)} of {len(tasks)} rows are there already", soft_wrap=True)
-    try:
-        with store:
-            _measure(tasks, request, jobs, timeout, store, done, force)
-    except (KeyboardInterrupt, SystemExit):
-        if done:
-            show(_in_order(tasks, done))
-        warn(log, f"stopped after {len(done)} of {len(tasks)} rows; they are in {path}")
-        if store.resumable:
-            warn(log, f"to go on: memtrain sweep --resume {shlex.quote(str(path))}")
-        raise
+    with SERVERS:
+        environment = measuring_environment(cells[0])
+        if resume is None:
+            store = RowStore.create(path, tasks, request, environment, force)
+        else:
+            check_same(stored.environment, environment)
+            store = RowStore.resume(path, tasks, journal, stored)
+            done = {task: row for task in tasks if (row := stored.good_row(*task)) is not None}
+            log.print(f"{len(done)} of {len(tasks)} rows are there already", soft_wrap=True)
+        try:
+            with store:
+                _measure(tasks, request, jobs, timeout, store, done, force)
+        except (KeyboardInterrupt, SystemExit):
+            if done:
+                show(_in_order(tasks, done))
+            warn(log, f"stopped after {len(done)} of {len(tasks)} rows; they are in {path}")
+            if store.resumable:
+                warn(log, f"to go on: memtrain sweep --resume {shlex.quote(str(path))}")
+            raise
     rows = _in_order(tasks, done)
     show(rows, laws_of(rows))
     for note in dict.fromkeys(note for row in rows for note in row.notes):

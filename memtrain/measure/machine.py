@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Condition
 
 import psutil
 
@@ -22,6 +25,32 @@ def free_memory_bytes(cgroup: Path = _CGROUP) -> int:
         if limit is not None and used is not None:
             free = min(free, max(0, limit - used))
     return free
+
+
+class Room:
+    """Free memory, shared out among what runs at the same time."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._taken_bytes = 0
+
+    @contextmanager
+    def take(self, needed_bytes: int) -> Iterator[None]:
+        """Wait until there is room beside the others; whoever is alone may try in any case."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: not self._taken_bytes or self._taken_bytes + needed_bytes <= free_memory_bytes()
+            )
+            self._taken_bytes += needed_bytes
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken_bytes -= needed_bytes
+                self._changed.notify_all()
+
+
+ROOM = Room()
 
 
 def status_bytes(name: str) -> int:

@@ -11,7 +11,7 @@ from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.graph.node import Role
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.client import measure
-from memtrain.measure.machine import free_memory_bytes
+from memtrain.measure.machine import ROOM, free_memory_bytes
 from memtrain.measure.meters import METERS
 from memtrain.plan.liveness import analyse
 from memtrain.run.allocation import peak_bytes
@@ -150,16 +150,16 @@ def predicted_row(cell: Cell, mode: Mode) -> Row:
     return Row(cell, mode, figures, peak_node, retained)
 
 
+def needed_bytes(row: Row) -> int:
+    """What a measuring process takes: the run as predicted, and what is drawn before a meter starts."""
+    figures = row.figures
+    batches = (row.cell.steps + 1) * (figures.input_bytes or 0)
+    return (figures.predicted_peak_bytes or 0) + (figures.parameter_bytes or 0) + batches
+
+
 def lacking(row: Row) -> str | None:
     """Why this machine has not the memory for the predicted cell; ``None`` when it has."""
-    figures = row.figures
-    # the run, and beside it start values and batches, which are drawn before a meter starts
-    needed = (
-        (figures.predicted_peak_bytes or 0)
-        + (figures.parameter_bytes or 0)
-        + (row.cell.steps + 1) * (figures.input_bytes or 0)
-    )
-    free = free_memory_bytes()
+    needed, free = needed_bytes(row), free_memory_bytes()
     if needed <= free:
         return None
     return f"it needs {format_bytes(needed)}, and {format_bytes(free)} are free: not tried"
@@ -186,11 +186,19 @@ def measured_row(
     if not even_if_lacking and (lack := lacking(row)) is not None:
         _fail(row, "memory_limit", lack)
         return row
+    with ROOM.take(needed_bytes(row)):
+        _measure(row, meters, timeout_s, measure, repeat)
+    _check(row)
+    return row
+
+
+def _measure(row: Row, meters: Sequence[str], timeout_s: float | None, measure: Measure, repeat: int) -> None:
+    """Enter what the meters say, the ledger's first; without a ledger none of the others is asked."""
     for meter in METERS:
         if meter != "ledger" and meter not in meters:
             continue
         try:
-            given = [measure(meter, cell, mode, timeout_s) for _ in range(repeat)]
+            given = [measure(meter, row.cell, row.mode, timeout_s) for _ in range(repeat)]
             _enter(row, given[0])
             if repeat > 1:
                 _enter_spreads(row, given)
@@ -200,8 +208,6 @@ def measured_row(
             _fail(row, failure.status, str(failure))
             if meter == "ledger":
                 break
-    _check(row)
-    return row
 
 
 def _enter(row: Row, given: dict[str, Any]) -> None:

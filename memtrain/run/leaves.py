@@ -59,7 +59,7 @@ class Leaves:
 
     def _empty(self, shape: tuple[int, ...], dtype: DType, role: Role | None) -> Array:
         """The beginning of every storage."""
-        array: Array = np.empty(shape, dtype)
+        array = empty(shape, dtype)
         if self._ledger is not None and role is not None:
             self._ledger.born(array, role)
         return array
@@ -69,3 +69,11 @@ class Leaves:
         if value.shape != buffer.shape:
             raise GraphError(f"{node} was given an array of shape {list(value.shape)}")
         np.copyto(buffer, value)
+
+
+def empty(shape: tuple[int, ...], dtype: DType) -> Array:
+    """``numpy.empty``; what is beyond numpy's integers is a ``MemoryError``, too."""
+    try:
+        return np.empty(shape, dtype)
+    except ValueError as error:
+        raise MemoryError(f"Unable to allocate an array with shape {shape}: {error}") from error

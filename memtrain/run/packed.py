@@ -16,7 +16,7 @@ from memtrain.graph.ops.base import Array, Call
 from memtrain.plan.liveness import analyse
 from memtrain.plan.packing import pack
 from memtrain.plan.schedule import Schedule
-from memtrain.run.leaves import Leaves
+from memtrain.run.leaves import Leaves, empty
 from memtrain.run.ledger import Ledger
 
 
@@ -34,7 +34,7 @@ class PackedRun(Leaves):
         self._calls, self._asked = [], None
         self._values = [None] * len(self._values)  # what an earlier load made goes first
         super().load(values)
-        arena = np.empty(self._packing.arena_bytes, np.uint8)
+        arena = empty((self._packing.arena_bytes,), np.dtype(np.uint8))
         if self._ledger is not None:
             liveness = analyse(self.schedule)
             self._ledger.step = liveness.peak_step

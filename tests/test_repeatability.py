@@ -1,0 +1,145 @@
+"""The same cell gives the same bytes, in any process, under any parent; and what spreads is said."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from threading import Event, Thread
+
+import pytest
+from command_line import LEDGER, memtrain, strict_json
+
+from memtrain.cli.app import app
+from memtrain.measure import doctor, machine, row
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.client import SERVERS
+from memtrain.measure.machine import Room
+from memtrain.measure.row import measured_row, predicted_row
+from memtrain.report.findings import findings
+
+MIB = 1024**2
+measured = pytest.mark.measure
+linux = pytest.mark.skipif(sys.platform != "linux", reason="meters need Linux")
+
+
+@measured
+@linux
+def test_twenty_processes_give_the_same_heap_and_ledger_and_nearly_the_same_resident_peak():
+    cell = Cell(depth=4, batch=512)
+    with SERVERS:
+        found = measured_row(cell, Mode.TRAIN, meters=["heap", "resident"], repeat=20)
+    assert found["repeat_count"] == 20
+    assert (found["ledger_spread_bytes"], found["heap_spread_bytes"]) == (0, 0)
+    assert found["resident_spread_bytes"] <= max(0.01 * found["resident_peak_bytes"], MIB)
+    assert "ledger the same bytes; heap the same bytes; resident within" in " ".join(findings([found], []))
+
+
+@measured
+@linux
+def test_the_size_of_the_parent_does_not_show():
+    code = (
+        "import json, sys, numpy, memtrain\n"
+        "ballast = numpy.ones(int(sys.argv[1]), numpy.uint8)\n"
+        "rows = memtrain.sweep(depth=[2, 8], batch=256, meters=['heap', 'resident'])\n"
+        "names = [f'{meter}_peak_bytes' for meter in ('ledger', 'heap', 'resident')]\n"
+        "print(json.dumps([[row[name] for name in names] for row in rows]))"
+    )
+    found = []
+    for ballast in (0, 1024**3):
+        command = [sys.executable, "-c", code, str(ballast)]
+        out = subprocess.run(command, capture_output=True, text=True, check=True)
+        found.append(json.loads(out.stdout))
+    for small, large in zip(*found, strict=True):
+        assert small[:2] == large[:2]
+        assert abs(small[2] - large[2]) <= max(0.01 * small[2], MIB)
+
+
+def fake(**series):
+    """A measure whose figures of a meter come one after the other."""
+
+    def measure(meter, cell, mode, timeout_s):
+        peak = predicted_row(cell, mode)["predicted_peak_bytes"]
+        column = "step_s" if meter == "time" else f"{meter}_peak_bytes"
+        extra = series[meter].pop(0) if meter in series else 0
+        return {column: extra if meter == "time" else peak + extra, "baseline_bytes": 1}
+
+    return measure
+
+
+def test_a_row_of_repetitions_has_medians_and_spreads():
+    cell = Cell()
+    peak = predicted_row(cell, Mode.TRAIN)["predicted_peak_bytes"]
+    measure = fake(heap=[30, 10, 20], resident=[0, 3 * MIB, MIB], time=[0.5, 0.1, 0.2])
+    found = measured_row(cell, Mode.TRAIN, measure=measure, repeat=3)
+    assert (found["heap_peak_bytes"], found["heap_spread_bytes"]) == (peak + 20, 20)
+    assert (found["resident_peak_bytes"], found["resident_spread_bytes"]) == (peak + MIB, 3 * MIB)
+    assert (found["step_s"], found["step_spread_s"]) == (0.2, 0.4)
+    assert found["ledger_spread_bytes"] == 0
+    said = " ".join(findings([found], []))
+    assert "In 3 repetitions: ledger the same bytes; heap within 20 B; resident within 3.0 MiB" in said
+    assert "WIDER than promised" in said
+    assert "heap of depth 1, batch 64, train: 20 B" in said
+
+
+def test_a_single_measurement_has_no_spread():
+    found = measured_row(Cell(), Mode.TRAIN, measure=fake(time=[0.1]))
+    assert all(found[name] is None for name in ("repeat_count", "heap_spread_bytes", "step_spread_s"))
+
+
+@measured
+@linux
+def test_repeat_is_an_option_of_sweep(tmp_path):
+    sweep = ("sweep", "--depth", "1", "--batch", "8", "--width", "8", "--meters", "heap", "--repeat", "2")
+    rows = strict_json(memtrain(*sweep, "--json", cwd=tmp_path).out)["rows"]
+    assert {(row["repeat_count"], row["heap_spread_bytes"]) for row in rows} == {(2, 0)}
+
+
+def test_a_cell_beyond_the_free_memory_is_not_tried_unless_forced(monkeypatch):
+    monkeypatch.setattr(row, "free_memory_bytes", lambda: MIB)
+    large, asked = Cell(batch=4096), []
+
+    def measure(meter, cell, mode, timeout_s):
+        asked.append(meter)
+        return fake()(meter, cell, mode, timeout_s)
+
+    found = measured_row(large, Mode.TRAIN, meters=["ledger"], measure=measure)
+    assert (found["status"], asked) == ("memory_limit", [])
+    assert "not tried" in found["reason"]
+    assert found["ledger_peak_bytes"] is None
+    assert measured_row(large, Mode.TRAIN, meters=[], measure=measure, even_if_lacking=True).ok
+    assert asked == ["ledger"]
+
+
+@measured
+@linux
+def test_what_distorts_a_measurement_is_said_before(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor, "free_memory_bytes", lambda: 100 * MIB)
+    monkeypatch.setattr(doctor, "environment", lambda: {"huge_pages": "[always] madvise never"})
+    swap = type("Swap", (), {"total": 10 * MIB, "used": MIB})
+    monkeypatch.setattr(doctor.psutil, "swap_memory", lambda: swap)
+    app(args=list(LEDGER), standalone_mode=False)
+    said = capsys.readouterr().err
+    for words in ("memory: 100 MiB free", "close other", "swap: 1.0 MiB used", "swapoff", "madvise >"):
+        assert words in said
+
+
+def test_large_cells_wait_for_each_other_and_small_ones_do_not(monkeypatch):
+    monkeypatch.setattr(machine, "free_memory_bytes", lambda: 100)
+    room, inside, leave = Room(), [], Event()
+
+    def take(count):
+        with room.take(count):
+            inside.append(count)
+            leave.wait(10)
+
+    threads = [Thread(target=take, args=(count,)) for count in (60, 30, 70)]
+    for thread in threads:
+        thread.start()
+        thread.join(0.1)
+    assert inside == [60, 30]
+    leave.set()
+    for thread in threads:
+        thread.join(10)
+    assert inside == [60, 30, 70]
