@@ -212,6 +212,8 @@ def sweep(
         try:
             with store:
                 _measure(tasks, request, jobs, timeout, store, done, force)
+            rows = _in_order(tasks, done)
+            laws = laws_of(rows)
         except (KeyboardInterrupt, SystemExit):
             if done:
                 show(_in_order(tasks, done))
@@ -219,8 +221,7 @@ def sweep(
             if store.resumable:
                 warn(log, f"to go on: memtrain sweep --resume {shlex.quote(str(path))}")
             raise
-    rows = _in_order(tasks, done)
-    show(rows, laws_of(rows))
+    show(rows, laws)
     for note in dict.fromkeys(note for row in rows for note in row.notes):
         warn(log, note)
     log.print(f"rows: {path}", markup=False, soft_wrap=True)
