@@ -176,8 +176,10 @@ def sweep(
     for name, examples in oversized_batches(cells).items():
         warn(log, f"batches larger than the {examples:,} training examples of {name} draw rows again, seeded")
 
+    command = shlex.join(["memtrain", *sys.argv[1:]])
+
     def show(rows: Sequence[Row], laws: Sequence[Law] = ()) -> None:
-        document = sweep_document(rows, laws, shlex.join(["memtrain", *sys.argv[1:]]))
+        document = sweep_document(rows, laws, command)
         if export_json is not None:
             write_new(export_json, document, force)
         if json:
@@ -203,7 +205,7 @@ def sweep(
     with SERVERS:
         environment = measuring_environment(cells[0])
         if resume is None:
-            store = RowStore.create(path, tasks, request, environment, force)
+            store = RowStore.create(path, tasks, request, environment, command, force)
         else:
             check_same(stored.environment, environment)
             store = RowStore.resume(path, tasks, journal, stored)

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ class Stored:
 
     request: Request
     environment: dict[str, Any]
+    command: str
     rows: dict[str, Row]
     """By key of cell and mode; of several rows of one, the last."""
     whole_bytes: int
@@ -69,7 +70,9 @@ class Journal:
         self._file, self._end = file, end
 
     @classmethod
-    def create(cls, path: Path, request: Request, environment: Mapping[str, Any], force: bool) -> Journal:
+    def create(
+        cls, path: Path, request: Request, environment: Mapping[str, Any], command: str, force: bool
+    ) -> Journal:
         """A new journal. Raises ``InputError`` when there is one (unless ``force``), or one in use."""
         if path.exists() and not force:
             raise already_there(path, f"continue with --resume {path}, name another file, or add --force")
@@ -78,6 +81,7 @@ class Journal:
             "memtrain_journal": SCHEMA_VERSION,
             "request": request.as_json(),
             "environment": dict(environment),
+            "command": command,
         }
         journal._append(header)
         return journal
@@ -146,6 +150,11 @@ class Journal:
             )
 
 
+def read_journal(path: Path) -> Stored:
+    """What a journal holds, without touching it. Raises ``OSError`` and ``StoreError``."""
+    return _read(path, path.read_bytes())
+
+
 def check_same(stored: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """Raise ``InputError`` unless figures measured here may stand beside those that are stored."""
     different = [name for name in MUST_AGREE if stored.get(name) != here.get(name)]
@@ -186,7 +195,13 @@ def _read(path: Path, content: bytes) -> Stored:
         if header is None:
             if values is None or values.get("memtrain_journal") != SCHEMA_VERSION:
                 raise StoreError(f"{path} is no journal of this version of memtrain; begin a new file")
-            header = Stored(read_request(values.get("request")), values.get("environment") or {}, {}, 0)
+            header = Stored(
+                read_request(values.get("request")),
+                values.get("environment") or {},
+                str(values.get("command", "")),
+                {},
+                0,
+            )
         elif values is not None and (row := _row(values)) is not None:
             rows[row.cell.key(row.mode)] = row
         elif not line.endswith(b"\n"):
@@ -194,7 +209,7 @@ def _read(path: Path, content: bytes) -> Stored:
         whole += len(line)
     if header is None:
         raise StoreError(f"{path} is empty; begin a new file")
-    return Stored(header.request, header.environment, rows, whole)
+    return replace(header, rows=rows, whole_bytes=whole)
 
 
 def _values(line: bytes) -> dict[str, Any] | None:

@@ -34,12 +34,15 @@ class RowStore:
         tasks: Sequence[Task],
         request: Request,
         environment: Mapping[str, Any],
+        command: str = "",
         force: bool = False,
     ) -> RowStore:
         """A new file. Raises ``InputError`` when it exists and ``force`` is not set, ``StoreError``."""
         refuse_existing(path, force)
         special = path.exists() and not path.is_file()
-        journal = None if special else Journal.create(journal_path(path), request, environment, force)
+        journal = (
+            None if special else Journal.create(journal_path(path), request, environment, command, force)
+        )
         store = cls(path, tasks, journal)
         if journal is not None:
             store._write()

@@ -1,0 +1,111 @@
+"""Results read back: the rows of a CSV, and what its journal knows besides."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from memtrain.errors import DataError, MemtrainError
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.row import Figures, Row
+from memtrain.sweeps.journal import journal_path, read_journal
+
+_CELL = tuple(field.name for field in fields(Cell))
+_FIGURES = tuple(field.name for field in fields(Figures))
+
+
+@dataclass(frozen=True)
+class Results:
+    """The rows of a file, in its order."""
+
+    path: Path
+    rows: tuple[Row, ...]
+    command: str = ""
+    """What made them, as far as it is known."""
+
+
+def read_results(path: Path) -> Results:
+    """The rows of a CSV that a sweep wrote, with retained intermediates where its journal is beside it.
+
+    Columns that are not known are left, those that came later may be missing. Raises ``DataError`` for what
+    is no such file, naming the line.
+    """
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            lines = list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise _unreadable(path, str(error)) from error
+    if not lines:
+        raise _unreadable(path, "it has no rows")
+    missing = [name for name in (*_CELL, "mode", "status") if name not in lines[0]]
+    if missing:
+        raise _unreadable(path, f"it has no column {', '.join(missing)}")
+    rows = [_row(path, number, line) for number, line in enumerate(lines, start=2)]
+    command, known = "", {}
+    with suppress(MemtrainError, OSError):
+        stored = read_journal(journal_path(path))
+        command, known = stored.command, stored.rows
+    for row in rows:
+        stored_row = known.get(row.cell.key(row.mode))
+        if stored_row is not None and stored_row.figures == row.figures:
+            row.peak_node, row.retained = stored_row.peak_node, stored_row.retained
+            row.environment, row.notes = stored_row.environment, stored_row.notes
+    return Results(path, tuple(rows), command)
+
+
+def _row(path: Path, number: int, line: Mapping[str, str | None]) -> Row:
+    try:
+        cell = Cell(**{name: _value(name, line[name]) for name in _CELL})
+        figures = Figures(**{name: _value(name, line[name]) for name in _FIGURES if name in line})
+        return Row(cell, Mode(line["mode"] or ""), figures)
+    except (ValueError, TypeError, MemtrainError) as error:
+        raise _unreadable(path, f"line {number}: {error}") from error
+
+
+def _value(name: str, text: str | None) -> Any:
+    """The value of a column: missing is ``None``."""
+    if text is None:
+        raise ValueError(f"it ends before {name}")
+    if name in ("status", "reason"):
+        return text
+    return None if text == "" else _READERS.get(name, _reader(name))(text)
+
+
+def _width(text: str) -> int | tuple[int, ...]:
+    widths = tuple(map(int, text.split("-")))
+    return widths if len(widths) > 1 else widths[0]
+
+
+def _truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"{text!r} is neither true nor false")
+    return text == "true"
+
+
+def _reader(name: str) -> Callable[[str], Any]:
+    """By its unit."""
+    if name.endswith(("_bytes", "_count")):
+        return int
+    return float if name.endswith("_s") else str
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(
+        ("depth", "batch", "input_size", "output_size", "threads", "steps", "seed", "peak_step"), int
+    ),
+    **dict.fromkeys(("l2", "loss_first", "loss_last"), float),
+    "width": _width,
+    "bias": _truth,
+}
+
+
+def _unreadable(path: Path, why: str) -> DataError:
+    return DataError(
+        f"results {path} cannot be read ({why})",
+        "allowed: the CSV that memtrain sweep writes",
+        "check the path, or measure again",
+    )

@@ -1,0 +1,85 @@
+"""Results read back are the results that were written."""
+
+from __future__ import annotations
+
+import pytest
+from test_journal import ENVIRONMENT, REQUEST, TASKS, rows, stored
+
+from memtrain.errors import DataError
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.row import predicted_row
+from memtrain.sweeps.journal import journal_path
+from memtrain.sweeps.results import read_results
+from memtrain.sweeps.store import RowStore, rows_csv
+
+
+def test_rows_come_back_with_what_the_journal_knows(tmp_path):
+    path = tmp_path / "x.csv"
+    made = rows()
+    for row in made:
+        row.figures.loss_last = 0.25
+    with RowStore.create(path, TASKS, REQUEST, ENVIRONMENT, "memtrain sweep …") as store:
+        for row in made:
+            store.add(row)
+    found = read_results(path)
+    assert found.command == "memtrain sweep …"
+    assert [vars(row) for row in found.rows] == [vars(row) for row in made]
+
+
+def test_without_the_journal_the_columns_come_back(tmp_path):
+    path = tmp_path / "x.csv"
+    stored(path)
+    journal_path(path).unlink()
+    found = read_results(path)
+    assert found.command == ""
+    assert repr([row.columns() for row in found.rows]) == repr([row.columns() for row in rows()])
+    assert all(row.retained == [] for row in found.rows)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        Cell(depth=2, width=(8, 16), bias=True, l2=0.0, dtype="float64", optimizer="adam"),
+        Cell(depth=0, memory_limit_bytes=10**12, update="eager", data='a "file", with\nodd name.csv'),
+    ],
+)
+def test_every_kind_of_cell_comes_back(cell, tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(rows_csv([predicted_row(cell, Mode.INFER)]))
+    (row,) = read_results(path).rows
+    assert (row.cell, row.mode) == (cell, Mode.INFER)
+
+
+def test_a_file_from_before_the_later_columns_and_one_with_more_can_be_read(tmp_path):
+    path = tmp_path / "x.csv"
+    lines = [line.split(",") for line in rows_csv(rows()[:2]).splitlines()]
+    path.write_text("\n".join(",".join([*line[:-5], "more"]) for line in lines) + "\n")
+    assert [row["ledger_peak_bytes"] for row in read_results(path).rows] == [
+        row["ledger_peak_bytes"] for row in rows()[:2]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: "", "no rows"),
+        (lambda text: text.splitlines()[0], "no rows"),
+        (lambda text: "a,b\n1,2\n", "no column model"),
+        (lambda text: text.replace(",train,", ",fly,"), "line 2"),
+        (lambda text: text.replace("mlp,1,", "mlp,one,"), "line 2"),
+        (lambda text: text.replace("mlp,2,", "mlp,-2,"), "line 3"),
+        (lambda text: text.replace(",false,", ",no,"), "neither true"),
+        (lambda text: text[:-300], "ends before|cannot be read"),
+        (lambda text: "\0" * 100, "cannot be read"),
+    ],
+)
+def test_what_is_no_result_is_refused_with_the_line(change, words, tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(change(rows_csv(rows())))
+    with pytest.raises(DataError, match=words):
+        read_results(path)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(DataError, match="No such file"):
+        read_results(tmp_path / "no.csv")
