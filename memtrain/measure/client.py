@@ -208,7 +208,7 @@ def _figures(meter: str, reply: dict[str, Any]) -> dict[str, Any]:
     if "error" in answer:
         raise ChildFailed("error", f"{meter} meter: {answer['error']}")
     if messages and meter == "heap":  # memray reports a full disk nowhere else
-        raise ChildFailed("error", f"heap meter: {messages.splitlines()[-1]}")
+        raise ChildFailed("error", f"heap meter: {messages.splitlines()[0]}")
     figures = answer.get("figures")
     if not isinstance(figures, dict):
         raise ChildFailed("error", f"the {meter} meter's process gave no figures{said}")
