@@ -42,6 +42,14 @@ def parse_bytes(text: str, option: str) -> int:
     return count
 
 
+def parse_percent(text: str, option: str) -> float:
+    """``5%`` as 0.05. Raises ``RangeError``."""
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*%\s*", text, re.ASCII)
+    if not match:
+        raise RangeError(f"{option} {text[:40]!r}", "allowed: a share as 5% or 0.5%", "write the %")
+    return float(match[1]) / 100
+
+
 def binary_unit(count: float) -> tuple[int, str]:
     """The unit in which ``count`` bytes are a short number: how many bytes it is, and its name."""
     power = 0

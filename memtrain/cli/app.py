@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from memtrain import __version__
+from memtrain.cli.compare import compare
 from memtrain.cli.doctor import doctor
 from memtrain.cli.explain import explain
 from memtrain.cli.frontier import frontier
@@ -31,10 +32,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-_COMMANDS = {"sweep", "explain", "frontier", "train", "doctor"}
+_COMMANDS = {"sweep", "explain", "frontier", "compare", "train", "doctor"}
 app.command()(sweep)
 app.command()(explain)
 app.command()(frontier)
+app.command()(compare)
 app.command()(train)
 app.command()(doctor)
 

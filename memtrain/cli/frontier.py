@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from memtrain.cli.options import L2, Activation, Bias, DType, Force, Jobs, Optimizer, Seed, Timeout, Update
+from memtrain.cli.exports import STDOUT, check_exports, export
+from memtrain.cli.options import (
+    L2,
+    Activation,
+    Bias,
+    DType,
+    ExportMarkdown,
+    Force,
+    Jobs,
+    Optimizer,
+    Seed,
+    Timeout,
+    Update,
+)
 
 
 def frontier(
@@ -42,10 +55,11 @@ def frontier(
     ] = True,
     jobs: Jobs = None,
     timeout: Timeout = None,
-    export_csv: Annotated[Path | None, typer.Option(help="A row per depth and mode.")] = None,
+    export_csv: Annotated[Path | None, typer.Option(help="A row per depth and mode; - for stdout.")] = None,
     export_json: Annotated[
-        Path | None, typer.Option(help="The rows, the largest depths and the environment.")
+        Path | None, typer.Option(help="The rows, the largest depths and the environment; or -.")
     ] = None,
+    export_markdown: ExportMarkdown = None,
     json: Annotated[bool, typer.Option("--json", help="That JSON to stdout instead of the tables.")] = False,
     force: Force = False,
 ) -> None:
@@ -63,8 +77,8 @@ def frontier(
     from memtrain.cli.console import messages, progress_bar, results, warn
     from memtrain.measure.environment import environment
     from memtrain.report.json import frontier_document
+    from memtrain.report.markdown import frontier_markdown
     from memtrain.report.terminal.frontier import frontier_sections
-    from memtrain.sweeps.files import check_outputs, write_new
     from memtrain.sweeps.frontier import confirm as confirm_frontier
     from memtrain.sweeps.frontier import default_batches, find_frontier, frontier_csv
     from memtrain.sweeps.grid import make_cell
@@ -73,7 +87,8 @@ def frontier(
     from memtrain.units import parse_bytes
 
     check_limits(jobs, timeout)
-    check_outputs({"--export-csv": export_csv, "--export-json": export_json}, force)
+    outputs = {"--export-csv": export_csv, "--export-json": export_json, "--export-markdown": export_markdown}
+    check_exports({**outputs, "--json": STDOUT if json else None}, force)
     budget_bytes = parse_bytes(memory, "--memory")
     depths = parse_integers(depth or "1:64:x2", "--depth", least=0)
     batches = None if batch is None else parse_integers(batch, "--batch")
@@ -101,14 +116,17 @@ def frontier(
             found = confirm_frontier(
                 found, jobs=jobs or default_jobs(), timeout_s=timeout, done=lambda _: progress.advance(bar)
             )
-    if export_csv is not None:
-        write_new(export_csv, frontier_csv(found), force)
-    document = frontier_document(found, environment(), shlex.join(["memtrain", *sys.argv[1:]]))
-    if export_json is not None:
-        write_new(export_json, document, force)
-    if json:
-        typer.echo(document)
-    else:
+    command = shlex.join(["memtrain", *sys.argv[1:]])
+    taken = export(
+        {
+            "--export-csv": (export_csv, lambda: frontier_csv(found)),
+            "--export-json": (export_json, lambda: frontier_document(found, environment(), command)),
+            "--json": (STDOUT if json else None, lambda: frontier_document(found, environment(), command)),
+            "--export-markdown": (export_markdown, lambda: frontier_markdown(found, command)),
+        },
+        force,
+    )
+    if not taken:
         for section in frontier_sections(found, out.options.ascii_only):
             out.print(section)
             out.print()

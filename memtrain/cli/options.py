@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,3 +28,6 @@ Jobs = Annotated[
     ),
 ]
 Timeout = Annotated[float | None, typer.Option(help="Seconds after which a measurement is given up.")]
+ExportMarkdown = Annotated[
+    Path | None, typer.Option(help="A table in markdown, - for stdout.", show_default=False)
+]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from memtrain.cli.options import Bias, Jobs, Layers, Timeout
+from memtrain.cli.exports import STDOUT, check_exports, export
+from memtrain.cli.options import Bias, ExportMarkdown, Jobs, Layers, Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from memtrain.sweeps.runner import Task
     from memtrain.sweeps.store import RowStore
 
-BESIDE_RESUME = ("resume", "jobs", "timeout", "export_json", "json", "force")
+BESIDE_RESUME = ("resume", "jobs", "timeout", "export_json", "export_markdown", "json", "force")
 """Options that do not say what is measured."""
 
 
@@ -88,11 +89,14 @@ def sweep(
     ] = None,
     export_csv: Annotated[
         Path | None,
-        typer.Option(help="Rows, as they finish.", show_default="results/sweep-<date>-<time>.csv"),
+        typer.Option(
+            help="Rows, as they finish; - for stdout.", show_default="results/sweep-<date>-<time>.csv"
+        ),
     ] = None,
     export_json: Annotated[
-        Path | None, typer.Option(help="Rows with retained intermediates, laws and environment.")
+        Path | None, typer.Option(help="Rows with retained intermediates, laws and environment; or -.")
     ] = None,
+    export_markdown: ExportMarkdown = None,
     json: Annotated[bool, typer.Option("--json", help="That JSON to stdout instead of the tables.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List cells and predicted peaks; run nothing.")
@@ -120,8 +124,8 @@ def sweep(
     from memtrain.measure.row import predicted_row
     from memtrain.report.findings import findings
     from memtrain.report.json import sweep_document
+    from memtrain.report.markdown import sweep_markdown
     from memtrain.report.terminal.sweep import sweep_tables
-    from memtrain.sweeps.files import check_outputs, write_new
     from memtrain.sweeps.grid import oversized_batches
     from memtrain.sweeps.journal import SUFFIX, Journal, check_same, journal_path
     from memtrain.sweeps.ranges import parse_integers, parse_numbers, parse_sizes, parse_words
@@ -132,9 +136,14 @@ def sweep(
 
     out, log = results(), messages()
     check_limits(jobs, timeout)
+    others = {
+        "--export-json": export_json,
+        "--json": STDOUT if json else None,
+        "--export-markdown": export_markdown,
+    }
     if resume is not None:
         _refuse_beside_resume(context)
-        check_outputs({"--export-json": export_json}, force)
+        check_exports(others, force)
         path = resume.with_name(resume.name.removesuffix(SUFFIX))
         journal, stored = Journal.reopen(journal_path(resume))
         request = stored.request
@@ -169,23 +178,28 @@ def sweep(
             axes["memory_limit_bytes"] = [parse_bytes(limit, "--memory-limit") for limit in limits]
         sizes = None if layers is None else parse_sizes(layers, "--layers")
         request = Request(axes, sizes, mode, parse_words(meters, "--meters"), repeat)
-        path = export_csv or _new_path()
-        check_outputs({"--export-csv": path, "--export-json": export_json}, force)
+        path = _new_path() if export_csv in (None, STDOUT) else export_csv
+        check_exports({"--export-csv": export_csv, **others}, force)
     cells = request.cells()
     tasks = make_tasks(cells, request.mode)
     for name, examples in oversized_batches(cells).items():
         warn(log, f"batches larger than the {examples:,} training examples of {name} draw rows again, seeded")
 
     command = shlex.join(["memtrain", *sys.argv[1:]])
+    csv_here = dry_run or export_csv == STDOUT  # else the store writes it
 
     def show(rows: Sequence[Row], laws: Sequence[Law] = ()) -> None:
-        document = sweep_document(rows, laws, command)
-        if export_json is not None:
-            write_new(export_json, document, force)
-        if json:
-            typer.echo(document)
-        else:
-            for table in sweep_tables(rows, out.width):
+        taken = export(
+            {
+                "--export-csv": (export_csv if csv_here else None, lambda: rows_csv(rows)),
+                "--export-json": (export_json, lambda: sweep_document(rows, laws, command)),
+                "--json": (STDOUT if json else None, lambda: sweep_document(rows, laws, command)),
+                "--export-markdown": (export_markdown, lambda: sweep_markdown(rows, laws, command)),
+            },
+            force,
+        )
+        if not taken:
+            for table in sweep_tables(rows, out.width, out.options.ascii_only):
                 out.print(table)
                 out.print()
             for sentence in findings(rows, laws):
@@ -193,8 +207,6 @@ def sweep(
 
     if dry_run:
         predictions = [predicted_row(cell, one) for cell, one in tasks]
-        if export_csv is not None:
-            write_new(export_csv, rows_csv(predictions), force)
         show(predictions)
         return
 

@@ -14,6 +14,7 @@ from memtrain.explain.second import SecondOrder
 from memtrain.graph.node import Graph, Node
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import Row
+from memtrain.sweeps.comparison import MEASURED, Comparison
 from memtrain.sweeps.frontier import Frontier
 from memtrain.sweeps.law import Law
 from memtrain.train.loop import Trained
@@ -91,6 +92,29 @@ def frontier_document(frontier: Frontier, environment: Mapping[str, Any], comman
         "budget_bytes": frontier.budget_bytes,
         "rows": [asdict(boundary) for boundary in frontier.boundaries],
         "largest_depths": [asdict(found) for found in frontier.depths],
+    }
+    return _text(document)
+
+
+def comparison_document(comparison: Comparison, command: str) -> str:
+    """A comparison as JSON text: a row per cell and mode, with before, after and ratio of each meter."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "command": command,
+        "rows": [
+            {
+                **pairing.cell.columns(),
+                "mode": pairing.mode,
+                **{
+                    MEASURED[meter]: {
+                        **dict(zip(("before", "after"), pairing.figures(meter), strict=True)),
+                        "ratio": pairing.ratio(meter),
+                    }
+                    for meter in comparison.meters
+                },
+            }
+            for pairing in comparison.pairings
+        ],
     }
     return _text(document)
 

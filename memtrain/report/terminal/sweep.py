@@ -2,46 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from math import ceil
 
 from rich import box
 from rich.table import Table
 
-from memtrain.graph.node import Role
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import Row
-from memtrain.report.findings import Pair, main_row, pairs, peak_bytes, ratio, varying_fields
+from memtrain.report.columns import (
+    Column,
+    axis_columns,
+    composition_columns,
+    difference_columns,
+    made_of,
+    peak_columns,
+    time_columns,
+)
+from memtrain.report.findings import Pair, pairs, peak_bytes
 from memtrain.train.loop import Trained
-from memtrain.units import binary_unit, format_bytes, format_difference, format_seconds
+from memtrain.units import format_bytes, format_seconds
 
 _WIDE = 120
 """From this many columns on, what a peak is made of fits into the main table."""
 
-_SHORT = {
-    Role.PARAMETER: "param",
-    Role.GRADIENT: "grad",
-    Role.OPTIMIZER: "optim",
-    Role.TRANSIENT: "trans.",
-    Role.WORKSPACE: "work",
-}
-
-Column = tuple[str, Callable[[Pair], str]]
-"""A title and what stands under it for a cell."""
+_SHORTEST_BAR, _LONGEST_BAR = 8, 24
 
 
-def sweep_tables(rows: Sequence[Row], width: int) -> list[Table]:
+def sweep_tables(rows: Sequence[Row], width: int, ascii_only: bool = False) -> list[Table]:
     """One line per cell, training beside inference; what the peak is made of beside or below it."""
-    columns = _fitting([*_axes(rows), *_peaks(rows)], [*_differences(rows), *_times(rows)], rows, width)
-    title = "Peak memory of training and inference, above the baseline; ±% against predicted"
+    optional = [*difference_columns(rows), *time_columns(rows)]
+    columns = _fitting([*axis_columns(rows), *peak_columns(rows)], optional, rows, width)
     observed = any(row.figures.ledger_peak_bytes is not None for row in rows)
-    if not observed:
-        return [_filled("Peak memory of training and inference, predicted", columns, rows, width)]
-    if width >= _WIDE:
-        return [_filled(title, [*columns, ("peak is\nmade of", _made_of)], rows, width)]
-    mode = Mode.TRAIN if any(row.mode is Mode.TRAIN for row in rows) else Mode.INFER
-    below = f"What the peak of {mode.noun} is made of, in percent"
-    composition = [*_axes(rows), *_composition()]
-    return [_filled(title, columns, rows, width), _filled(below, composition, rows, width)]
+    title = "Peak memory of training and inference, " + (
+        "above the baseline; ±% against predicted" if observed else "predicted"
+    )
+    beside = [("peak is\nmade of", made_of)] if observed and width >= _WIDE else []
+    room = width - _width([*columns, *beside], rows) - len(columns) - 2
+    bars = [_bars(rows, min(room, _LONGEST_BAR), ascii_only)] if room >= _SHORTEST_BAR else []
+    tables = [_filled(title, [*columns, *bars, *beside], rows, width)]
+    if observed and not beside:
+        mode = Mode.TRAIN if any(row.mode is Mode.TRAIN for row in rows) else Mode.INFER
+        below = f"What the peak of {mode.noun} is made of, in percent"
+        tables.append(_filled(below, [*axis_columns(rows), *composition_columns()], rows, width))
+    return tables
+
+
+def _bars(rows: Sequence[Row], length: int, ascii_only: bool) -> Column:
+    """Peaks as bars on one scale: inference full, what training needs beyond it lighter."""
+    full, light = "#=" if ascii_only else "█░"
+    largest = max((peak_bytes(row) or 0 for row in rows if row.ok), default=0) or 1
+
+    def show(pair: Pair) -> str:
+        infer, train = (
+            ceil(length * (peak_bytes(row) or 0) / largest) if (row := pair.get(mode)) and row.ok else 0
+            for mode in (Mode.INFER, Mode.TRAIN)
+        )
+        return full * infer + light * max(0, train - infer)
+
+    return f"{full} infer\n{light} train", show
 
 
 def training_table(cell: Cell, trained: Trained) -> Table:
@@ -91,94 +110,9 @@ def _filled(title: str, columns: Sequence[Column], rows: Sequence[Row], width: i
     roomy = _width(columns, rows) + len(columns) <= width
     table = plain_table(title, gap=2 if roomy else 1)
     for heading, show in columns:
-        table.add_column(heading, justify="left" if show is _made_of else "right")
+        left = show is made_of or heading.endswith("train")
+        table.add_column(heading, justify="left" if left else "right")
     for pair in pairs(rows).values():
         failed = any(not row.ok for row in pair.values())
         table.add_row(*[show(pair) for _, show in columns], style="red" if failed else None)
     return table
-
-
-def _axes(rows: Sequence[Row]) -> list[Column]:
-    """Depth, batch, and whatever else varies over the cells."""
-
-    def column(name: str) -> Column:
-        return name, lambda pair: str(main_row(pair).cell.columns()[name])
-
-    shown = ["depth", "batch", *varying_fields(row.cell for row in rows)]
-    return [column(name) for name in dict.fromkeys(shown)]
-
-
-def _peaks(rows: Sequence[Row]) -> list[Column]:
-    divisor, unit = binary_unit(max((peak_bytes(row) or 0 for row in rows if row.ok), default=0))
-
-    def in_unit(count: int | None) -> str:
-        return "" if count is None else f"{count / divisor:.2f}"
-
-    def peak(mode: Mode) -> Column:
-        def show(pair: Pair) -> str:
-            row = pair.get(mode)
-            if row is None:
-                return ""
-            if not row.ok and row.figures.ledger_peak_bytes is None:
-                return "limit" if row.figures.status == "memory_limit" else "failed"
-            return in_unit(peak_bytes(row))
-
-        return f"{mode}\n{unit}", show
-
-    return [
-        peak(Mode.TRAIN),
-        peak(Mode.INFER),
-        ("\nratio", lambda pair: f"{value:.2f}" if (value := ratio(pair)) is not None else ""),
-        (f"retained\n{unit}", lambda pair: in_unit(main_row(pair).figures.retained_bytes)),
-    ]
-
-
-def _differences(rows: Sequence[Row]) -> list[Column]:
-    """How far heap and resident are from the prediction, where they were measured."""
-
-    def column(meter: str) -> Column:
-        def show(pair: Pair) -> str:
-            figures = main_row(pair).figures
-            measured = getattr(figures, f"{meter}_peak_bytes")
-            return format_difference(measured, figures.predicted_peak_bytes)
-
-        return f"{meter}\n±%", show
-
-    meters = ("heap", "resident")
-    return [
-        column(meter)
-        for meter in meters
-        if any(getattr(row.figures, f"{meter}_peak_bytes") is not None for row in rows)
-    ]
-
-
-def _times(rows: Sequence[Row]) -> list[Column]:
-    def show(pair: Pair) -> str:
-        seconds = main_row(pair).figures.step_s
-        return "" if seconds is None else f"{1000 * seconds:.2f}"
-
-    return [("step\nms", show)] if any(row.figures.step_s is not None for row in rows) else []
-
-
-def _shares(row: Row) -> dict[Role, float]:
-    """The share of each role in what stands at the peak; empty where the peak was not observed."""
-    total = row.figures.ledger_peak_bytes
-    if not total:
-        return {}
-    return {role: getattr(row.figures, f"peak_{role}_bytes") / total for role in Role}
-
-
-def _made_of(pair: Pair) -> str:
-    shares = sorted(_shares(main_row(pair)).items(), key=lambda item: -item[1])
-    return ", ".join(f"{_SHORT.get(role, role)} {share:.0%}" for role, share in shares[:4] if share >= 0.005)
-
-
-def _composition() -> list[Column]:
-    def column(role: Role) -> Column:
-        def show(pair: Pair) -> str:
-            shares = _shares(main_row(pair))
-            return f"{100 * shares[role]:.0f}" if shares else ""
-
-        return _SHORT.get(role, role), show
-
-    return [column(role) for role in Role]

@@ -1,0 +1,75 @@
+"""A comparison as text: columns for tables, CSV, markdown, and the sentences about regressions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from memtrain.report.findings import cell_name, varying_fields
+from memtrain.report.markdown import markdown_table
+from memtrain.sweeps.comparison import MEASURED, Comparison, Pairing
+from memtrain.sweeps.files import csv_line
+from memtrain.units import format_bytes, format_seconds
+
+Column = tuple[str, Callable[[Pairing], str]]
+"""A title and what stands under it for a pairing."""
+
+
+PARTS = ("before", "after", "ratio")
+
+
+def comparison_columns(comparison: Comparison, parts: Sequence[str] = PARTS) -> list[Column]:
+    """The cell, then the parts (before, after, ratio) of each meter."""
+    varying = varying_fields(pairing.cell for pairing in comparison.pairings)
+    names = ["depth", "batch", *varying]
+
+    def of_cell(name: str) -> Column:
+        return name, lambda pairing: str(pairing.cell.columns()[name])
+
+    columns = [*map(of_cell, names), ("mode", lambda pairing: str(pairing.mode))]
+    for meter in comparison.meters:
+        columns += [_meter_column(meter, part) for part in parts]
+    return columns
+
+
+def comparison_csv(comparison: Comparison) -> str:
+    """A row per cell and mode: the cell's columns, and for each meter before, after and ratio."""
+    cell_names = list(comparison.pairings[0].cell.columns()) if comparison.pairings else []
+    names = [f"{MEASURED[meter]}_{part}" for meter in comparison.meters for part in PARTS]
+    lines = [csv_line([*cell_names, "mode", *names])]
+    for pairing in comparison.pairings:
+        figures = [
+            value for meter in comparison.meters for value in (*pairing.figures(meter), pairing.ratio(meter))
+        ]
+        lines.append(csv_line([*pairing.cell.columns().values(), pairing.mode, *figures]))
+    return "".join(lines)
+
+
+def comparison_markdown(comparison: Comparison, command: str) -> str:
+    """The table of a comparison."""
+    columns = comparison_columns(comparison)
+    table = markdown_table(
+        [title for title, _ in columns],
+        ([show(pairing) for _, show in columns] for pairing in comparison.pairings),
+    )
+    return f"`{command}`\n\n{table}"
+
+
+def regression_lines(comparison: Comparison, allowed: float) -> list[str]:
+    """What has grown by more than ``allowed``, or is no longer there, a line each."""
+    varying = varying_fields(pairing.cell for pairing in comparison.pairings)
+    return [
+        f"{cell_name(pairing.cell, varying)}, {pairing.mode}: {what}"
+        for pairing, what in comparison.regressions(allowed)
+    ]
+
+
+def _meter_column(meter: str, part: str) -> Column:
+    shown: Callable[[float | None], str] = format_seconds if meter == "time" else format_bytes
+
+    def show(pairing: Pairing) -> str:
+        if part == "ratio":
+            ratio = pairing.ratio(meter)
+            return "" if ratio is None else f"{ratio:.3f}"
+        return shown(pairing.figures(meter)[part == "after"])
+
+    return f"{meter}\n{part}", show
