@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -55,8 +56,23 @@ def examples():
     ]
 
 
+@pytest.fixture(scope="module")
+def files_of_examples(tmp_path_factory):
+    """A trained network and the results of two sweeps, under the names that the help texts use."""
+    folder = tmp_path_factory.mktemp("examples")
+    train = ("train", "--epochs", 1, "--width", 8, "--save", "model.npz")
+    assert memtrain(*train, cwd=folder).code == 0
+    sweep = ("sweep", "--depth", 1, "--batch", 8, "--width", 8, "--meters", "heap")
+    for name in ("before", "after"):
+        assert memtrain(*sweep, "--export-csv", f"{name}.csv", cwd=folder).code == 0
+    return folder
+
+
 @pytest.mark.parametrize("line", examples())
-def test_every_example_of_the_help_works_as_written(line, tmp_path):
+def test_every_example_of_the_help_works_as_written(line, files_of_examples, tmp_path):
+    for file in files_of_examples.glob("*.*"):
+        if "--save" not in line:
+            shutil.copy(file, tmp_path)
     cheaply = ["--meters", "ledger"] if line.startswith("sweep") and "--dry-run" not in line else []
     assert memtrain(*shlex.split(line), *cheaply, cwd=tmp_path).code == 0
 

@@ -19,6 +19,7 @@ from memtrain.sweeps.store import RowStore
 REQUEST = Request({"depth": [1, 2, 3], "batch": [4], "width": [8, 16]}, mode="train", meters=("ledger",))
 TASKS = make_tasks(REQUEST.cells(), REQUEST.mode)
 ENVIRONMENT = dict.fromkeys(MUST_AGREE, "here")
+ABOUT = {"environment": ENVIRONMENT}
 
 
 def rows():
@@ -35,7 +36,7 @@ def rows():
 
 
 def stored(path, some=None):
-    with RowStore.create(path, TASKS, REQUEST, ENVIRONMENT) as store:
+    with RowStore.create(path, TASKS, REQUEST, ABOUT) as store:
         for row in rows() if some is None else some:
             store.add(row)
     return journal_path(path)
@@ -69,7 +70,7 @@ def test_a_row_comes_back_from_the_journal_as_it_was(tmp_path):
 def test_unequal_widths_and_limits_come_back_too(tmp_path):
     cell = Cell(depth=2, width=(8, 16), memory_limit_bytes=10**6)
     request = Request({"depth": [2]}, mode="infer")
-    with RowStore.create(tmp_path / "x.csv", [(cell, Mode.INFER)], request, ENVIRONMENT) as store:
+    with RowStore.create(tmp_path / "x.csv", [(cell, Mode.INFER)], request, ABOUT) as store:
         store.add(predicted_row(cell, Mode.INFER))
     assert reread(tmp_path / "x.csv").rows[cell.key(Mode.INFER)].cell == cell
 
@@ -147,11 +148,11 @@ def test_figures_of_another_machine_or_version_are_not_mixed(name):
 
 def test_a_journal_can_be_written_by_one_at_a_time(tmp_path):
     path = tmp_path / "x.csv"
-    with RowStore.create(path, TASKS, REQUEST, ENVIRONMENT):
+    with RowStore.create(path, TASKS, REQUEST, ABOUT):
         with pytest.raises(InputError, match="another sweep"):
             Journal.reopen(journal_path(path))
         with pytest.raises(InputError, match="another sweep"):
-            RowStore.create(path, TASKS, REQUEST, ENVIRONMENT, force=True)
+            RowStore.create(path, TASKS, REQUEST, ABOUT, force=True)
     reread(path)
 
 
@@ -160,7 +161,7 @@ def test_a_journal_without_its_csv_is_not_overwritten(tmp_path):
     journal = stored(path)
     path.unlink()
     with pytest.raises(InputError, match="--resume"):
-        RowStore.create(path, TASKS, REQUEST, ENVIRONMENT)
+        RowStore.create(path, TASKS, REQUEST, ABOUT)
     assert len(reread(path).rows) == len(TASKS)
     assert journal.exists()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from test_journal import ENVIRONMENT, REQUEST, TASKS, rows, stored
+from test_journal import ABOUT, REQUEST, TASKS, rows, stored
 
 from memtrain.errors import DataError
 from memtrain.measure.cell import Cell, Mode
@@ -18,7 +18,7 @@ def test_rows_come_back_with_what_the_journal_knows(tmp_path):
     made = rows()
     for row in made:
         row.figures.loss_last = 0.25
-    with RowStore.create(path, TASKS, REQUEST, ENVIRONMENT, "memtrain sweep …") as store:
+    with RowStore.create(path, TASKS, REQUEST, {**ABOUT, "command": "memtrain sweep …"}) as store:
         for row in made:
             store.add(row)
     found = read_results(path)

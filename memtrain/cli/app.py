@@ -17,6 +17,7 @@ from memtrain.cli.compare import compare
 from memtrain.cli.doctor import doctor
 from memtrain.cli.explain import explain
 from memtrain.cli.frontier import frontier
+from memtrain.cli.predict import predict
 from memtrain.cli.streams import close_stdout
 from memtrain.cli.sweep import sweep
 from memtrain.cli.train import train
@@ -32,12 +33,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-_COMMANDS = {"sweep", "explain", "frontier", "compare", "train", "doctor"}
+_COMMANDS = {"sweep", "explain", "frontier", "compare", "train", "predict", "doctor"}
 app.command()(sweep)
 app.command()(explain)
 app.command()(frontier)
 app.command()(compare)
 app.command()(train)
+app.command()(predict)
 app.command()(doctor)
 
 

@@ -24,14 +24,14 @@ def results() -> Console:
     return Console(highlight=False)
 
 
-def messages() -> Console:
+def messages(quiet: bool = False) -> Console:
     """For progress and messages."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, quiet=quiet)
 
 
-def progress_bar() -> Progress:
+def progress_bar(quiet: bool = False) -> Progress:
     """A bar on stderr: description, count (a field of the task), time taken and left; silent in a pipe."""
-    console = messages()
+    console = messages(quiet)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -40,7 +40,7 @@ def progress_bar() -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
     )
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
 
 
 def warn(console: Console, text: str) -> None:

@@ -19,6 +19,7 @@ from memtrain.cli.options import (
     Force,
     Jobs,
     Optimizer,
+    Quiet,
     Seed,
     Timeout,
     Update,
@@ -61,6 +62,7 @@ def frontier(
     ] = None,
     export_markdown: ExportMarkdown = None,
     json: Annotated[bool, typer.Option("--json", help="That JSON to stdout instead of the tables.")] = False,
+    quiet: Quiet = False,
     force: Force = False,
 ) -> None:
     """Find the largest batch for each depth, and the largest depth for each batch, that fit into a memory.
@@ -107,10 +109,10 @@ def frontier(
             "seed": seed,
         }
     )
-    out, log = results(), messages()
+    out, log = results(), messages(quiet)
     found = find_frontier(cell, budget_bytes, depths, batches or default_batches)
     if confirm:
-        with progress_bar() as progress:
+        with progress_bar(quiet) as progress:
             total = len(found.boundaries)
             bar = progress.add_task("confirming under the limit", total=total, count="")
             found = confirm_frontier(

@@ -31,3 +31,9 @@ Timeout = Annotated[float | None, typer.Option(help="Seconds after which a measu
 ExportMarkdown = Annotated[
     Path | None, typer.Option(help="A table in markdown, - for stdout.", show_default=False)
 ]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Results and errors only: no progress, no warnings.")
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Also the environment, and rows as they finish.")
+]

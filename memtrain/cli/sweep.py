@@ -6,12 +6,13 @@ import shlex
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memtrain.cli.config import config_text, effective_config, use_config
 from memtrain.cli.exports import STDOUT, check_exports, export
-from memtrain.cli.options import Bias, ExportMarkdown, Jobs, Layers, Timeout
+from memtrain.cli.options import Bias, ExportMarkdown, Jobs, Layers, Quiet, Timeout, Verbose
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +24,17 @@ if TYPE_CHECKING:
     from memtrain.sweeps.runner import Task
     from memtrain.sweeps.store import RowStore
 
-BESIDE_RESUME = ("resume", "jobs", "timeout", "export_json", "export_markdown", "json", "force")
+BESIDE_RESUME = (
+    "resume",
+    "jobs",
+    "timeout",
+    "export_json",
+    "export_markdown",
+    "json",
+    "quiet",
+    "verbose",
+    "force",
+)
 """Options that do not say what is measured."""
 
 
@@ -101,6 +112,17 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List cells and predicted peaks; run nothing.")
     ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Options from a TOML file; the command line wins.", callback=use_config, is_eager=True
+        ),
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Write the options in force as such a file; run nothing.")
+    ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     force: Annotated[
         bool,
         typer.Option(
@@ -119,6 +141,7 @@ def sweep(
     """
     # What computes is imported here, so that --help does not wait for numpy.
     from memtrain.cli.console import messages, results, warn
+    from memtrain.cli.grid import request_of
     from memtrain.measure.client import SERVERS, measuring_environment
     from memtrain.measure.doctor import State, examine_memory
     from memtrain.measure.row import predicted_row
@@ -128,13 +151,14 @@ def sweep(
     from memtrain.report.terminal.sweep import sweep_tables
     from memtrain.sweeps.grid import oversized_batches
     from memtrain.sweeps.journal import SUFFIX, Journal, check_same, journal_path
-    from memtrain.sweeps.ranges import parse_integers, parse_numbers, parse_sizes, parse_words
-    from memtrain.sweeps.request import Request, make_tasks
+    from memtrain.sweeps.request import make_tasks
     from memtrain.sweeps.store import RowStore, rows_csv
     from memtrain.sweeps.sweep import check_limits, laws_of
-    from memtrain.units import parse_bytes
 
-    out, log = results(), messages()
+    out, log = results(), messages(quiet)
+    if print_config:
+        typer.echo(config_text(effective_config(context)), nl=False)
+        return
     check_limits(jobs, timeout)
     others = {
         "--export-json": export_json,
@@ -148,36 +172,7 @@ def sweep(
         journal, stored = Journal.reopen(journal_path(resume))
         request = stored.request
     else:
-        axes: dict[str, Any] = {
-            "activation": parse_words(activation, "--activation"),
-            "bias": [bias],
-            "optimizer": parse_words(optimizer, "--optimizer"),
-            "l2": parse_numbers(l2, "--l2"),
-            "dtype": parse_words(dtype, "--dtype"),
-            "update": parse_words(update, "--update"),
-            "allocation": parse_words(allocation, "--allocation"),
-            "seed": parse_integers(seed, "--seed", least=0),
-            "threads": parse_integers(threads, "--threads"),
-            "steps": parse_integers(steps, "--steps", least=2),
-        }
-        ranges = {
-            "depth": depth,
-            "batch": batch,
-            "width": width,
-            "input_size": input_size,
-            "output_size": output_size,
-        }
-        for name, text in ranges.items():
-            if text is not None:
-                option = f"--{name.replace('_', '-')}"
-                axes[name] = parse_integers(text, option, least=0 if name == "depth" else 1)
-        if data is not None:
-            axes["data"] = parse_words(data, "--data")
-        if memory_limit is not None:
-            limits = parse_words(memory_limit, "--memory-limit")
-            axes["memory_limit_bytes"] = [parse_bytes(limit, "--memory-limit") for limit in limits]
-        sizes = None if layers is None else parse_sizes(layers, "--layers")
-        request = Request(axes, sizes, mode, parse_words(meters, "--meters"), repeat)
+        request = request_of(context.params)
         path = _new_path() if export_csv in (None, STDOUT) else export_csv
         check_exports({"--export-csv": export_csv, **others}, force)
     cells = request.cells()
@@ -189,11 +184,20 @@ def sweep(
     csv_here = dry_run or export_csv == STDOUT  # else the store writes it
 
     def show(rows: Sequence[Row], laws: Sequence[Law] = ()) -> None:
+        def document() -> str:
+            return sweep_document(rows, laws, command, effective_config(context))
+
         taken = export(
             {
                 "--export-csv": (export_csv if csv_here else None, lambda: rows_csv(rows)),
-                "--export-json": (export_json, lambda: sweep_document(rows, laws, command)),
-                "--json": (STDOUT if json else None, lambda: sweep_document(rows, laws, command)),
+                "--export-json": (
+                    export_json,
+                    document,
+                ),
+                "--json": (
+                    STDOUT if json else None,
+                    document,
+                ),
                 "--export-markdown": (export_markdown, lambda: sweep_markdown(rows, laws, command)),
             },
             force,
@@ -216,8 +220,12 @@ def sweep(
     done: dict[Task, Row] = {}
     with SERVERS:
         environment = measuring_environment(cells[0])
+        if verbose:
+            for name, value in environment.items():
+                log.print(f"{name}: {value}", markup=False, soft_wrap=True)
         if resume is None:
-            store = RowStore.create(path, tasks, request, environment, command, force)
+            about = {"command": command, "config": effective_config(context), "environment": environment}
+            store = RowStore.create(path, tasks, request, about, force)
         else:
             check_same(stored.environment, environment)
             store = RowStore.resume(path, tasks, journal, stored)
@@ -225,7 +233,7 @@ def sweep(
             log.print(f"{len(done)} of {len(tasks)} rows are there already", soft_wrap=True)
         try:
             with store:
-                _measure(tasks, request, jobs, timeout, store, done, force)
+                _measure(tasks, request, jobs, timeout, store, done, force, quiet, verbose)
             rows = _in_order(tasks, done)
             laws = laws_of(rows)
         except (KeyboardInterrupt, SystemExit):
@@ -251,13 +259,15 @@ def _measure(
     store: RowStore,
     done: dict[Task, Row],
     force: bool,
+    quiet: bool,
+    verbose: bool,
 ) -> None:
     """Measure what is not done, behind a progress bar; finished rows go to the store and to ``done``."""
-    from memtrain.cli.console import progress_bar
-    from memtrain.report.findings import cell_name
+    from memtrain.cli.console import messages, progress_bar
+    from memtrain.report.findings import cell_name, row_line
     from memtrain.sweeps.sweep import expected_s, run_sweep
 
-    with progress_bar() as progress:
+    with progress_bar(quiet) as progress:
         waiting = [task for task in tasks if task not in done]
         expected = {task: expected_s(*task, request.meters) for task in waiting}
         bar = progress.add_task("", total=sum(expected.values()), count=f"{len(done)}/{len(tasks)}")
@@ -265,6 +275,8 @@ def _measure(
         def finished(row: Row) -> None:
             store.add(row)
             done[row.cell, row.mode] = row
+            if verbose:
+                messages().print(row_line(row), markup=False, soft_wrap=True)
             progress.update(bar, advance=expected[row.cell, row.mode], count=f"{len(done)}/{len(tasks)}")
 
         def started(cell: Cell, mode: Mode) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from math import isfinite
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from memtrain.cli.options import L2, Activation, Batch, Bias, DType, Optimizer, Seed, Update
+from memtrain.cli.options import L2, Activation, Batch, Bias, DType, Force, Optimizer, Quiet, Seed, Update
 
 
 def train(
@@ -34,7 +35,10 @@ def train(
     threads: Annotated[
         int | None, typer.Option(min=1, help="BLAS threads.", show_default="all cores; 1 if layers are small")
     ] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the trained network: model.npz.")] = None,
     json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
+    quiet: Quiet = False,
+    force: Force = False,
 ) -> None:
     """Train a network, test it, and see its peak memory.
 
@@ -44,7 +48,7 @@ def train(
     Examples:
       memtrain train
       memtrain train --depth 4 --optimizer adam --epochs 20
-      memtrain train --activation tanh --batch 64 --lr 0.05 --json
+      memtrain train --activation tanh --batch 64 --lr 0.05 --save model.npz
     """
     from memtrain.run.blas import blas_environment, useful_threads
 
@@ -52,14 +56,19 @@ def train(
     os.environ.update(blas_environment(threads, os.environ))  # before numpy loads
 
     from memtrain.cli.console import messages, progress_bar, results, warn
-    from memtrain.measure.cell import Cell
+    from memtrain.errors import SpecError
+    from memtrain.measure.cell import Cell, Mode
+    from memtrain.measure.row import lacking, predicted_row
     from memtrain.report.json import training_document
     from memtrain.report.terminal.sweep import training_table
+    from memtrain.sweeps.files import check_outputs, write_new
     from memtrain.train.data import load, split
     from memtrain.train.loop import check_rate
     from memtrain.train.loop import train as run_training
     from memtrain.train.optimizers import LEARNING_RATES
+    from memtrain.train.snapshot import Snapshot, snapshot_bytes
 
+    check_outputs({"--save": save}, force)
     examples = load(data)
     cell = Cell(
         depth=depth,
@@ -78,15 +87,18 @@ def train(
         threads=threads,
         seed=seed,
     )
+    lack = lacking(predicted_row(cell, Mode.TRAIN))
+    if lack is not None:
+        raise SpecError(f"this network: {lack}", "allowed: what fits", "see memtrain frontier --help")
     rate = check_rate(LEARNING_RATES[optimizer] if lr is None else lr)
     training_data, test_data = split(examples)
-    out, log = results(), messages()
+    out, log = results(), messages(quiet)
     if batch > len(training_data):
         warn(
             log,
             f"the batch is larger than the {len(training_data):,} training examples: rows are drawn again",
         )
-    with progress_bar() as progress:
+    with progress_bar(quiet) as progress:
         bar = progress.add_task("loss …", total=epochs, count="")
         trained = run_training(
             cell.spec(),
@@ -105,6 +117,8 @@ def train(
                 count=f"{epoch.number}/{epochs}",
             ),
         )
+    if save is not None:
+        write_new(save, snapshot_bytes(Snapshot(cell.spec(), trained.parameters)), force)
     if json:
         typer.echo(training_document(cell, rate, trained))
     else:

@@ -162,7 +162,7 @@ def lacking(row: Row) -> str | None:
     needed, free = needed_bytes(row), free_memory_bytes()
     if needed <= free:
         return None
-    return f"it needs {format_bytes(needed)}, and {format_bytes(free)} are free: not tried"
+    return f"it needs {format_bytes(needed)} of memory, {format_bytes(free)} are free: not tried"
 
 
 def measured_row(

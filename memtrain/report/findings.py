@@ -84,6 +84,18 @@ def cell_name(cell: Cell, varying: Iterable[str] = ()) -> str:
     return f"depth {cell.depth}, batch {cell.batch:,}{others}"
 
 
+def row_line(row: Row) -> str:
+    """A row in a line, for whoever watches a sweep: the cell, and its peaks or why there are none."""
+    figures = row.figures
+    peaks = ", ".join(
+        f"{meter} {peak:,} B"
+        for meter in ("predicted", "ledger", "heap", "resident")
+        if (peak := getattr(figures, f"{meter}_peak_bytes")) is not None
+    )
+    said = "" if row.ok else f"; {figures.status}: {figures.reason}"
+    return f"{cell_name(row.cell)}, {row.mode}: {peaks}{said}"
+
+
 def layer_parameter_bytes(cell: Cell) -> int:
     """Bytes of the parameters of one hidden layer after the first (cells of one width)."""
     width = cell.width if isinstance(cell.width, int) else cell.width[0]

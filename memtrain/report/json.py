@@ -22,12 +22,13 @@ from memtrain.train.loop import Trained
 SCHEMA_VERSION = 1
 
 
-def sweep_document(rows: Sequence[Row], laws: Sequence[Law], command: str) -> str:
-    """The sweep as JSON text: command, environment, rows (columns, peak node, retained), laws."""
+def sweep_document(rows: Sequence[Row], laws: Sequence[Law], command: str, config: Mapping[str, Any]) -> str:
+    """The sweep as JSON text: command, options, environment, rows (columns, peak node, retained), laws."""
     environments = [row.environment for row in rows if row.environment]
     document = {
         "schema_version": SCHEMA_VERSION,
         "command": command,
+        "config": config,
         "environment": environments[0] if environments else {},
         "rows": [_row(row) for row in rows],
         "laws": [_law(law) for law in laws],

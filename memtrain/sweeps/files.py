@@ -13,19 +13,19 @@ from pathlib import Path
 from memtrain.errors import InputError, StoreError
 
 
-def write_new(path: Path, text: str, force: bool) -> None:
-    """Write a whole file. Raises ``InputError`` when it exists and ``force`` is not set."""
+def write_new(path: Path, text: str | bytes, force: bool) -> None:
+    """Write a whole file, text with an end of line. Raises ``InputError`` if it exists, unless ``force``."""
     refuse_existing(path, force)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text if text.endswith("\n") else text + "\n")
+        write_whole(path, text if isinstance(text, bytes) else text.removesuffix("\n") + "\n")
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}; choose another place") from error
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str | bytes) -> None:
     """Put ``text`` in place of what ``path`` holds, all of it or nothing. Raises ``OSError``."""
-    content = text.encode("utf-8", errors="surrogateescape")
+    content = text if isinstance(text, bytes) else text.encode("utf-8", errors="surrogateescape")
     if path.exists() and not path.is_file():  # a pipe or device has no place to be put in
         path.write_bytes(content)
         return

@@ -70,19 +70,15 @@ class Journal:
         self._file, self._end = file, end
 
     @classmethod
-    def create(
-        cls, path: Path, request: Request, environment: Mapping[str, Any], command: str, force: bool
-    ) -> Journal:
-        """A new journal. Raises ``InputError`` when there is one (unless ``force``), or one in use."""
+    def create(cls, path: Path, request: Request, about: Mapping[str, Any], force: bool) -> Journal:
+        """A new journal. Raises ``InputError`` when there is one (unless ``force``), or one in use.
+
+        ``about`` has the environment, the command and the options in force.
+        """
         if path.exists() and not force:
             raise already_there(path, f"continue with --resume {path}, name another file, or add --force")
         journal = cls(path, _locked(path, os.O_CREAT), 0)
-        header = {
-            "memtrain_journal": SCHEMA_VERSION,
-            "request": request.as_json(),
-            "environment": dict(environment),
-            "command": command,
-        }
+        header = {"memtrain_journal": SCHEMA_VERSION, "request": request.as_json(), **about}
         journal._append(header)
         return journal
 

@@ -33,16 +33,16 @@ class RowStore:
         path: Path,
         tasks: Sequence[Task],
         request: Request,
-        environment: Mapping[str, Any],
-        command: str = "",
+        about: Mapping[str, Any],
         force: bool = False,
     ) -> RowStore:
-        """A new file. Raises ``InputError`` when it exists and ``force`` is not set, ``StoreError``."""
+        """A new file; ``about`` says where and how it is made (`Journal.create`).
+
+        Raises ``InputError`` when it exists and ``force`` is not set, and ``StoreError``.
+        """
         refuse_existing(path, force)
         special = path.exists() and not path.is_file()
-        journal = (
-            None if special else Journal.create(journal_path(path), request, environment, command, force)
-        )
+        journal = None if special else Journal.create(journal_path(path), request, about, force)
         store = cls(path, tasks, journal)
         if journal is not None:
             store._write()

@@ -62,6 +62,39 @@ def synthetic(input_size: int, output_size: int, examples: int, seed: int) -> Da
 
 def load_file(path: Path) -> Dataset:
     """Read ``.npz`` (arrays x and y) or ``.csv`` (a row per example, its label last; a header may be)."""
+    x, y = _read(path, labelled=True)
+    if y is None:
+        raise _unreadable(path, "it has no labels")
+    return _checked(path, x, y)
+
+
+def load_examples(data: str, input_size: int) -> tuple[Array, Array | None]:
+    """Examples to predict, (examples, input_size) of float32, and their labels if the data have them.
+
+    A ``.csv`` has labels when it has a column more than ``input_size``, a ``.npz`` when it has a ``y``.
+    Raises ``DataError``.
+    """
+    x: Array
+    y: Array | None
+    if data == DIGITS:
+        digits = load_digits()
+        x, y = digits.x, digits.y
+    else:
+        x, y = _read(Path(data), labelled=False)
+        if y is None and x.shape[1:] == (input_size + 1,):
+            x, y = x[:, :-1], x[:, -1]
+        x = _checked_examples(Path(data), x)
+    if x.shape[1] != input_size or (y is not None and y.shape != x.shape[:1]):
+        raise DataError(
+            f"data {data!r} have {x.shape[1]} numbers per example",
+            f"allowed: {input_size}, as the model was trained with (and a label for each example, or none)",
+            "give such data",
+        )
+    return x, y
+
+
+def _read(path: Path, labelled: bool) -> tuple[Array, Array | None]:
+    """What a data file holds. A table without labels is all examples."""
     readers = {".npz": _read_npz, ".csv": _read_csv}
     if path.suffix.lower() not in readers:
         raise DataError(
@@ -75,7 +108,7 @@ def load_file(path: Path) -> Dataset:
         found = "is not a regular file" if there else "does not exist"
         raise DataError(f"data file {path} {found}", "allowed: a readable file", "check the path")
     try:
-        x, y = readers[path.suffix.lower()](path)
+        return readers[path.suffix.lower()](path, labelled)
     except DataError:
         raise
     except (
@@ -83,7 +116,6 @@ def load_file(path: Path) -> Dataset:
         MemoryError,
     ) as error:  # whatever a broken or hostile file makes its reader stumble over
         raise _unreadable(path, str(error).partition("\n")[0] or type(error).__name__) from error
-    return _checked(path, x, y)
 
 
 def split(data: Dataset, test_share: float = 0.2) -> tuple[Dataset, Dataset]:
@@ -124,25 +156,25 @@ def _unreadable(path: Path, why: str) -> DataError:
     )
 
 
-def _read_npz(path: Path) -> tuple[Array, Array]:
+def _read_npz(path: Path, labelled: bool) -> tuple[Array, Array | None]:
     with path.open("rb") as file:  # opened here, so that it is closed whatever np.load makes of it
         arrays = np.load(file, allow_pickle=False)
         if not isinstance(arrays, np.lib.npyio.NpzFile):
             raise ValueError("it holds a single array, not x and y")
-        missing = [name for name in ("x", "y") if name not in arrays]
+        missing = [name for name in ("x", "y") if name not in arrays and (labelled or name == "x")]
         if missing:
             raise DataError(
                 f"data file {path} has the arrays {sorted(arrays)}",
                 "allowed: x (examples, inputs) and y (examples,)",
                 f"save it with np.savez(path, x=…, y=…); {' and '.join(missing)} is missing",
             )
-        x, y = arrays["x"], arrays["y"]
-    if not (isinstance(x, np.ndarray) and isinstance(y, np.ndarray)):
+        x, y = arrays["x"], arrays.get("y")
+    if not all(isinstance(found, np.ndarray) for found in (x, y) if found is not None):
         raise ValueError("x and y are not both arrays")
     return x, y
 
 
-def _read_csv(path: Path) -> tuple[Array, Array]:
+def _read_csv(path: Path, labelled: bool) -> tuple[Array, Array | None]:
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         lines = [line for line in file.read().splitlines() if line.strip()]
     if lines and not any(_numbers(field) for field in lines[0].split(",")):
@@ -164,7 +196,7 @@ def _read_csv(path: Path) -> tuple[Array, Array]:
                 "encode text as numbers",
             )
     table = np.array([line.split(",") for line in lines], dtype=np.float64)
-    return table[:, :-1], table[:, -1]
+    return (table[:, :-1], table[:, -1]) if labelled else (table, None)
 
 
 def _numbers(line: str) -> bool:
@@ -175,16 +207,36 @@ def _numbers(line: str) -> bool:
     return True
 
 
+_ALLOWED = "allowed: x (examples, inputs) and y (examples,), numbers, at least one example and input"
+
+
 def _checked(path: Path, x: Array, y: Array) -> Dataset:
-    allowed = "allowed: x (examples, inputs) and y (examples,), numbers, at least one example and input"
-    if x.dtype.kind not in "fiub" or y.dtype.kind not in "fiub":
-        raise DataError(f"data file {path} is not numeric ({x.dtype}, {y.dtype})", allowed, "convert it")
+    if y.dtype.kind not in "fiub":
+        raise DataError(f"data file {path} is not numeric (labels {y.dtype})", _ALLOWED, "convert it")
+    if y.ndim != 1 or len(y) != (len(x) if x.ndim else 0):
+        raise DataError(
+            f"data file {path} has x {list(x.shape)} and y {list(y.shape)}", _ALLOWED, "reshape or fill it"
+        )
+    values = _checked_examples(path, x)
+    classes = np.unique(y)
+    if not np.array_equal(classes, np.arange(len(classes))):
+        shown = ", ".join(f"{label:g}" for label in classes[:8]) + (", …" if len(classes) > 8 else "")
+        raise DataError(
+            f"data file {path} has the labels {shown}",
+            f"allowed: every whole number 0…q−1 (here 0…{len(classes) - 1}) at least once",
+            "number the classes from 0",
+        )
+    return Dataset(values, y.astype(np.int64), len(classes))
+
+
+def _checked_examples(path: Path, x: Array) -> Array:
+    """``x`` as a matrix of finite float32."""
+    if x.dtype.kind not in "fiub":
+        raise DataError(f"data file {path} is not numeric ({x.dtype})", _ALLOWED, "convert it")
     if x.ndim > 2 and x.size:
         x = x.reshape(len(x), -1)  # images
-    if x.ndim != 2 or y.ndim != 1 or len(x) != len(y) or not x.size:
-        raise DataError(
-            f"data file {path} has x {list(x.shape)} and y {list(y.shape)}", allowed, "reshape or fill it"
-        )
+    if x.ndim != 2 or not x.size:
+        raise DataError(f"data file {path} has x {list(x.shape)}", _ALLOWED, "reshape or fill it")
     with np.errstate(over="ignore", invalid="ignore"):
         values = x.astype(np.float32)
     bad = np.argwhere(~np.isfinite(values))
@@ -195,12 +247,4 @@ def _checked(path: Path, x: Array, y: Array) -> Dataset:
             "allowed: finite numbers that fit a float32",
             "fill or remove such examples",
         )
-    classes = np.unique(y)
-    if not np.array_equal(classes, np.arange(len(classes))):
-        shown = ", ".join(f"{label:g}" for label in classes[:8]) + (", …" if len(classes) > 8 else "")
-        raise DataError(
-            f"data file {path} has the labels {shown}",
-            f"allowed: every whole number 0…q−1 (here 0…{len(classes) - 1}) at least once",
-            "number the classes from 0",
-        )
-    return Dataset(values, y.astype(np.int64), len(classes))
+    return values

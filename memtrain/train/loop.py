@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from math import ceil, isfinite
@@ -99,20 +99,30 @@ def check_rate(rate: float) -> float:
 
 
 def evaluate(
-    spec: MLP, parameters: dict[str, Array], data: Dataset, allocation: str = PACKED
+    spec: MLP, parameters: Mapping[str, Array], data: Dataset, allocation: str = PACKED
 ) -> tuple[float, int]:
     """The share of ``data`` that the network labels rightly, and the ledger peak of a batch."""
-    correct, peak = 0, 0
-    whole = len(data) - len(data) % spec.batch
-    for start, stop, batch in ((0, whole, spec.batch), (whole, len(data), len(data) - whole)):
+    outputs, peak = predict(spec, parameters, data.x, allocation)
+    return float(np.mean(outputs.argmax(axis=1) == data.y)), peak
+
+
+def predict(
+    spec: MLP, parameters: Mapping[str, Array], x: Array, allocation: str = PACKED
+) -> tuple[Array, int]:
+    """The outputs o for examples ``x`` (examples, input_size), a batch at a time; the ledger peak of a batch.
+
+    It is the inference that a sweep measures.
+    """
+    outputs = np.empty((len(x), spec.output_size), spec.dtype)
+    peak, whole = 0, len(x) - len(x) % spec.batch
+    for start, stop, batch in ((0, whole, spec.batch), (whole, len(x), len(x) - whole)):
         if start == stop:
             continue
         ledger = Ledger()
         run = make_run(inference(build(replace(spec, batch=batch))), allocation, ledger)
         run.load(parameters)
         for place in range(start, stop, batch):
-            part = data.take(np.arange(place, place + batch))
-            run.feed({"x": part.x})
-            correct += int((run.iterate()[0].argmax(axis=1) == part.y).sum())
+            run.feed({"x": x[place : place + batch]})
+            outputs[place : place + batch] = run.iterate()[0]
         peak = max(peak, ledger.peak_bytes)
-    return correct / len(data), peak
+    return outputs, peak
