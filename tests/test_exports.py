@@ -1,0 +1,217 @@
+"""Results in other forms: markdown, stdout, options from a file, two results side by side, a notebook."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tomllib
+from dataclasses import replace
+
+import pytest
+from command_line import LEDGER, SMALL, memtrain, refused, rows_of, strict_json
+from test_repeatability import fake
+
+from memtrain.errors import RangeError
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.row import measured_row
+from memtrain.report.markdown import markdown_table, sweep_markdown
+from memtrain.sweeps.comparison import compare
+from memtrain.sweeps.store import rows_csv
+from memtrain.units import parse_percent
+
+DRY = (*SMALL, "--dry-run")
+
+
+def some_rows(**extra):
+    """Rows of four cells in both modes, measured by a fake."""
+    cells = [Cell(depth=depth, batch=batch) for depth in (1, 2) for batch in (4, 64)]
+    return [
+        measured_row(
+            cell, mode, measure=fake(**{meter: list(more) for meter, more in extra.items()} | {"time": [0.1]})
+        )
+        for cell in cells
+        for mode in Mode
+    ]
+
+
+def test_a_markdown_table_is_aligned_and_its_cells_cannot_break_it():
+    table = markdown_table(["a", "long\ntitle"], [["1", "x|y"], ["22", ""]])
+    assert table == (
+        "|   a | long title |\n| --: | ---------: |\n|   1 |       x\\|y |\n|  22 |            |\n"
+    )
+
+
+def test_the_markdown_of_a_sweep_has_a_line_per_cell_and_the_findings():
+    text = sweep_markdown(some_rows(), [], "memtrain sweep")
+    lines = text.splitlines()
+    assert lines[0] == "`memtrain sweep`"
+    assert sum(line.startswith("|") for line in lines) == 2 + 4
+    assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
+    assert any(line.startswith("- The ratio is largest") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("line", "start"),
+    [
+        ((*DRY, "--export-markdown", "-"), "`memtrain sweep"),
+        ((*DRY, "--export-csv", "-"), "model,depth,width"),
+        ((*DRY, "--export-json", "-"), "{"),
+        ((*LEDGER, "--export-csv", "-"), "model,depth,width"),
+        (("frontier", "--memory", "1MiB", "--no-confirm", "--export-csv", "-"), "depth,batch,mode"),
+        (("frontier", "--memory", "1MiB", "--no-confirm", "--export-markdown", "-"), "`memtrain frontier"),
+    ],
+)
+def test_a_dash_sends_an_export_to_stdout_instead_of_the_tables(line, start, tmp_path):
+    said = memtrain(*line, cwd=tmp_path)
+    assert said.code == 0
+    assert said.out.startswith(start)
+    assert "Peak memory" not in said.out
+    assert "What fits" not in said.out
+
+
+def test_only_one_export_goes_to_stdout(tmp_path):
+    said = refused(*DRY, "--export-csv", "-", "--json", cwd=tmp_path)
+    assert "--export-csv and --json to stdout" in said
+
+
+def test_files_and_stdout_can_be_had_together(tmp_path):
+    said = memtrain(*DRY, "--export-markdown", "x.md", "--export-csv", "x.csv", "--json", cwd=tmp_path)
+    rows = strict_json(said.out)["rows"]
+    assert len(rows) == len(rows_of((tmp_path / "x.csv").read_text())) == 2
+    assert (tmp_path / "x.md").read_text().count("\n|") == 3
+
+
+def test_json_says_version_command_options_and_environment(tmp_path):
+    document = strict_json(memtrain(*LEDGER, "--json", cwd=tmp_path).out)
+    assert document["schema_version"] == 1
+    assert document["command"].startswith("memtrain sweep --depth 1")
+    assert (document["config"]["width"], document["config"]["bias"]) == ("8", False)
+    assert document["environment"]["numpy"]
+
+
+# --- options from a file ---------------------------------------------------------------------------------
+
+
+def test_a_file_gives_options_and_the_command_line_wins(tmp_path):
+    (tmp_path / "s.toml").write_text('depth = [1, 2]\nbatch = "4:8:x2"\nwidth = 8\nbias = true\nl2 = 1e-3\n')
+    said = memtrain("sweep", "--config", "s.toml", "--batch", 16, "--dry-run", "--json", cwd=tmp_path)
+    rows = strict_json(said.out)["rows"]
+    found = {(row["depth"], row["batch"], row["width"], row["bias"], row["l2"]) for row in rows}
+    assert found == {(1, 16, 8, True, 1e-3), (2, 16, 8, True, 1e-3)}
+
+
+def test_the_options_in_force_can_be_written_and_read_again(tmp_path):
+    line = ("--depth", "1,2", "--batch", "4", "--width", "8", "--bias", "--dry-run", "--data", "digits")
+    said = memtrain("sweep", *line, "--print-config", cwd=tmp_path)
+    assert said.code == 0
+    assert tomllib.loads(said.out)["depth"] == "1,2"
+    (tmp_path / "s.toml").write_text(said.out)
+    again = memtrain("sweep", "--config", "s.toml", "--print-config", cwd=tmp_path)
+    assert tomllib.loads(again.out) == tomllib.loads(said.out)
+    first = memtrain("sweep", *line, cwd=tmp_path)
+    assert memtrain("sweep", "--config", "s.toml", cwd=tmp_path).out == first.out
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("dpeth = 1\n", "did you mean depth"),
+        ("[depth]\nx = 1\n", "is a table"),
+        ("depth = \n", "cannot be read"),
+        ("depth = 0.5\n", "not a whole number"),
+        ("bias = 'perhaps'\n", "bias"),
+        ("resume = 'x.csv'\n", "not known"),
+        ("depth = []\n", "empty"),
+        ("\xff", "cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_in_a_line(text, words, tmp_path):
+    (tmp_path / "s.toml").write_bytes(text.encode("latin-1"))
+    assert words in refused("sweep", "--config", "s.toml", "--dry-run", cwd=tmp_path)
+
+
+def test_the_options_in_force_are_kept_with_the_results(tmp_path):
+    (tmp_path / "s.toml").write_text("width = 8\n")
+    memtrain(*LEDGER[:-4], "--config", "s.toml", "--meters", "ledger", "--export-csv", "x.csv", cwd=tmp_path)
+    header = json.loads((tmp_path / "x.csv.journal").read_text().splitlines()[0])
+    assert header["config"]["width"] == "8"
+    assert "--config s.toml" in header["command"]
+
+
+# --- manners -----------------------------------------------------------------------------------------------
+
+
+def test_quiet_says_nothing_on_stderr_and_verbose_says_each_row(tmp_path):
+    line = (*LEDGER, "--batch", 2000)
+    assert memtrain(*line, "-q", cwd=tmp_path).err == ""
+    said = memtrain(*line, "-v", cwd=tmp_path).err
+    assert "blas: " in said
+    assert "depth 1, batch 2,000, train: predicted" in said
+
+
+# --- comparison --------------------------------------------------------------------------------------------
+
+
+def grown(rows, share, meter="heap_peak_bytes", which=3):
+    """The same rows, of which one has grown."""
+    changed = [replace(row, figures=replace(row.figures)) for row in rows]
+    figures = changed[which].figures
+    setattr(figures, meter, type(getattr(figures, meter))(getattr(figures, meter) * (1 + share)))
+    return changed
+
+
+@pytest.mark.parametrize("meter", ["heap_peak_bytes", "resident_peak_bytes", "step_s"])
+@pytest.mark.parametrize(("share", "code"), [(0.06, 1), (0.04, 0)])
+def test_a_regression_of_6_percent_is_caught_at_5_and_one_of_4_is_not(share, code, meter, tmp_path):
+    rows = some_rows(heap=[1000])
+    (tmp_path / "a.csv").write_text(rows_csv(rows))
+    (tmp_path / "b.csv").write_text(rows_csv(grown(rows, share, meter)))
+    said = memtrain("compare", "a.csv", "b.csv", "--fail-over", "5%", cwd=tmp_path)
+    assert said.code == code, said.err
+    name = "depth 1, batch 64, infer"
+    assert (name in said.err) is bool(code)
+    assert said.err.count("\n") == 1
+    assert memtrain("compare", "b.csv", "a.csv", "--fail-over", "5%", cwd=tmp_path).code == 0
+
+
+def test_cells_that_fail_now_or_are_missing_are_regressions_and_new_ones_are_not():
+    rows = some_rows()
+    failed = grown(rows, 0)
+    failed[0].figures.status, failed[0].figures.reason = "killed", "by chance"
+    found = compare(rows, failed[:-1]).regressions(0.05)
+    assert [(pairing.cell.depth, pairing.mode, what) for pairing, what in found] == [
+        (1, Mode.TRAIN, "killed: by chance"),
+        (2, Mode.INFER, "is missing"),
+    ]
+    assert compare(rows[:-1], rows).regressions(0) == []
+    assert compare(failed, rows).regressions(0) == []
+
+
+def test_a_comparison_shows_before_after_and_ratio_in_every_form(tmp_path):
+    rows = some_rows(heap=[1000])
+    (tmp_path / "a.csv").write_text(rows_csv(rows))
+    (tmp_path / "b.csv").write_text(rows_csv(grown(rows, 1.0)))
+    text = memtrain("compare", "a.csv", "b.csv", "--meters", "heap", "--export-csv", "-", cwd=tmp_path).out
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert [float(line["heap_peak_bytes_ratio"]) for line in lines] == [1, 1, 1, 2, 1, 1, 1, 1]
+    document = strict_json(memtrain("compare", "a.csv", "b.csv", "--json", cwd=tmp_path).out)
+    assert document["rows"][3]["heap_peak_bytes"]["ratio"] == pytest.approx(2, rel=1e-6)
+    for columns in ("80", "160"):
+        shown = memtrain("compare", "a.csv", "b.csv", cwd=tmp_path, COLUMNS=columns).out
+        assert "2.000" in shown
+        assert "…" not in shown
+        assert max(map(len, shown.splitlines())) <= int(columns)
+
+
+@pytest.mark.parametrize("line", ["a.csv no.csv", "a.csv a.csv --fail-over 5", "a.csv a.csv --meters smell"])
+def test_what_cannot_be_compared_is_refused(line, tmp_path):
+    (tmp_path / "a.csv").write_text(rows_csv(some_rows()))
+    refused("compare", *line.split(), cwd=tmp_path)
+
+
+@pytest.mark.parametrize("text", ["5", "-1%", "%", "five%", "", "1e3%"])
+def test_what_is_no_share_is_refused(text):
+    assert parse_percent("0.5 %", "--fail-over") == 0.005
+    with pytest.raises(RangeError, match="5%"):
+        parse_percent(text, "--fail-over")
