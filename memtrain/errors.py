@@ -61,11 +61,14 @@ class MeterUnavailable(MeasureError):
 
 
 class ChildFailed(MeasureError):
-    """A measuring process gave no figures; ``status`` is the row's word for how it ended."""
+    """A measuring process gave no figures; ``status`` is the row's word for how it ended.
 
-    def __init__(self, status: str, reason: str) -> None:
+    ``node`` is the value that was being computed when memory ran out, where that is known.
+    """
+
+    def __init__(self, status: str, reason: str, node: str = "") -> None:
         super().__init__(reason)
-        self.status = status
+        self.status, self.node = status, node
 
 
 class StoreError(MemtrainError):

@@ -58,6 +58,7 @@ def train(
     from memtrain.cli.console import messages, progress_bar, results, warn
     from memtrain.errors import SpecError
     from memtrain.measure.cell import Cell, Mode
+    from memtrain.measure.machine import free_memory_bytes
     from memtrain.measure.row import lacking, predicted_row
     from memtrain.report.json import training_document
     from memtrain.report.terminal.sweep import training_table
@@ -87,7 +88,7 @@ def train(
         threads=threads,
         seed=seed,
     )
-    lack = lacking(predicted_row(cell, Mode.TRAIN))
+    lack = lacking(predicted_row(cell, Mode.TRAIN), free_memory_bytes())
     if lack is not None:
         raise SpecError(f"this network: {lack}", "allowed: what fits", "see memtrain frontier --help")
     rate = check_rate(LEARNING_RATES[optimizer] if lr is None else lr)

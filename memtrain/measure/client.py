@@ -9,6 +9,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +29,9 @@ MEMORY_SETTINGS = {
 """Settings of processes that measure memory: no page counts before it is written, what is freed goes
 back to the kernel, and every process lays out its dictionaries alike."""
 
+MOST_START_S = 60
+"""Seconds that a server may take to load what it needs."""
+
 SERVER_COMMAND = (sys.executable, "-m", "memtrain.measure.server")
 
 
@@ -35,15 +39,22 @@ class Server:
     """A warm server process."""
 
     def __init__(self, timing: bool, threads: int) -> None:
+        """Start it. Raises ``ChildFailed`` when that cannot be."""
         settings = blas_environment(threads, os.environ) | ({} if timing else MEMORY_SETTINGS)
-        self._process = subprocess.Popen(
-            [*SERVER_COMMAND, *([] if timing else ["heap"])],
-            env={**os.environ, **settings},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is the sweep's to handle; kill() reaches the child too
-            text=True,
-        )
+        try:
+            # Of this process, so that it goes in any case: a child that is killed cleans nothing up.
+            self._folder = tempfile.TemporaryDirectory(prefix="memtrain-", ignore_cleanup_errors=True)
+            self._process = subprocess.Popen(
+                [*SERVER_COMMAND, *([] if timing else ["heap"])],
+                env={**os.environ, **settings, "TMPDIR": self._folder.name},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C is the sweep's to handle; kill() reaches the child too
+                text=True,
+            )
+        except OSError as error:
+            raise ChildFailed("error", f"a measuring process cannot be started: {error}") from error
+        self._ready = False
 
     @property
     def pid(self) -> int:
@@ -57,6 +68,12 @@ class Server:
             _stream(self._process.stdin).flush()
         except (OSError, ValueError) as error:
             raise ChildFailed("error", "the measuring server has ended") from error
+        if not self._ready:
+            self._read_line(MOST_START_S)
+            self._ready = True
+        return self._read_line(timeout_s)
+
+    def _read_line(self, timeout_s: float | None) -> dict[str, Any]:
         stdout = _stream(self._process.stdout)
         with selectors.DefaultSelector() as selector:
             selector.register(stdout, selectors.EVENT_READ)
@@ -65,7 +82,12 @@ class Server:
         line = stdout.readline()
         if not line:
             raise ChildFailed("error", "the measuring server has ended")
-        reply: dict[str, Any] = json.loads(line)
+        try:
+            reply = json.loads(line)
+        except ValueError:
+            reply = None
+        if not isinstance(reply, dict):
+            raise ChildFailed("error", f"the measuring server wrote {line.strip()[:60]!r}")
         return reply
 
     def kill(self) -> None:
@@ -80,6 +102,7 @@ class Server:
             with suppress(OSError, ValueError):
                 _stream(stream).close()
         self._process.wait()
+        self._folder.cleanup()
 
 
 class Servers:
@@ -204,7 +227,7 @@ def _figures(meter: str, reply: dict[str, Any]) -> dict[str, Any]:
     if "unavailable" in answer:
         raise MeterUnavailable(answer["unavailable"])
     if "memory_error" in answer:
-        raise ChildFailed("memory_limit", answer["memory_error"])
+        raise ChildFailed("memory_limit", answer["memory_error"], answer.get("node", ""))
     if "error" in answer:
         raise ChildFailed("error", f"{meter} meter: {answer['error']}")
     if messages and meter == "heap":  # memray reports a full disk nowhere else

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,8 @@ import threadpoolctl
 from memtrain import __version__
 from memtrain.run.blas import usable_cores
 
-_SETTINGS = (
-    "OPENBLAS_CORETYPE",
-    "OPENBLAS_NUM_THREADS",
-    "MALLOC_MMAP_THRESHOLD_",
-    "NUMPY_MADVISE_HUGEPAGE",
-    "PYTHONHASHSEED",
-)
+_SETTINGS = ("OPENBLAS_", "MALLOC_", "NUMPY_", "PYTHONHASHSEED", "PYTHONMALLOC", "GLIBC_TUNABLES")
+"""What the variables begin with that decide on memory or speed."""
 
 
 @cache
@@ -31,6 +27,7 @@ def environment() -> dict[str, Any]:
         "memtrain": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "memray": _version("memray"),
         "blas": _blas(),
         "cpu": _cpu(),
         "cores": usable_cores(),
@@ -39,8 +36,15 @@ def environment() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "swap_bytes": psutil.swap_memory().total,
         "huge_pages": _read("/sys/kernel/mm/transparent_hugepage/enabled"),
-        "settings": {name: os.environ[name] for name in _SETTINGS if name in os.environ},
+        "settings": {name: os.environ[name] for name in sorted(os.environ) if name.startswith(_SETTINGS)},
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _blas() -> str:

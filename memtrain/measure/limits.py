@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from memtrain.errors import MeterUnavailable
+from memtrain.errors import MeasureError, MeterUnavailable
 from memtrain.graph.node import Role
 from memtrain.graph.ops.base import Array
 from memtrain.measure.cell import Cell
@@ -44,8 +44,12 @@ def slack_bytes(liveness: Liveness, budget_bytes: int) -> int:
     """
     peak = liveness.peak_step
     standing = sum(life.born_step <= peak <= life.freed_step for life in liveness.lives)
-    most = max(MOST_SLACK_BYTES, int(MOST_SLACK_SHARE * budget_bytes))
-    return min(HEAP_GROWTH_BYTES + PAGE_BYTES * standing, most)
+    return min(HEAP_GROWTH_BYTES + PAGE_BYTES * standing, most_slack_bytes(budget_bytes))
+
+
+def most_slack_bytes(budget_bytes: int) -> int:
+    """What the slack may be at most."""
+    return max(MOST_SLACK_BYTES, int(MOST_SLACK_SHARE * budget_bytes))
 
 
 class Watching(Ledger):
@@ -82,21 +86,31 @@ def run_limited(
         try:
             losses = work.run_all(work.new_run(ledger), iterations)
         except MemoryError as error:
-            raise MemoryError(f"{_where(work.schedule, ledger.step)}: {error}") from error
+            raise _out_of_memory(work.schedule, ledger.step, str(error)) from error
     over = ledger.peak_bytes - limit_bytes
     if over > 0:
-        place = _where(work.schedule, ledger.peak_step)
-        raise MemoryError(f"{place}: arrays of {over:,} B more than the limit, which the slack had room for")
+        said = f"arrays take {over:,} B more than the limit, within the slack of the allocator"
+        raise _out_of_memory(work.schedule, ledger.peak_step, said)
     return ledger, losses
 
 
-def _where(schedule: Schedule, place: int) -> str:
-    """The step under way when memory ran out, in words."""
+class OutOfMemory(MemoryError):
+    """Where memory ran out: ``node`` is the value that was being computed."""
+
+    def __init__(self, node: str, message: str) -> None:
+        super().__init__(message)
+        self.node = node
+
+
+def _out_of_memory(schedule: Schedule, place: int, said: str) -> OutOfMemory:
+    """The error for the step under way, in words."""
     if place < 0:
-        return "out of memory before the first step, while parameters and inputs were made"
-    step = schedule.steps[place]
-    name = schedule.graph[step.node].name
-    return f"out of memory at step {place + 1} of {len(schedule.steps)}, {step.phase}, {name}"
+        where, node = "out of memory before the first step, while parameters and inputs were made", ""
+    else:
+        step = schedule.steps[place]
+        node = schedule.graph[step.node].name
+        where = f"out of memory at step {place + 1} of {len(schedule.steps)}, {step.phase}, {node}"
+    return OutOfMemory(node, f"{where}: {said}" if said else where)
 
 
 @contextmanager
@@ -111,7 +125,12 @@ def data_limit(extra_bytes: int) -> Iterator[None]:
 
     filler = _fill_heap()
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (status_bytes("VmData") + extra_bytes, hard))
+    wanted = min(status_bytes("VmData") + extra_bytes, 2**63 - 1)
+    if hard != resource.RLIM_INFINITY and wanted > hard:
+        raise MeasureError(
+            f"the limit would be {wanted} B, and this process may have {hard} B of data: see ulimit -H -d"
+        )
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
     try:
         yield
     finally:

@@ -12,19 +12,40 @@ import psutil
 
 from memtrain.errors import MeterUnavailable
 
-_CGROUP = Path("/sys/fs/cgroup")
-_LIMITS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
-"""Limit and use, in version 2 and in version 1."""
+_CGROUPS, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
-def free_memory_bytes(cgroup: Path = _CGROUP) -> int:
-    """Bytes that a process can still take: the least of what the host and its control group have left."""
+def free_memory_bytes(cgroups: Path = _CGROUPS, own: Path = _OWN) -> int:
+    """Bytes that a process can still take: the least of what the host and its control groups have left.
+
+    Of what a group uses, pages of files that nobody has touched lately do not count: they give way.
+    """
     free = psutil.virtual_memory().available
-    for limit_file, used_file in _LIMITS:
-        limit, used = (_number(cgroup / name) for name in (limit_file, used_file))
+    for folder, limit_name, used_name, idle_name in _memory_groups(cgroups, own):
+        limit, used = _number(folder / limit_name), _number(folder / used_name)
         if limit is not None and used is not None:
-            free = min(free, max(0, limit - used))
+            free = min(free, max(0, limit - used + _entry(folder / "memory.stat", idle_name)))
     return free
+
+
+def _memory_groups(cgroups: Path, own: Path) -> Iterator[tuple[Path, str, str, str]]:
+    """Folders of this process's groups up to the root, with their files for limit, use and idle pages."""
+    try:
+        lines = own.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    paths = {controllers: path for _, controllers, path in (line.split(":", 2) for line in lines)}
+    second = ("memory.max", "memory.current", "inactive_file")
+    first = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    for root, path, names in (
+        (cgroups, paths.get("", "/"), second),
+        (cgroups / "memory", paths.get("memory", "/"), first),
+    ):
+        folder = root / path.strip("/")
+        for parent in (folder, *folder.parents):
+            yield (parent, *names)
+            if parent == root:
+                break
 
 
 class Room:
@@ -33,21 +54,29 @@ class Room:
     def __init__(self) -> None:
         self._changed = Condition()
         self._taken_bytes = 0
+        self._free_bytes = 0
 
     @contextmanager
-    def take(self, needed_bytes: int) -> Iterator[None]:
-        """Wait until there is room beside the others; whoever is alone may try in any case."""
+    def take(self, needed_bytes: int) -> Iterator[int]:
+        """Wait until there is room beside the others; what was free when nobody ran is given.
+
+        Whoever needs more than that comes in when nobody else is there, and decides what to do.
+        """
         with self._changed:
-            self._changed.wait_for(
-                lambda: not self._taken_bytes or self._taken_bytes + needed_bytes <= free_memory_bytes()
-            )
+            self._changed.wait_for(lambda: self._fits(needed_bytes))
             self._taken_bytes += needed_bytes
         try:
-            yield
+            yield self._free_bytes
         finally:
             with self._changed:
                 self._taken_bytes -= needed_bytes
                 self._changed.notify_all()
+
+    def _fits(self, needed_bytes: int) -> bool:
+        if not self._taken_bytes:
+            self._free_bytes = free_memory_bytes()
+            return True
+        return self._taken_bytes + needed_bytes <= self._free_bytes
 
 
 ROOM = Room()
@@ -69,6 +98,15 @@ def status_bytes(name: str) -> int:
     if not found:
         raise MeterUnavailable(f"/proc/self/status has no {name}")
     return int(rest.split(maxsplit=1)[0]) * 1024
+
+
+def _entry(path: Path, name: str) -> int:
+    """The number behind a name in a file of such lines; 0 where there is none."""
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{name} ")), 0)
 
 
 def _number(path: Path) -> int | None:

@@ -11,7 +11,7 @@ from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.graph.node import Role
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.client import measure
-from memtrain.measure.machine import ROOM, free_memory_bytes
+from memtrain.measure.machine import ROOM
 from memtrain.measure.meters import METERS
 from memtrain.plan.liveness import analyse
 from memtrain.run.allocation import peak_bytes
@@ -130,6 +130,13 @@ class Row:
         return spread <= max(share * (self.figures.resident_peak_bytes or 0), least)
 
     @property
+    def settled(self) -> bool:
+        """Whether measuring again would tell nothing new: it is well, or has met its memory limit."""
+        limit = self.cell.memory_limit_bytes
+        beyond = limit is not None and (self.figures.predicted_peak_bytes or 0) > limit
+        return self.ok or (self.figures.status == "memory_limit" and beyond)
+
+    @property
     def ok(self) -> bool:
         """Whether every asked figure is there and can be trusted."""
         return self.figures.status == "ok"
@@ -157,12 +164,12 @@ def needed_bytes(row: Row) -> int:
     return (figures.predicted_peak_bytes or 0) + (figures.parameter_bytes or 0) + batches
 
 
-def lacking(row: Row) -> str | None:
-    """Why this machine has not the memory for the predicted cell; ``None`` when it has."""
-    needed, free = needed_bytes(row), free_memory_bytes()
-    if needed <= free:
+def lacking(row: Row, free_bytes: int) -> str | None:
+    """Why a machine with so much free has not the memory for the predicted cell; ``None`` when it has."""
+    needed = needed_bytes(row)
+    if needed <= free_bytes:
         return None
-    return f"it needs {format_bytes(needed)} of memory, {format_bytes(free)} are free: not tried"
+    return f"it needs {format_bytes(needed)} of memory, {format_bytes(free_bytes)} are free: not tried"
 
 
 def measured_row(
@@ -183,10 +190,11 @@ def measured_row(
     ``repeat`` times, each time in a new process; the row has the medians and the spreads.
     """
     row = predicted_row(cell, mode)
-    if not even_if_lacking and (lack := lacking(row)) is not None:
-        _fail(row, "memory_limit", lack)
-        return row
-    with ROOM.take(needed_bytes(row)):
+    with ROOM.take(needed_bytes(row)) as free_bytes:
+        lack = None if even_if_lacking else lacking(row, free_bytes)
+        if lack is not None:
+            _fail(row, "memory_limit", f"{lack} (--force tries it)")
+            return row
         _measure(row, meters, timeout_s, measure, repeat)
     _check(row)
     return row

@@ -30,6 +30,9 @@ from memtrain.train.data import DIGITS
 OUTPUT_LIMIT = 65536
 """Bytes of a child's stderr that are kept."""
 
+READY = {"ready": True}
+"""The first line that a server writes: what it loads before is not a measurement's time."""
+
 ANSWERS: dict[str, Callable[[Cell, Mode], dict[str, Any]]] = {
     **METERS,
     "limit": limit_meter,
@@ -46,6 +49,7 @@ def main() -> None:
     environment()
     training_data(DIGITS)  # the likely one; it takes longer to load than a small cell to run
     gc.freeze()
+    print(json.dumps(READY), flush=True)
     while line := sys.stdin.readline():
         reply = _measure_in_child(json.loads(line))
         if reply is None:
@@ -110,7 +114,7 @@ def _child(request: dict[str, Any], write_end: int) -> None:
         answer: dict[str, Any] = {"figures": figures}
         code = 0
     except MemoryError as error:
-        answer = {"memory_error": str(error) or "out of memory"}
+        answer = {"memory_error": str(error) or "out of memory", "node": getattr(error, "node", "")}
     except MeterUnavailable as error:
         answer = {"unavailable": str(error)}
     except MemtrainError as error:

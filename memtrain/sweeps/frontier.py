@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.client import SERVERS, measure
-from memtrain.measure.limits import slack_bytes
-from memtrain.measure.row import Measure, lacking, predicted_row
+from memtrain.measure.limits import most_slack_bytes, slack_bytes
+from memtrain.measure.machine import ROOM
+from memtrain.measure.row import Measure, lacking, needed_bytes, predicted_row
 from memtrain.plan.frontier import largest_within
 from memtrain.plan.liveness import analyse
 from memtrain.run.allocation import peak_bytes
@@ -44,6 +45,8 @@ class Boundary:
     """Why the batch inside did not run, if it did not."""
     outside_reason: str = ""
     """How the batch outside ended: with the step at which memory ran out, as it should."""
+    outside_node: str = ""
+    """The value that it was computing then."""
     slack_needed_bytes: int | None = None
     """What the process took beyond its arrays when the batch inside ran."""
 
@@ -56,14 +59,28 @@ class Boundary:
         """Why it is not confirmed, where that was tried."""
         found = []
         if self.inside_reason:
-            found.append(f"batch {self.batch:,}: {self.inside_reason}")
-        if self.outside_reason and not self.confirmed_outside:
-            found.append(f"batch {self.outside_batch:,}, which should not fit: {self.outside_reason}")
+            found.append(f"batch {self.batch:,}, which should fit: {self.inside_reason}")
+            if self.limit_bytes - self.budget_bytes == most_slack_bytes(self.budget_bytes):
+                found[-1] += "; so many arrays need more than the slack that is allowed"
+        if not self.confirmed_outside and (self.outside_reason or self.confirmed_outside is False):
+            said = self.outside_reason or "it ran"
+            found.append(f"batch {self.outside_batch:,}, which should not fit: {said}")
         return found
 
 
-COLUMNS = tuple(field.name for field in fields(Boundary))[:10]
-"""What a row of the CSV holds (design §5)."""
+COLUMNS = (
+    "depth",
+    "batch",
+    "mode",
+    "predicted_peak_bytes",
+    "budget_bytes",
+    "limit_bytes",
+    "outside_batch",
+    "outside_predicted_peak_bytes",
+    "confirmed_inside",
+    "confirmed_outside",
+)
+"""What a row of the CSV holds."""
 
 
 @dataclass(frozen=True)
@@ -191,52 +208,66 @@ def _largest_depths(
 ) -> list[LargestDepth]:
     found = {}
     for mode in Mode:
-        most: int | None = MOST_DEPTH
+        most = MOST_DEPTH
         for batch in sorted(set(batches)):  # what is too deep for a batch is too deep for a larger one
 
             def peak(depth: int, batch: int = batch, mode: Mode = mode) -> int:
                 return predict(replace(cell, depth=depth, batch=batch), mode)[0]
 
-            most = None if most is None else largest_within(peak, budget_bytes, 0, most)
-            found[batch, mode] = LargestDepth(batch, mode, most, None if most is None else peak(most))
+            # Depth 0 stands apart: inputs × outputs can be more than a narrow layer between them.
+            depth = largest_within(peak, budget_bytes, 1, most)
+            most = depth or 1
+            if depth is None and peak(0) <= budget_bytes:
+                depth = 0
+            found[batch, mode] = LargestDepth(batch, mode, depth, None if depth is None else peak(depth))
     return [found[batch, mode] for batch in batches for mode in Mode]
 
 
 def _confirmed(cell: Cell, boundary: Boundary, timeout_s: float | None, measure: Measure) -> Boundary:
     """``boundary`` with what the runs inside and outside have shown."""
-    cell = replace(cell, depth=boundary.depth)
+
+    def ran(batch: int) -> _Trial:
+        return _try(replace(cell, depth=boundary.depth, batch=batch), boundary.mode, timeout_s, measure)
+
     if boundary.batch is not None:
-        boundary = _run_inside(replace(cell, batch=boundary.batch), boundary, timeout_s, measure)
-    return _run_outside(replace(cell, batch=boundary.outside_batch), boundary, timeout_s, measure)
-
-
-def _run_inside(cell: Cell, boundary: Boundary, timeout_s: float | None, measure: Measure) -> Boundary:
-    if (lack := lacking(predicted_row(cell, boundary.mode))) is not None:
-        return replace(boundary, inside_reason=lack)
-    try:
-        figures = measure("limit", cell, boundary.mode, timeout_s)
-    except MeterUnavailable as reason:
-        return replace(boundary, inside_reason=str(reason))
-    except ChildFailed as failure:
-        return replace(boundary, confirmed_inside=False, inside_reason=f"{failure.status}: {failure}")
-    peak = figures["ledger_peak_bytes"]
+        inside = ran(boundary.batch)
+        boundary = replace(
+            boundary,
+            confirmed_inside=inside.fits,
+            inside_reason=inside.reason,
+            slack_needed_bytes=inside.slack_needed_bytes,
+        )
+    outside = ran(boundary.outside_batch)
+    failed = None if outside.fits is None else not outside.fits and outside.status == "memory_limit"
     return replace(
-        boundary,
-        confirmed_inside=peak == boundary.predicted_peak_bytes,
-        inside_reason="" if peak == boundary.predicted_peak_bytes else f"the ledger has {peak} B",
-        slack_needed_bytes=figures["data_peak_bytes"] - peak,
+        boundary, confirmed_outside=failed, outside_reason=outside.reason, outside_node=outside.node
     )
 
 
-def _run_outside(cell: Cell, boundary: Boundary, timeout_s: float | None, measure: Measure) -> Boundary:
-    if (lack := lacking(predicted_row(cell, boundary.mode))) is not None:
-        return replace(boundary, outside_reason=lack)
+@dataclass(frozen=True)
+class _Trial:
+    """A run under the limit: whether it fitted (``None``: it was not tried), and what was seen."""
+
+    fits: bool | None
+    reason: str = ""
+    status: str = ""
+    node: str = ""
+    slack_needed_bytes: int | None = None
+
+
+def _try(cell: Cell, mode: Mode, timeout_s: float | None, measure: Measure) -> _Trial:
+    row = predicted_row(cell, mode)
     try:
-        measure("limit", cell, boundary.mode, timeout_s)
+        with ROOM.take(needed_bytes(row)) as free_bytes:
+            lack = lacking(row, free_bytes)
+            if lack is not None:
+                return _Trial(None, lack)
+            figures = measure("limit", cell, mode, timeout_s)
     except MeterUnavailable as reason:
-        return replace(boundary, outside_reason=str(reason))
+        return _Trial(None, str(reason))
     except ChildFailed as failure:
-        return replace(
-            boundary, confirmed_outside=failure.status == "memory_limit", outside_reason=str(failure)
-        )
-    return replace(boundary, confirmed_outside=False, outside_reason="it ran")
+        return _Trial(False, str(failure), failure.status, failure.node)
+    peak = figures["ledger_peak_bytes"]
+    if peak != row.figures.predicted_peak_bytes:
+        return _Trial(False, f"the ledger has {peak} B", "error")
+    return _Trial(True, slack_needed_bytes=figures["data_peak_bytes"] - peak)

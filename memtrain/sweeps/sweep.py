@@ -11,8 +11,9 @@ from typing import Any
 from memtrain.errors import ChildFailed, MeterUnavailable, SpecError
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.client import SERVERS, measure
+from memtrain.measure.machine import ROOM
 from memtrain.measure.meters import METERS
-from memtrain.measure.row import Measure, Row, measured_row
+from memtrain.measure.row import Measure, Row, lacking, measured_row, needed_bytes, predicted_row
 from memtrain.run.blas import usable_cores
 from memtrain.sweeps.law import Law, fit_laws
 from memtrain.sweeps.request import Request, make_tasks
@@ -108,15 +109,19 @@ def expected_s(cell: Cell, mode: Mode, meters: Sequence[str]) -> float:
     return len(meters) * (CHILD_S + (cell.steps + 1) * flops / CHILD_FLOPS_PER_S)
 
 
-def laws_of(rows: Sequence[Row]) -> list[Law]:
+def laws_of(rows: Sequence[Row], timeout_s: float | None = None) -> list[Law]:
     """The laws that the heap figures of ``rows`` follow (`memtrain.sweeps.law`)."""
     with SERVERS:
-        return fit_laws(rows, _heap_peak)
+        return fit_laws(rows, partial(_heap_peak, timeout_s=timeout_s))
 
 
-def _heap_peak(cell: Cell, mode: Mode) -> int | None:
+def _heap_peak(cell: Cell, mode: Mode, timeout_s: float | None) -> int | None:
     """The heap peak of a cell, or nothing where it could not be measured."""
+    row = predicted_row(cell, mode)
     try:
-        return int(measure("heap", cell, mode)["heap_peak_bytes"])
+        with ROOM.take(needed_bytes(row)) as free_bytes:
+            if lacking(row, free_bytes) is not None:
+                return None
+            return int(measure("heap", cell, mode, timeout_s)["heap_peak_bytes"])
     except (ChildFailed, MeterUnavailable):
         return None

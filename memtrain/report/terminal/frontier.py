@@ -86,9 +86,7 @@ def _boundaries(frontier: Frontier) -> Table:
 
 def _failed_at(boundary: Boundary) -> str:
     """Whether the batch outside failed, and at which value."""
-    if not boundary.confirmed_outside:
-        return _confirmed(boundary.confirmed_outside)
-    return boundary.outside_reason.partition(":")[0].rpartition(", ")[2]
+    return (boundary.confirmed_outside and boundary.outside_node) or _confirmed(boundary.confirmed_outside)
 
 
 def _confirmed(value: bool | None) -> str:
