@@ -14,11 +14,12 @@ from memtrain.measure.row import Row, predicted_row
 from memtrain.sweeps.files import write_new, write_whole
 from memtrain.sweeps.journal import MUST_AGREE, Journal, check_same, journal_path
 from memtrain.sweeps.request import Request, make_tasks
+from memtrain.sweeps.session import begin, check_new, resume
 from memtrain.sweeps.store import RowStore
 
 REQUEST = Request({"depth": [1, 2, 3], "batch": [4], "width": [8, 16]}, mode="train", meters=("ledger",))
 TASKS = make_tasks(REQUEST.cells(), REQUEST.mode)
-ENVIRONMENT = dict.fromkeys(MUST_AGREE, "here")
+ENVIRONMENT = {**dict.fromkeys(MUST_AGREE, "here"), "settings": {"MALLOC_X": "here"}}
 ABOUT = {"environment": ENVIRONMENT}
 
 
@@ -64,7 +65,14 @@ def test_a_row_comes_back_from_the_journal_as_it_was(tmp_path):
     assert found.request == REQUEST
     assert found.environment == ENVIRONMENT
     assert all(same(found.rows[row.cell.key(row.mode)], row) for row in rows())
-    assert [found.good_row(*task) is not None for task in TASKS] == [True, True, False, True, True, True]
+    assert [found.rows[cell.key(mode)].settled for cell, mode in TASKS] == [
+        True,
+        True,
+        False,
+        True,
+        True,
+        True,
+    ]
 
 
 def test_unequal_widths_and_limits_come_back_too(tmp_path):
@@ -109,7 +117,8 @@ def test_of_two_rows_of_a_cell_the_last_counts(tmp_path):
     mended.figures.status, mended.figures.reason = "ok", ""
     stored(path, [*rows(), mended])
     found = reread(path)
-    assert found.good_row(*TASKS[2]) is not None
+    cell, mode = TASKS[2]
+    assert found.rows[cell.key(mode)].settled
     assert [row["status"] for row in rows_of(path.read_text())] == ["ok"] * len(TASKS)
 
 
@@ -142,8 +151,10 @@ def test_the_csv_is_in_the_order_of_the_grid_whatever_finishes_first(tmp_path):
 @pytest.mark.parametrize("name", MUST_AGREE)
 def test_figures_of_another_machine_or_version_are_not_mixed(name):
     check_same(ENVIRONMENT, ENVIRONMENT | {"other": 1})
-    with pytest.raises(InputError, match=f"{name} was here, is there"):
-        check_same(ENVIRONMENT, ENVIRONMENT | {name: "there"})
+    changed = {"MALLOC_X": "there"} if name == "settings" else "there"
+    shown = "MALLOC_X" if name == "settings" else name
+    with pytest.raises(InputError, match=f"{shown} was here, is there"):
+        check_same(ENVIRONMENT, ENVIRONMENT | {name: changed})
 
 
 def test_a_journal_can_be_written_by_one_at_a_time(tmp_path):
@@ -160,8 +171,10 @@ def test_a_journal_without_its_csv_is_not_overwritten(tmp_path):
     path = tmp_path / "x.csv"
     journal = stored(path)
     path.unlink()
-    with pytest.raises(InputError, match="--resume"):
+    with pytest.raises(InputError, match="exists already"):
         RowStore.create(path, TASKS, REQUEST, ABOUT)
+    with pytest.raises(InputError, match=r"continue it with --resume"):
+        check_new(path, {}, force=False)
     assert len(reread(path).rows) == len(TASKS)
     assert journal.exists()
 
@@ -204,3 +217,116 @@ def test_resuming_what_is_whole_measures_nothing_and_shows_it(tmp_path):
 
 def test_a_key_tells_cells_apart_that_differ_in_their_limit():
     assert Cell().key(Mode.TRAIN) != replace(Cell(), memory_limit_bytes=5).key(Mode.TRAIN)
+
+
+# --- what a hostile reader tried ---
+
+
+def data_request(tmp_path, text="1,2,0\n3,4,1\n5,6,0\n"):
+    (tmp_path / "d.csv").write_text(text)
+    return Request({"data": ["d.csv"], "depth": [1], "batch": [2], "width": [4]}, mode="train")
+
+
+def test_data_that_have_changed_are_not_mixed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    request = data_request(tmp_path)
+    session = begin(request, tmp_path / "x.csv", ABOUT, False)
+    with session.store:
+        for cell, mode in session.tasks:
+            session.add(predicted_row(cell, mode))
+    with (again := resume(tmp_path / "x.csv", lambda cell: ENVIRONMENT)).store:
+        assert len(again.done) == 1
+    for text in ("1,2,0\n3,4,1\n5,7,0\n", "1,2,3,0\n3,4,4,1\n5,6,4,0\n"):
+        data_request(tmp_path, text)
+        with pytest.raises(InputError, match="has changed"):
+            resume(tmp_path / "x.csv", lambda cell: ENVIRONMENT)
+    (tmp_path / "d.csv").unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        resume(tmp_path / "x.csv", lambda cell: ENVIRONMENT)
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    with pytest.raises(InputError, match="cd "):
+        resume(tmp_path / "x.csv", lambda cell: ENVIRONMENT)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("mode", ["infer"]),
+        ("repeat", "5"),
+        ("repeat", 2.5),
+        ("meters", 5),
+        ("meters", [["a"]]),
+        ("axes", None),
+        ("axes", {"data": [["x"]]}),
+        ("axes", {"data": [7]}),
+        ("axes", {"depth": [{}]}),
+        ("layers", "abc"),
+    ],
+)
+def test_a_hostile_request_is_refused(field, value, tmp_path):
+    values = {"memtrain_journal": 1, "request": {**REQUEST.as_json(), field: value}, **ABOUT}
+    (tmp_path / "x.csv.journal").write_text(json.dumps(values) + "\n")
+    with pytest.raises((InputError, StoreError)):
+        resume(tmp_path / "x.csv", lambda cell: ENVIRONMENT)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"notes": 5},
+        {"retained": [1]},
+        {"environment": 3},
+        {"figures": {"ledger_peak_bytes": "abc"}},
+        {"figures": {"status": 7}},
+        {"figures": {"unknown": 7}},
+        {"cell": {"depth": "x"}},
+    ],
+)
+def test_a_hostile_row_does_not_count(change, tmp_path):
+    path = tmp_path / "x.csv"
+    journal = stored(path)
+    lines = journal.read_text().splitlines()
+    lines[1] = json.dumps({**json.loads(lines[1]), **change})
+    journal.write_text("\n".join(lines) + "\n")
+    assert len(reread(path).rows) == len(TASKS) - 1
+
+
+def test_a_line_that_is_nested_without_end_does_not_count(tmp_path):
+    (tmp_path / "x.csv.journal").write_text("[" * 200_000 + "\n")
+    with pytest.raises(StoreError):
+        Journal.reopen(tmp_path / "x.csv.journal")
+
+
+@pytest.mark.parametrize("name", ["", "/", ".journal", "."])
+def test_a_resume_of_nothing_is_refused(name, tmp_path):
+    refused("sweep", "--resume", name, cwd=tmp_path, code=2)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("x.journal", None), ("x.csv", ("--export-json", "x.csv.journal"))]
+)
+def test_no_output_may_be_the_journal(first, second, tmp_path):
+    line = ("sweep", "--depth", "1", "--batch", "4", "--meters", "ledger", "--export-csv", first, "--force")
+    refused(*line, *(second or ()), cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_met_its_limit_is_settled_and_what_was_not_tried_is_not():
+    row = predicted_row(Cell(memory_limit_bytes=1000), Mode.TRAIN)
+    row.figures.status = "memory_limit"
+    assert row.settled
+    large = predicted_row(Cell(memory_limit_bytes=10**12), Mode.TRAIN)
+    large.figures.status = "memory_limit"
+    assert not large.settled
+
+
+def test_a_long_csv_is_whole_at_the_end_though_it_is_not_written_after_every_row(tmp_path, monkeypatch):
+    monkeypatch.setattr("memtrain.sweeps.store.QUICK_S", -1.0)
+    path = tmp_path / "x.csv"
+    with RowStore.create(path, TASKS, REQUEST, ABOUT) as store:
+        for row in rows():
+            store.add(row)
+        assert len(rows_of(path.read_text())) < len(TASKS)
+        assert journal_path(path).read_bytes().count(b"\n") == 1 + len(TASKS)
+    assert len(rows_of(path.read_text())) == len(TASKS)

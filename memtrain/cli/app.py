@@ -18,7 +18,7 @@ from memtrain.cli.doctor import doctor
 from memtrain.cli.explain import explain
 from memtrain.cli.frontier import frontier
 from memtrain.cli.predict import predict
-from memtrain.cli.streams import close_stdout
+from memtrain.cli.streams import close_stdout, open_closed_streams
 from memtrain.cli.sweep import sweep
 from memtrain.cli.train import train
 from memtrain.errors import MemtrainError
@@ -63,6 +63,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; whatever can go wrong becomes a line on stderr and an exit code."""
+    open_closed_streams()
     signal.signal(signal.SIGTERM, _terminate)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

@@ -40,7 +40,7 @@ def compare(
       memtrain compare before.csv after.csv --fail-over 5%
       memtrain compare before.csv after.csv --meters heap --export-markdown -
     """
-    from memtrain.cli.console import messages, results, warn
+    from memtrain.cli.console import messages, results, say, warn
     from memtrain.report.comparison import comparison_csv, comparison_markdown, regression_lines
     from memtrain.report.json import comparison_document
     from memtrain.report.terminal.comparison import comparison_table
@@ -73,4 +73,4 @@ def compare(
         warn(log, line)
     if lines:
         raise typer.Exit(1)
-    log.print(f"nothing has grown by more than {fail_over}")
+    say(log, f"nothing has grown by more than {fail_over}")

@@ -43,6 +43,11 @@ def progress_bar(quiet: bool = False) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
 
 
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """A line as it is: paths and commands must not be wrapped, or read as markup or emoji."""
+    console.out(text, style=style, highlight=False)
+
+
 def warn(console: Console, text: str) -> None:
     """One line that the user should see."""
-    console.print(f"memtrain: {text}", style="yellow", markup=False, soft_wrap=True)
+    say(console, f"memtrain: {text}", style="yellow")

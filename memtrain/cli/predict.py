@@ -38,7 +38,7 @@ def predict(
 
     os.environ.update(blas_environment(1, os.environ))  # before numpy loads
 
-    from memtrain.cli.console import messages
+    from memtrain.cli.console import messages, say
     from memtrain.report.predictions import prediction_document, prediction_lines, predictions_csv
     from memtrain.train.data import load_examples
     from memtrain.train.loop import predict as run_prediction
@@ -58,4 +58,4 @@ def predict(
     )
     log = messages(quiet)
     for line in prediction_lines(outputs, labels, peak_bytes):
-        log.print(line, soft_wrap=True)
+        say(log, line)

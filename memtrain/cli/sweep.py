@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,16 +14,15 @@ import typer
 from memtrain.cli.config import config_text, effective_config, use_config
 from memtrain.cli.exports import STDOUT, check_exports, export
 from memtrain.cli.options import Bias, ExportMarkdown, Jobs, Layers, Quiet, Timeout, Verbose
+from memtrain.cli.streams import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from memtrain.measure.cell import Cell, Mode
     from memtrain.measure.row import Row
     from memtrain.sweeps.law import Law
-    from memtrain.sweeps.request import Request
-    from memtrain.sweeps.runner import Task
-    from memtrain.sweeps.store import RowStore
+    from memtrain.sweeps.session import Session
 
 BESIDE_RESUME = (
     "resume",
@@ -140,8 +140,9 @@ def sweep(
       memtrain sweep --memory-limit 64MiB
     """
     # What computes is imported here, so that --help does not wait for numpy.
-    from memtrain.cli.console import messages, results, warn
+    from memtrain.cli.console import messages, results, say, warn
     from memtrain.cli.grid import request_of
+    from memtrain.errors import MemtrainError
     from memtrain.measure.client import SERVERS, measuring_environment
     from memtrain.measure.doctor import State, examine_memory
     from memtrain.measure.row import predicted_row
@@ -150,134 +151,114 @@ def sweep(
     from memtrain.report.markdown import sweep_markdown
     from memtrain.report.terminal.sweep import sweep_tables
     from memtrain.sweeps.grid import oversized_batches
-    from memtrain.sweeps.journal import SUFFIX, Journal, check_same, journal_path
     from memtrain.sweeps.request import make_tasks
-    from memtrain.sweeps.store import RowStore, rows_csv
+    from memtrain.sweeps.session import begin, check_new
+    from memtrain.sweeps.session import resume as resume_session
+    from memtrain.sweeps.store import rows_csv
     from memtrain.sweeps.sweep import check_limits, laws_of
 
     out, log = results(), messages(quiet)
+    config_here = effective_config(context)
     if print_config:
-        typer.echo(config_text(effective_config(context)), nl=False)
+        typer.echo(config_text(config_here), nl=False)
         return
+    command = shlex.join(["memtrain", *sys.argv[1:]])
+    csv_to_stdout = export_csv == STDOUT
+    path = resume or (_new_path() if export_csv is None or csv_to_stdout else export_csv)
+
+    def show(rows: Sequence[Row], laws: Sequence[Law] = (), files: bool = True) -> None:
+        def document() -> str:
+            return sweep_document(rows, laws, command, config_here)
+
+        exports = {
+            "--export-csv": (export_csv if dry_run or csv_to_stdout else None, lambda: rows_csv(rows)),
+            "--export-json": (export_json, document),
+            "--json": (STDOUT if json else None, document),
+            "--export-markdown": (export_markdown, lambda: sweep_markdown(rows, laws, command)),
+        }
+        wanted = {name: found for name, found in exports.items() if files or found[0] == STDOUT}
+        if not export(wanted, force):
+            for table in sweep_tables(rows, out.width, out.options.ascii_only):
+                out.print(table)
+                out.print()
+            for sentence in findings(rows, laws):
+                out.print(sentence, markup=False, emoji=False)
+
     check_limits(jobs, timeout)
-    others = {
+    outputs = {
         "--export-json": export_json,
         "--json": STDOUT if json else None,
         "--export-markdown": export_markdown,
     }
     if resume is not None:
         _refuse_beside_resume(context)
-        check_exports(others, force)
-        path = resume.with_name(resume.name.removesuffix(SUFFIX))
-        journal, stored = Journal.reopen(journal_path(resume))
-        request = stored.request
+        check_exports(outputs, force)
     else:
         request = request_of(context.params)
-        path = _new_path() if export_csv in (None, STDOUT) else export_csv
-        check_exports({"--export-csv": export_csv, **others}, force)
-    cells = request.cells()
-    tasks = make_tasks(cells, request.mode)
-    for name, examples in oversized_batches(cells).items():
-        warn(log, f"batches larger than the {examples:,} training examples of {name} draw rows again, seeded")
-
-    command = shlex.join(["memtrain", *sys.argv[1:]])
-    csv_here = dry_run or export_csv == STDOUT  # else the store writes it
-
-    def show(rows: Sequence[Row], laws: Sequence[Law] = ()) -> None:
-        def document() -> str:
-            return sweep_document(rows, laws, command, effective_config(context))
-
-        taken = export(
-            {
-                "--export-csv": (export_csv if csv_here else None, lambda: rows_csv(rows)),
-                "--export-json": (
-                    export_json,
-                    document,
-                ),
-                "--json": (
-                    STDOUT if json else None,
-                    document,
-                ),
-                "--export-markdown": (export_markdown, lambda: sweep_markdown(rows, laws, command)),
-            },
-            force,
-        )
-        if not taken:
-            for table in sweep_tables(rows, out.width, out.options.ascii_only):
-                out.print(table)
-                out.print()
-            for sentence in findings(rows, laws):
-                out.print(sentence, markup=False)
-
-    if dry_run:
-        predictions = [predicted_row(cell, one) for cell, one in tasks]
-        show(predictions)
-        return
+        cells = request.cells()
+        for name, examples in oversized_batches(cells).items():
+            said = f"batches larger than the {examples:,} training examples of {name} draw rows again, seeded"
+            warn(log, said)
+        check_exports({"--export-csv": export_csv if dry_run or csv_to_stdout else None, **outputs}, force)
+        if dry_run:
+            show([predicted_row(*task) for task in make_tasks(cells, request.mode)])
+            return
+        files = {name: place for name, place in outputs.items() if place != STDOUT}
+        check_new(path, files, force)
 
     for finding in examine_memory():
         if finding.state is not State.FINE:
             warn(log, f"{finding.subject}: {finding.found}; {finding.remedy}")
-    done: dict[Task, Row] = {}
     with SERVERS:
-        environment = measuring_environment(cells[0])
-        if verbose:
-            for name, value in environment.items():
-                log.print(f"{name}: {value}", markup=False, soft_wrap=True)
         if resume is None:
-            about = {"command": command, "config": effective_config(context), "environment": environment}
-            store = RowStore.create(path, tasks, request, about, force)
+            environment = measuring_environment(cells[0])
+            about = {"command": command, "config": config_here, "environment": environment}
+            session = begin(request, path, about, force)
         else:
-            check_same(stored.environment, environment)
-            store = RowStore.resume(path, tasks, journal, stored)
-            done = {task: row for task in tasks if (row := stored.good_row(*task)) is not None}
-            log.print(f"{len(done)} of {len(tasks)} rows are there already", soft_wrap=True)
+            session = resume_session(path, measuring_environment)
+            say(log, f"{len(session.done)} of {len(session.tasks)} rows are there already")
+        if verbose:
+            for name, value in measuring_environment(session.tasks[0][0]).items():
+                say(log, f"{name}: {value}")
         try:
-            with store:
-                _measure(tasks, request, jobs, timeout, store, done, force, quiet, verbose)
-            rows = _in_order(tasks, done)
-            laws = laws_of(rows)
+            _measure(session, jobs, timeout, force, quiet, verbose)
+            laws = laws_of(session.rows, timeout)
         except (KeyboardInterrupt, SystemExit):
-            if done:
-                show(_in_order(tasks, done))
-            warn(log, f"stopped after {len(done)} of {len(tasks)} rows; they are in {path}")
-            if store.resumable:
-                warn(log, f"to go on: memtrain sweep --resume {shlex.quote(str(path))}")
+            warn(log, f"stopped after {len(session.done)} of {len(session.tasks)} rows; they are in {path}")
+            if session.store.resumable:
+                warn(log, f"to go on: {_resume_command(context, path)}")
+            if session.done:
+                with suppress(MemtrainError, SystemExit):  # the reader may have gone
+                    show(session.rows, files=False)
             raise
+    rows = session.rows
     show(rows, laws)
     for note in dict.fromkeys(note for row in rows for note in row.notes):
         warn(log, note)
-    log.print(f"rows: {path}", markup=False, soft_wrap=True)
+    say(log, f"rows: {session.store.path}")
     if not all(row.ok for row in rows):
         raise typer.Exit(1)
 
 
 def _measure(
-    tasks: Sequence[Task],
-    request: Request,
-    jobs: int | None,
-    timeout_s: float | None,
-    store: RowStore,
-    done: dict[Task, Row],
-    force: bool,
-    quiet: bool,
-    verbose: bool,
+    session: Session, jobs: int | None, timeout_s: float | None, force: bool, quiet: bool, verbose: bool
 ) -> None:
-    """Measure what is not done, behind a progress bar; finished rows go to the store and to ``done``."""
-    from memtrain.cli.console import messages, progress_bar
+    """Measure what is waiting, behind a progress bar; the session stores each row that finishes."""
+    from memtrain.cli.console import messages, progress_bar, say
     from memtrain.report.findings import cell_name, row_line
     from memtrain.sweeps.sweep import expected_s, run_sweep
 
-    with progress_bar(quiet) as progress:
-        waiting = [task for task in tasks if task not in done]
+    waiting, request, all_of_them = session.waiting, session.request, len(session.tasks)
+    with progress_bar(quiet) as progress, session.store:
         expected = {task: expected_s(*task, request.meters) for task in waiting}
-        bar = progress.add_task("", total=sum(expected.values()), count=f"{len(done)}/{len(tasks)}")
+        bar = progress.add_task("", total=sum(expected.values()), count=f"{len(session.done)}/{all_of_them}")
 
         def finished(row: Row) -> None:
-            store.add(row)
-            done[row.cell, row.mode] = row
+            session.add(row)
             if verbose:
-                messages().print(row_line(row), markup=False, soft_wrap=True)
-            progress.update(bar, advance=expected[row.cell, row.mode], count=f"{len(done)}/{len(tasks)}")
+                say(messages(), row_line(row))
+            count = f"{len(session.done)}/{all_of_them}"
+            progress.update(bar, advance=expected[row.cell, row.mode], count=count)
 
         def started(cell: Cell, mode: Mode) -> None:
             progress.update(bar, description=f"{cell_name(cell)}, {mode}")
@@ -294,27 +275,37 @@ def _measure(
         )
 
 
-def _in_order(tasks: Sequence[Task], done: Mapping[Task, Row]) -> list[Row]:
-    return [done[task] for task in tasks if task in done]
+def _given(context: typer.Context) -> list[str]:
+    """The parameters that the command line gives."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _refuse_beside_resume(context: typer.Context) -> None:
     """Raise ``InputError`` for options that the resumed sweep has already said."""
     from memtrain.errors import InputError
 
-    given = [
-        f"--{name.replace('_', '-')}"
-        for name in context.params
-        if name not in BESIDE_RESUME
-        and (source := context.get_parameter_source(name)) is not None
-        and source.name == "COMMANDLINE"
-    ]
+    given = [_option(name) for name in _given(context) if name not in BESIDE_RESUME]
     if given:
         raise InputError(
             f"--resume together with {', '.join(given)}",
             "allowed: what the sweep was begun with, which its file says",
             "leave out the rest, or begin a new file",
         )
+
+
+def _resume_command(context: typer.Context, path: Path) -> str:
+    """The command that goes on, with the options that may stand beside ``--resume``."""
+    words = ["memtrain", "sweep", "--resume", str(path)]
+    for name in _given(context):
+        if name in BESIDE_RESUME and name != "resume":
+            value = context.params[name]
+            words += [_option(name)] if value is True else [_option(name), str(value)]
+    return " ".join(map(quoted, words))
 
 
 def _new_path() -> Path:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from threading import get_ident
 
 from memtrain.errors import InputError, StoreError
 
@@ -30,28 +30,20 @@ def write_whole(path: Path, text: str | bytes) -> None:
         path.write_bytes(content)
         return
     path = path.resolve()
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+    beside = path.with_name(f".{path.name[:100]}.{os.getpid()}-{get_ident()}.new")
     try:
-        with open(handle, "wb") as file:
+        with open(beside, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(beside, _mode(path))
+        with suppress(OSError):
+            os.chmod(beside, path.stat().st_mode & 0o777)  # as it was, if it was there
         os.replace(beside, path)
     except BaseException:
         with suppress(OSError):
             os.unlink(beside)
         raise
     _sync_folder(path.parent)
-
-
-def _mode(path: Path) -> int:
-    """The permissions of the file, or of a new one."""
-    with suppress(OSError):
-        return path.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
 
 
 def _sync_folder(folder: Path) -> None:
@@ -92,8 +84,8 @@ def check_outputs(outputs: Mapping[str, Path | None], force: bool) -> None:
 
 
 def refuse_existing(path: Path, force: bool) -> None:
-    """Raise ``InputError`` for an output that exists, unless it may be overwritten."""
-    if not force and path.exists():
+    """Raise ``InputError`` for a file that exists, unless it may be overwritten; a pipe or device may."""
+    if not force and path.is_file():
         raise already_there(path)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from memtrain.errors import InputError, StoreError
-from memtrain.measure.cell import Cell, Mode, read_cell
+from memtrain.measure.cell import Mode, read_cell
 from memtrain.measure.row import Figures, Row
 from memtrain.sweeps.files import already_there
 from memtrain.sweeps.request import Request, read_request
@@ -28,12 +28,14 @@ MUST_AGREE = (
     "memtrain",
     "python",
     "numpy",
+    "memray",
     "blas",
     "cpu",
     "cores",
     "platform",
     "libc",
     "memory_bytes",
+    "huge_pages",
     "settings",
 )
 """What figures of one file have in common besides their cells' threads."""
@@ -51,15 +53,14 @@ class Stored:
     request: Request
     environment: dict[str, Any]
     command: str
+    folder: str
+    """Where the sweep was begun."""
+    data: dict[str, str]
+    """Fingerprints of its data files."""
     rows: dict[str, Row]
     """By key of cell and mode; of several rows of one, the last."""
     whole_bytes: int
     """How long its whole lines are: what comes after is torn."""
-
-    def good_row(self, cell: Cell, mode: Mode) -> Row | None:
-        """The row of a cell, unless it is missing or has failed."""
-        row = self.rows.get(cell.key(mode))
-        return row if row is not None and row.ok else None
 
 
 class Journal:
@@ -75,9 +76,7 @@ class Journal:
 
         ``about`` has the environment, the command and the options in force.
         """
-        if path.exists() and not force:
-            raise already_there(path, f"continue with --resume {path}, name another file, or add --force")
-        journal = cls(path, _locked(path, os.O_CREAT), 0)
+        journal = cls(path, _locked(path, os.O_CREAT | (0 if force else os.O_EXCL)), 0)
         header = {"memtrain_journal": SCHEMA_VERSION, "request": request.as_json(), **about}
         journal._append(header)
         return journal
@@ -86,7 +85,11 @@ class Journal:
     def reopen(cls, path: Path) -> tuple[Journal, Stored]:
         """The journal of an earlier sweep, and what it holds. Raises ``InputError`` and ``StoreError``."""
         if not path.is_file():
-            raise InputError(f"--resume: there is no {path}", "allowed: the CSV of a sweep", "check the path")
+            raise InputError(
+                f"--resume: there is no {path}",
+                "allowed: the CSV of a sweep that has its journal beside it",
+                "check the path, and that both files are there",
+            )
         file = _locked(path, 0)
         try:
             stored = _read(path, file.read())
@@ -153,9 +156,10 @@ def read_journal(path: Path) -> Stored:
 
 def check_same(stored: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """Raise ``InputError`` unless figures measured here may stand beside those that are stored."""
-    different = [name for name in MUST_AGREE if stored.get(name) != here.get(name)]
+    before, now = ({**_flat(values)} for values in (stored, here))
+    different = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
     if different:
-        shown = "; ".join(f"{name} was {stored.get(name)}, is {here.get(name)}" for name in different)
+        shown = "; ".join(f"{name} was {before.get(name)}, is {now.get(name)}" for name in different)
         raise InputError(
             f"--resume: {shown}",
             "allowed: the machine, versions and settings that the sweep was begun with",
@@ -163,11 +167,32 @@ def check_same(stored: Mapping[str, Any], here: Mapping[str, Any]) -> None:
         )
 
 
+def _flat(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """What must agree, settings one by one."""
+    settings = environment.get("settings")
+    settings = settings if isinstance(settings, dict) else {}
+    return {name: environment.get(name) for name in MUST_AGREE if name != "settings"} | settings
+
+
+def is_in_use(path: Path) -> bool:
+    """Whether a sweep is writing this journal now."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _locked(path: Path, flags: int) -> FileIO:
     """The file, open for reading and writing, and ours alone."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = FileIO(os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o666), "r+")
+    except FileExistsError:
+        raise already_there(path) from None
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}; choose another place") from error
     try:
@@ -191,21 +216,30 @@ def _read(path: Path, content: bytes) -> Stored:
         if header is None:
             if values is None or values.get("memtrain_journal") != SCHEMA_VERSION:
                 raise StoreError(f"{path} is no journal of this version of memtrain; begin a new file")
-            header = Stored(
-                read_request(values.get("request")),
-                values.get("environment") or {},
-                str(values.get("command", "")),
-                {},
-                0,
-            )
+            header = _header(values)
         elif values is not None and (row := _row(values)) is not None:
             rows[row.cell.key(row.mode)] = row
         elif not line.endswith(b"\n"):
             break  # torn: the next row is written over it
         whole += len(line)
     if header is None:
-        raise StoreError(f"{path} is empty; begin a new file")
+        raise StoreError(f"{path} is empty: the sweep ended before its first row; begin anew with --force")
     return replace(header, rows=rows, whole_bytes=whole)
+
+
+def _header(values: Mapping[str, Any]) -> Stored:
+    environment, data = values.get("environment"), values.get("data", {})
+    if not isinstance(environment, dict) or not isinstance(data, dict):
+        raise StoreError("the journal does not say where the sweep was begun; begin a new file")
+    return Stored(
+        request=read_request(values.get("request")),
+        environment=environment,
+        command=str(values.get("command", "")),
+        folder=str(values.get("folder", "")),
+        data=data,
+        rows={},
+        whole_bytes=0,
+    )
 
 
 def _values(line: bytes) -> dict[str, Any] | None:
@@ -214,7 +248,7 @@ def _values(line: bytes) -> dict[str, Any] | None:
         return None
     try:
         values = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return values if isinstance(values, dict) else None
 
@@ -225,11 +259,23 @@ def _row(values: Mapping[str, Any]) -> Row | None:
         return Row(
             cell=read_cell(values["cell"]),
             mode=Mode(values["mode"]),
-            figures=Figures(**values["figures"]),
-            peak_node=values["peak_node"],
-            retained=values["retained"],
-            environment=values["environment"],
-            notes=values["notes"],
+            figures=_figures(values["figures"]),
+            peak_node=str(values["peak_node"]),
+            retained=[
+                {"name": str(kept["name"]), "bytes": int(kept["bytes"])} for kept in values["retained"]
+            ],
+            environment=dict(values["environment"]),
+            notes=[str(note) for note in values["notes"]],
         )
     except (KeyError, TypeError, ValueError, InputError):
         return None
+
+
+def _figures(values: Mapping[str, Any]) -> Figures:
+    """Figures from JSON. Raises ``TypeError`` for a text where a number belongs, and the reverse."""
+    numeric = ("_bytes", "_s", "_count", "_step", "loss_first", "loss_last")
+    for name, value in values.items():
+        wanted = (int, float) if name.endswith(numeric) else str
+        if value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
+            raise TypeError(f"{name} is {value!r}")
+    return Figures(**values)

@@ -27,12 +27,12 @@ class Request:
     repeat: int = 1
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
+        if not isinstance(self.mode, str) or self.mode not in MODES:
             raise unknown_choice("mode", self.mode, MODES)
         for meter in self.meters:
-            if meter not in METERS:
+            if not isinstance(meter, str) or meter not in METERS:
                 raise unknown_choice("meter", meter, METERS)
-        if not 1 <= self.repeat <= MOST_REPEATS:
+        if type(self.repeat) is not int or not 1 <= self.repeat <= MOST_REPEATS:
             raise SpecError(
                 f"repeat {self.repeat}", f"allowed: a whole number from 1 to {MOST_REPEATS}", "give 5, say"
             )
@@ -57,6 +57,11 @@ def make_tasks(cells: Sequence[Cell], mode: str) -> list[Task]:
 def read_request(values: Any) -> Request:
     """A request from its JSON. Raises ``StoreError``."""
     names = {field.name for field in fields(Request)}
-    if not isinstance(values, dict) or set(values) != names:
-        raise StoreError("the journal does not say what the sweep was asked for; start it anew")
+    if (
+        not isinstance(values, dict)
+        or set(values) != names
+        or not isinstance(values["axes"], dict)
+        or not isinstance(values["meters"], list)
+    ):
+        raise StoreError("the journal does not say what the sweep was asked for; begin a new file")
     return Request(**values)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from memtrain.errors import StoreError
@@ -14,18 +15,24 @@ from memtrain.sweeps.journal import Journal, Stored, journal_path
 from memtrain.sweeps.request import Request
 from memtrain.sweeps.runner import Task
 
+QUICK_S = 0.01
+"""A CSV that is written in this time is written after every row."""
+
 
 class RowStore:
-    """Rows in the order of the grid; each is on the disk before `add` returns.
+    """Rows in the order of the grid.
 
-    A path that is a pipe or a device gets no journal, only the rows at the end.
+    The journal has a row before `add` returns. The CSV, which is written as a whole, follows at once, or,
+    when it has grown so long that this would take a twentieth of the time, a little later. A path that is a
+    pipe or a device gets no journal, only the rows at the end.
     """
 
     def __init__(self, path: Path, tasks: Sequence[Task], journal: Journal | None) -> None:
         self.path = path
         self._journal = journal
         self._places = {cell.key(mode): place for place, (cell, mode) in enumerate(tasks)}
-        self._lines: list[tuple[int, str]] = []
+        self._lines: dict[int, str] = {}
+        self._write_next_s = 0.0
 
     @classmethod
     def create(
@@ -67,31 +74,34 @@ class RowStore:
         self._enter(row)
         if self._journal is not None:
             self._journal.add(row)
-            self._write()
+            if perf_counter() >= self._write_next_s:
+                self._write()
 
     def __enter__(self) -> RowStore:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Let go of the journal; what has none gets its rows now."""
+        """Let go of the journal once the CSV is up to date."""
         if self._journal is not None:
+            with suppress(StoreError) if error is not None else nullcontext():
+                self._write()
             self._journal.close()
         elif kind is None:
             self._write()
 
     def _enter(self, row: Row) -> None:
-        place = self._places.get(row.cell.key(row.mode))
-        if place is None:
-            return  # not of this grid: it stays in the journal
-        self._lines = [entry for entry in self._lines if entry[0] != place]
-        insort(self._lines, (place, csv_line(row.columns().values())))
+        self._lines[self._places[row.cell.key(row.mode)]] = csv_line(row.columns().values())
 
     def _write(self) -> None:
+        began = perf_counter()
+        text = csv_line(COLUMNS) + "".join(line for _, line in sorted(self._lines.items()))
         try:
-            write_whole(self.path, "".join([csv_line(COLUMNS), *(line for _, line in self._lines)]))
+            write_whole(self.path, text)
         except OSError as error:
             kept = "" if self._journal is None else f"; all rows so far are in {self._journal.path}"
             raise StoreError(f"cannot write {self.path}: {error.strerror}{kept}") from error
+        ended = perf_counter()
+        self._write_next_s = ended + 20 * max(0.0, ended - began - QUICK_S)
 
 
 def rows_csv(rows: Sequence[Row]) -> str:

@@ -1,0 +1,159 @@
+"""A sweep on disk: begun or resumed, its rows stored as they finish."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from memtrain.errors import InputError, MemtrainError, StoreError
+from memtrain.measure.cell import Cell
+from memtrain.measure.row import Row
+from memtrain.sweeps.files import check_outputs
+from memtrain.sweeps.journal import SUFFIX, Journal, Stored, check_same, is_in_use, journal_path
+from memtrain.sweeps.request import Request, make_tasks
+from memtrain.sweeps.runner import Task
+from memtrain.sweeps.store import RowStore
+from memtrain.train.data import DIGITS, SYNTHETIC
+
+Environment = Callable[[Cell], Mapping[str, Any]]
+"""What figures depend on besides their cell, here and now."""
+
+
+class Session:
+    """What is asked for, where it is stored, and what is done of it."""
+
+    def __init__(
+        self, request: Request, tasks: Sequence[Task], store: RowStore, done: dict[Task, Row]
+    ) -> None:
+        self.request = request
+        self.tasks = tasks
+        self.store = store
+        self.done = done
+
+    @property
+    def waiting(self) -> list[Task]:
+        """What is still to be measured."""
+        return [task for task in self.tasks if task not in self.done]
+
+    @property
+    def rows(self) -> list[Row]:
+        """What is done, in the order of the grid."""
+        return [self.done[task] for task in self.tasks if task in self.done]
+
+    def add(self, row: Row) -> None:
+        """Store a finished row. Raises ``StoreError``."""
+        self.store.add(row)
+        self.done[row.cell, row.mode] = row
+
+
+def begin(request: Request, path: Path, about: Mapping[str, Any], force: bool) -> Session:
+    """A new sweep into ``path``. ``about`` is kept with it: environment, command, options.
+
+    Raises ``InputError`` when files are in the way, unless ``force``, and ``StoreError``.
+    """
+    tasks = make_tasks(request.cells(), request.mode)
+    known = {**about, "folder": os.getcwd(), "data": _fingerprints(request)}
+    return Session(request, tasks, RowStore.create(path, tasks, request, known, force), {})
+
+
+def resume(path: Path, environment: Environment) -> Session:
+    """The sweep whose CSV (or journal) is ``path``, with what is done of it.
+
+    Raises ``InputError`` where it cannot go on here: another machine or version, other data, no journal.
+    """
+    if not path.name.removesuffix(SUFFIX):
+        raise InputError(f"--resume {str(path)!r}", "allowed: the CSV of a sweep", "name the file")
+    journal, stored = Journal.reopen(journal_path(path))
+    try:
+        _check_data(stored)
+        tasks = _tasks(stored)
+        check_same(stored.environment, environment(tasks[0][0]))
+        done = {(row.cell, row.mode): row for row in stored.rows.values()}
+        if not done.keys() <= set(tasks):
+            raise StoreError(f"{journal.path} has rows of other cells than it asks for; begin a new file")
+        store = RowStore.resume(path.with_name(path.name.removesuffix(SUFFIX)), tasks, journal, stored)
+    except BaseException:
+        journal.close()
+        raise
+    settled = {task: row for task, row in done.items() if row.settled}
+    return Session(stored.request, tasks, store, settled)
+
+
+def check_new(path: Path, others: Mapping[str, Path | None], force: bool) -> None:
+    """Raise ``InputError`` where a new sweep could not write its CSV, its journal, or ``others``."""
+    if path.name.endswith(SUFFIX):
+        raise InputError(
+            f"--export-csv {path}", f"allowed: a name that does not end with {SUFFIX}", "name a .csv"
+        )
+    check_outputs({"--export-csv": path}, force=True)
+    journal = journal_path(path)
+    outputs = {"--export-csv": path, "the journal of --export-csv": journal, **others}
+    check_outputs(outputs, force=True)
+    if is_in_use(journal):
+        raise InputError(
+            f"{path} is being written by another sweep", "allowed: a file for each sweep", "name another file"
+        )
+    if journal.is_file() and not force:
+        raise InputError(
+            f"{path} is the file of a sweep that was begun before",
+            "allowed: a new file, or any with --force",
+            f"continue it with --resume {_quoted(path)}, name another file, or add --force",
+        )
+    check_outputs(outputs, force)
+
+
+def _quoted(path: Path) -> str:
+    text = str(path)
+    return text if text.replace("/", "").replace(".", "").replace("-", "").isalnum() else repr(text)
+
+
+def _tasks(stored: Stored) -> list[Task]:
+    try:
+        return make_tasks(stored.request.cells(), stored.request.mode)
+    except MemtrainError:
+        raise
+    except Exception as error:  # whatever a hostile journal asks for
+        raise StoreError("the journal does not say what the sweep was asked for; begin a new file") from error
+
+
+def _data_files(request: Request) -> list[str]:
+    names = request.axes.get("data", [DIGITS])
+    return [name for name in names if isinstance(name, str) and name not in (DIGITS, SYNTHETIC)]
+
+
+def _fingerprints(request: Request) -> dict[str, str]:
+    """By data file, of its content."""
+    found = {}
+    for name in _data_files(request):
+        with open(name, "rb") as file:
+            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _check_data(stored: Stored) -> None:
+    """Raise ``InputError`` unless the data files are there and as they were."""
+    relative = [name for name in _data_files(stored.request) if not os.path.isabs(name)]
+    if relative and stored.folder != os.getcwd():
+        raise InputError(
+            f"--resume: the sweep reads {relative[0]} in {stored.folder}",
+            "allowed: to go on in that folder",
+            f"cd {_quoted(Path(stored.folder))} first",
+        )
+    try:
+        now = _fingerprints(stored.request)
+    except OSError as error:
+        raise InputError(
+            f"--resume: {error.filename} cannot be read ({error.strerror})",
+            "allowed: the data that the sweep was begun with",
+            "put the file back",
+        ) from error
+    changed = [name for name, digest in now.items() if stored.data.get(name) != digest]
+    if changed:
+        raise InputError(
+            f"--resume: {changed[0]} has changed since the sweep was begun",
+            "allowed: the data that the sweep was begun with",
+            "put the old file back, or begin a new sweep",
+        )
