@@ -77,6 +77,7 @@ def frontier(
       memtrain frontier --memory 1GB --activation gelu --bias --no-confirm
     """
     from memtrain.cli.console import messages, progress_bar, results, warn
+    from memtrain.measure.client import SERVERS, measuring_environment
     from memtrain.measure.environment import environment
     from memtrain.report.json import frontier_document
     from memtrain.report.markdown import frontier_markdown
@@ -92,7 +93,7 @@ def frontier(
     outputs = {"--export-csv": export_csv, "--export-json": export_json, "--export-markdown": export_markdown}
     check_exports({**outputs, "--json": STDOUT if json else None}, force)
     budget_bytes = parse_bytes(memory, "--memory")
-    depths = parse_integers(depth or "1:64:x2", "--depth", least=0)
+    depths = parse_integers("1:64:x2" if depth is None else depth, "--depth", least=0)
     batches = None if batch is None else parse_integers(batch, "--batch")
     cell = make_cell(
         {
@@ -110,8 +111,11 @@ def frontier(
         }
     )
     out, log = results(), messages(quiet)
-    found = find_frontier(cell, budget_bytes, depths, batches or default_batches)
+    found = find_frontier(cell, budget_bytes, depths, default_batches if batches is None else batches)
+    recorded = environment()
     if confirm:
+        with SERVERS:
+            recorded = measuring_environment(cell)
         with progress_bar(quiet) as progress:
             total = len(found.boundaries)
             bar = progress.add_task("confirming under the limit", total=total, count="")
@@ -122,14 +126,14 @@ def frontier(
     taken = export(
         {
             "--export-csv": (export_csv, lambda: frontier_csv(found)),
-            "--export-json": (export_json, lambda: frontier_document(found, environment(), command)),
-            "--json": (STDOUT if json else None, lambda: frontier_document(found, environment(), command)),
+            "--export-json": (export_json, lambda: frontier_document(found, recorded, command)),
+            "--json": (STDOUT if json else None, lambda: frontier_document(found, recorded, command)),
             "--export-markdown": (export_markdown, lambda: frontier_markdown(found, command)),
         },
         force,
     )
     if not taken:
-        for section in frontier_sections(found, out.options.ascii_only):
+        for section in frontier_sections(found, out.width, out.options.ascii_only):
             out.print(section)
             out.print()
     for boundary in found.boundaries:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from contextlib import suppress
@@ -101,7 +102,7 @@ def sweep(
     export_csv: Annotated[
         Path | None,
         typer.Option(
-            help="Rows, as they finish; - for stdout.", show_default="results/sweep-<date>-<time>.csv"
+            help="Rows, as they finish; - for stdout.", show_default="results/sweep-<date>-<time>-<pid>.csv"
         ),
     ] = None,
     export_json: Annotated[
@@ -309,7 +310,7 @@ def _resume_command(context: typer.Context, path: Path) -> str:
 
 
 def _new_path() -> Path:
-    """Where rows go unless said otherwise: a file that does not exist yet."""
-    stem = f"sweep-{datetime.now():%Y%m%d-%H%M%S}"
+    """Where rows go unless said otherwise: a file of this process that does not exist yet."""
+    stem = f"sweep-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
     paths = (Path("results", f"{stem}{suffix}.csv") for suffix in ("", *(f"-{n}" for n in range(2, 100))))
     return next(path for path in paths if not path.exists())

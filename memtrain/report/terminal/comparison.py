@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-from rich.measure import Measurement
+from collections.abc import Sequence
+
 from rich.table import Table
 
 from memtrain.report.comparison import PARTS, comparison_columns
-from memtrain.report.terminal.sweep import plain_table
+from memtrain.report.terminal.sweep import first_fitting, plain_table
 from memtrain.sweeps.comparison import Comparison
 
 
 def comparison_table(comparison: Comparison, width: int) -> Table:
     """A line per cell and mode, with as much as fits; what only one has, or what failed, stands out."""
-    for parts in (PARTS, PARTS[1:], PARTS[2:]):
-        table = plain_table("Before and after")
-        columns = comparison_columns(comparison, parts)
-        for title, _ in columns:
-            table.add_column(title, justify="left" if title == "mode" else "right", no_wrap=True)
-        for pairing in comparison.pairings:
-            whole = all(row is not None and row.ok for row in (pairing.before, pairing.after))
-            table.add_row(*(show(pairing) for _, show in columns), style=None if whole else "red")
-        if Measurement.get(Console(width=10_000), Console(width=10_000).options, table).maximum <= width:
-            break
+    return first_fitting((_table(comparison, parts) for parts in (PARTS, PARTS[1:], PARTS[2:])), width)
+
+
+def _table(comparison: Comparison, parts: Sequence[str]) -> Table:
+    table = plain_table("Before and after")
+    columns = comparison_columns(comparison, parts)
+    for title, _ in columns:
+        table.add_column(title, justify="left" if title == "mode" else "right", no_wrap=True)
+    for pairing in comparison.pairings:
+        whole = all(row is not None and row.ok for row in (pairing.before, pairing.after))
+        table.add_row(*(show(pairing) for _, show in columns), style=None if whole else "red")
     return table

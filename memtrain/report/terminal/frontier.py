@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memtrain.measure.cell import Mode
-from memtrain.report.terminal.sweep import plain_table
+from memtrain.report.terminal.sweep import first_fitting, plain_table
 from memtrain.sweeps.frontier import MOST_DEPTH, Boundary, Frontier
 from memtrain.units import format_bytes
 
@@ -15,13 +15,13 @@ _SIGNS = {"train": ("█", "#", "green"), "infer": ("▒", "+", "yellow"), "none
 """What stands for: fits to train, fits only to predict, does not fit."""
 
 
-def frontier_sections(frontier: Frontier, ascii_only: bool) -> list[RenderableType]:
+def frontier_sections(frontier: Frontier, width: int, ascii_only: bool) -> list[RenderableType]:
     """The map, the figures of each depth, those of each batch, and a sentence on the slack."""
     sections: list[RenderableType] = [
         _map(frontier, ascii_only),
         _legend(ascii_only),
-        _boundaries(frontier),
-        _depths(frontier),
+        first_fitting([_boundaries(frontier, exact=True), _boundaries(frontier, exact=False)], width),
+        first_fitting([_depths(frontier), _depths_downwards(frontier)], width),
     ]
     needed = [b.slack_needed_bytes for b in frontier.boundaries if b.slack_needed_bytes is not None]
     if needed:
@@ -63,20 +63,23 @@ def _legend(ascii_only: bool) -> Text:
     return Text(f"{signs[0]} fits to train   {signs[1]} fits only to predict   {signs[2]} does not fit")
 
 
-def _boundaries(frontier: Frontier) -> Table:
+def _boundaries(frontier: Frontier, exact: bool) -> Table:
+    """A line per depth and mode; peaks to the byte where there is room."""
     table = plain_table("For each depth the largest batch inside and the smallest outside")
-    for title in ("depth", "mode", "batch\ninside", "predicted\nB", "batch\noutside", "predicted\nB"):
-        table.add_column(title, justify="left" if title == "mode" else "right")
+    unit = "predicted\nB" if exact else "\npredicted"
+    shown = _count if exact else format_bytes
+    for title in ("depth", "mode", "batch\ninside", unit, "batch\noutside", unit):
+        table.add_column(title, justify="left" if title == "mode" else "right", no_wrap=True)
     for title in ("inside\nran", "outside\nfailed"):
-        table.add_column(title)
+        table.add_column(title, no_wrap=True)
     for boundary in frontier.boundaries:
         table.add_row(
             str(boundary.depth),
             str(boundary.mode),
             _count(boundary.batch),
-            _count(boundary.predicted_peak_bytes),
-            f"{boundary.outside_batch:,}",
-            f"{boundary.outside_predicted_peak_bytes:,}",
+            shown(boundary.predicted_peak_bytes),
+            _count(boundary.outside_batch),
+            shown(boundary.outside_predicted_peak_bytes),
             _confirmed(boundary.confirmed_inside),
             _failed_at(boundary),
             style=None if boundary.ok else "red",
@@ -100,9 +103,20 @@ def _depths(frontier: Frontier) -> Table:
     table = plain_table("For each batch the largest depth")
     table.add_column("batch")
     for batch in batches:
-        table.add_column(_short(batch), justify="right")
+        table.add_column(_short(batch), justify="right", no_wrap=True)
     for mode in Mode:
         table.add_row(str(mode), *(_depth(found[batch, mode]) for batch in batches))
+    return table
+
+
+def _depths_downwards(frontier: Frontier) -> Table:
+    """The same with a line per batch, for narrow terminals."""
+    found = {(entry.batch, entry.mode): entry.depth for entry in frontier.depths}
+    table = plain_table("For each batch the largest depth")
+    for title in ("batch", *Mode):
+        table.add_column(title, justify="right", no_wrap=True)
+    for batch in dict.fromkeys(entry.batch for entry in frontier.depths):
+        table.add_row(f"{batch:,}", *(_depth(found[batch, mode]) for mode in Mode))
     return table
 
 

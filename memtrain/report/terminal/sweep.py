@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import ceil
 
 from rich import box
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from memtrain.measure.cell import Cell, Mode
@@ -92,6 +94,15 @@ def _width(columns: Sequence[Column], rows: Sequence[Row]) -> int:
         1 + max(map(len, [*title.splitlines(), *(show(pair) for pair in pairs(rows).values())]))
         for title, show in columns
     )
+
+
+def first_fitting(tables: Iterable[Table], width: int) -> Table:
+    """The first of some tables that is no wider than ``width``; the last where none is."""
+    roomy = Console(width=10_000)
+    for table in tables:
+        if Measurement.get(roomy, roomy.options, table).maximum <= width:
+            break
+    return table
 
 
 def plain_table(title: str, gap: int = 2) -> Table:
