@@ -53,7 +53,16 @@ def unguarded(cell, mode):
     return WELL(cell, mode)
 
 
+def hang_elsewhere(cell, mode):
+    """Hangs for cells that only the law asks for."""
+    if cell.depth in (4, 8) and cell.batch == 64:
+        return WELL(cell, mode)
+    time.sleep(1000)
+    return {}
+
+
 FAULTS = {
+    "hang_elsewhere": hang_elsewhere,
     "sigkill": lambda cell, mode: os.kill(os.getpid(), signal.SIGKILL),
     "sigsegv": lambda cell, mode: os.kill(os.getpid(), signal.SIGSEGV),
     "memory": no_memory,
@@ -68,7 +77,9 @@ FAULTS = {
 
 
 def faulty(cell, mode):
-    return FAULTS[FAULT](cell, mode) if cell.depth == 2 else WELL(cell, mode)
+    if cell.depth == 2 or FAULT == "hang_elsewhere":
+        return FAULTS[FAULT](cell, mode)
+    return WELL(cell, mode)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import os
 import pty
 import re
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -161,3 +163,42 @@ def test_a_terminal_gets_colours_unless_no_color_is_set(no_color, coloured, tmp_
     assert process.wait(timeout=60) == 0
     assert b"Peak memory" in shown
     assert bool(re.search(rb"\x1b\[[0-9;]*3[0-9]", shown)) is coloured
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_sweep_whose_reader_has_gone_still_says_how_to_go_on(number, code, arguments, tmp_path):
+    output = tmp_path / "out.csv"
+    process = start(*LONG, *arguments, cwd=tmp_path)
+    process.stdout.close()
+    process.stdout = None
+    while process.poll() is None and not (output.exists() and output.read_text().count("\n") > 3):
+        time.sleep(0.01)
+    os.killpg(process.pid, number)
+    said = finish(process)
+    assert said.code == code
+    assert "memtrain sweep --resume out.csv" in said.err
+
+
+@pytest.mark.parametrize("name", ["a:100: b.csv", "tab\there.csv", "it's $HOME.csv", "\udcff.csv", "ü.csv"])
+def test_the_resume_command_works_as_it_is_printed(name, tmp_path):
+    output = tmp_path / name
+    process = start(*LONG[:-1], name, cwd=tmp_path)
+    while process.poll() is None and not (output.exists() and output.read_text().count("\n") > 1):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    said = finish(process)
+    (command,) = re.findall(r"to go on: memtrain (.*)$", said.err, re.MULTILINE)
+    shown = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, check=True
+    ).stdout.split(b"\0")
+    assert shown[:-1] == [b"sweep", b"--resume", os.fsencode(name)]
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "2"])
+def test_a_closed_stream_is_no_failure_and_no_file_takes_its_place(closed, tmp_path):
+    line = f"{sys.executable} -m memtrain {' '.join(LEDGER)} --export-csv out.csv {closed}>&-"
+    ran = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert len((tmp_path / "out.csv.journal").read_text().splitlines()) == 3

@@ -244,3 +244,29 @@ def test_two_sweeps_cannot_write_the_same_file(tmp_path):
     rows = rows_of(output.read_text())
     assert {row["width"] for row in rows} == {"16"}
     assert [row["depth"] for row in rows] == sorted((row["depth"] for row in rows), key=int)
+
+
+def test_a_server_that_talks_is_a_row_with_a_reason(tmp_path):
+    """Whatever prints when Python starts comes before our first line."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nif '-m' in sys.orig_argv: print('hello')\n")
+    said = memtrain(*SWEEP, "--meters", "ledger", cwd=tmp_path, PYTHONPATH=tmp_path)
+    assert said.code == 1
+    assert "hello" in said.err
+
+
+def test_nothing_stays_in_the_temporary_folder(tmp_path):
+    place = tmp_path / "tmp"
+    place.mkdir()
+    process = start(*LONG, "--export-csv", "out.csv", cwd=tmp_path, TMPDIR=place)
+    wait_for_rows(process, tmp_path / "out.csv", 3)
+    assert list(place.iterdir())
+    os.killpg(process.pid, signal.SIGINT)
+    finish(process)
+    assert list(place.iterdir()) == []
+
+
+def test_a_probe_for_the_law_that_hangs_is_given_up(tmp_path):
+    sweep = ("sweep", "--depth", "4,8", "--batch", "64", "--width", "16", "--mode", "train")
+    said = with_fault("heap:hang_elsewhere", *sweep, "--meters", "heap", "--timeout", "1", cwd=tmp_path)
+    assert said.code == 0, said.err
+    assert "Peak memory" in said.out

@@ -20,7 +20,7 @@ from memtrain.measure.limits import MOST_SLACK_BYTES, slack_bytes
 from memtrain.measure.row import measured_row, predicted_row
 from memtrain.plan.frontier import largest_within
 from memtrain.plan.liveness import analyse
-from memtrain.sweeps.frontier import COLUMNS, confirm, default_batches, find_frontier
+from memtrain.sweeps.frontier import COLUMNS, MOST_DEPTH, confirm, default_batches, find_frontier
 from memtrain.units import parse_bytes
 
 MIB = 1024**2
@@ -94,6 +94,18 @@ def test_the_largest_depth_fits_and_one_more_layer_does_not():
             for depth in (entry.depth, entry.depth + 1)
         ]
         assert peaks[0] == entry.predicted_peak_bytes <= 500_000 < peaks[1]
+
+
+def test_a_network_without_hidden_layers_may_be_the_largest_of_all():
+    """With 1000 × 1000 weights depth 0 is beyond a budget that many layers of width 1 fit into."""
+    cell = Cell(width=1, data="synthetic", input_size=1000, output_size=1000)
+    for entry in find_frontier(cell, 100_000, [1], [1, 4]).depths:
+        peaks = [
+            predicted_row(replace(cell, depth=depth, batch=entry.batch), entry.mode)["predicted_peak_bytes"]
+            for depth in (0, entry.depth, entry.depth + 1)
+        ]
+        assert peaks[0] > 100_000 >= peaks[1]
+        assert peaks[2] > 100_000 or entry.depth == MOST_DEPTH
 
 
 def test_training_never_fits_more_than_inference_and_the_slack_is_bounded():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from threading import Event, Thread
 
 import pytest
@@ -143,3 +144,41 @@ def test_large_cells_wait_for_each_other_and_small_ones_do_not(monkeypatch):
     for thread in threads:
         thread.join(10)
     assert inside == [60, 30, 70]
+
+
+def test_whether_there_is_memory_is_judged_when_the_neighbours_have_gone(monkeypatch):
+    free = [1000]
+    monkeypatch.setattr(machine, "free_memory_bytes", lambda: free[0])
+    room, seen = Room(), []
+
+    def run(count):
+        with room.take(count) as free_bytes:
+            free[0] -= count
+            seen.append(free_bytes >= count)
+            time.sleep(0.02)
+            free[0] += count
+
+    threads = [Thread(target=run, args=(900,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert seen == [True] * 4
+
+
+def test_the_memory_of_our_own_control_group_counts(tmp_path):
+    own, groups = tmp_path / "own", tmp_path / "groups"
+    inner = groups / "a" / "b"
+    inner.mkdir(parents=True)
+    own.write_text("0::/a/b\n")
+    (inner / "memory.max").write_text("max\n")
+    (groups / "a" / "memory.max").write_text("1000000\n")
+    (groups / "a" / "memory.current").write_text("700000\n")
+    (groups / "a" / "memory.stat").write_text("anon 1\ninactive_file 50000\n")
+    assert machine.free_memory_bytes(groups, own) == 350_000
+    first = tmp_path / "first" / "memory" / "x"
+    first.mkdir(parents=True)
+    own.write_text("5:memory:/x\n1:cpu:/y\n")
+    (first / "memory.limit_in_bytes").write_text("500\n")
+    (first / "memory.usage_in_bytes").write_text("100\n")
+    assert machine.free_memory_bytes(tmp_path / "first", own) == 400

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +14,7 @@ import typer
 from memtrain.cli.config import config_text, effective_config, use_config
 from memtrain.cli.exports import STDOUT, check_exports, export
 from memtrain.cli.options import Bias, ExportMarkdown, Jobs, Layers, Quiet, Timeout, Verbose
-from memtrain.cli.streams import quoted
+from memtrain.cli.streams import close_stdout, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -229,8 +228,10 @@ def sweep(
             if session.store.resumable:
                 warn(log, f"to go on: {_resume_command(context, path)}")
             if session.done:
-                with suppress(MemtrainError, SystemExit):  # the reader may have gone
+                try:
                     show(session.rows, files=False)
+                except (MemtrainError, OSError, SystemExit):  # the reader may have gone
+                    close_stdout()
             raise
     rows = session.rows
     show(rows, laws)
