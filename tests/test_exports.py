@@ -9,7 +9,7 @@ import tomllib
 from dataclasses import replace
 
 import pytest
-from command_line import LEDGER, SMALL, memtrain, refused, rows_of, strict_json
+from command_line import COLUMNS, LEDGER, SMALL, memtrain, refused, rows_of, strict_json
 from test_repeatability import fake
 
 from memtrain.errors import RangeError
@@ -17,6 +17,7 @@ from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import measured_row
 from memtrain.report.markdown import markdown_table, sweep_markdown
 from memtrain.sweeps.comparison import compare
+from memtrain.sweeps.rows import Rows
 from memtrain.sweeps.store import rows_csv
 from memtrain.units import parse_percent
 
@@ -215,3 +216,22 @@ def test_what_is_no_share_is_refused(text):
     assert parse_percent("0.5 %", "--fail-over") == 0.005
     with pytest.raises(RangeError, match="5%"):
         parse_percent(text, "--fail-over")
+
+
+# --- a notebook --------------------------------------------------------------------------------------------
+
+
+def test_rows_show_themselves_as_a_table_and_give_records():
+    rows = Rows(some_rows(heap=[1000]))
+    html = rows._repr_html_()
+    assert html.count("<tr>") == 1 + len(rows)
+    assert "<th>heap peak bytes</th>" in html
+    assert "<th>width</th>" not in html  # it does not vary
+    assert "reason" not in html
+    records = rows.to_records()
+    assert [record["depth"] for record in records] == [1] * 4 + [2] * 4
+    assert list(records[0]) == COLUMNS
+    rows[0].figures.status, rows[0].figures.reason = "error", "<script>alert(1)</script>"
+    assert "&lt;script&gt;" in rows._repr_html_()
+    assert "<script>" not in rows._repr_html_()
+    assert Rows()._repr_html_().count("<tr>") == 1

@@ -17,6 +17,7 @@ from memtrain.measure.row import Measure, Row, lacking, measured_row, needed_byt
 from memtrain.run.blas import usable_cores
 from memtrain.sweeps.law import Law, fit_laws
 from memtrain.sweeps.request import Request, make_tasks
+from memtrain.sweeps.rows import Rows
 from memtrain.sweeps.runner import Task, run_tasks
 
 MOST_JOBS = 64
@@ -36,7 +37,7 @@ def sweep(
     timeout_s: float | None = None,
     layers: Sequence[int] | None = None,
     **axes: Any,
-) -> list[Row]:
+) -> Rows:
     """Measure every combination of ``axes``; rows in the order of the grid, training before inference.
 
     ``axes`` are fields of a cell, each a value or a list: ``sweep(depth=[1, 2], batch=[64])``. A row
@@ -46,7 +47,7 @@ def sweep(
     """
     request = Request(axes, layers, mode, tuple(meters), repeat)
     tasks = make_tasks(request.cells(), mode)
-    return run_sweep(tasks, meters=request.meters, jobs=jobs, timeout_s=timeout_s, repeat=repeat)
+    return Rows(run_sweep(tasks, meters=request.meters, jobs=jobs, timeout_s=timeout_s, repeat=repeat))
 
 
 def default_jobs() -> int:
