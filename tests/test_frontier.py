@@ -20,6 +20,7 @@ from memtrain.measure.limits import MOST_SLACK_BYTES, slack_bytes
 from memtrain.measure.row import measured_row, predicted_row
 from memtrain.plan.frontier import largest_within
 from memtrain.plan.liveness import analyse
+from memtrain.report.findings import findings
 from memtrain.sweeps.frontier import COLUMNS, MOST_DEPTH, confirm, default_batches, find_frontier
 from memtrain.units import parse_bytes
 
@@ -278,3 +279,25 @@ def test_what_is_no_size_is_refused(text):
 def test_a_bare_letter_is_refused_with_the_two_spellings():
     with pytest.raises(RangeError, match="64MiB or 64MB"):
         parse_bytes("64M", "--memory")
+
+
+def test_what_a_sweep_under_a_limit_says_is_true_of_every_kind_of_row():
+    def row_of(status, limit, ledger=True, depth=1):
+        row = predicted_row(Cell(depth=depth, memory_limit_bytes=limit), Mode.TRAIN)
+        row.figures.status = status
+        if status == "ok" and ledger:
+            row.figures.ledger_peak_bytes = row.figures.predicted_peak_bytes
+        return row
+
+    def said(*rows):
+        return next(line for line in findings(rows, []) if line.startswith("Within"))
+
+    large, small = 10 * MIB, 1000
+    assert said(row_of("ok", large)) == "Within 10.0 MiB training runs in 1 of 1 cells."
+    assert "runs in 0 of 1 cells (not in 1×64)" in said(row_of("memory_limit", small))
+    assert "runs in 0 of 1 cells (not known of 1×64)" in said(row_of("killed", large))
+    assert "runs in 0 of 1 cells (not known of 1×64)" in said(row_of("memory_limit", large))  # not tried
+    dry = row_of("ok", small, ledger=False)
+    assert said(dry) == "Within 1.0 KiB, as predicted, training runs in 0 of 1 cells (not in 1×64)."
+    mixed = (row_of("ok", large), row_of("killed", large, depth=2), row_of("ok", large, depth=3))
+    assert "runs in 2 of 3 cells (not known of 2×64)" in said(*mixed)

@@ -158,7 +158,7 @@ def _law_sentence(law: Law, varying: Sequence[str]) -> str:
 
 
 def _limits(rows: Sequence[Row]) -> list[str]:
-    """For each memory limit: how many cells ran within it, and which did not."""
+    """For each memory limit: in how many cells training and inference run within it, and in which not."""
     sentences = []
     for limit in dict.fromkeys(row.cell.memory_limit_bytes for row in rows):
         if limit is None:
@@ -166,16 +166,30 @@ def _limits(rows: Sequence[Row]) -> list[str]:
         parts = []
         for mode in Mode:
             of_mode = [row for row in rows if row.cell.memory_limit_bytes == limit and row.mode is mode]
-            beyond = [row for row in of_mode if row.figures.status == "memory_limit"]
-            if not of_mode:
-                continue
-            part = f"{mode.noun} runs in {len(of_mode) - len(beyond)} of {len(of_mode)} cells"
-            if beyond:
-                named = ", ".join(f"{row.cell.depth}×{row.cell.batch}" for row in beyond)
-                part += f" (not in {named})"
-            parts.append(part)
-        sentences.append(f"Within {format_bytes(limit)} {', '.join(parts)}.")
+            cells: dict[bool | None, list[str]] = {True: [], False: [], None: []}
+            for row in of_mode:
+                cells[_fits(row)].append(f"{row.cell.depth}×{row.cell.batch}")
+            others = [
+                f"{what} {', '.join(names)}"
+                for what, names in (("not in", cells[False]), ("not known of", cells[None]))
+                if names
+            ]
+            if of_mode:
+                inner = f" ({'; '.join(others)})" if others else ""
+                parts.append(f"{mode.noun} runs in {len(cells[True])} of {len(of_mode)} cells{inner}")
+        foreseen = all(row.figures.ledger_peak_bytes is None and row.ok for row in rows)
+        sentences.append(
+            f"Within {format_bytes(limit)}{', as predicted,' if foreseen else ''} {', '.join(parts)}."
+        )
     return sentences
+
+
+def _fits(row: Row) -> bool | None:
+    """Whether a cell fits into its limit, as measured or else predicted; ``None`` if it failed otherwise."""
+    predicted, limit = row.figures.predicted_peak_bytes or 0, row.cell.memory_limit_bytes or 0
+    if row.ok:
+        return predicted <= limit
+    return False if row.figures.status == "memory_limit" and predicted > limit else None
 
 
 def _steadiness(rows: Sequence[Row]) -> list[str]:
