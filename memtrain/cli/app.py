@@ -16,6 +16,7 @@ from memtrain import __version__
 from memtrain.cli.doctor import doctor
 from memtrain.cli.explain import explain
 from memtrain.cli.frontier import frontier
+from memtrain.cli.report import report
 from memtrain.cli.streams import close_stdout
 from memtrain.cli.sweep import sweep
 from memtrain.cli.train import train
@@ -31,8 +32,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-_COMMANDS = {"sweep", "explain", "frontier", "train", "doctor"}
+_COMMANDS = {"sweep", "report", "explain", "frontier", "train", "doctor"}
 app.command()(sweep)
+app.command()(report)
 app.command()(explain)
 app.command()(frontier)
 app.command()(train)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from memtrain.sweeps.runner import Task
     from memtrain.sweeps.store import RowStore
 
-BESIDE_RESUME = ("resume", "jobs", "timeout", "export_json", "json", "force")
+BESIDE_RESUME = ("resume", "jobs", "timeout", "export_json", "html", "json", "force")
 """Options that do not say what is measured."""
 
 
@@ -93,6 +93,9 @@ def sweep(
     export_json: Annotated[
         Path | None, typer.Option(help="Rows with retained intermediates, laws and environment.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="The page that memtrain report makes of the rows.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="That JSON to stdout instead of the tables.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List cells and predicted peaks; run nothing.")
@@ -119,6 +122,7 @@ def sweep(
     from memtrain.measure.doctor import State, examine_memory
     from memtrain.measure.row import predicted_row
     from memtrain.report.findings import findings
+    from memtrain.report.html import check_installed, report_html
     from memtrain.report.json import sweep_document
     from memtrain.report.terminal.sweep import sweep_tables
     from memtrain.sweeps.files import check_outputs, write_new
@@ -132,9 +136,11 @@ def sweep(
 
     out, log = results(), messages()
     check_limits(jobs, timeout)
+    if html is not None:
+        check_installed()
     if resume is not None:
         _refuse_beside_resume(context)
-        check_outputs({"--export-json": export_json}, force)
+        check_outputs({"--export-json": export_json, "--html": html}, force)
         path = resume.with_name(resume.name.removesuffix(SUFFIX))
         journal, stored = Journal.reopen(journal_path(resume))
         request = stored.request
@@ -170,7 +176,7 @@ def sweep(
         sizes = None if layers is None else parse_sizes(layers, "--layers")
         request = Request(axes, sizes, mode, parse_words(meters, "--meters"), repeat)
         path = export_csv or _new_path()
-        check_outputs({"--export-csv": path, "--export-json": export_json}, force)
+        check_outputs({"--export-csv": path, "--export-json": export_json, "--html": html}, force)
     cells = request.cells()
     tasks = make_tasks(cells, request.mode)
     for name, examples in oversized_batches(cells).items():
@@ -182,6 +188,8 @@ def sweep(
         document = sweep_document(rows, laws, command)
         if export_json is not None:
             write_new(export_json, document, force)
+        if html is not None:
+            write_new(html, report_html(rows, commands=[command], laws=laws), force)
         if json:
             typer.echo(document)
         else:

@@ -1,0 +1,35 @@
+"""Places on an axis of bytes that are round numbers to people: 1024 of them are a KiB."""
+
+from __future__ import annotations
+
+from math import ceil, floor, log2, log10
+
+from memtrain.units import binary_unit, format_count
+
+Ticks = tuple[list[int], list[str]]
+"""Places in bytes, and what stands there."""
+
+_MOST = 6
+
+
+def linear_ticks(most_bytes: int) -> Ticks:
+    """From 0 to the first round place that is not below ``most_bytes``."""
+    divisor, unit = binary_unit(most_bytes)
+    least_step = max(most_bytes / divisor, 1) / _MOST
+    power = 10.0 ** floor(log10(least_step))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least_step)
+    places = [place * step for place in range(ceil(most_bytes / divisor / step) + 1)]
+    return [round(place * divisor) for place in places], [f"{format_count(place)} {unit}" for place in places]
+
+
+def log_ticks(least_bytes: int, most_bytes: int) -> Ticks:
+    """Powers of two, from the last that is not above ``least_bytes``, as far apart as need be."""
+    first, last = floor(log2(max(least_bytes, 1))), ceil(log2(max(most_bytes, 2)))
+    apart = max(ceil((last - first) / _MOST), 1)
+    places = [2**power for power in range(first, last + apart, apart)]
+    return places, [_text(place) for place in places]
+
+
+def _text(count: int) -> str:
+    divisor, unit = binary_unit(count)
+    return f"{format_count(count / divisor)} {unit}"
