@@ -102,26 +102,28 @@ def _marks(track: Track, suffix: str) -> list[tuple[dict[str, Any] | None, dict[
     for phase, start in track.starts.items():
         at = start - 0.5
         shape = {**line, "x0": at, "x1": at, "line": {"width": 1, "dash": "dash", "color": _GREY}}
-        late = start > 0.8 * track.step_count
         note = {**place, "x": at, "y": 1, "yref": f"y{suffix} domain", "text": phase}
-        marks.append((shape if start else None, {**note, "xanchor": "right" if late else "left"}))
+        if start > 0.8 * track.step_count:  # no room to the right on a narrow screen
+            note |= {"x": track.step_count - 0.5, "xanchor": "right"}
+        marks.append((shape if start else None, note))
     peak = {
         "xref": f"x{suffix}",
         "yref": f"y{suffix}",
         "x": track.peak.step,
         "y": track.peak.total_bytes,
         "text": f"peak {format_bytes(track.peak.total_bytes)}",
-        "ax": 0,
         "ay": -22,
-        "xanchor": _towards_middle(track),
+        **_towards_middle(track),
     }
     return [*marks, (None, peak)]
 
 
-def _towards_middle(track: Track) -> str:
+def _towards_middle(track: Track) -> dict[str, Any]:
     """Where the text at the peak starts or ends, so that it stays on the figure."""
     place = track.peak.step / track.step_count
-    return "left" if place < 0.2 else "right" if place > 0.8 else "center"
+    if place < 0.2:
+        return {"ax": 12, "xanchor": "left"}
+    return {"ax": -12, "xanchor": "right"} if place > 0.8 else {"ax": 0, "xanchor": "center"}
 
 
 def life_plot(found: LifeLines) -> Plot:

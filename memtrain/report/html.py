@@ -19,7 +19,7 @@ from memtrain.report.account import METERS, account, account_reading, environmen
 from memtrain.report.cell_plots import life_plot, timeline_plot
 from memtrain.report.figures import Axis, Group
 from memtrain.report.findings import cell_name, findings
-from memtrain.report.lifelines import MOST_MOMENTS, of_cell
+from memtrain.report.lifelines import MOST_LIVES, MOST_MOMENTS, of_cell
 from memtrain.sweeps.files import as_text
 from memtrain.sweeps.law import Law
 from memtrain.units import format_bytes
@@ -27,8 +27,9 @@ from memtrain.units import format_bytes
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-MOMENTS_OF_ALL, FEWEST_MOMENTS = 6000, 60
-"""Steps that all timelines of a page may show together, so that it stays small; and each of them at least."""
+MOMENTS_OF_ALL, FEWEST_MOMENTS = 4000, 60
+LIVES_OF_ALL, FEWEST_LIVES = 750, 20
+"""Steps and lives that all cells of a page may show together, so that it stays small; and each at least."""
 
 
 def check_installed() -> None:
@@ -90,7 +91,10 @@ def timeline_figure(cell: Cell) -> Figure:
 def _page_data(rows: Sequence[Row], groups: Sequence[Group], budget_bytes: int | None) -> dict[str, Any]:
     """What the page's script draws: the figures by group and cell, and the rows as text."""
     count = sum(len(group.cells) for group in groups)
-    most = max(FEWEST_MOMENTS, min(MOST_MOMENTS, MOMENTS_OF_ALL // count))
+    most = (
+        max(FEWEST_MOMENTS, min(MOST_MOMENTS, MOMENTS_OF_ALL // count)),
+        max(FEWEST_LIVES, min(MOST_LIVES, LIVES_OF_ALL // count)),
+    )
     return {
         "groups": [_group_data(group, budget_bytes, most) for group in groups],
         "columns": COLUMNS,
@@ -98,7 +102,7 @@ def _page_data(rows: Sequence[Row], groups: Sequence[Group], budget_bytes: int |
     }
 
 
-def _group_data(group: Group, budget_bytes: int | None, most_moments: int) -> dict[str, Any]:
+def _group_data(group: Group, budget_bytes: int | None, most: tuple[int, int]) -> dict[str, Any]:
     ratios = figures.ratios(group)
     fits = None if budget_bytes is None else figures.fitting(group, budget_bytes)
     return {
@@ -106,7 +110,7 @@ def _group_data(group: Group, budget_bytes: int | None, most_moments: int) -> di
         "batch": _curves_data(group, "batch"),
         "ratio": ratios and {**plots.ratio_map(ratios), "reading": ratios.reading},
         "fits": fits and {**plots.fits_map(fits), "reading": fits.reading},
-        "cells": [_cell_data(cell, most_moments) for cell in group.cells],
+        "cells": [_cell_data(cell, most) for cell in group.cells],
         "largest": group.largest,
     }
 
@@ -116,8 +120,8 @@ def _curves_data(group: Group, axis: Axis) -> dict[str, Any]:
     return {**plots.peak_curves(curves), "reading": curves.reading, "scales": plots.scales(curves)}
 
 
-def _cell_data(cell: Cell, most_moments: int) -> dict[str, Any]:
-    timeline, lives = of_cell(cell, most_moments)
+def _cell_data(cell: Cell, most: tuple[int, int]) -> dict[str, Any]:
+    timeline, lives = of_cell(cell, *most)
     return {
         "name": cell_name(cell),
         "timeline": {**timeline_plot(timeline), "reading": timeline.reading},

@@ -79,8 +79,10 @@ class LifeLines:
     reading: str
 
 
-def of_cell(cell: Cell, most_moments: int = MOST_MOMENTS) -> tuple[Timeline, LifeLines]:
-    """The figures of a cell, from its graph alone."""
+def of_cell(
+    cell: Cell, most_moments: int = MOST_MOMENTS, most_lives: int = MOST_LIVES
+) -> tuple[Timeline, LifeLines]:
+    """The figures of a cell, from its graph alone; what is more than the most is left out evenly."""
     train, retained = _track(cell, Mode.TRAIN, most_moments)
     infer, _ = _track(cell, Mode.INFER, most_moments)
     share = train.peak.live_bytes[Role.RETAINED] / train.peak.total_bytes
@@ -89,7 +91,7 @@ def of_cell(cell: Cell, most_moments: int = MOST_MOMENTS) -> tuple[Timeline, Lif
         f"{train.peak.step} ({train.peak.phase}, {train.peak.node}), and {share:.0%} of it is retained "
         f"intermediates; inference's is {format_bytes(infer.peak.total_bytes)}, and it retains none."
     )
-    return Timeline(train, infer, reading), _life_lines(train, retained)
+    return Timeline(train, infer, reading), _life_lines(train, retained, most_lives)
 
 
 def reason(entry: Retained) -> str:
@@ -124,11 +126,11 @@ def _highest(moments: list[Moment], most: int) -> list[Moment]:
     return [max(run, key=lambda moment: moment.total_bytes) for run in runs]
 
 
-def _life_lines(train: Track, retained: list[Retained]) -> LifeLines:
+def _life_lines(train: Track, retained: list[Retained], most: int) -> LifeLines:
     backward_step = train.starts.get(Phase.BACKWARD, train.step_count)
     lives = tuple(
         LifeLine(entry.name, entry.bytes, entry.born_step, entry.freed_step, reason(entry))
-        for entry in _evenly(retained, MOST_LIVES)
+        for entry in _evenly(retained, most)
     )
     return LifeLines(lives, backward_step, train.step_count, _life_reading(retained, len(lives)))
 

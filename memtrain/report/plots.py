@@ -34,7 +34,7 @@ def plot(traces: list[dict[str, Any]], **layout: Any) -> Plot:
 
 def wrapped(text: str) -> str:
     """``text`` in lines short enough for a phone, as plotly writes them."""
-    return "<br>".join(textwrap.wrap(escape(text, quote=False), 56))
+    return "<br>".join(textwrap.wrap(escape(text, quote=False), 38))
 
 
 def peak_curves(curves: Curves) -> Plot:
@@ -69,8 +69,8 @@ def peak_curves(curves: Curves) -> Plot:
 
 
 def _hover(point: Point) -> str:
-    failure = f"<br>did not run: {wrapped(point.failure)}" if point.failure else ""
-    return f"{format_bytes(point.peak_bytes)} ({point.peak_bytes or 0:,} B){failure}"
+    peak = "" if point.peak_bytes is None else f"{format_bytes(point.peak_bytes)} ({point.peak_bytes:,} B)"
+    return f"{peak}<br>{wrapped(point.failure)}" if point.failure else peak
 
 
 def scales(curves: Curves) -> dict[str, dict[str, Any]]:

@@ -115,6 +115,7 @@ def _curves(curves: Curves, of: str, figure: Figure) -> None:
                 axes.set_xticks(curves.places, [f"{place:,}" for place in curves.places], minor=False)
         ticks, texts = linear_ticks(max(known)) if scale == "linear" else log_ticks(min(known), max(known))
         axes.set_yticks(ticks, texts, minor=False)
+        axes.set_ylim(ticks[0], ticks[-1])
     figure.axes[0].legend(fontsize=8)
 
 

@@ -15,16 +15,18 @@ _MOST = 6
 def linear_ticks(most_bytes: int) -> Ticks:
     """From 0 to the first round place that is not below ``most_bytes``."""
     divisor, unit = binary_unit(most_bytes)
-    least_step = max(most_bytes / divisor, 1) / _MOST
-    power = 10.0 ** floor(log10(least_step))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least_step)
-    places = [place * step for place in range(ceil(most_bytes / divisor / step) + 1)]
+    most = max(most_bytes, 1) / divisor
+    power = 10.0 ** floor(log10(most / _MOST))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= most / _MOST)
+    step = max(step, 1 / divisor)  # there is no half of a byte
+    places = [place * step for place in range(ceil(most / step) + 1)]
     return [round(place * divisor) for place in places], [f"{format_count(place)} {unit}" for place in places]
 
 
 def log_ticks(least_bytes: int, most_bytes: int) -> Ticks:
     """Powers of two, from the last that is not above ``least_bytes``, as far apart as need be."""
-    first, last = floor(log2(max(least_bytes, 1))), ceil(log2(max(most_bytes, 2)))
+    first = floor(log2(max(least_bytes, 1)))
+    last = max(ceil(log2(max(most_bytes, 1))), first + 1)
     apart = max(ceil((last - first) / _MOST), 1)
     places = [2**power for power in range(first, last + apart, apart)]
     return places, [_text(place) for place in places]

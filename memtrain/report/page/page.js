@@ -16,13 +16,14 @@ const byId = (id) => document.getElementById(id);
 function template() {
   const style = getComputedStyle(document.documentElement);
   const [ink, faint, line, card] = ["ink", "faint", "line", "card"].map((name) => style.getPropertyValue(`--${name}`));
+  const family = "system-ui, sans-serif";
   const axis = { gridcolor: line, linecolor: line, zerolinecolor: line, ticks: "outside", tickcolor: line };
   return {
     layout: {
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
-      font: { color: ink, family: "system-ui, sans-serif", size: 13 },
-      hoverlabel: { bgcolor: card, bordercolor: faint, font: { color: ink } },
+      font: { color: ink, family, size: 13 },
+      hoverlabel: { bgcolor: card, bordercolor: faint, align: "left", font: { color: ink, family, size: 12 } },
       xaxis: axis,
       yaxis: axis,
       annotationdefaults: { arrowcolor: ink },
