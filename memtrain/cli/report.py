@@ -25,9 +25,9 @@ def report(
 
     \b
     Examples:
-      memtrain report results/sweep.csv
-      memtrain report results/*.csv -o report.html --memory 256MiB
-      memtrain report results/sweep.csv --static pictures
+      memtrain report sweep.csv
+      memtrain report monday.csv tuesday.csv -o report.html --memory 256MiB
+      memtrain report sweep.csv --static pictures
     """
     from memtrain.cli.console import messages
     from memtrain.report.html import check_installed, report_html
