@@ -62,11 +62,11 @@ def until(driver, script, *arguments, seconds=15):
 
 
 def requested(driver):
-    """The addresses that pages have asked for since the last call, but for data that they hold themselves."""
+    """The addresses asked for since the last call: not data of a page itself, nor the empty tab's."""
     messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     sent = [m for m in messages if m["method"] == "Network.requestWillBeSent"]
     asked = {message["params"]["request"]["url"] for message in sent}
-    return {address for address in asked if not address.startswith(("data:", "blob:"))}
+    return {address for address in asked if not address.startswith(("data:", "blob:", "chrome:"))}
 
 
 def complaints(driver):

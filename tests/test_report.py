@@ -165,6 +165,11 @@ def test_the_timeline_of_the_book_network_step_by_step():
     )
 
 
+def test_of_a_packed_cell_it_is_said_that_its_arena_may_be_larger():
+    assert "arena" in of_cell(Cell(allocation="packed"))[0].reading
+    assert "arena" not in of_cell(Cell())[0].reading
+
+
 def test_the_reason_stands_at_the_step_that_makes_what_is_kept():
     train = of_cell(SMALL)[0].train
     assert set(train.reasons) == {1, 3}

@@ -204,6 +204,13 @@ def test_the_rows_are_shown_and_saved_as_they_are(driver, page, tmp_path):
     assert (tmp_path / "memtrain.csv").read_bytes() == rows_csv(rows).encode()
 
 
+def test_how_many_rows_failed_is_said_first_and_why_in_the_account(driver, page):
+    show(driver, page)
+    failed = driver.execute_script("return [...document.querySelectorAll('.failed')].map(f => f.textContent)")
+    assert "1 of 12 rows failed; the account below says why." in failed
+    assert any('memory_limit: not "enough"' in text and "<i>memory</i>" in text for text in failed)
+
+
 def test_names_are_text_and_never_markup(driver, page):
     show(driver, page)
     assert driver.execute_script("return document.querySelectorAll('b, i').length") == 0

@@ -18,7 +18,7 @@ from memtrain.report import figures, plots
 from memtrain.report.account import METERS, account, account_reading, environments, place_names
 from memtrain.report.cell_plots import life_plot, timeline_plot
 from memtrain.report.figures import Axis, Group
-from memtrain.report.findings import cell_name, findings
+from memtrain.report.findings import cell_name, summary
 from memtrain.report.lifelines import MOST_LIVES, MOST_MOMENTS, of_cell
 from memtrain.sweeps.files import as_text
 from memtrain.sweeps.law import Law
@@ -50,7 +50,7 @@ def report_html(
     laws: Sequence[Law] = (),
     budget_bytes: int | None = None,
 ) -> str:
-    """The report on ``rows`` as the text of an HTML file.
+    """The report on ``rows``, at least one, as the text of an HTML file.
 
     ``commands`` are what made the rows, ``laws`` those that were fitted to them; with ``budget_bytes`` it
     shows what fits into so much memory. Raises ``InputError`` without plotly.
@@ -63,7 +63,8 @@ def report_html(
     page = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("page.html.j2")
     groups = figures.groups(rows)
     return page.render(
-        findings=findings(rows, laws),
+        summary=summary(rows, laws),
+        failed_count=sum(not row.ok for row in rows),
         group_names=[group.name for group in groups],
         budget="" if budget_bytes is None else format_bytes(budget_bytes),
         commands=commands,

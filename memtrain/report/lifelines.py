@@ -14,6 +14,7 @@ from memtrain.graph.node import Phase, Role
 from memtrain.measure.cell import Cell, Mode
 from memtrain.plan.liveness import analyse
 from memtrain.report.findings import cell_name
+from memtrain.run.allocation import PACKED
 from memtrain.units import format_bytes
 
 MOST_MOMENTS = 400
@@ -91,6 +92,8 @@ def of_cell(
         f"{train.peak.step} ({train.peak.phase}, {train.peak.node}), and {share:.0%} of it is retained "
         f"intermediates; inference's is {format_bytes(infer.peak.total_bytes)}, and it retains none."
     )
+    if cell.allocation_for(timing=False) == PACKED:
+        reading += " The arena that holds the values may be larger, and is what the peaks of the rows count."
     return Timeline(train, infer, reading), _life_lines(train, retained, most_lives)
 
 
