@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from memtrain.errors import MemtrainError
     from memtrain.measure.cell import Cell
     from memtrain.measure.row import Row, predicted_row
+    from memtrain.report.html import timeline_figure
     from memtrain.sweeps.sweep import sweep
 
 __version__ = "0.1.0"
 
-__all__ = ["Cell", "MemtrainError", "Row", "__version__", "predicted_row", "sweep"]
+__all__ = ["Cell", "MemtrainError", "Row", "__version__", "predicted_row", "sweep", "timeline_figure"]
 
 _HOMES = {
     "Cell": "memtrain.measure.cell",
@@ -24,6 +25,7 @@ _HOMES = {
     "Row": "memtrain.measure.row",
     "predicted_row": "memtrain.measure.row",
     "sweep": "memtrain.sweeps.sweep",
+    "timeline_figure": "memtrain.report.html",
 }
 
 

@@ -15,6 +15,9 @@ from typer.main import get_command
 
 from memtrain import __version__
 from memtrain.cli.app import app
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.row import predicted_row
+from memtrain.sweeps.store import rows_csv
 
 COMMANDS = get_command(app).commands
 NOT_RUNNABLE = str(10**13)
@@ -73,6 +76,10 @@ def test_every_example_of_the_help_works_as_written(line, files_of_examples, tmp
     for file in files_of_examples.glob("*.*"):
         if "--save" not in line:
             shutil.copy(file, tmp_path)
+    if line.startswith("report"):
+        rows = [predicted_row(Cell(depth=depth), mode) for depth in (1, 2) for mode in Mode]
+        for name in re.findall(r"\w+\.csv", line):
+            (tmp_path / name).write_text(rows_csv(rows))
     cheaply = ["--meters", "ledger"] if line.startswith("sweep") and "--dry-run" not in line else []
     assert memtrain(*shlex.split(line), *cheaply, cwd=tmp_path).code == 0
 

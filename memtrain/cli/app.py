@@ -18,6 +18,7 @@ from memtrain.cli.doctor import doctor
 from memtrain.cli.explain import explain
 from memtrain.cli.frontier import frontier
 from memtrain.cli.predict import predict
+from memtrain.cli.report import report
 from memtrain.cli.streams import close_stdout, open_closed_streams
 from memtrain.cli.sweep import sweep
 from memtrain.cli.train import train
@@ -33,8 +34,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-_COMMANDS = {"sweep", "explain", "frontier", "compare", "train", "predict", "doctor"}
+_COMMANDS = {"sweep", "report", "explain", "frontier", "compare", "train", "predict", "doctor"}
 app.command()(sweep)
+app.command()(report)
 app.command()(explain)
 app.command()(frontier)
 app.command()(compare)

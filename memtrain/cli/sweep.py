@@ -30,6 +30,7 @@ BESIDE_RESUME = (
     "timeout",
     "export_json",
     "export_markdown",
+    "html",
     "json",
     "quiet",
     "verbose",
@@ -108,6 +109,9 @@ def sweep(
         Path | None, typer.Option(help="Rows with retained intermediates, laws and environment; or -.")
     ] = None,
     export_markdown: ExportMarkdown = None,
+    html: Annotated[
+        Path | None, typer.Option(help="The page that memtrain report makes of the rows.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="That JSON to stdout instead of the tables.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List cells and predicted peaks; run nothing.")
@@ -147,6 +151,7 @@ def sweep(
     from memtrain.measure.doctor import State, examine_memory
     from memtrain.measure.row import predicted_row
     from memtrain.report.findings import findings
+    from memtrain.report.html import check_installed, report_html
     from memtrain.report.json import sweep_document
     from memtrain.report.markdown import sweep_markdown
     from memtrain.report.terminal.sweep import sweep_tables
@@ -175,6 +180,7 @@ def sweep(
             "--export-json": (export_json, document),
             "--json": (STDOUT if json else None, document),
             "--export-markdown": (export_markdown, lambda: sweep_markdown(rows, laws, command)),
+            "--html": (html, lambda: report_html(rows, commands=[command], laws=laws)),
         }
         wanted = {name: found for name, found in exports.items() if files or found[0] == STDOUT}
         if not export(wanted, force):
@@ -189,7 +195,10 @@ def sweep(
         "--export-json": export_json,
         "--json": STDOUT if json else None,
         "--export-markdown": export_markdown,
+        "--html": html,
     }
+    if html is not None:
+        check_installed()
     if resume is not None:
         _refuse_beside_resume(context)
         check_exports(outputs, force)

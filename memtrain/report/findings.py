@@ -19,6 +19,19 @@ Pair = dict[Mode, Row]
 
 
 def findings(rows: Sequence[Row], laws: Sequence[Law]) -> list[str]:
+    """Sentences: the summary, and one for each row that failed."""
+    names = varying_fields(row.cell for row in rows)
+    return [
+        *summary(rows, laws),
+        *(
+            f"{cell_name(row.cell, names)}, {row.mode}: {row.figures.status}: {row.figures.reason}"
+            for row in rows
+            if not row.ok
+        ),
+    ]
+
+
+def summary(rows: Sequence[Row], laws: Sequence[Law]) -> list[str]:
     """Sentences: the largest ratio, what is kept there, the laws, and how far the figures agree."""
     varying = varying_fields(law.cells[0] for law in laws)
     names = varying_fields(row.cell for row in rows)
@@ -28,11 +41,6 @@ def findings(rows: Sequence[Row], laws: Sequence[Law]) -> list[str]:
         *_limits(rows),
         *_agreement(rows),
         *_steadiness(rows),
-        *(
-            f"{cell_name(row.cell, names)}, {row.mode}: {row.figures.status}: {row.figures.reason}"
-            for row in rows
-            if not row.ok
-        ),
     ]
 
 

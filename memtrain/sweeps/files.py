@@ -13,19 +13,22 @@ from threading import get_ident
 from memtrain.errors import InputError, StoreError
 
 
-def write_new(path: Path, text: str | bytes, force: bool) -> None:
-    """Write a whole file, text with an end of line. Raises ``InputError`` if it exists, unless ``force``."""
+def write_new(path: Path, content: str | bytes, force: bool) -> None:
+    """Write a whole file. Raises ``InputError`` when it exists and ``force`` is not set."""
     refuse_existing(path, force)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text if isinstance(text, bytes) else text.removesuffix("\n") + "\n")
+        if isinstance(content, str) and not content.endswith("\n"):
+            content += "\n"
+        write_whole(path, content)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}; choose another place") from error
 
 
-def write_whole(path: Path, text: str | bytes) -> None:
-    """Put ``text`` in place of what ``path`` holds, all of it or nothing. Raises ``OSError``."""
-    content = text if isinstance(text, bytes) else text.encode("utf-8", errors="surrogateescape")
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Put ``content`` in place of what ``path`` holds, all of it or nothing. Raises ``OSError``."""
+    if isinstance(content, str):
+        content = content.encode("utf-8", errors="surrogateescape")
     if path.exists() and not path.is_file():  # a pipe or device has no place to be put in
         path.write_bytes(content)
         return
@@ -97,11 +100,12 @@ def already_there(path: Path, remedy: str = "name another file or add --force") 
 def csv_line(values: Iterable[object]) -> str:
     """A line of a CSV: missing is empty, truth is ``true`` or ``false``."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(map(_as_text, values))
+    csv.writer(line, lineterminator="\n").writerow(map(as_text, values))
     return line.getvalue()
 
 
-def _as_text(value: object) -> object:
+def as_text(value: object) -> object:
+    """``value`` as a CSV has it."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else value

@@ -1,0 +1,97 @@
+"""The closing account of a sweep: what was predicted and what each meter read, and what rows were made in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from memtrain.measure.row import Row
+from memtrain.report.findings import varying_fields
+from memtrain.units import format_bytes, format_difference
+
+METERS = ("ledger", "heap", "resident")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A meter's peak; how far it is from what it is held against, in bytes and in percent."""
+
+    peak_bytes: int | None
+    difference_bytes: int | None
+    difference: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row: the ledger is held against the prediction, heap and resident against the ledger."""
+
+    place: tuple[str, ...]
+    """Depth, batch, what else varies, and the mode."""
+    status: str
+    reason: str
+    predicted_bytes: int | None
+    readings: tuple[Reading, ...]
+    """In the order of `METERS`."""
+
+
+def place_names(rows: Sequence[Row]) -> list[str]:
+    """The titles of ``Entry.place``."""
+    return ["depth", "batch", *varying_fields(row.cell for row in rows), "mode"]
+
+
+def account(rows: Sequence[Row]) -> list[Entry]:
+    """An entry per row, in their order."""
+    names = place_names(rows)
+    entries = []
+    for row in rows:
+        columns, figures = row.columns(), row.figures
+        against = [figures.predicted_peak_bytes, figures.ledger_peak_bytes, figures.ledger_peak_bytes]
+        readings = tuple(
+            _reading(columns[f"{meter}_peak_bytes"], base)
+            for meter, base in zip(METERS, against, strict=True)
+        )
+        place = tuple(str(columns[name]) for name in names)
+        entries.append(Entry(place, figures.status, figures.reason, figures.predicted_peak_bytes, readings))
+    return entries
+
+
+def account_reading(rows: Sequence[Row]) -> str:
+    """How many rows were measured, and how far the heap is from the ledger at most."""
+    measured = [row for row in rows if row.figures.ledger_peak_bytes is not None]
+    if not measured:
+        return "Nothing was run: the peaks are predictions."
+    exact = sum(row.figures.ledger_peak_bytes == row.figures.predicted_peak_bytes for row in measured)
+    sentence = f"In {exact} of {len(measured)} rows that ran the ledger is the prediction, to the byte"
+    off = [abs(found) for row in measured if (found := row.difference_bytes("heap")) is not None]
+    return sentence + (f"; the heap is at most {format_bytes(max(off))} from it." if off else ".")
+
+
+def environments(rows: Iterable[Row]) -> list[dict[str, str]]:
+    """What the rows were measured in, each once: name and text of what is known."""
+    found = []
+    for row in rows:
+        known = row.environment or {
+            name: getattr(row.figures, name) for name in ("memtrain", "python", "numpy", "blas", "cpu")
+        }
+        texts = dict(_texts(known))
+        if texts and texts not in found:
+            found.append(texts)
+    return found
+
+
+def _texts(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _texts(value)
+        elif value not in (None, ""):
+            yield (
+                name.replace("_bytes", "").replace("_", " ") if name.islower() else name,
+                format_bytes(value) if name.endswith("_bytes") else str(value),
+            )
+
+
+def _reading(peak: int | None, base: int | None) -> Reading:
+    if peak is None or base is None:
+        return Reading(peak, None, "")
+    return Reading(peak, peak - base, format_difference(peak, base) if peak != base else "0")

@@ -1,0 +1,162 @@
+"""The figures of a cell as plotly takes them: its timeline, and the lives of what it retains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from memtrain.report.figures import PHASE_COLOURS, ROLE_COLOURS
+from memtrain.report.lifelines import LifeLines, Timeline, Track
+from memtrain.report.plots import LEGEND, Plot, plot, wrapped
+from memtrain.report.ticks import linear_ticks
+from memtrain.units import format_bytes
+
+_GREY = "#7b8592"
+
+
+def timeline_plot(timeline: Timeline) -> Plot:
+    """Training above inference, on one scale of bytes."""
+    tracks = (timeline.train, timeline.infer)
+    traces: list[dict[str, Any]] = []
+    named: set[str] = set()
+    for track, suffix in zip(tracks, ("", "2"), strict=True):
+        for trace in _areas(track, suffix):
+            traces.append({**trace, "showlegend": trace["name"] not in named})
+            named.add(trace["name"])
+    ticks, texts = linear_ticks(max(track.peak.total_bytes for track in tracks))
+    scale = {"tickvals": ticks, "ticktext": texts, "range": [0, ticks[-1] * 1.12], "automargin": True}
+    marks = [mark for track, suffix in zip(tracks, ("", "2"), strict=True) for mark in _marks(track, suffix)]
+    return plot(
+        traces,
+        height=680,
+        legend={**LEGEND, "y": 1.05, "traceorder": "normal"},
+        hovermode="x unified",
+        xaxis={**_steps(timeline.train), "anchor": "y"},
+        yaxis={**scale, "domain": [0.59, 1], "title": {"text": "training"}},
+        xaxis2={**_steps(timeline.infer), "anchor": "y2"},
+        yaxis2={**scale, "domain": [0, 0.41], "title": {"text": "inference"}},
+        shapes=[shape for shape, _ in marks if shape],
+        annotations=[note for _, note in marks],
+    )
+
+
+def _steps(track: Track) -> dict[str, Any]:
+    return {
+        "title": {"text": f"step of {track.mode.noun}"},
+        "range": [-0.5, track.step_count - 0.5],
+        "hoverformat": "d",
+        "unifiedhovertitle": {"text": "step %{x}"},
+        "showgrid": False,
+        "automargin": True,
+    }
+
+
+def _areas(track: Track, suffix: str) -> list[dict[str, Any]]:
+    """An area per role, one on the other, and a line over them that says what the step does."""
+    moments = track.moments
+
+    def to_the_ends(values: list[Any]) -> list[Any]:
+        """The first and the last twice, so that these steps are as wide as the others."""
+        return [values[0], *values, values[-1]]
+
+    common = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [moments[0].step - 0.49, *(moment.step for moment in moments), moments[-1].step + 0.49],
+        "xaxis": f"x{suffix}",
+        "yaxis": f"y{suffix}",
+    }
+    areas = [
+        {
+            **common,
+            "name": str(role),
+            "legendgroup": str(role),
+            "y": to_the_ends(track.live_bytes(role)),
+            "stackgroup": str(track.mode),
+            "line": {"shape": "hvh", "width": 0.5, "color": ROLE_COLOURS[role]},
+            "fillcolor": ROLE_COLOURS[role],
+            "hovertemplate": "%{y:,} B",
+        }
+        for role in track.roles
+    ]
+    total = {
+        **common,
+        "name": "all",
+        "legendgroup": "all",
+        "y": to_the_ends([moment.total_bytes for moment in moments]),
+        "customdata": to_the_ends([f"{m.phase}: {m.node}{_reason(track, m.step)}" for m in moments]),
+        "line": {"shape": "hvh", "width": 1.5, "color": _GREY},
+        "hovertemplate": "%{y:,} B<br>%{customdata}",
+    }
+    return [*areas, total]
+
+
+def _reason(track: Track, step: int) -> str:
+    return f"<br>{wrapped(track.reasons[step])}" if step in track.reasons else ""
+
+
+def _marks(track: Track, suffix: str) -> list[tuple[dict[str, Any] | None, dict[str, Any]]]:
+    """A line with a name where each phase starts, and an arrow at the peak."""
+    place = {"xref": f"x{suffix}", "showarrow": False, "xanchor": "left", "yanchor": "bottom"}
+    line = {"type": "line", "xref": f"x{suffix}", "yref": f"y{suffix} domain", "y0": 0, "y1": 1}
+    marks: list[tuple[dict[str, Any] | None, dict[str, Any]]] = []
+    for phase, start in track.starts.items():
+        at = start - 0.5
+        shape = {**line, "x0": at, "x1": at, "line": {"width": 1, "dash": "dash", "color": _GREY}}
+        note = {**place, "x": at, "y": 1, "yref": f"y{suffix} domain", "text": phase}
+        if start > 0.8 * track.step_count:  # no room to the right on a narrow screen
+            note |= {"x": track.step_count - 0.5, "xanchor": "right"}
+        marks.append((shape if start else None, note))
+    peak = {
+        "xref": f"x{suffix}",
+        "yref": f"y{suffix}",
+        "x": track.peak.step,
+        "y": track.peak.total_bytes,
+        "text": f"peak {format_bytes(track.peak.total_bytes)}",
+        "ay": -22,
+        **_towards_middle(track),
+    }
+    return [*marks, (None, peak)]
+
+
+def _towards_middle(track: Track) -> dict[str, Any]:
+    """Where the text at the peak starts or ends, so that it stays on the figure."""
+    place = track.peak.step / track.step_count
+    if place < 0.2:
+        return {"ax": 12, "xanchor": "left"}
+    return {"ax": -12, "xanchor": "right"} if place > 0.8 else {"ax": 0, "xanchor": "center"}
+
+
+def life_plot(found: LifeLines) -> Plot:
+    """A bar per retained intermediate: what of its life is in forward, and what in backward."""
+    before = {
+        "name": "forward: made, and kept",
+        "base": [life.born_step for life in found.lives],
+        "x": [found.backward_step - life.born_step for life in found.lives],
+        "marker": {"color": PHASE_COLOURS[0]},
+    }
+    after = {
+        "name": "backward: kept until it has been read",
+        "base": [found.backward_step] * len(found.lives),
+        "x": [life.freed_step + 1 - found.backward_step for life in found.lives],
+        "marker": {"color": PHASE_COLOURS[1]},
+    }
+    texts = [
+        f"{life.name}, {life.bytes:,} B, steps {life.born_step}–{life.freed_step}<br>{wrapped(life.reason)}"
+        for life in found.lives
+    ]
+    common = {
+        "type": "bar",
+        "orientation": "h",
+        "y": [life.name for life in found.lives],
+        "customdata": texts,
+        "hovertemplate": "%{customdata}<extra></extra>",
+    }
+    return plot(
+        [{**common, **part} for part in (before, after)] if found.lives else [],
+        height=min(150 + 20 * len(found.lives), 760),
+        barmode="overlay",
+        bargap=0.25,
+        legend=LEGEND,
+        xaxis={"title": {"text": "step of training"}, "range": [0, found.step_count], "automargin": True},
+        yaxis={"type": "category", "autorange": "reversed", "automargin": True, "showgrid": False},
+    )

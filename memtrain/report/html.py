@@ -1,0 +1,135 @@
+"""The report: one HTML page that needs nothing but itself; and the timeline for plotly in Python.
+
+The page holds plotly's JavaScript once and the figures as data, and asks no network for anything: its
+content security policy forbids it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from memtrain.errors import InputError
+from memtrain.measure.cell import Cell
+from memtrain.measure.row import COLUMNS, Row
+from memtrain.report import figures, plots
+from memtrain.report.account import METERS, account, account_reading, environments, place_names
+from memtrain.report.cell_plots import life_plot, timeline_plot
+from memtrain.report.figures import Axis, Group
+from memtrain.report.findings import cell_name, summary
+from memtrain.report.lifelines import MOST_LIVES, MOST_MOMENTS, of_cell
+from memtrain.sweeps.files import as_text
+from memtrain.sweeps.law import Law
+from memtrain.units import format_bytes
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+MOMENTS_OF_ALL, FEWEST_MOMENTS = 4000, 60
+LIVES_OF_ALL, FEWEST_LIVES = 750, 20
+"""Steps and lives that all cells of a page may show together, so that it stays small; and each at least."""
+
+
+def check_installed() -> None:
+    """Raise ``InputError`` where a library of the report is missing."""
+    missing = [name for name in ("plotly", "jinja2") if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"the report needs {' and '.join(missing)}",
+            "allowed: where the extra report is installed",
+            "pip install 'memtrain[report]'",
+        )
+
+
+def report_html(
+    rows: Sequence[Row],
+    *,
+    commands: Sequence[str] = (),
+    laws: Sequence[Law] = (),
+    budget_bytes: int | None = None,
+) -> str:
+    """The report on ``rows``, at least one, as the text of an HTML file.
+
+    ``commands`` are what made the rows, ``laws`` those that were fitted to them; with ``budget_bytes`` it
+    shows what fits into so much memory. Raises ``InputError`` without plotly.
+    """
+    check_installed()
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    loader = PackageLoader("memtrain.report", "page")
+    page = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("page.html.j2")
+    groups = figures.groups(rows)
+    return page.render(
+        summary=summary(rows, laws),
+        failed_count=sum(not row.ok for row in rows),
+        group_names=[group.name for group in groups],
+        budget="" if budget_bytes is None else format_bytes(budget_bytes),
+        commands=commands,
+        meters=METERS,
+        place_names=place_names(rows),
+        account=account(rows),
+        account_reading=account_reading(rows),
+        environments=environments(rows),
+        data=_json(_page_data(rows, groups, budget_bytes)),
+        plotly=get_plotlyjs(),
+    )
+
+
+def timeline_figure(cell: Cell) -> Figure:
+    """The live bytes of an iteration of ``cell``, step by step and by role, as a plotly figure.
+
+    Predicted, so that any cell can be shown. Raises ``InputError`` without plotly.
+    """
+    check_installed()
+    from plotly.graph_objects import Figure
+
+    return Figure(timeline_plot(of_cell(cell)[0]))
+
+
+def _page_data(rows: Sequence[Row], groups: Sequence[Group], budget_bytes: int | None) -> dict[str, Any]:
+    """What the page's script draws: the figures by group and cell, and the rows as text."""
+    count = sum(len(group.cells) for group in groups)
+    most = (
+        max(FEWEST_MOMENTS, min(MOST_MOMENTS, MOMENTS_OF_ALL // count)),
+        max(FEWEST_LIVES, min(MOST_LIVES, LIVES_OF_ALL // count)),
+    )
+    return {
+        "groups": [_group_data(group, budget_bytes, most) for group in groups],
+        "columns": COLUMNS,
+        "rows": [[str(as_text(value)) for value in row.columns().values()] for row in rows],
+    }
+
+
+def _group_data(group: Group, budget_bytes: int | None, most: tuple[int, int]) -> dict[str, Any]:
+    ratios = figures.ratios(group)
+    fits = None if budget_bytes is None else figures.fitting(group, budget_bytes)
+    return {
+        "depth": _curves_data(group, "depth"),
+        "batch": _curves_data(group, "batch"),
+        "ratio": ratios and {**plots.ratio_map(ratios), "reading": ratios.reading},
+        "fits": fits and {**plots.fits_map(fits), "reading": fits.reading},
+        "cells": [_cell_data(cell, most) for cell in group.cells],
+        "largest": group.largest,
+    }
+
+
+def _curves_data(group: Group, axis: Axis) -> dict[str, Any]:
+    curves = figures.curves(group, axis)
+    return {**plots.peak_curves(curves), "reading": curves.reading, "scales": plots.scales(curves)}
+
+
+def _cell_data(cell: Cell, most: tuple[int, int]) -> dict[str, Any]:
+    timeline, lives = of_cell(cell, *most)
+    return {
+        "name": cell_name(cell),
+        "timeline": {**timeline_plot(timeline), "reading": timeline.reading},
+        "lives": {**life_plot(lives), "reading": lives.reading},
+    }
+
+
+def _json(data: dict[str, Any]) -> str:
+    """``data`` as text that may stand within a script element: no name of a file can end it."""
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")

@@ -1,0 +1,161 @@
+"""What the figures of one cell show, as plain data: live bytes step by step, and the lives of what is kept.
+
+Both come from the prediction, so that a cell need not have run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from memtrain.explain.formulas import Book
+from memtrain.explain.reasons import Retained, retained_reasons
+from memtrain.explain.timeline import Moment, timeline
+from memtrain.graph.node import Phase, Role
+from memtrain.measure.cell import Cell, Mode
+from memtrain.plan.liveness import analyse
+from memtrain.report.findings import cell_name
+from memtrain.run.allocation import PACKED
+from memtrain.units import format_bytes
+
+MOST_MOMENTS = 400
+"""More steps than this are shown by the highest of each run of steps: a screen has no more columns."""
+
+MOST_LIVES = 100
+"""More retained intermediates than this are shown by some, evenly taken: a figure has no more lines."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """The iteration of a mode, step by step."""
+
+    mode: Mode
+    moments: tuple[Moment, ...]
+    """Every step, or the highest of each run of steps; the peak is always among them."""
+    reasons: dict[int, str]
+    """By step: why what it makes is retained."""
+    starts: dict[str, int]
+    """The first step of each phase."""
+    step_count: int
+    peak: Moment
+
+    def live_bytes(self, role: Role) -> list[int]:
+        """Of one role, for each moment."""
+        return [moment.live_bytes[role] for moment in self.moments]
+
+    @property
+    def roles(self) -> list[Role]:
+        """Those that ever have bytes, in their order."""
+        return [role for role in Role if any(self.live_bytes(role))]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Training and inference of a cell."""
+
+    train: Track
+    infer: Track
+    reading: str
+
+
+@dataclass(frozen=True)
+class LifeLine:
+    """A retained intermediate, from the step that makes it to the step that frees it."""
+
+    name: str
+    bytes: int
+    born_step: int
+    freed_step: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class LifeLines:
+    """The retained intermediates of a cell in the order of their birth."""
+
+    lives: tuple[LifeLine, ...]
+    """All of them, or some, evenly taken, with the first and the last."""
+    backward_step: int
+    """The step at which backward starts."""
+    step_count: int
+    reading: str
+
+
+def of_cell(
+    cell: Cell, most_moments: int = MOST_MOMENTS, most_lives: int = MOST_LIVES
+) -> tuple[Timeline, LifeLines]:
+    """The figures of a cell, from its graph alone; what is more than the most is left out evenly."""
+    train, retained = _track(cell, Mode.TRAIN, most_moments)
+    infer, _ = _track(cell, Mode.INFER, most_moments)
+    share = train.peak.live_bytes[Role.RETAINED] / train.peak.total_bytes
+    reading = (
+        f"At {cell_name(cell)}, training's peak is {format_bytes(train.peak.total_bytes)}, at step "
+        f"{train.peak.step} ({train.peak.phase}, {train.peak.node}), and {share:.0%} of it is retained "
+        f"intermediates; inference's is {format_bytes(infer.peak.total_bytes)}, and it retains none."
+    )
+    if cell.allocation_for(timing=False) == PACKED:
+        reading += " The arena that holds the values may be larger, and is what the peaks of the rows count."
+    return Timeline(train, infer, reading), _life_lines(train, retained, most_lives)
+
+
+def reason(entry: Retained) -> str:
+    """Why an intermediate is kept, in a sentence."""
+    readers = "; ".join(f"{reader.formula} ({reader.purpose})" for reader in entry.read_by)
+    return f"{entry.name} is kept until step {entry.freed_step}, because backward reads it: {readers}"
+
+
+def _track(cell: Cell, mode: Mode, most: int) -> tuple[Track, list[Retained]]:
+    schedule = cell.schedule(mode)
+    liveness = analyse(schedule)
+    moments = timeline(liveness)
+    starts: dict[str, int] = {}
+    for moment in moments:
+        starts.setdefault(moment.phase, moment.step)
+    retained = retained_reasons(liveness, Book(schedule.graph, cell.l2))
+    track = Track(
+        mode=mode,
+        moments=tuple(_highest(moments, most)),
+        reasons={entry.born_step: reason(entry) for entry in retained},
+        starts=starts,
+        step_count=len(moments),
+        peak=moments[liveness.peak_step],
+    )
+    return track, retained
+
+
+def _highest(moments: list[Moment], most: int) -> list[Moment]:
+    """The first highest moment of each of at most ``most`` runs of equal length."""
+    length = -(-len(moments) // most)
+    runs = [moments[start : start + length] for start in range(0, len(moments), length)]
+    return [max(run, key=lambda moment: moment.total_bytes) for run in runs]
+
+
+def _life_lines(train: Track, retained: list[Retained], most: int) -> LifeLines:
+    backward_step = train.starts.get(Phase.BACKWARD, train.step_count)
+    lives = tuple(
+        LifeLine(entry.name, entry.bytes, entry.born_step, entry.freed_step, reason(entry))
+        for entry in _evenly(retained, most)
+    )
+    return LifeLines(lives, backward_step, train.step_count, _life_reading(retained, len(lives)))
+
+
+def _evenly(entries: list[Retained], most: int) -> list[Retained]:
+    if len(entries) <= most:
+        return entries
+    return [entries[place * (len(entries) - 1) // (most - 1)] for place in range(most)]
+
+
+def _life_reading(retained: list[Retained], shown: int) -> str:
+    if not retained:
+        return "Forward leaves nothing for backward."
+    total = format_bytes(sum(entry.bytes for entry in retained))
+    first = min(retained, key=lambda entry: entry.freed_step)
+    last = max(retained, key=lambda entry: entry.freed_step)
+    sentence = (
+        f"Forward leaves {len(retained)} intermediates, {total}, and backward frees them on its way back: "
+    )
+    sentence += (
+        f"{first.name} first, at step {first.freed_step}, {last.name} last, at step {last.freed_step}."
+    )
+    if len(retained) == 1:
+        sentence = f"Forward leaves {first.name}, {total}, and backward frees it at step {first.freed_step}."
+    return sentence if shown == len(retained) else f"{sentence} {shown} of them are shown."

@@ -1,0 +1,127 @@
+"use strict";
+
+const report = JSON.parse(document.getElementById("data").textContent);
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const touch = !matchMedia("(hover: hover)").matches;
+const config = {
+  responsive: true,
+  displaylogo: false,
+  displayModeBar: touch ? false : "hover",
+  modeBarButtonsToRemove: ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"],
+};
+const chosen = { group: 0, cell: report.groups[0].largest, scale: "linear" };
+const byId = (id) => document.getElementById(id);
+
+/* Colours are said once, in the style sheet; plotly takes them from there. */
+function template() {
+  const style = getComputedStyle(document.documentElement);
+  const [ink, faint, line, card] = ["ink", "faint", "line", "card"].map((name) => style.getPropertyValue(`--${name}`));
+  const family = "system-ui, sans-serif";
+  const axis = { gridcolor: line, linecolor: line, zerolinecolor: line, ticks: "outside", tickcolor: line };
+  return {
+    layout: {
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      font: { color: ink, family, size: 13 },
+      hoverlabel: { bgcolor: card, bordercolor: faint, align: "left", font: { color: ink, family, size: 12 } },
+      xaxis: axis,
+      yaxis: axis,
+      annotationdefaults: { arrowcolor: ink },
+      dragmode: touch ? false : "zoom", /* a finger scrolls the page */
+    },
+  };
+}
+
+function draw(id, plot) {
+  const figure = byId(id);
+  if (!figure) return;
+  figure.hidden = !plot;
+  if (!plot) return;
+  const layout = structuredClone(plot.layout);
+  for (const [path, value] of Object.entries(plot.scales?.[chosen.scale] ?? {})) {
+    const [axis, name] = path.split(".");
+    layout[axis][name] = value;
+  }
+  const place = figure.querySelector(".plot");
+  place.setAttribute("aria-label", plot.reading);
+  figure.querySelector("figcaption").textContent = plot.reading;
+  Plotly.react(place, plot.data, { ...layout, template: template() }, config);
+}
+
+function drawCell() {
+  const cell = report.groups[chosen.group].cells[chosen.cell];
+  draw("timeline", cell.timeline);
+  draw("lives", cell.lives);
+}
+
+function drawAll() {
+  const group = report.groups[chosen.group];
+  for (const id of ["depth", "batch", "ratio", "fits"]) draw(id, group[id]);
+  drawCell();
+}
+
+function choose(group) {
+  chosen.group = group;
+  chosen.cell = report.groups[group].largest;
+  byId("cell").replaceChildren(...report.groups[group].cells.map((cell, place) => new Option(cell.name, place)));
+  byId("cell").value = chosen.cell;
+  drawAll();
+}
+
+function setScale(name) {
+  chosen.scale = name;
+  for (const button of document.querySelectorAll("[data-scale]"))
+    button.setAttribute("aria-pressed", button.dataset.scale === name);
+  drawAll();
+}
+
+function toggleTheme() {
+  const root = document.documentElement;
+  const now = root.dataset.theme ?? (dark.matches ? "dark" : "light");
+  root.dataset.theme = now === "dark" ? "light" : "dark";
+  drawAll();
+}
+
+function fillRows() {
+  const table = byId("rows");
+  const head = table.createTHead().insertRow();
+  for (const name of report.columns) {
+    const cell = document.createElement("th");
+    cell.scope = "col";
+    cell.textContent = name;
+    head.append(cell);
+  }
+  const body = table.createTBody();
+  const status = report.columns.indexOf("status");
+  for (const values of report.rows) {
+    const row = body.insertRow();
+    if (values[status] !== "ok") row.className = "failed";
+    for (const value of values) row.insertCell().textContent = value;
+  }
+}
+
+function csv() {
+  const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  return [report.columns, ...report.rows].map((values) => values.map(quoted).join(",") + "\n").join("");
+}
+
+function download() {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([csv()], { type: "text/csv" }));
+  link.download = "memtrain.csv";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+byId("group")?.addEventListener("change", (event) => choose(Number(event.target.value)));
+byId("cell").addEventListener("change", (event) => {
+  chosen.cell = Number(event.target.value);
+  drawCell();
+});
+for (const button of document.querySelectorAll("[data-scale]"))
+  button.addEventListener("click", () => setScale(button.dataset.scale));
+byId("theme").addEventListener("click", toggleTheme);
+byId("download").addEventListener("click", download);
+dark.addEventListener("change", drawAll);
+fillRows();
+choose(0);

@@ -1,0 +1,161 @@
+"""The figures over a sweep as plotly takes them: dictionaries of traces and layout.
+
+plotly itself is not needed here; `memtrain.report.html` draws them.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from html import escape
+from math import log10
+from typing import Any
+
+from memtrain.report import figures
+from memtrain.report.figures import Curves, Point, Table
+from memtrain.report.ticks import linear_ticks, log_ticks
+from memtrain.units import format_bytes
+
+Plot = dict[str, Any]
+"""``data`` and ``layout`` of a plotly figure."""
+
+LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
+
+MOST_TEXTS = 10
+"""A heat map with more columns has no room for the number in each field."""
+
+_BLUES = [[0, "#dbe8f6"], [0.5, "#6f9fd0"], [1, "#1d4a82"]]
+
+
+def plot(traces: list[dict[str, Any]], **layout: Any) -> Plot:
+    """A figure of ``traces``."""
+    margin = {"l": 10, "r": 14, "t": 30, "b": 10}
+    return {"data": traces, "layout": {"margin": margin, "height": 420, **layout}}
+
+
+def wrapped(text: str) -> str:
+    """``text`` in lines short enough for a phone, as plotly writes them."""
+    return "<br>".join(textwrap.wrap(escape(text, quote=False), 38))
+
+
+def peak_curves(curves: Curves) -> Plot:
+    """Peak bytes along an axis, a line per mode and value of the other axis."""
+    order = list(dict.fromkeys(line.fixed for line in curves.lines))
+    named = {line.fixed: line for line in reversed(curves.lines)}.values()  # one of both modes is enough
+    traces = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": f"{curves.other} {line.fixed:,}",
+            "legendgroup": str(line.fixed),
+            "showlegend": line in named,
+            "x": [point.place for point in line.points],
+            "y": [point.peak_bytes for point in line.points],
+            "customdata": [_hover(point) for point in line.points],
+            "hovertemplate": f"{line.mode.noun}, {curves.axis} %{{x:,}}: %{{customdata}}",
+            "line": {
+                "color": figures.LINE_COLOURS[order.index(line.fixed) % len(figures.LINE_COLOURS)],
+                "dash": "solid" if line.mode == "train" else "dot",
+            },
+            "marker": {
+                "size": [12 if point.failure else 7 for point in line.points],
+                "symbol": ["x" if point.failure else "circle" for point in line.points],
+            },
+        }
+        for line in curves.lines
+    ]
+    x_axis = {"title": {"text": curves.axis}, "automargin": True}
+    y_axis = {"title": {"text": "peak bytes"}, "automargin": True}
+    return plot(traces, legend=LEGEND, xaxis=x_axis, yaxis=y_axis)
+
+
+def _hover(point: Point) -> str:
+    peak = "" if point.peak_bytes is None else f"{format_bytes(point.peak_bytes)} ({point.peak_bytes:,} B)"
+    return f"{peak}<br>{wrapped(point.failure)}" if point.failure else peak
+
+
+def scales(curves: Curves) -> dict[str, dict[str, Any]]:
+    """What changes in the layout from linear to logarithmic axes: both axes, where no place is 0."""
+    peaks = [p.peak_bytes for line in curves.lines for p in line.points if p.peak_bytes] or [1]
+    linear, log = linear_ticks(max(peaks)), log_ticks(min(peaks), max(peaks))
+    places = curves.places
+    scales: dict[str, dict[str, Any]] = {
+        "linear": {
+            "xaxis.type": "linear",
+            "xaxis.tickmode": "auto",
+            "yaxis.range": [0, linear[0][-1]],
+        },
+        "log": {"yaxis.range": [log10(place) for place in (log[0][0], log[0][-1])]},
+    }
+    if places[0] > 0:
+        texts = [f"{place:,}" for place in places]
+        scales["log"] |= {"xaxis.type": "log", "xaxis.tickmode": "array"}
+        scales["log"] |= {"xaxis.tickvals": places, "xaxis.ticktext": texts}
+    for name, (ticks, texts) in (("linear", linear), ("log", log)):
+        scales[name] |= {"yaxis.type": name, "yaxis.tickvals": ticks, "yaxis.ticktext": texts}
+    return scales
+
+
+def ratio_map(table: Table) -> Plot:
+    """Training ÷ inference over depth × batch."""
+    texts = [["" if value is None else f"{value:.2f}" for value in row] for row in table.values]
+    trace = {
+        **_grid(table, texts),
+        "colorscale": _BLUES,
+        "colorbar": {"title": {"text": "×"}, "thickness": 14},
+        "hovertemplate": "depth %{y}, batch %{x}: training needs %{text} × inference<extra></extra>",
+    }
+    return plot([trace], height=_grid_height(table), **_grid_axes())
+
+
+def fits_map(table: Table) -> Plot:
+    """What fits into a memory, over depth × batch."""
+    short = ("–", "predict", "train")
+    texts = [["" if value is None else short[int(value)] for value in row] for row in table.values]
+    names = [["" if value is None else figures.FITS[int(value)] for value in row] for row in table.values]
+    colours = figures.FITS_COLOURS
+    scale = [[at, colour] for i, colour in enumerate(colours) for at in (i / 3, (i + 1) / 3)]
+    grid = {
+        **_grid(table, texts),
+        "customdata": names,
+        "zmin": 0,
+        "zmax": 2,
+        "colorscale": scale,
+        "showscale": False,
+        "hovertemplate": "depth %{y}, batch %{x}: %{customdata}<extra></extra>",
+    }
+    keys = [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": name,
+            "x": [None],
+            "y": [None],
+            "marker": {"color": colour, "symbol": "square", "size": 12},
+        }
+        for name, colour in reversed([*zip(figures.FITS, colours, strict=True)])
+    ]
+    return plot([grid, *keys], height=_grid_height(table), legend=LEGEND, **_grid_axes())
+
+
+def _grid(table: Table, texts: list[list[str]]) -> dict[str, Any]:
+    return {
+        "type": "heatmap",
+        "x": [f"{batch:,}" for batch in table.batches],
+        "y": [f"{depth:,}" for depth in table.depths],
+        "z": table.values,
+        "text": texts,
+        "texttemplate": "%{text}" if len(table.batches) <= MOST_TEXTS else "",
+        "xgap": 2,
+        "ygap": 2,
+    }
+
+
+def _grid_axes() -> dict[str, Any]:
+    def axis(name: str) -> dict[str, Any]:
+        return {"title": {"text": name}, "type": "category", "showgrid": False, "automargin": True}
+
+    return {"xaxis": axis("batch"), "yaxis": axis("depth")}
+
+
+def _grid_height(table: Table) -> int:
+    return min(150 + 44 * len(table.depths), 640)

@@ -1,0 +1,187 @@
+"""The main figures as SVG and PNG, drawn with matplotlib: no browser needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memtrain.errors import InputError
+from memtrain.measure.cell import Mode
+from memtrain.measure.row import Row
+from memtrain.report import figures
+from memtrain.report.figures import Curves, Group, Table
+from memtrain.report.findings import cell_name
+from memtrain.report.lifelines import LifeLines, Timeline, of_cell
+from memtrain.report.ticks import linear_ticks, log_ticks
+from memtrain.sweeps.files import check_outputs, write_new
+from memtrain.units import format_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMATS = ("svg", "png")
+
+Draw = Callable[["Figure"], None]
+"""Fills an empty picture."""
+
+
+def draw_pictures(
+    rows: Sequence[Row], folder: Path, *, budget_bytes: int | None = None, force: bool = False
+) -> list[Path]:
+    """Write the figures of the sweep and of each group's largest cell into ``folder``; their paths.
+
+    Raises ``InputError``, before anything is written, for files that exist where ``force`` is not set, and
+    without matplotlib.
+    """
+    if find_spec("matplotlib") is None:
+        raise InputError(
+            "pictures need matplotlib",
+            "allowed: where the extra static is installed",
+            "pip install 'memtrain[static]'",
+        )
+    drawings = dict(_drawings(rows, budget_bytes))
+    paths = {folder / f"{name}.{ending}": (name, ending) for name in drawings for ending in FORMATS}
+    check_outputs({f"--static {path.name}": path for path in paths}, force)
+    for path, (name, ending) in paths.items():
+        write_new(path, _rendered(drawings[name], ending), force)
+    return list(paths)
+
+
+def _rendered(draw: Draw, ending: str) -> bytes:
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    content = BytesIO()
+    with rc_context({"svg.hashsalt": "memtrain", "text.parse_math": False, "font.size": 10}):
+        figure = Figure(figsize=(9, 5.4), layout="constrained")
+        draw(figure)
+        # the same rows give the same bytes: no date
+        figure.savefig(content, format=ending, dpi=150, metadata={"Date": None} if ending == "svg" else None)
+    return content.getvalue()
+
+
+def _drawings(rows: Sequence[Row], budget_bytes: int | None) -> Iterator[tuple[str, Draw]]:
+    """Each picture by the name of its file; several groups are numbered."""
+    groups = figures.groups(rows)
+    for number, group in enumerate(groups, start=1):
+        for name, draw in _group_drawings(group, budget_bytes):
+            yield (f"{number}-{name}" if len(groups) > 1 else name), draw
+
+
+def _group_drawings(group: Group, budget_bytes: int | None) -> Iterator[tuple[str, Draw]]:
+    of = f" ({group.name})" if group.name else ""
+    for axis in ("depth", "batch"):
+        yield f"peak-by-{axis}", partial(_curves, figures.curves(group, axis), of)
+    if (ratios := figures.ratios(group)) is not None:
+        yield "ratio", partial(_ratio, ratios, f"Training ÷ inference{of}")
+    if budget_bytes is not None:
+        title = f"What fits into {format_bytes(budget_bytes)}{of}"
+        yield "fits", partial(_fits, figures.fitting(group, budget_bytes), title)
+    cell = group.cells[group.largest]
+    timeline, lives = of_cell(cell)
+    yield "timeline", partial(_timeline, timeline, f"Live bytes, step by step: {cell_name(cell)}{of}")
+    yield "lives", partial(_lives, lives, f"What forward leaves for backward: {cell_name(cell)}{of}")
+
+
+def _curves(curves: Curves, of: str, figure: Figure) -> None:
+    figure.suptitle(f"Peak against {curves.axis}{of}; solid: training, dotted: inference")
+    order = list(dict.fromkeys(line.fixed for line in curves.lines))
+    known = [p.peak_bytes for line in curves.lines for p in line.points if p.peak_bytes] or [1]
+    for axes, scale in zip(figure.subplots(1, 2), ("linear", "log"), strict=True):
+        for line in curves.lines:
+            colour = figures.LINE_COLOURS[order.index(line.fixed) % len(figures.LINE_COLOURS)]
+            shown = [point for point in line.points if point.peak_bytes is not None]
+            failed = [point for point in shown if point.failure]
+            style = "-" if line.mode is Mode.TRAIN else ":"
+            places, peaks = [p.place for p in shown], [p.peak_bytes or 0 for p in shown]
+            first = axes.get_legend_handles_labels()[1]
+            name = f"{curves.other} {line.fixed:,}"
+            label = "" if name in first else name
+            axes.plot(places, peaks, style, color=colour, marker="o", markersize=4, label=label)
+            axes.plot(
+                [p.place for p in failed], [p.peak_bytes or 0 for p in failed], "x", color=colour, ms=10
+            )
+        axes.set_xlabel(curves.axis)
+        axes.grid(alpha=0.3)
+        if scale == "log":
+            axes.set_yscale("log", base=2)
+            if curves.places[0] > 0:
+                axes.set_xscale("log", base=2)
+                axes.set_xticks(curves.places, [f"{place:,}" for place in curves.places], minor=False)
+        ticks, texts = linear_ticks(max(known)) if scale == "linear" else log_ticks(min(known), max(known))
+        axes.set_yticks(ticks, texts, minor=False)
+        axes.set_ylim(ticks[0], ticks[-1])
+    figure.axes[0].legend(fontsize=8)
+
+
+def _ratio(table: Table, title: str, figure: Figure) -> None:
+    texts = [["" if value is None else f"{value:.2f}" for value in row] for row in table.values]
+    axes = _grid(figure, table, title, texts, ("#dbe8f6", "#6f9fd0", "#1d4a82"))
+    figure.colorbar(axes.images[0], ax=axes, label="×")
+
+
+def _fits(table: Table, title: str, figure: Figure) -> None:
+    texts = [["" if value is None else figures.FITS[int(value)] for value in row] for row in table.values]
+    axes = _grid(figure, table, title, texts, figures.FITS_COLOURS)
+    axes.images[0].set_clim(0, len(figures.FITS) - 1)
+
+
+def _grid(figure: Figure, table: Table, title: str, texts: list[list[str]], colours: Sequence[str]) -> Axes:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    axes = figure.subplots()
+    numbers = [[float("nan") if value is None else value for value in row] for row in table.values]
+    axes.imshow(numbers, LinearSegmentedColormap.from_list("", list(colours)), aspect="auto", origin="lower")
+    for y, row in enumerate(texts):
+        for x, text in enumerate(row):
+            axes.text(x, y, text, ha="center", va="center", bbox={"color": "white", "alpha": 0.6, "pad": 1.5})
+    axes.set(title=title, xlabel="batch", ylabel="depth")
+    axes.set_xticks(range(len(table.batches)), [f"{batch:,}" for batch in table.batches])
+    axes.set_yticks(range(len(table.depths)), [f"{depth:,}" for depth in table.depths])
+    return axes
+
+
+def _timeline(timeline: Timeline, title: str, figure: Figure) -> None:
+    figure.suptitle(title)
+    tracks = (timeline.train, timeline.infer)
+    ticks, texts = linear_ticks(max(track.peak.total_bytes for track in tracks))
+    for axes, track in zip(figure.subplots(2, 1), tracks, strict=True):
+        edges = [moment.step for moment in track.moments] + [track.step_count]
+        below = [0] * len(edges)
+        for role in track.roles:
+            live = track.live_bytes(role)
+            top = [low + count for low, count in zip(below, [*live, live[-1]], strict=True)]
+            colour = figures.ROLE_COLOURS[role]
+            axes.fill_between(edges, below, top, step="post", color=colour, label=str(role), lw=0)
+            below = top
+        for phase, start in track.starts.items():
+            axes.axvline(start, color="#7b8592", lw=0.8, ls="--")
+            axes.text(start, ticks[-1] * 1.1, f" {phase}", va="top", fontsize=8)
+        peak = track.peak
+        axes.plot(peak.step + 0.5, peak.total_bytes, "v", color="black", ms=5)
+        axes.set_yticks(ticks, texts)
+        axes.set(
+            xlim=(0, track.step_count),
+            ylim=(0, ticks[-1] * 1.1),
+            ylabel=track.mode.noun,
+            xlabel=f"step of {track.mode.noun}; its peak is {format_bytes(peak.total_bytes)}, at {peak.node}",
+        )
+    figure.axes[0].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _lives(found: LifeLines, title: str, figure: Figure) -> None:
+    axes = figure.subplots()
+    for place, life in enumerate(found.lives):
+        before = (life.born_step, found.backward_step - life.born_step)
+        after = (found.backward_step, life.freed_step + 1 - found.backward_step)
+        axes.broken_barh([before, after], (place - 0.4, 0.8), facecolors=figures.PHASE_COLOURS)
+    axes.set(title=title, xlabel="step of training; backward is red", xlim=(0, found.step_count))
+    apart = max(1, len(found.lives) // 30)
+    shown = range(0, len(found.lives), apart)
+    axes.set_yticks(list(shown), [found.lives[place].name for place in shown])
+    axes.invert_yaxis()

@@ -1,0 +1,389 @@
+"""What the figures of a report show, by hand; the command; the pictures."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from command_line import memtrain, refused
+
+from memtrain import timeline_figure
+from memtrain.errors import InputError
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.row import COLUMNS, Figures, Row, predicted_row
+from memtrain.report import figures, plots
+from memtrain.report.account import account, account_reading, environments, place_names
+from memtrain.report.cell_plots import life_plot, timeline_plot
+from memtrain.report.html import report_html
+from memtrain.report.lifelines import of_cell
+from memtrain.report.static import draw_pictures
+from memtrain.report.ticks import linear_ticks, log_ticks
+from memtrain.sweeps.store import rows_csv
+
+SMALL = Cell(depth=1, batch=1024)
+"""Of the book: x 1024×64, h 1024×256, o 1024×10; its steps are counted out in the tests."""
+
+KIB = 1024
+
+
+def row(depth, batch, mode, peak, **known):
+    cell = Cell(depth=depth, batch=batch, **known.pop("cell", {}))
+    return Row(cell, Mode(mode), Figures(predicted_peak_bytes=peak, **known))
+
+
+def square():
+    """Two depths, two batches, both modes; round numbers."""
+    peaks = {(1, 10): (4, 2), (1, 20): (6, 3), (3, 10): (12, 3), (3, 20): (24, 4)}
+    return [
+        row(*place, mode, KIB * peak)
+        for place, pair in peaks.items()
+        for mode, peak in zip(Mode, pair, strict=True)
+    ]
+
+
+def test_a_line_per_batch_and_mode_against_depth():
+    (group,) = figures.groups(square())
+    found = figures.curves(group, "depth")
+    lines = {(line.mode, line.fixed): [(p.place, p.peak_bytes) for p in line.points] for line in found.lines}
+    assert lines == {
+        ("train", 10): [(1, 4096), (3, 12288)],
+        ("infer", 10): [(1, 2048), (3, 3072)],
+        ("train", 20): [(1, 6144), (3, 24576)],
+        ("infer", 20): [(1, 3072), (3, 4096)],
+    }
+    assert found.reading == (
+        "Training grows 4.0 ×, from 6.0 KiB to 24.0 KiB (depth 1 to 3, batch 20); "
+        "inference grows 1.3 ×, from 3.0 KiB to 4.0 KiB (depth 1 to 3, batch 20)."
+    )
+
+
+def test_a_line_per_depth_against_batch():
+    (group,) = figures.groups(square())
+    found = figures.curves(group, "batch")
+    assert [(line.mode, line.fixed) for line in found.lines] == [
+        ("train", 1),
+        ("infer", 1),
+        ("train", 3),
+        ("infer", 3),
+    ]
+    assert found.reading.startswith(
+        "Training grows 2.0 ×, from 12.0 KiB to 24.0 KiB (batch 10 to 20, depth 3)"
+    )
+
+
+def test_one_cell_in_one_mode_still_reads_well():
+    (group,) = figures.groups([row(2, 8, "infer", 2048)])
+    assert figures.curves(group, "depth").reading == "Inference needs 2.0 KiB (depth 2, batch 8)."
+    assert figures.ratios(group) is None
+
+
+def test_the_ratio_stands_at_its_depth_and_batch():
+    (group,) = figures.groups(square())
+    found = figures.ratios(group)
+    assert (found.depths, found.batches) == ((1, 3), (10, 20))
+    assert found.values == ((2.0, 2.0), (4.0, 6.0))
+    assert found.reading == (
+        "Training needs 2.00 × the memory of inference at depth 1, batch 10, and 6.00 × at depth 3, batch 20."
+    )
+
+
+def test_a_cell_that_is_missing_leaves_a_hole():
+    (group,) = figures.groups(square()[:-1])
+    assert figures.ratios(group).values == ((2.0, 2.0), (4.0, None))
+
+
+def test_a_row_without_any_peak_is_a_gap_and_no_zero():
+    rows = [row(1, 8, "train", None, status="error", reason="boom <b>"), row(2, 8, "train", 64)]
+    (group,) = figures.groups(rows)
+    found = figures.curves(group, "depth")
+    assert [point.peak_bytes for point in found.lines[0].points] == [None, 64]
+    (trace,) = plots.peak_curves(found)["data"]
+    assert trace["y"] == [None, 64]
+    assert trace["marker"]["symbol"] == ["x", "circle"]
+    assert trace["customdata"] == ["<br>error: boom &lt;b&gt;", "64 B (64 B)"]
+
+
+@pytest.mark.parametrize(("budget", "fits"), [(236_552, 2), (236_551, 1), (160_256, 1), (160_255, 0)])
+def test_what_fits_is_decided_to_the_byte(budget, fits):
+    """Depth 1, batch 64 has peaks of 236,552 B in training and 160,256 B in inference."""
+    rows = [predicted_row(Cell(depth=1, batch=64), mode) for mode in Mode]
+    assert [r.figures.predicted_peak_bytes for r in rows] == [236_552, 160_256]
+    (group,) = figures.groups(rows)
+    found = figures.fitting(group, budget)
+    assert found.values == ((fits,),)
+    assert f"{int(fits == 2)} of 1 cells can be trained" in found.reading
+
+
+def test_what_fits_is_known_for_several_threads_and_widths_of_layers():
+    rows = [predicted_row(Cell(depth=2, width=(8, 16), batch=4, threads=2), mode) for mode in Mode]
+    (group,) = figures.groups(rows)
+    assert figures.fitting(group, 10**9).values == ((2,),)
+
+
+def test_what_varies_besides_depth_and_batch_makes_groups():
+    rows = [
+        row(1, 8, mode, 64, cell={"activation": a, "width": w})
+        for a in ("relu", "gelu")
+        for w in (4, 8)
+        for mode in Mode
+    ]
+    found = figures.groups(rows)
+    assert [group.name for group in found] == [
+        "width 4, activation relu",
+        "width 8, activation relu",
+        "width 4, activation gelu",
+        "width 8, activation gelu",
+    ]
+    assert all(len(group.cells) == 1 for group in found)
+
+
+def test_the_largest_cell_is_that_of_the_largest_peak():
+    (group,) = figures.groups(square())
+    assert group.cells[group.largest] == Cell(depth=3, batch=20)
+
+
+def test_the_timeline_of_the_book_network_step_by_step():
+    timeline, _ = of_cell(SMALL)
+    train, infer = timeline.train, timeline.infer
+    assert train.starts == {"forward": 0, "backward": 10, "update": 20}
+    assert (train.step_count, infer.step_count, infer.starts) == (22, 3, {"forward": 0})
+    h, logp, o = 4 * 1024 * 256, 4 * 1024 * 10, 4 * 1024 * 10
+    assert train.live_bytes("retained")[:4] == [0, h, h, h + logp]
+    assert train.live_bytes("retained")[13:18] == [h + logp, h, h, h, 0]
+    weights, batch = 4 * (256 * 64 + 10 * 256), 4 * 1024 * 64 + 8 * 1024
+    standing = weights + batch + 4 * 10 * 256 + h  # and ∂L/∂W2, and h
+    assert train.peak.step == 16
+    assert train.peak.total_bytes == standing + h + o + 8  # ∂L/∂h, ∂L/∂o, J and ∂s/∂‖W‖²
+    assert infer.peak.total_bytes == weights + 4 * 1024 * 64 + h + o
+    assert infer.live_bytes("retained") == [0, 0, 0]
+    assert timeline.reading == (
+        "At depth 1, batch 1,024, training's peak is 2.4 MiB, at step 16 (backward, ∂L/∂h1), and 42% of it "
+        "is retained intermediates; inference's is 1.4 MiB, and it retains none."
+    )
+
+
+def test_of_a_packed_cell_it_is_said_that_its_arena_may_be_larger():
+    assert "arena" in of_cell(Cell(allocation="packed"))[0].reading
+    assert "arena" not in of_cell(Cell())[0].reading
+
+
+def test_the_reason_stands_at_the_step_that_makes_what_is_kept():
+    train = of_cell(SMALL)[0].train
+    assert set(train.reasons) == {1, 3}
+    assert train.reasons[1].startswith("h1 is kept until step 16, because backward reads it: ∂J/∂W2 = ")
+    assert "probabilities exp(logp)" in train.reasons[3]
+
+
+def test_life_lines_go_from_birth_to_freeing():
+    _, lives = of_cell(SMALL)
+    found = [(life.name, life.born_step, life.freed_step, life.bytes) for life in lives.lives]
+    assert found == [("h1", 1, 16, 1_048_576), ("logp", 3, 13, 40_960)]
+    assert (lives.backward_step, lives.step_count) == (10, 22)
+    assert lives.reading == (
+        "Forward leaves 2 intermediates, 1.0 MiB, and backward frees them on its way back: logp first, at "
+        "step 13, h1 last, at step 16."
+    )
+    before, after = life_plot(lives)["data"]
+    assert (before["base"], before["x"]) == ([1, 3], [9, 7])
+    assert (after["base"], after["x"]) == ([10, 10], [7, 4])
+
+
+def test_what_was_made_first_is_freed_last_in_a_deep_network():
+    lives = of_cell(Cell(depth=6))[1].lives
+    hidden = [life for life in lives if life.name.startswith("h")]
+    assert [life.name for life in hidden] == ["h1", "h2", "h3", "h4", "h5", "h6"]
+    assert [life.freed_step for life in hidden] == sorted((life.freed_step for life in hidden), reverse=True)
+
+
+def test_a_deep_network_is_shown_by_its_highest_steps():
+    whole, _ = of_cell(Cell(depth=130), 10**6)
+    found, lives = of_cell(Cell(depth=130), 50)
+    assert len(found.train.moments) <= 50 < found.train.step_count
+    assert found.train.peak == whole.train.peak
+    assert found.train.peak in found.train.moments
+    assert len(lives.lives) == 100
+    assert (lives.lives[0].name, lives.lives[-1].name) == ("h1", "logp")
+    assert lives.reading.startswith("Forward leaves 131 intermediates")
+    assert lives.reading.endswith("100 of them are shown.")
+
+
+def test_an_area_per_role_in_order_and_nothing_for_roles_without_bytes():
+    plot = timeline_plot(of_cell(Cell(depth=1, optimizer="adam"))[0])
+    shown = [trace["name"] for trace in plot["data"] if trace.get("stackgroup") == "train"]
+    roles = ["parameter", "gradient", "optimizer", "input", "retained", "transient", "workspace"]
+    assert shown == roles
+    assert "gradient" not in [t["name"] for t in plot["data"] if t.get("stackgroup") == "infer"]
+    assert plot["layout"]["yaxis"]["range"] == plot["layout"]["yaxis2"]["range"]
+
+
+def test_the_account_holds_the_ledger_against_the_prediction_and_the_rest_against_the_ledger():
+    rows = [
+        row(1, 8, "train", 1000, ledger_peak_bytes=1000, heap_peak_bytes=1010, resident_peak_bytes=900),
+        row(1, 8, "infer", 500, status="killed", reason="by signal 9"),
+    ]
+    measured, failed = account(rows)
+    assert place_names(rows) == ["depth", "batch", "mode"]
+    assert measured.place == ("1", "8", "train")
+    assert [(r.peak_bytes, r.difference_bytes, r.difference) for r in measured.readings] == [
+        (1000, 0, "0"),
+        (1010, 10, "+1.00"),
+        (900, -100, "-10.0"),
+    ]
+    assert [(r.peak_bytes, r.difference_bytes, r.difference) for r in failed.readings] == [
+        (None, None, "")
+    ] * 3
+    assert (failed.status, failed.reason) == ("killed", "by signal 9")
+    assert account_reading(rows) == (
+        "In 1 of 1 rows that ran the ledger is the prediction, to the byte; the heap is at most 10 B from it."
+    )
+
+
+def test_environments_are_listed_once_and_missing_is_left_out():
+    same = {"numpy": "2", "memory_bytes": 2048, "settings": {"A_B": "1"}, "libc": ""}
+    rows = [row(1, 8, "train", 1), row(1, 8, "infer", 1), row(2, 8, "train", 1, python="3.11", cpu=None)]
+    rows[0].environment = rows[1].environment = same
+    assert environments(rows) == [{"numpy": "2", "memory": "2.0 KiB", "A_B": "1"}, {"python": "3.11"}]
+
+
+def test_ticks_are_round_numbers_of_binary_units():
+    assert linear_ticks(21 * 2**20) == (
+        [i * 5 * 2**20 for i in range(6)],
+        ["0 MiB", "5 MiB", "10 MiB", "15 MiB", "20 MiB", "25 MiB"],
+    )
+    assert log_ticks(300, 5000) == (
+        [256, 512, 1024, 2048, 4096, 8192],
+        ["256 B", "512 B", "1 KiB", "2 KiB", "4 KiB", "8 KiB"],
+    )
+    for most in (0, 1, 7, 1023, 10**6, 10**15):
+        ticks, texts = linear_ticks(most)
+        assert ticks[0] == 0
+        assert ticks[-1] >= most
+        assert 2 <= len(ticks) == len(set(texts)) <= 8
+
+
+def test_plotly_accepts_every_figure():
+    from plotly.graph_objects import Figure
+
+    (group,) = figures.groups(square())
+    curves = figures.curves(group, "depth")
+    timeline, lives = of_cell(SMALL)
+    table = figures.ratios(group)
+    drawn = [plots.peak_curves(curves), plots.ratio_map(table), timeline_plot(timeline), life_plot(lives)]
+    drawn.append(plots.fits_map(figures.fitting(group, 10**5)))
+    for plot in drawn:
+        Figure(plot)
+    for scale in plots.scales(curves).values():
+        Figure(drawn[0]).update_layout({name.replace(".", "_"): value for name, value in scale.items()})
+
+
+def test_the_timeline_is_a_plotly_figure_in_python():
+    figure = timeline_figure(Cell(depth=2, batch=8))
+    assert next(trace.name for trace in figure.data if trace.stackgroup == "infer") == "parameter"
+
+
+def data_of(page):
+    return json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.S)[1])
+
+
+def test_no_name_of_a_file_ends_the_script_or_becomes_markup():
+    evil = "</script><img src=x onerror=alert(1)>.npz"
+    rows = [row(1, 8, mode, 64, cell={"data": data}) for data in ("digits", evil) for mode in Mode]
+    rows[0].figures.status, rows[0].figures.reason = "error", evil
+    page = report_html(rows, commands=[f"memtrain sweep --data {evil}"])
+    assert "<img" not in page.replace(page[page.index("<script>") : page.rindex("<script>")], "")
+    assert data_of(page)["rows"][2][COLUMNS.index("data")] == evil
+
+
+def test_missing_is_empty_in_the_rows():
+    values = dict(zip(COLUMNS, data_of(report_html([row(1, 8, "train", 64)]))["rows"][0], strict=True))
+    assert (values["heap_peak_bytes"], values["bias"], values["l2"]) == ("", "false", "0.0001")
+
+
+def test_a_report_of_the_default_sweep_stays_small():
+    cells = [Cell(depth=depth, batch=batch) for depth in (1, 2, 4, 8, 16) for batch in (64, 256, 1024)]
+    page = report_html([predicted_row(cell, mode) for cell in cells for mode in Mode], budget_bytes=2**22)
+    assert len(page.encode()) < 6_000_000
+    assert page.count("plotly.js v") == 1
+
+
+def test_a_report_of_many_deep_cells_stays_small():
+    cells = [Cell(depth=depth, width=4, batch=2) for depth in range(200, 215)]
+    page = report_html([predicted_row(cell, Mode.TRAIN) for cell in cells])
+    assert len(page.encode()) < 6_000_000
+
+
+def test_without_plotly_one_line_says_how_to_install_it(monkeypatch):
+    monkeypatch.setattr("memtrain.report.html.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"plotly and jinja2.*pip install 'memtrain\[report\]'"):
+        report_html(square())
+    with pytest.raises(InputError, match="memtrain"):
+        timeline_figure(SMALL)
+
+
+def test_nothing_but_a_report_imports_plotly_or_matplotlib():
+    code = "import sys, memtrain.report.html, memtrain.report.static, memtrain.cli.app; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()
+    assert not {"plotly", "matplotlib", "jinja2.environment"} & set(loaded)
+
+
+def test_pictures_are_drawn_the_same_each_time(tmp_path):
+    rows = [row(1, 8, "train", 64, status="timeout", reason="$late"), *square()]
+    paths = draw_pictures(rows, tmp_path, budget_bytes=2**20)
+    names = ["peak-by-depth", "peak-by-batch", "ratio", "fits", "timeline", "lives"]
+    assert [path.name for path in paths] == [
+        f"{name}.{ending}" for name in names for ending in ("svg", "png")
+    ]
+    before = {path: path.read_bytes() for path in paths}
+    assert all(content.startswith(b"\x89PNG") for path, content in before.items() if path.suffix == ".png")
+    assert all(b"</svg>" in content for path, content in before.items() if path.suffix == ".svg")
+    with pytest.raises(InputError, match="exists already"):
+        draw_pictures(rows, tmp_path)
+    draw_pictures(rows, tmp_path, budget_bytes=2**20, force=True)
+    assert {path: path.read_bytes() for path in paths} == before
+
+
+def test_pictures_of_several_groups_are_numbered(tmp_path):
+    rows = [row(0, 8, "infer", 64, cell={"width": width}) for width in (4, 8)]
+    names = [path.stem for path in draw_pictures(rows, tmp_path)][::2]
+    assert names == [
+        f"{n}-{name}" for n in (1, 2) for name in ("peak-by-depth", "peak-by-batch", "timeline", "lives")
+    ]
+
+
+def test_without_matplotlib_one_line_says_how_to_install_it(monkeypatch, tmp_path):
+    monkeypatch.setattr("memtrain.report.static.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'memtrain\[static\]'"):
+        draw_pictures(square(), tmp_path)
+
+
+def test_the_command_makes_a_page_of_several_files(tmp_path):
+    rows = square()
+    (tmp_path / "a.csv").write_text(rows_csv(rows[:4]))
+    (tmp_path / "b.csv").write_text(rows_csv(rows[4:]))
+    said = memtrain("report", "a.csv", "b.csv", "-o", "out/page.html", "--memory", "1MiB", cwd=tmp_path)
+    assert (said.code, said.out, said.err) == (0, "", "report: out/page.html\n")
+    page = (tmp_path / "out/page.html").read_text()
+    assert len(data_of(page)["rows"]) == 8
+    assert "What fits into 1.0 MiB" in page
+
+
+def test_the_command_refuses_what_it_cannot_use(tmp_path):
+    (tmp_path / "a.csv").write_text(rows_csv(square()))
+    (tmp_path / "report.html").write_text("mine")
+    assert "report.html exists already" in refused("report", "a.csv", cwd=tmp_path)
+    assert "b.csv cannot be read" in refused("report", "b.csv", "-o", "x.html", cwd=tmp_path)
+    assert "--memory" in refused("report", "a.csv", "-o", "x.html", "--memory", "5M", cwd=tmp_path)
+    assert (tmp_path / "report.html").read_text() == "mine"
+    assert memtrain("report", "a.csv", "--force", cwd=tmp_path).code == 0
+
+
+def test_a_sweep_can_end_with_its_page(tmp_path):
+    sweep = ("sweep", "--depth", "1,2", "--batch", "4", "--width", "8", "--dry-run", "--html", "page.html")
+    assert memtrain(*sweep, cwd=tmp_path).code == 0
+    page = (tmp_path / "page.html").read_text()
+    assert len(data_of(page)["rows"]) == 4
+    assert "sweep --depth 1,2 --batch 4" in page
+    assert "page.html exists already" in refused(*sweep, cwd=tmp_path)

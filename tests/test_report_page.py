@@ -1,0 +1,240 @@
+"""The report in a real browser, with no network: what is drawn, what answers, and what is asked for."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from browser import CHROMIUM, DRIVER, browser, complaints, requested, show, until
+
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.row import predicted_row
+from memtrain.report.html import report_html
+from memtrain.sweeps.store import rows_csv
+
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and its driver")
+
+EVIL = '</script><b>"bold", & $x$.npz'
+"""A data file may have any name."""
+
+
+def some_rows():
+    """Two groups; a failed row in the first, a name full of markup in the second."""
+    cells = [Cell(depth=depth, batch=batch) for depth in (1, 3) for batch in (16, 64)]
+    cells += [Cell(depth=depth, batch=8, data=EVIL) for depth in (0, 2)]
+    rows = [predicted_row(cell, mode) for cell in cells for mode in Mode]
+    for row in rows:
+        row.figures.ledger_peak_bytes = row.figures.predicted_peak_bytes
+        row.figures.heap_peak_bytes = row.figures.predicted_peak_bytes + 32
+    failed = rows[6].figures
+    failed.status, failed.reason = "memory_limit", 'not "enough"\n<i>memory</i>'
+    failed.ledger_peak_bytes = failed.heap_peak_bytes = None
+    return rows
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    with browser(tmp_path_factory.mktemp("browser")) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(report_html(some_rows(), commands=[f"memtrain {EVIL}"], budget_bytes=2**20))
+    return path
+
+
+def caption(driver, figure):
+    return driver.execute_script(f"return document.querySelector('#{figure} figcaption').textContent")
+
+
+def choose(driver, select, text):
+    from selenium.webdriver.support.ui import Select
+
+    Select(driver.find_element("id", select)).select_by_visible_text(text)
+
+
+def point_at(driver, figure, x, y):
+    """Move the mouse to data coordinates of the first axes of a figure, and read what it says."""
+    place = driver.find_element("css selector", f"#{figure} .plot")
+    script = """
+        const [plot, x, y] = arguments, {xaxis, yaxis} = plot._fullLayout;
+        plot.scrollIntoView({block: "center"});
+        const now = plot.getBoundingClientRect();
+        return [now.x + xaxis._offset + xaxis.d2p(x), now.y + yaxis._offset + yaxis.d2p(y)];
+    """
+    left, top = driver.execute_script(script, place, x, y)
+    for shift in (1, 0):  # a mouse has to move
+        event = {"type": "mouseMoved", "x": left + shift, "y": top}
+        driver.execute_cdp_cmd("Input.dispatchMouseEvent", event)
+    said = """
+        const lines = text => [...text.childNodes].map(part => part.textContent).join(" ");
+        return [...arguments[0].querySelectorAll(".hoverlayer text")].map(lines).join("\\n");
+    """
+    return until(driver, said, place)
+
+
+def test_every_figure_is_drawn_and_nothing_is_asked_of_a_network(driver, page):
+    complaints(driver)
+    requested(driver)
+    show(driver, page)
+    counted = {
+        "#depth .scatterlayer .trace": 4,
+        "#batch .scatterlayer .trace": 4,
+        "#ratio .heatmaplayer image": 1,
+        "#fits .heatmaplayer image": 1,
+        "#lives .barlayer .trace": 2,
+    }
+    for selector, count in counted.items():
+        found = driver.execute_script(f"return document.querySelectorAll('{selector}').length")
+        assert found == count, selector
+    areas = driver.execute_script("return document.querySelectorAll('#timeline .scatterlayer .trace').length")
+    assert areas >= 10
+    failed = driver.execute_script("return document.querySelector('#depth .plot').data")
+    assert ["x" in trace["marker"]["symbol"] for trace in failed] == [False, False, True, False]
+    assert driver.execute_script("return performance.getEntriesByType('resource').length") == 0
+    assert requested(driver) == {page.as_uri()}
+    assert complaints(driver) == []
+
+
+def test_each_figure_has_a_title_and_says_to_all_what_it_shows(driver, page):
+    show(driver, page)
+    script = """
+        return [...document.querySelectorAll('figure')].filter(f => !f.hidden).map(f => [
+            document.getElementById(f.getAttribute('aria-labelledby')).textContent,
+            f.querySelector('[role=img]').getAttribute('aria-label'),
+            f.querySelector('figcaption').textContent])
+    """
+    found = driver.execute_script(script)
+    assert [title for title, _, _ in found] == [
+        "Peak against depth",
+        "Peak against batch",
+        "Training ÷ inference",
+        "What fits into 1.0 MiB",
+        "Live bytes, step by step",
+        "What forward leaves for backward",
+    ]
+    assert all(label == text and len(text) > 30 for _, label, text in found)
+
+
+def test_pointing_at_a_step_tells_what_it_makes_and_why_that_is_kept(driver, page):
+    show(driver, page)
+    choose(driver, "cell", "depth 1, batch 64")
+    said = point_at(driver, "timeline", 1, 100_000)
+    assert "step 1" in said.splitlines()[0]
+    assert "forward: h1" in said
+    assert "h1 is kept until step 16, because backward reads it" in said
+    assert "65,536 B" in said
+
+
+def test_pointing_at_a_life_tells_its_reason(driver, page):
+    show(driver, page)
+    choose(driver, "cell", "depth 1, batch 64")
+    said = point_at(driver, "lives", 14, 0)
+    assert "h1, 65,536 B, steps 1–16" in said
+
+
+def test_the_selectors_change_cell_and_group(driver, page):
+    show(driver, page)
+    assert caption(driver, "timeline").startswith("At depth 3, batch 64")
+    choose(driver, "cell", "depth 1, batch 16")
+    assert caption(driver, "timeline").startswith("At depth 1, batch 16")
+    assert caption(driver, "lives").startswith("Forward leaves 2 intermediates")
+    before = caption(driver, "depth")
+    choose(driver, "group", f"data {EVIL}")
+    cells = driver.execute_script("return [...document.getElementById('cell').options].map(o => o.text)")
+    assert cells == ["depth 0, batch 8", "depth 2, batch 8"]
+    assert caption(driver, "depth") != before
+    choose(driver, "cell", "depth 0, batch 8")
+    assert caption(driver, "timeline").startswith("At depth 0, batch 8")
+    assert (
+        driver.execute_script("return document.querySelectorAll('#timeline .trace path.js-fill').length") > 5
+    )
+
+
+def test_axes_become_logarithmic_and_linear_again(driver, page):
+    show(driver, page)
+    axes = """
+        const {xaxis, yaxis} = document.querySelector('#depth .plot')._fullLayout;
+        return [xaxis.type, yaxis.type, yaxis.ticktext.length > 1]
+    """
+    assert driver.execute_script(axes) == ["linear", "linear", True]
+    driver.find_element("css selector", "[data-scale=log]").click()
+    assert driver.execute_script(axes) == ["log", "log", True]
+    pressed = driver.find_element("css selector", "[data-scale=log]").get_attribute("aria-pressed")
+    assert pressed == "true"
+    choose(driver, "group", f"data {EVIL}")  # a depth of 0 has no logarithm
+    assert driver.execute_script(axes) == ["linear", "log", True]
+    driver.find_element("css selector", "[data-scale=linear]").click()
+    assert driver.execute_script(axes) == ["linear", "linear", True]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_follow_the_system_and_the_button(driver, page, scheme):
+    show(driver, page, scheme=scheme)
+    look = """
+        const rgb = getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number);
+        const text = document.querySelector('#depth .xtick text');
+        const ink = getComputedStyle(text).fill.match(/\\d+/g).map(Number);
+        return [rgb[0] < 128, ink[0] < 128]
+    """
+    dark = scheme == "dark"
+    assert driver.execute_script(look) == [dark, not dark]
+    driver.find_element("id", "theme").click()
+    assert driver.execute_script(look) == [not dark, dark]
+    driver.find_element("id", "theme").click()
+    assert driver.execute_script(look) == [dark, not dark]
+
+
+def test_the_rows_are_shown_and_saved_as_they_are(driver, page, tmp_path):
+    show(driver, page)
+    rows = some_rows()
+    shown = driver.execute_script(
+        "return [...document.querySelectorAll('#rows tbody tr')].map(r => r.className)"
+    )
+    assert shown == ["failed" if not row.ok else "" for row in rows]
+    where = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    driver.execute_cdp_cmd("Browser.setDownloadBehavior", where)
+    driver.find_element("id", "download").click()
+    end = time.monotonic() + 10
+    while not (tmp_path / "memtrain.csv").exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert (tmp_path / "memtrain.csv").read_bytes() == rows_csv(rows).encode()
+
+
+def test_how_many_rows_failed_is_said_first_and_why_in_the_account(driver, page):
+    show(driver, page)
+    failed = driver.execute_script("return [...document.querySelectorAll('.failed')].map(f => f.textContent)")
+    assert "1 of 12 rows failed; the account below says why." in failed
+    assert any('memory_limit: not "enough"' in text and "<i>memory</i>" in text for text in failed)
+
+
+def test_names_are_text_and_never_markup(driver, page):
+    show(driver, page)
+    assert driver.execute_script("return document.querySelectorAll('b, i').length") == 0
+    command = driver.execute_script("return document.querySelector('pre').textContent")
+    assert command == f"memtrain {EVIL}"
+
+
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_a_narrow_screen_needs_no_scrolling_to_the_side(driver, page, width):
+    show(driver, page, width=width)
+    time.sleep(0.3)
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    widest = "return Math.max(...[...document.querySelectorAll('.main-svg')].map(s => s.clientWidth))"
+    assert driver.execute_script(widest) <= width
+
+
+@pytest.mark.parametrize("mode", ["train", "infer"])
+def test_one_cell_in_one_mode_makes_a_whole_page(driver, tmp_path, mode):
+    path = tmp_path / "report.html"
+    path.write_text(report_html([predicted_row(Cell(depth=0, batch=1), mode)]))
+    complaints(driver)
+    show(driver, path)
+    assert complaints(driver) == []
+    assert driver.execute_script("return document.getElementById('ratio').hidden")
+    assert "fits" not in driver.execute_script(
+        "return [...document.querySelectorAll('figure')].map(f => f.id)"
+    )
