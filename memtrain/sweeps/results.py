@@ -11,7 +11,7 @@ from typing import Any
 
 from memtrain.errors import DataError, MemtrainError
 from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import Figures, Row
+from memtrain.measure.row import Figures, Row, predicted_row
 from memtrain.sweeps.journal import journal_path, read_journal
 
 _CELL = tuple(field.name for field in fields(Cell))
@@ -29,8 +29,9 @@ class Results:
 
 
 def read_results(path: Path) -> Results:
-    """The rows of a CSV that a sweep wrote, with retained intermediates where its journal is beside it.
+    """The rows of a CSV that a sweep wrote, with what its journal knows besides.
 
+    Without the journal, what is retained is predicted anew, for cells whose prediction is still the same.
     Columns that are not known are left, those that came later may be missing. Raises ``DataError`` for what
     is no such file, naming the line.
     """
@@ -54,6 +55,10 @@ def read_results(path: Path) -> Results:
         if stored_row is not None and stored_row.figures == row.figures:
             row.peak_node, row.retained = stored_row.peak_node, stored_row.retained
             row.environment, row.notes = stored_row.environment, stored_row.notes
+        else:
+            foreseen = predicted_row(row.cell, row.mode)
+            if foreseen["retained_bytes"] == row["retained_bytes"]:
+                row.peak_node, row.retained = foreseen.peak_node, foreseen.retained
     return Results(path, tuple(rows), command)
 
 

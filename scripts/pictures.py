@@ -1,0 +1,36 @@
+"""The table of a sweep as the terminal shows it, as a picture: `scripts/pictures` calls it.
+
+python scripts/pictures.py FOLDER      reads FOLDER/sweep.csv, writes FOLDER/terminal.svg
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from memtrain.report.findings import findings
+from memtrain.report.terminal.sweep import sweep_tables
+from memtrain.sweeps.results import read_results
+from memtrain.sweeps.sweep import laws_of
+
+WIDTH = 100
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    rows = read_results(folder / "sweep.csv").rows
+    laws = laws_of(rows)
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
+    console.print("$ memtrain sweep", highlight=False)
+    console.print(sweep_tables(rows, WIDTH)[0])
+    console.print()
+    for sentence in findings(rows, laws):
+        console.print(sentence, markup=False, highlight=False)
+    console.save_svg(str(folder / "terminal.svg"), title="memtrain sweep")
+
+
+if __name__ == "__main__":
+    main()

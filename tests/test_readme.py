@@ -1,0 +1,72 @@
+"""The commands of the README work as written, and what it shows of itself is there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import memtrain
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CHEAPLY = {
+    "sweep": ["--meters", "ledger", "--depth", "1,2", "--batch", "8", "--width", "8"],
+    "frontier": ["--no-confirm", "--depth", "1"],
+    "train": ["--epochs", "1"],
+}
+"""Options that make a command quick, where the line does not give them itself."""
+
+
+def commands():
+    """Each command line of memtrain in a block for the shell."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    lines = [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    words = [shlex.split(part) for line in lines for part in line.split("&&")]
+    return [line[1:] for line in words if line[:1] == ["memtrain"] and not any("…" in word for word in line)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Files under the names that the README uses."""
+    place = tmp_path_factory.mktemp("readme")
+    for name in ("before.csv", "after.csv", "results/sweep.csv"):
+        line = ("sweep", *CHEAPLY["sweep"], "--export-csv", name)
+        assert memtrain(*line, cwd=place).code == 0
+    assert memtrain("train", "--epochs", 1, "--save", "model.npz", cwd=place).code == 0
+    return place
+
+
+@pytest.mark.parametrize("line", commands(), ids=" ".join)
+def test_each_command_of_the_readme_works(line, folder):
+    given = {word for word in line if word.startswith("--")}
+    if "--layers" in given:
+        given |= {"--depth", "--width"}
+    cheaply = CHEAPLY.get(line[0], [])
+    options = [
+        word
+        for option, value in zip(cheaply[::2], cheaply[1::2], strict=False)
+        if option not in given
+        for word in (option, value)
+    ]
+    if line[0] == "frontier":
+        options = CHEAPLY["frontier"]
+    words = [str(path) for word in line for path in (sorted(folder.glob(word)) if "*" in word else [word])]
+    said = memtrain(*words, *options, *(["--force"] if {"--save", "-o"} & set(line) else []), cwd=folder)
+    assert said.code == 0, said.err
+
+
+def test_the_python_of_the_readme_works(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_all_that_the_readme_links_to_is_there():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert links
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+    scripts = set(re.findall(r"`scripts/(\w+)", README))
+    assert [name for name in scripts if not (ROOT / "scripts" / name).exists()] == []
