@@ -114,6 +114,20 @@ COMMANDS = {
         CELL | {"--memory": SIZES, "--export-csv": FILES, "--export-json": FILES, "--timeout": NUMBERS},
     ),
 }
+COMMANDS |= {
+    "compare": (
+        [],
+        {
+            "--fail-over": ["5%", "0%", "5", "-1%", "1e9%", ""],
+            "--meters": ["ledger", "heap,time", "sonar", ""],
+            "--export-csv": FILES,
+            "--export-markdown": FILES,
+        },
+    ),
+    "predict": ([], {"--export-csv": FILES}),
+    "report": ([], {"--output": FILES, "--memory": SIZES}),
+}
+COMMANDS["sweep"][1].update({"--config": FILES, "--export-markdown": FILES})
 MARKER = "executed"
 
 
@@ -135,8 +149,12 @@ def make_case(seed: int) -> Case:
             ["train", "--epochs", "1", "--depth", "1", "--width", "4", "--data", file[0]],
             ["sweep", "--dry-run", "--depth", "1", "--batch", "4", "--data", file[0]],
             ["sweep", "--resume", file[0]],
+            ["predict", file[0]],
+            ["compare", file[0], file[0]],
+            ["report", file[0]],
+            ["sweep", "--dry-run", "--config", file[0]],
         )
-        weights = (5, 4, 1)
+        weights = (5, 4, 1, 2, 1, 1, 1)
         return Case(seed, tuple(random.choices(lines, weights)[0]), file)
     command = random.choice(list(COMMANDS))
     fixed, options = COMMANDS[command]

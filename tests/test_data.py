@@ -247,3 +247,10 @@ def test_what_is_no_regular_file_or_cannot_be_one_is_refused_without_waiting_for
 @pytest.mark.parametrize("name", ["data", "data.txt", "data.csv.gz", "Digits", ".csv"])
 def test_another_ending_is_refused_with_those_that_are_allowed(csv, name):
     refused(csv(GOOD, name), "digits", ".npz", ".csv")
+
+
+def test_a_csv_with_a_million_columns_is_read(tmp_path):
+    path = tmp_path / "wide.csv"
+    path.write_text("".join(f"{'0.5,' * 1_000_000}{label}\n" for label in (0, 1, 1)))
+    found = load(str(path))
+    assert (len(found), found.input_size, found.output_size) == (3, 1_000_000, 2)

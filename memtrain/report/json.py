@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
 from typing import Any
@@ -102,6 +102,10 @@ def comparison_document(comparison: Comparison, command: str) -> str:
     document = {
         "schema_version": SCHEMA_VERSION,
         "command": command,
+        "environment": {
+            "before": _made_with(pairing.before for pairing in comparison.pairings),
+            "after": _made_with(pairing.after for pairing in comparison.pairings),
+        },
         "rows": [
             {
                 **pairing.cell.columns(),
@@ -118,6 +122,12 @@ def comparison_document(comparison: Comparison, command: str) -> str:
         ],
     }
     return _text(document)
+
+
+def _made_with(rows: Iterable[Row | None]) -> dict[str, Any]:
+    """What the first of the rows that says so was measured with."""
+    names = ("memtrain", "python", "numpy", "blas", "cpu")
+    return next(({name: row[name] for name in names} for row in rows if row and row["memtrain"]), {})
 
 
 def _node(graph: Graph, node: Node) -> dict[str, Any]:
