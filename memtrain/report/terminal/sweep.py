@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import Row
@@ -106,9 +107,9 @@ def first_fitting(tables: Iterable[Table], width: int) -> Table:
 
 
 def plain_table(title: str, gap: int = 2) -> Table:
-    """An empty table as all of ours look."""
+    """An empty table as all of ours look; its title may be longer than it is wide."""
     return Table(
-        title=title,
+        title=Text(title, style="italic", no_wrap=True, overflow="ignore"),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
