@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 from memtrain.errors import RangeError
 
@@ -34,20 +35,22 @@ def parse_bytes(text: str, option: str) -> int:
             else "write 64MiB, say"
         )
         raise RangeError(f"{option} {text!r} has the unit {unit!r}", allowed, both)
-    if len(number) > 30 or (count := float(number) * multiples[unit.lower()]) > _LARGEST_BYTES:
+    count = Fraction(number) * multiples[unit.lower()]
+    if count > _LARGEST_BYTES:
         raise RangeError(f"{option} {text[:40]!r} is too large", allowed, "give less")
-    count = int(number) * multiples[unit.lower()] if number.isdecimal() else int(count)
+    if count.denominator != 1:
+        raise RangeError(f"{option} {text!r} is no whole number of bytes", allowed, "round it")
     if count < 1:
         raise RangeError(f"{option} {text!r} is no memory at all", "allowed: 1 byte or more", "give more")
-    return count
+    return int(count)
 
 
-def parse_percent(text: str, option: str) -> float:
-    """``5%`` as 0.05. Raises ``RangeError``."""
+def parse_percent(text: str, option: str) -> Fraction:
+    """``5%`` as exactly 5/100. Raises ``RangeError``."""
     match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*%\s*", text, re.ASCII)
     if not match:
         raise RangeError(f"{option} {text[:40]!r}", "allowed: a share as 5% or 0.5%", "write the %")
-    return float(match[1]) / 100
+    return Fraction(match[1]) / 100
 
 
 def binary_unit(count: float) -> tuple[int, str]:

@@ -7,12 +7,14 @@ import io
 import json
 import tomllib
 from dataclasses import replace
+from fractions import Fraction
 
+import numpy as np
 import pytest
 from command_line import COLUMNS, LEDGER, SMALL, memtrain, refused, rows_of, strict_json
 from test_repeatability import fake
 
-from memtrain.errors import RangeError
+from memtrain.errors import RangeError, SpecError
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import measured_row
 from memtrain.report.markdown import markdown_table, sweep_markdown
@@ -118,10 +120,15 @@ def test_the_options_in_force_can_be_written_and_read_again(tmp_path):
     ("text", "words"),
     [
         ("dpeth = 1\n", "did you mean depth"),
-        ("[depth]\nx = 1\n", "is a table"),
+        ("[depth]\nx = 1\n", "a text, a number"),
         ("depth = \n", "cannot be read"),
         ("depth = 0.5\n", "not a whole number"),
-        ("bias = 'perhaps'\n", "bias"),
+        ("bias = 'perhaps'\n", "true or false"),
+        ("repeat = true\n", "a number"),
+        ("html = ['a', 'b']\n", "a file in quotes"),
+        ("export-csv = 7\n", "a file in quotes"),
+        ("export_csv = 'a'\nexport-csv = 'b'\n", "twice"),
+        ("depth = 2020-01-01\n", "a number"),
         ("resume = 'x.csv'\n", "not known"),
         ("depth = []\n", "empty"),
         ("\xff", "cannot be read"),
@@ -180,13 +187,67 @@ def test_cells_that_fail_now_or_are_missing_are_regressions_and_new_ones_are_not
     rows = some_rows()
     failed = grown(rows, 0)
     failed[0].figures.status, failed[0].figures.reason = "killed", "by chance"
-    found = compare(rows, failed[:-1]).regressions(0.05)
+    found = compare(rows, failed[:-1]).regressions(Fraction(1, 20))
     assert [(pairing.cell.depth, pairing.mode, what) for pairing, what in found] == [
         (1, Mode.TRAIN, "killed: by chance"),
         (2, Mode.INFER, "is missing"),
     ]
-    assert compare(rows[:-1], rows).regressions(0) == []
-    assert compare(failed, rows).regressions(0) == []
+    assert compare(rows[:-1], rows).regressions(Fraction(0)) == []
+    assert compare(failed, rows).regressions(Fraction(0)) == []
+
+
+def test_a_figure_that_is_gone_and_a_new_cell_that_fails_are_regressions():
+    rows = some_rows(heap=[1000])
+    gone = grown(rows, 0)
+    gone[2].figures.heap_peak_bytes = None
+    assert [what for _, what in compare(rows, gone, ["heap"]).regressions(Fraction(1))] == ["heap is missing"]
+    assert compare(gone, rows, ["heap"]).regressions(Fraction(0)) == []
+    new = [*rows, replace(gone[2], cell=Cell(depth=9), figures=replace(gone[2].figures, status="error"))]
+    assert [what for _, what in compare(rows, new).regressions(Fraction(1))] == ["error: "]
+    with pytest.raises(SpecError, match="no figures of heap"):
+        compare(some_rows_without("heap"), rows, ["heap"])
+
+
+def some_rows_without(meter):
+    rows = grown(some_rows(), 0)
+    for row in rows:
+        setattr(row.figures, f"{meter}_peak_bytes", None)
+    return rows
+
+
+@pytest.mark.parametrize("tenths", [50, 70, 122, 219, 227, 235, 360])
+def test_growth_of_exactly_what_is_allowed_is_allowed(tenths):
+    rows = some_rows()
+    for row in rows:
+        row.figures.heap_peak_bytes = 100_000
+    more = grown(rows, 0)
+    more[1].figures.heap_peak_bytes = 100_000 + 100 * tenths
+    allowed = parse_percent(f"{tenths / 10}%", "--fail-over")
+    assert compare(rows, more, ["heap"]).regressions(allowed) == []
+    more[1].figures.heap_peak_bytes += 1
+    assert len(compare(rows, more, ["heap"]).regressions(allowed)) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "report a.csv -o a.csv",
+        "compare a.csv a.csv --export-csv a.csv",
+        "predict m.npz --export-csv m.npz",
+        "train --data d.npz --save d.npz --epochs 1",
+        "sweep --data d.npz --export-json d.npz --dry-run",
+        "sweep --data d.npz --depth 1 --batch 2 --export-csv d.npz",
+        "sweep --config s.toml --export-markdown s.toml --dry-run",
+    ],
+)
+def test_what_a_command_reads_is_never_overwritten(line, tmp_path):
+    (tmp_path / "a.csv").write_text(rows_csv(some_rows()))
+    (tmp_path / "s.toml").write_text("width = 8\n")
+    np.savez(tmp_path / "d.npz", x=np.zeros((20, 2)), y=np.arange(20) % 2)
+    (tmp_path / "m.npz").write_bytes((tmp_path / "d.npz").read_bytes())
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert "what is read" in refused(*line.split(), "--force", cwd=tmp_path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_a_comparison_shows_before_after_and_ratio_in_every_form(tmp_path):
@@ -213,7 +274,7 @@ def test_what_cannot_be_compared_is_refused(line, tmp_path):
 
 @pytest.mark.parametrize("text", ["5", "-1%", "%", "five%", "", "1e3%"])
 def test_what_is_no_share_is_refused(text):
-    assert parse_percent("0.5 %", "--fail-over") == 0.005
+    assert parse_percent("0.5 %", "--fail-over") == Fraction(5, 1000)
     with pytest.raises(RangeError, match="5%"):
         parse_percent(text, "--fail-over")
 

@@ -241,7 +241,7 @@ def test_a_cell_that_only_runs_in_the_slack_of_the_allocator_does_not_fit():
             for limit in (peak, peak - 1)
         ]
     assert [row["status"] for row in rows] == ["ok", "memory_limit"]
-    assert "1 B more than the limit" in rows[1]["reason"]
+    assert "1 B over the limit" in rows[1]["reason"]
 
 
 def test_a_limit_goes_with_one_thread_and_is_at_least_a_byte():

@@ -174,7 +174,7 @@ def test_a_journal_without_its_csv_is_not_overwritten(tmp_path):
     with pytest.raises(InputError, match="exists already"):
         RowStore.create(path, TASKS, REQUEST, ABOUT)
     with pytest.raises(InputError, match=r"continue it with --resume"):
-        check_new(path, {}, force=False)
+        check_new(REQUEST, path, {}, force=False)
     assert len(reread(path).rows) == len(TASKS)
     assert journal.exists()
 

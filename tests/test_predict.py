@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -111,3 +112,30 @@ def test_examples_that_do_not_fit_are_refused(text, tmp_path):
     saved(tmp_path / "m.npz")
     (tmp_path / "x.csv").write_text(text)
     refused("predict", "m.npz", "x.csv", cwd=tmp_path)
+
+
+def test_outputs_that_are_not_finite_are_no_answer(tmp_path):
+    values = {name: value * 1e200 for name, value in initial_values(SPEC, 1).items()}
+    saved(tmp_path / "m.npz", replace(SPEC, activation="relu"), **values)
+    (tmp_path / "x.csv").write_text("1,2,3\n")
+    said = refused("predict", "m.npz", "x.csv", cwd=tmp_path)
+    assert "not finite" in said
+
+
+@pytest.mark.parametrize("labels", [[0, 9], [0, 0.5], [0, -1], [0]])
+def test_labels_that_cannot_be_are_refused(labels, tmp_path):
+    saved(tmp_path / "m.npz")
+    np.savez(tmp_path / "x.npz", x=np.zeros((2, 3)), y=np.array(labels))
+    assert "labels that do not fit" in refused("predict", "m.npz", "x.npz", cwd=tmp_path)
+
+
+def test_a_network_that_has_diverged_is_not_saved(tmp_path):
+    said = memtrain("train", "--lr", "1e30", "--epochs", 1, "--save", "m.npz", cwd=tmp_path)
+    assert said.code == 1
+    assert "m.npz is not written" in said.err
+    assert not (tmp_path / "m.npz").exists()
+
+
+def test_the_peak_of_predicting_names_the_batch_that_it_is_of(tmp_path):
+    said = memtrain("train", "--epochs", 1, "--width", 8, "--batch", 2000, cwd=tmp_path)
+    assert "peak memory of predicting 359 " in said.out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from test_journal import ABOUT, REQUEST, TASKS, rows, stored
 
@@ -71,6 +73,11 @@ def test_a_file_from_before_the_later_columns_and_one_with_more_can_be_read(tmp_
         (lambda text: text.replace(",false,", ",no,"), "neither true"),
         (lambda text: text[:-300], "ends before|cannot be read"),
         (lambda text: "\0" * 100, "cannot be read"),
+        (lambda text: re.sub(r",ok,,\d+,", f",ok,,{'9' * 400},", text, count=1), "line 2: .* no number"),
+        (lambda text: re.sub(r",ok,,\d+,", ",ok,,-5,", text, count=1), "line 2: .* no number"),
+        (lambda text: text.replace(",ok,", ",weird,"), "weird"),
+        (lambda text: text.replace("\n", ",more\n").replace(",more\n", "\n", 1), "line 2 has more fields"),
+        (lambda text: text + text.splitlines()[1] + "\n", "repeats a cell"),
     ],
 )
 def test_what_is_no_result_is_refused_with_the_line(change, words, tmp_path):

@@ -51,7 +51,7 @@ def compare(
 
     allowed = None if fail_over is None else parse_percent(fail_over, "--fail-over")
     outputs = {"--export-csv": export_csv, "--export-json": export_json, "--export-markdown": export_markdown}
-    check_exports({**outputs, "--json": STDOUT if json else None}, force)
+    check_exports({**outputs, "--json": STDOUT if json else None}, force, [before, after])
     found = compare_rows(read_results(before).rows, read_results(after).rows, parse_words(meters, "--meters"))
     command = shlex.join(["memtrain", *sys.argv[1:]])
     taken = export(

@@ -9,6 +9,9 @@ from typing import Any
 
 import typer
 
+FILES = ("export_csv", "export_json", "export_markdown", "html")
+"""Options that name a file."""
+
 NOT_IN_A_FILE = ("config", "print_config", "resume", "help")
 
 
@@ -29,17 +32,19 @@ def use_config(context: typer.Context, path: Path | None) -> Path | None:
         raise InputError(
             f"--config {path} cannot be read ({error})", "allowed: a TOML file", "check the path and its text"
         ) from error
-    names = [name for name in _names(context) if name not in NOT_IN_A_FILE]
-    defaults = {}
+    options = {p.name: p for p in context.command.params if p.name and p.name not in NOT_IN_A_FILE}
+    defaults: dict[str, Any] = {}
     for key, value in values.items():
         name = key.replace("-", "_")
-        if name not in names:
-            raise unknown_choice(f"--config {path}: key", key, names)
-        if isinstance(value, dict):
-            raise InputError(
-                f"--config {path}: {key} is a table", "allowed: a value or a list", "write it as key = value"
-            )
-        defaults[name] = _as_option(value)
+        if name not in options:
+            raise unknown_choice(f"--config {path}: key", key, [*options])
+        if name in defaults:
+            raise InputError(f"--config {path}: {name} is given twice", "allowed: once", "remove one of them")
+        flag = bool(getattr(options[name], "is_flag", False))
+        if not _fits(value, flag, name in FILES):
+            allowed = "true or false" if flag else "a text, a number, or a list of them; a file in quotes"
+            raise InputError(f"--config {path}: {key} = {value!r}", f"allowed: {allowed}", "correct it")
+        defaults[name] = value if isinstance(value, bool) else _as_option(value)
     context.default_map = defaults
     return path
 
@@ -58,12 +63,16 @@ def config_text(values: Mapping[str, Any]) -> str:
     return "".join(f"{name} = {dumps(value, ensure_ascii=False)}\n" for name, value in values.items())
 
 
-def _names(context: typer.Context) -> list[str]:
-    return [parameter.name for parameter in context.command.params if parameter.name]
+def _fits(value: Any, flag: bool, file: bool) -> bool:
+    """Whether a value of TOML is one that the option can mean."""
+    if flag or isinstance(value, bool):
+        return flag and isinstance(value, bool)
+    if file:
+        return isinstance(value, str)
+    values = value if isinstance(value, list) else [value]
+    return all(isinstance(one, (str, int, float)) and not isinstance(one, bool) for one in values)
 
 
-def _as_option(value: Any) -> Any:
+def _as_option(value: Any) -> str:
     """As the command line would write it: a list as ``1,2,4``."""
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return value if isinstance(value, bool) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -77,7 +77,7 @@ def explain(
     )
     if backward and svg is None and dot is None:
         raise InputError("--backward alone", "allowed: with --svg or --dot", "name a file to draw into")
-    check_outputs({"--svg": svg, "--dot": dot}, force)
+    check_outputs({"--svg": svg, "--dot": dot}, force, [data])
     out, log = results(), messages()
 
     explanation = explain_cell(cell)

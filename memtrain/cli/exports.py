@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import typer
@@ -13,7 +13,9 @@ Exports = Mapping[str, tuple[Path | None, Callable[[], str]]]
 """By option: where to, and what makes the text."""
 
 
-def check_exports(outputs: Mapping[str, Path | None], force: bool) -> None:
+def check_exports(
+    outputs: Mapping[str, Path | None], force: bool, inputs: Iterable[str | Path | None] = ()
+) -> None:
     """Raise ``InputError``, before anything runs, for outputs (by option) that cannot all be written."""
     from memtrain.errors import InputError
     from memtrain.sweeps.files import check_outputs
@@ -23,7 +25,8 @@ def check_exports(outputs: Mapping[str, Path | None], force: bool) -> None:
         raise InputError(
             f"{' and '.join(to_stdout)} to stdout", "allowed: one of them", "name a file for the other"
         )
-    check_outputs({option: None if path == STDOUT else path for option, path in outputs.items()}, force)
+    files = {option: None if path == STDOUT else path for option, path in outputs.items()}
+    check_outputs(files, force, inputs)
 
 
 def export(exports: Exports, force: bool) -> bool:

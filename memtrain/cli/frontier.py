@@ -91,7 +91,7 @@ def frontier(
 
     check_limits(jobs, timeout)
     outputs = {"--export-csv": export_csv, "--export-json": export_json, "--export-markdown": export_markdown}
-    check_exports({**outputs, "--json": STDOUT if json else None}, force)
+    check_exports({**outputs, "--json": STDOUT if json else None}, force, [data])
     budget_bytes = parse_bytes(memory, "--memory")
     depths = parse_integers("1:64:x2" if depth is None else depth, "--depth", least=0)
     batches = None if batch is None else parse_integers(batch, "--batch")

@@ -41,14 +41,16 @@ def predict(
     from memtrain.cli.console import messages, say
     from memtrain.report.predictions import prediction_document, prediction_lines, predictions_csv
     from memtrain.train.data import load_examples
+    from memtrain.train.loop import check_finite
     from memtrain.train.loop import predict as run_prediction
     from memtrain.train.snapshot import load_snapshot
 
     csv_to = None if json and export_csv == STDOUT else export_csv
-    check_exports({"--export-csv": csv_to}, force)
+    check_exports({"--export-csv": csv_to}, force, [model, data])
     snapshot = load_snapshot(model)
-    examples, labels = load_examples(data, snapshot.spec.input_size)
+    examples, labels = load_examples(data, snapshot.spec.input_size, snapshot.spec.output_size)
     outputs, peak_bytes = run_prediction(snapshot.spec, snapshot.parameters, examples)
+    check_finite(outputs)
     export(
         {
             "--export-csv": (csv_to, lambda: predictions_csv(outputs)),

@@ -36,7 +36,7 @@ def report(
     from memtrain.units import parse_bytes
 
     check_installed()
-    check_outputs({"--output": output}, force)
+    check_outputs({"--output": output}, force, results)
     budget_bytes = None if memory is None else parse_bytes(memory, "--memory")
     found = [read_results(path) for path in results]
     rows = [row for file in found for row in file.rows]

@@ -146,7 +146,7 @@ def sweep(
     # What computes is imported here, so that --help does not wait for numpy.
     from memtrain.cli.console import messages, results, say, warn
     from memtrain.cli.grid import request_of
-    from memtrain.errors import MemtrainError
+    from memtrain.errors import InputError, MemtrainError
     from memtrain.measure.client import SERVERS, measuring_environment
     from memtrain.measure.doctor import State, examine_memory
     from memtrain.measure.row import predicted_row
@@ -190,6 +190,8 @@ def sweep(
             for sentence in findings(rows, laws):
                 out.print(sentence, markup=False, emoji=False)
 
+    if quiet and verbose:
+        raise InputError("-q and -v together", "allowed: one of them", "leave out the other")
     check_limits(jobs, timeout)
     outputs = {
         "--export-json": export_json,
@@ -205,15 +207,16 @@ def sweep(
     else:
         request = request_of(context.params)
         cells = request.cells()
+        csv_here = export_csv if dry_run or csv_to_stdout else None
+        check_exports({"--export-csv": csv_here, **outputs}, force, [*request.axes.get("data", []), config])
         for name, examples in oversized_batches(cells).items():
             said = f"batches larger than the {examples:,} training examples of {name} draw rows again, seeded"
             warn(log, said)
-        check_exports({"--export-csv": export_csv if dry_run or csv_to_stdout else None, **outputs}, force)
         if dry_run:
             show([predicted_row(*task) for task in make_tasks(cells, request.mode)])
             return
         files = {name: place for name, place in outputs.items() if place != STDOUT}
-        check_new(path, files, force)
+        check_new(request, path, files, force, config)
 
     for finding in examine_memory():
         if finding.state is not State.FINE:

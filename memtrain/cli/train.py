@@ -69,7 +69,9 @@ def train(
     from memtrain.train.optimizers import LEARNING_RATES
     from memtrain.train.snapshot import Snapshot, snapshot_bytes
 
-    check_outputs({"--save": save}, force)
+    check_outputs({"--save": save}, force, [data])
+    if save is not None and save.suffix != ".npz":
+        raise SpecError(f"--save {save}", "allowed: a name that ends with .npz", "name a .npz")
     examples = load(data)
     cell = Cell(
         depth=depth,
@@ -118,11 +120,15 @@ def train(
                 count=f"{epoch.number}/{epochs}",
             ),
         )
-    if save is not None:
+    diverged = not isfinite(trained.epochs[-1].loss)
+    if save is not None and not diverged:
         write_new(save, snapshot_bytes(Snapshot(cell.spec(), trained.parameters)), force)
     if json:
         typer.echo(training_document(cell, rate, trained))
     else:
         out.print(training_table(cell, trained))
-    if not isfinite(trained.epochs[-1].loss):
-        warn(log, f"the loss has diverged; try a smaller --lr than {rate:g}, or scale the inputs")
+    if diverged:
+        kept = "" if save is None else f"; {save} is not written"
+        warn(log, f"the loss has diverged; try a smaller --lr than {rate:g}, or scale the inputs{kept}")
+        if save is not None:
+            raise typer.Exit(1)

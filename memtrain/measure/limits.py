@@ -89,7 +89,9 @@ def run_limited(
             raise _out_of_memory(work.schedule, ledger.step, str(error)) from error
     over = ledger.peak_bytes - limit_bytes
     if over > 0:
-        said = f"arrays take {over:,} B more than the limit, within the slack of the allocator"
+        said = (
+            f"its arrays are {over:,} B over the limit, and ran only in the slack that is for the allocator"
+        )
         raise _out_of_memory(work.schedule, ledger.peak_step, said)
     return ledger, losses
 

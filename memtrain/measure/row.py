@@ -27,6 +27,10 @@ Measure = Callable[[str, Cell, Mode, float | None], dict[str, Any]]
 """The figures of a meter for a cell, within so many seconds; raises ``ChildFailed``."""
 
 
+STATUSES = ("ok", "memory_limit", "killed", "timeout", "error")
+"""How a row can have ended."""
+
+
 @dataclass
 class Figures:
     """What was predicted and measured; missing is ``None``, never 0."""

@@ -38,7 +38,7 @@ def peak_columns(rows: Sequence[Row]) -> list[Column]:
     divisor, unit = binary_unit(max((peak_bytes(row) or 0 for row in rows if row.ok), default=0))
 
     def in_unit(count: int | None) -> str:
-        return "" if count is None else f"{count / divisor:.2f}"
+        return "" if count is None else f"{count / divisor:.{0 if divisor == 1 else 2}f}"
 
     def peak(mode: Mode) -> Column:
         def show(pair: Pair) -> str:

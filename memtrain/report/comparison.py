@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 
 from memtrain.report.findings import cell_name, varying_fields
 from memtrain.report.markdown import markdown_table
@@ -54,7 +55,7 @@ def comparison_markdown(comparison: Comparison, command: str) -> str:
     return f"`{command}`\n\n{table}"
 
 
-def regression_lines(comparison: Comparison, allowed: float) -> list[str]:
+def regression_lines(comparison: Comparison, allowed: Fraction) -> list[str]:
     """What has grown by more than ``allowed``, or is no longer there, a line each."""
     varying = varying_fields(pairing.cell for pairing in comparison.pairings)
     return [

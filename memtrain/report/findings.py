@@ -137,6 +137,8 @@ def _largest_ratio(rows: Sequence[Row], varying: Sequence[str]) -> list[str]:
         kept = fold_names([entry["name"] for entry in train.retained])
         standing = train.figures.peak_retained_bytes
         share = "" if standing is None else f"; {standing / peak:.0%} of the training peak is that"
+        if standing == 0:
+            share = "; the peak comes later, when backward has read and freed them"
         sentences.append(
             f"Kept there from forward until backward has read it: {kept} = {format_bytes(retained)}{share}. "
             "Inference keeps nothing."

@@ -78,15 +78,17 @@ def report_html(
     )
 
 
-def timeline_figure(cell: Cell) -> Figure:
-    """The live bytes of an iteration of ``cell``, step by step and by role, as a plotly figure.
+def timeline_figure(cell: Cell | Row) -> Figure:
+    """The live bytes of an iteration of a cell (or a row's), step by step and by role, as a plotly figure.
 
     Predicted, so that any cell can be shown. Raises ``InputError`` without plotly.
     """
     check_installed()
     from plotly.graph_objects import Figure
 
-    return Figure(timeline_plot(of_cell(cell)[0]))
+    shown = cell.cell if isinstance(cell, Row) else cell
+    figure = Figure(timeline_plot(of_cell(shown)[0]))
+    return figure.update_layout(title=cell_name(shown))
 
 
 def _page_data(rows: Sequence[Row], groups: Sequence[Group], budget_bytes: int | None) -> dict[str, Any]:

@@ -47,6 +47,7 @@ def training_document(cell: Cell, rate: float, trained: Trained) -> str:
         "train_s": trained.train_s,
         "training_peak_bytes": trained.peak_bytes,
         "inference_peak_bytes": trained.inference_peak_bytes,
+        "inference_batch": trained.inference_batch,
     }
     return _text(document)
 

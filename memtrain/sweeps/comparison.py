@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
-from memtrain.errors import unknown_choice
+from memtrain.errors import SpecError, unknown_choice
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import Row
 
@@ -45,14 +46,14 @@ class Comparison:
 
     pairings: tuple[Pairing, ...]
     meters: tuple[str, ...]
-    """Those that both sets have figures of, among those asked for."""
+    """Those that the first set has figures of, among those asked for."""
 
-    def regressions(self, allowed: float) -> list[tuple[Pairing, str]]:
-        """Cells that have grown by more than ``allowed`` (a share), or fail now, each with what it is."""
+    def regressions(self, allowed: Fraction) -> list[tuple[Pairing, str]]:
+        """Cells that have grown by more than ``allowed`` (a share), or fail or miss a figure now; and how."""
         found = []
         for pairing in self.pairings:
             before, after = pairing.before, pairing.after
-            if before is None or not before.ok:
+            if before is not None and not before.ok:
                 continue
             if after is None:
                 found.append((pairing, "is missing"))
@@ -60,16 +61,20 @@ class Comparison:
             if not after.ok:
                 found.append((pairing, f"{after.figures.status}: {after.figures.reason}"))
             for meter in self.meters:
-                ratio = pairing.ratio(meter)
-                if ratio is not None and ratio > 1 + allowed:
-                    found.append((pairing, f"{meter} {100 * (ratio - 1):+.1f} %"))
+                old, new = pairing.figures(meter)
+                if old is None:
+                    continue
+                if new is None:
+                    found.append((pairing, f"{meter} is missing"))
+                elif old and Fraction(new) > Fraction(old) * (1 + allowed):
+                    found.append((pairing, f"{meter} {100 * (new / old - 1):+.2f} %"))
         return found
 
 
 def compare(
     before: Sequence[Row], after: Sequence[Row], meters: Sequence[str] = tuple(MEASURED)
 ) -> Comparison:
-    """Join two sets of rows. Raises ``SpecError`` for an unknown meter."""
+    """Join two sets of rows. Raises ``SpecError`` for an unknown meter, or where none has a figure."""
     for meter in meters:
         if meter not in MEASURED:
             raise unknown_choice("meter", meter, MEASURED)
@@ -79,6 +84,12 @@ def compare(
     there = [
         meter
         for meter in MEASURED
-        if meter in meters and any(pairing.ratio(meter) is not None for pairing in pairings)
+        if meter in meters and any(pairing.figures(meter)[0] is not None for pairing in pairings)
     ]
+    if not there:
+        raise SpecError(
+            f"the first results have no figures of {', '.join(meters)}",
+            "allowed: meters that it was measured with",
+            "name others with --meters, or measure again",
+        )
     return Comparison(pairings, tuple(there))

@@ -59,9 +59,18 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def check_outputs(outputs: Mapping[str, Path | None], force: bool) -> None:
-    """Raise ``InputError``, before anything runs, for outputs (by option) that cannot all be written."""
+def check_outputs(
+    outputs: Mapping[str, Path | None], force: bool, inputs: Iterable[str | Path | None] = ()
+) -> None:
+    """Raise ``InputError``, before anything runs, for outputs (by option) that cannot all be written.
+
+    ``inputs`` are what the command reads: no force makes an output of them.
+    """
     used: dict[Path, str] = {}
+    for given in inputs:
+        with suppress(OSError, ValueError):
+            if given is not None:
+                used[Path(given).resolve()] = "what is read"
     for option, path in outputs.items():
         if path is None:
             continue

@@ -11,7 +11,7 @@ from typing import Any
 
 from memtrain.errors import DataError, MemtrainError
 from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import Figures, Row, predicted_row
+from memtrain.measure.row import STATUSES, Figures, Row, predicted_row
 from memtrain.sweeps.journal import journal_path, read_journal
 
 _CELL = tuple(field.name for field in fields(Cell))
@@ -36,7 +36,7 @@ def read_results(path: Path) -> Results:
     is no such file, naming the line.
     """
     try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             lines = list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error) as error:
         raise _unreadable(path, str(error)) from error
@@ -45,7 +45,15 @@ def read_results(path: Path) -> Results:
     missing = [name for name in (*_CELL, "mode", "status") if name not in lines[0]]
     if missing:
         raise _unreadable(path, f"it has no column {', '.join(missing)}")
+    extra = next((number for number, line in enumerate(lines, start=2) if None in line), None)
+    if extra is not None:
+        raise _unreadable(path, f"line {extra} has more fields than there are columns")
     rows = [_row(path, number, line) for number, line in enumerate(lines, start=2)]
+    seen: set[tuple[Cell, Mode]] = set()
+    for number, row in enumerate(rows, start=2):
+        if (row.cell, row.mode) in seen:
+            raise _unreadable(path, f"line {number} repeats a cell")
+        seen.add((row.cell, row.mode))
     command, known = "", {}
     with suppress(MemtrainError, OSError):
         stored = read_journal(journal_path(path))
@@ -75,6 +83,8 @@ def _value(name: str, text: str | None) -> Any:
     """The value of a column: missing is ``None``."""
     if text is None:
         raise ValueError(f"it ends before {name}")
+    if name == "status" and text not in STATUSES:
+        raise ValueError(f"the status {text!r} is not known")
     if name in ("status", "reason"):
         return text
     return None if text == "" else _READERS.get(name, _reader(name))(text)
@@ -83,6 +93,12 @@ def _value(name: str, text: str | None) -> Any:
 def _width(text: str) -> int | tuple[int, ...]:
     widths = tuple(map(int, text.split("-")))
     return widths if len(widths) > 1 else widths[0]
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 20:
+        raise ValueError(f"{text[:30]!r} is no number of bytes")
+    return int(text)
 
 
 def _truth(text: str) -> bool:
@@ -94,7 +110,7 @@ def _truth(text: str) -> bool:
 def _reader(name: str) -> Callable[[str], Any]:
     """By its unit."""
     if name.endswith(("_bytes", "_count")):
-        return int
+        return _count
     return float if name.endswith("_s") else str
 
 

@@ -82,7 +82,9 @@ def resume(path: Path, environment: Environment) -> Session:
     return Session(stored.request, tasks, store, settled)
 
 
-def check_new(path: Path, others: Mapping[str, Path | None], force: bool) -> None:
+def check_new(
+    request: Request, path: Path, others: Mapping[str, Path | None], force: bool, config: Path | None = None
+) -> None:
     """Raise ``InputError`` where a new sweep could not write its CSV, its journal, or ``others``."""
     if path.name.endswith(SUFFIX):
         raise InputError(
@@ -91,7 +93,7 @@ def check_new(path: Path, others: Mapping[str, Path | None], force: bool) -> Non
     check_outputs({"--export-csv": path}, force=True)
     journal = journal_path(path)
     outputs = {"--export-csv": path, "the journal of --export-csv": journal, **others}
-    check_outputs(outputs, force=True)
+    check_outputs(outputs, True, [*_data_files(request), config])
     if is_in_use(journal):
         raise InputError(
             f"{path} is being written by another sweep", "allowed: a file for each sweep", "name another file"

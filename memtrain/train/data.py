@@ -68,7 +68,7 @@ def load_file(path: Path) -> Dataset:
     return _checked(path, x, y)
 
 
-def load_examples(data: str, input_size: int) -> tuple[Array, Array | None]:
+def load_examples(data: str, input_size: int, output_size: int) -> tuple[Array, Array | None]:
     """Examples to predict, (examples, input_size) of float32, and their labels if the data have them.
 
     A ``.csv`` has labels when it has a column more than ``input_size``, a ``.npz`` when it has a ``y``.
@@ -84,11 +84,19 @@ def load_examples(data: str, input_size: int) -> tuple[Array, Array | None]:
         if y is None and x.shape[1:] == (input_size + 1,):
             x, y = x[:, :-1], x[:, -1]
         x = _checked_examples(Path(data), x)
-    if x.shape[1] != input_size or (y is not None and y.shape != x.shape[:1]):
+    if x.shape[1] != input_size:
         raise DataError(
             f"data {data!r} have {x.shape[1]} numbers per example",
             f"allowed: {input_size}, as the model was trained with (and a label for each example, or none)",
             "give such data",
+        )
+    if y is not None and (
+        y.shape != x.shape[:1] or y.dtype.kind not in "fiub" or not np.isin(y, np.arange(output_size)).all()
+    ):
+        raise DataError(
+            f"data {data!r} have labels that do not fit: {list(y.shape)} {y.dtype} for {len(x)} examples",
+            f"allowed: one of 0…{output_size - 1} for each example, or no labels",
+            "mend the labels, or leave them out",
         )
     return x, y
 

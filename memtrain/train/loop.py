@@ -41,7 +41,9 @@ class Trained:
     peak_bytes: int
     """Ledger peak of the training iterations."""
     inference_peak_bytes: int
-    """Ledger peak of predicting one batch of the same size."""
+    """Ledger peak of predicting one batch."""
+    inference_batch: int
+    """How many examples that batch has: as many as in training, if there are so many to test on."""
 
 
 def train(
@@ -88,7 +90,8 @@ def train(
     parameters = {node.name: run.value(node.name).copy() for node in run.schedule.leaves(Role.PARAMETER)}
     with np.errstate(all="ignore"):
         accuracy, inference_peak = evaluate(spec, parameters, test_data, allocation)
-    return Trained(parameters, tuple(history), accuracy, train_s, ledger.peak_bytes, inference_peak)
+    tested = min(spec.batch, len(test_data))
+    return Trained(parameters, tuple(history), accuracy, train_s, ledger.peak_bytes, inference_peak, tested)
 
 
 def check_rate(rate: float) -> float:
@@ -123,6 +126,18 @@ def predict(
         run.load(parameters)
         for place in range(start, stop, batch):
             run.feed({"x": x[place : place + batch]})
-            outputs[place : place + batch] = run.iterate()[0]
+            with np.errstate(all="ignore"):  # what is not finite shows in the outputs
+                outputs[place : place + batch] = run.iterate()[0]
         peak = max(peak, ledger.peak_bytes)
     return outputs, peak
+
+
+def check_finite(outputs: Array) -> None:
+    """Raise ``DataError`` for outputs of which no label can be told."""
+    bad = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
+    if len(bad):
+        raise DataError(
+            f"the outputs for {len(bad):,} examples (the first is {bad[0] + 1}) are not finite",
+            "allowed: a model and examples that go together",
+            "scale the examples as in training, or train again",
+        )

@@ -50,8 +50,10 @@ def load_snapshot(path: Path) -> Snapshot:
         raise _unreadable(path, str(error).partition("\n")[0] or type(error).__name__) from error
     for node in leaves:
         found = parameters[node.name]
-        if found.shape != node.shape or found.dtype != node.dtype or not np.isfinite(found).all():
+        if found.shape != node.shape or found.dtype != node.dtype:
             raise _unreadable(path, f"{node} does not fit {list(found.shape)} {found.dtype}")
+        if not np.isfinite(found).all():
+            raise _unreadable(path, f"{node.name} is not finite")
     return Snapshot(spec, parameters)
 
 

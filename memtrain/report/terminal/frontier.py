@@ -65,7 +65,7 @@ def _legend(ascii_only: bool) -> Text:
 
 def _boundaries(frontier: Frontier, exact: bool) -> Table:
     """A line per depth and mode; peaks to the byte where there is room."""
-    table = plain_table("For each depth the largest batch inside and the smallest outside")
+    table = plain_table("For each depth the largest batch inside, and the first beyond the slack, too")
     unit = "predicted\nB" if exact else "\npredicted"
     shown = _count if exact else format_bytes
     for title in ("depth", "mode", "batch\ninside", unit, "batch\noutside", unit):

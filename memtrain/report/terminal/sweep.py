@@ -78,7 +78,9 @@ def training_table(cell: Cell, trained: Trained) -> Table:
     )
     table.add_row("time", format_seconds(trained.train_s))
     table.add_row("peak memory of training", format_bytes(trained.peak_bytes))
-    table.add_row(f"peak memory of predicting {cell.batch}", format_bytes(trained.inference_peak_bytes))
+    table.add_row(
+        f"peak memory of predicting {trained.inference_batch}", format_bytes(trained.inference_peak_bytes)
+    )
     return table
 
 
