@@ -312,6 +312,15 @@ def test_no_output_may_be_the_journal(first, second, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["x.csv", "x.csv.journal"])
+def test_what_is_resumed_is_not_overwritten_by_an_export(name, tmp_path):
+    journal = stored(tmp_path / "x.csv")
+    before = journal.read_bytes()
+    said = refused("sweep", "--resume", "x.csv", "--export-json", name, "--force", cwd=tmp_path)
+    assert "what is read" in said
+    assert journal.read_bytes() == before
+
+
 def test_what_met_its_limit_is_settled_and_what_was_not_tried_is_not():
     row = predicted_row(Cell(memory_limit_bytes=1000), Mode.TRAIN)
     row.figures.status = "memory_limit"

@@ -14,7 +14,7 @@ import typer
 from memtrain.cli.config import config_text, effective_config, use_config
 from memtrain.cli.exports import STDOUT, check_exports, export
 from memtrain.cli.options import Bias, ExportMarkdown, Jobs, Layers, Quiet, Timeout, Verbose
-from memtrain.cli.streams import close_stdout, quoted
+from memtrain.cli.streams import close_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,6 +156,7 @@ def sweep(
     from memtrain.report.markdown import sweep_markdown
     from memtrain.report.terminal.sweep import sweep_tables
     from memtrain.sweeps.grid import oversized_batches
+    from memtrain.sweeps.journal import journal_path
     from memtrain.sweeps.request import make_tasks
     from memtrain.sweeps.session import begin, check_new
     from memtrain.sweeps.session import resume as resume_session
@@ -203,7 +204,7 @@ def sweep(
         check_installed()
     if resume is not None:
         _refuse_beside_resume(context)
-        check_exports(outputs, force)
+        check_exports(outputs, force, [path, journal_path(path)])
     else:
         request = request_of(context.params)
         cells = request.cells()
@@ -314,6 +315,8 @@ def _refuse_beside_resume(context: typer.Context) -> None:
 
 def _resume_command(context: typer.Context, path: Path) -> str:
     """The command that goes on, with the options that may stand beside ``--resume``."""
+    from memtrain.sweeps.files import quoted
+
     words = ["memtrain", "sweep", "--resume", str(path)]
     for name in _given(context):
         if name in BESIDE_RESUME and name != "resume":

@@ -119,7 +119,7 @@ def _out_of_memory(schedule: Schedule, place: int, said: str) -> OutOfMemory:
 def data_limit(extra_bytes: int) -> Iterator[None]:
     """Let this process allocate ``extra_bytes`` more than it has now, and nothing beyond.
 
-    Raises ``MeterUnavailable`` where the kernel has no such limit.
+    Raises ``MeterUnavailable`` where the kernel has no such limit, ``MeasureError`` where a lower one holds.
     """
     if sys.platform != "linux":
         raise MeterUnavailable("a memory limit needs Linux (RLIMIT_DATA)")

@@ -7,6 +7,7 @@ import json
 import numpy as np
 
 from memtrain.graph.ops.base import Array
+from memtrain.report.json import SCHEMA_VERSION
 from memtrain.sweeps.files import csv_line
 from memtrain.units import format_bytes
 
@@ -22,7 +23,7 @@ def prediction_document(outputs: Array, labels: Array | None, peak_bytes: int) -
     """Labels and probabilities as JSON text, the accuracy where the true labels are known."""
     found, probabilities = _best(outputs)
     document = {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "labels": found.tolist(),
         "probabilities": [float(f"{probability:.6g}") for probability in probabilities],
         "accuracy": None if labels is None else float(np.mean(found == labels)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -118,3 +119,12 @@ def as_text(value: object) -> object:
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else value
+
+
+def quoted(word: str) -> str:
+    """``word`` as a shell reads it back, also with bytes that are no text, and tabs."""
+    content = os.fsencode(word)
+    if word.isprintable() and content.decode(errors="ignore") == word:
+        return shlex.quote(word)
+    plain = {byte: chr(byte) for byte in range(32, 127) if chr(byte) not in "\\'"}
+    return "$'" + "".join(plain.get(byte, f"\\x{byte:02x}") for byte in content) + "'"

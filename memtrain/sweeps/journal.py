@@ -19,7 +19,7 @@ from typing import Any
 from memtrain.errors import InputError, StoreError
 from memtrain.measure.cell import Mode, read_cell
 from memtrain.measure.row import Figures, Row
-from memtrain.sweeps.files import already_there
+from memtrain.sweeps.files import already_there, quoted
 from memtrain.sweeps.request import Request, read_request
 
 SCHEMA_VERSION = 1
@@ -42,7 +42,9 @@ MUST_AGREE = (
 
 
 def journal_path(rows: Path) -> Path:
-    """The journal beside a CSV; of a journal, itself."""
+    """The journal beside a CSV; of a journal, itself. Raises ``InputError`` for a path without a name."""
+    if not rows.name.removesuffix(SUFFIX):
+        raise InputError(f"{str(rows)!r} names no file", "allowed: the CSV of a sweep", "name the file")
     return rows if rows.name.endswith(SUFFIX) else rows.with_name(rows.name + SUFFIX)
 
 
@@ -132,7 +134,7 @@ class Journal:
                 self._file.truncate(self._end)
             raise StoreError(
                 f"cannot write {self.path}: {error.strerror}; the rows before are stored, and when this is "
-                f"mended --resume {self.path} goes on"
+                f"mended --resume {quoted(str(self.path))} goes on"
             ) from error
 
     def _check_there(self) -> None:

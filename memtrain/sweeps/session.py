@@ -11,7 +11,7 @@ from typing import Any
 from memtrain.errors import InputError, MemtrainError, StoreError
 from memtrain.measure.cell import Cell
 from memtrain.measure.row import Row
-from memtrain.sweeps.files import check_outputs
+from memtrain.sweeps.files import check_outputs, quoted
 from memtrain.sweeps.journal import SUFFIX, Journal, Stored, check_same, is_in_use, journal_path
 from memtrain.sweeps.request import Request, make_tasks
 from memtrain.sweeps.runner import Task
@@ -64,8 +64,6 @@ def resume(path: Path, environment: Environment) -> Session:
 
     Raises ``InputError`` where it cannot go on here: another machine or version, other data, no journal.
     """
-    if not path.name.removesuffix(SUFFIX):
-        raise InputError(f"--resume {str(path)!r}", "allowed: the CSV of a sweep", "name the file")
     journal, stored = Journal.reopen(journal_path(path))
     try:
         _check_data(stored)
@@ -102,14 +100,9 @@ def check_new(
         raise InputError(
             f"{path} is the file of a sweep that was begun before",
             "allowed: a new file, or any with --force",
-            f"continue it with --resume {_quoted(path)}, name another file, or add --force",
+            f"continue it with --resume {quoted(str(path))}, name another file, or add --force",
         )
     check_outputs(outputs, force)
-
-
-def _quoted(path: Path) -> str:
-    text = str(path)
-    return text if text.replace("/", "").replace(".", "").replace("-", "").isalnum() else repr(text)
 
 
 def _tasks(stored: Stored) -> list[Task]:
@@ -142,7 +135,7 @@ def _check_data(stored: Stored) -> None:
         raise InputError(
             f"--resume: the sweep reads {relative[0]} in {stored.folder}",
             "allowed: to go on in that folder",
-            f"cd {_quoted(Path(stored.folder))} first",
+            f"cd {quoted(stored.folder)} first",
         )
     try:
         now = _fingerprints(stored.request)

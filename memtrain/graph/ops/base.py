@@ -30,7 +30,6 @@ BLOCK = 16384
 """Elements that an elementwise kernel handles at a time: its workspace stays in the L2 cache, and
 the Python call (about 1 µs) is small beside the work (about 5 µs)."""
 
-BOOL = np.dtype(np.bool_)
 INDEX = np.dtype(np.intp)
 
 OPS: dict[str, type[Op]] = {}
