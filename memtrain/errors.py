@@ -4,6 +4,7 @@
     ├── InputError        what the user gave cannot be used (exit 2)
     │   ├── RangeError    a range or a number of an option
     │   ├── SpecError     a model or cell that cannot exist
+    │   │   └── BudgetError   no plan fits into the memory; it says what would
     │   └── DataError     a data file that cannot be read as examples and labels
     ├── GraphError        nodes that do not fit together; the message names node and shapes
     ├── MeasureError      a meter could not give a figure that can be trusted
@@ -42,6 +43,14 @@ class RangeError(InputError):
 
 class SpecError(InputError):
     """A model or cell that cannot exist was asked for."""
+
+
+class BudgetError(SpecError):
+    """No plan fits into so few bytes; ``least_bytes`` is what one would."""
+
+    def __init__(self, given: str, allowed: str, remedy: str, least_bytes: int) -> None:
+        super().__init__(given, allowed, remedy)
+        self.least_bytes = least_bytes
 
 
 class DataError(InputError):

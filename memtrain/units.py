@@ -70,6 +70,14 @@ def format_bytes(count: float | None) -> str:
     return f"{_rounded(count / divisor, digits):.{digits}f} {unit}"
 
 
+def format_exact_bytes(count: int) -> str:
+    """Bytes in the largest binary unit of which they are a whole number, as `parse_bytes` reads them."""
+    power = 0
+    while power < 4 and count and count % 1024 ** (power + 1) == 0:
+        power += 1
+    return f"{count // 1024**power}{_UNITS[power] if power else ''}"
+
+
 def format_count(value: float) -> str:
     """A number with thousands separators, and a decimal where it matters: ``1,024``, ``0.5``, ``0``."""
     rounded = _rounded(value, 1 if abs(value) < 100 else 0)

@@ -184,6 +184,7 @@ def test_one_hidden_layer_of_the_book_is_as_worked_out_by_hand():
         Role.OPTIMIZER: 0,
         Role.INPUT: 72,
         Role.RETAINED: 0,
+        Role.RECOMPUTED: 0,
         Role.TRANSIENT: 4,  # L
         Role.WORKSPACE: 80,
     }

@@ -40,17 +40,30 @@ Owner = tuple[str, int]
 
 
 def present(schedule: Schedule) -> list[dict[Owner, int]]:
-    """For each step, the bytes of every array that the arena has to hold while it runs."""
-    graph, values, found = schedule.graph, set(), []
-    for step in schedule.steps:
+    """For each step, the bytes of every array that the arena has to hold while it runs.
+
+    A value is named by the step that made it.
+    """
+    graph, born, found = schedule.graph, {}, []
+    for here, step in enumerate(schedule.steps):
         node = graph[step.node]
-        values.discard(step.reuse)  # its bytes are now the new value's
+        born.pop(step.reuse, None)  # its bytes are now the new value's
         if not node.op.is_view and node.op.writes is None:
-            values.add(node.id)
+            born[node.id] = here
         wanted = node.op.workspace(*[graph[i] for i in node.inputs])
         work = {("work", k): count * dtype.itemsize for k, (count, dtype) in enumerate(wanted)}
-        found.append({("value", i): bytes_of(graph, i) for i in values} | work)
-        values -= set(step.frees)
+        found.append({("value", place): bytes_of(graph, i) for i, place in born.items()} | work)
+        born = {i: place for i, place in born.items() if i not in step.frees}
+    return found
+
+
+def reused(schedule: Schedule) -> dict[int, int]:
+    """By step that takes over a buffer: the step that made the value in it."""
+    made, found = {}, {}
+    for here, step in enumerate(schedule.steps):
+        if step.reuse is not None:
+            found[here] = made[step.reuse]
+        made[step.node] = here
     return found
 
 
@@ -68,7 +81,7 @@ def check_packing(schedule: Schedule, packing: Packing) -> None:
     """Fail unless all that lives at a step lies apart, on whole lines, and inside of the arena."""
     for here, (step, arrays) in enumerate(zip(schedule.steps, present(schedule), strict=True)):
         if step.reuse is not None:
-            before, after = (packing.value_offsets[i] for i in (step.reuse, step.node))
+            before, after = (packing.value_offsets[i] for i in (reused(schedule)[here], here))
             assert before == after, f"step {here}: the buffer that is taken over has moved"
         offsets = {("work", k): offset for k, offset in enumerate(packing.work_offsets[here])}
         offsets |= {(kind, i): packing.value_offsets[i] for kind, i in arrays if kind == "value"}
@@ -151,10 +164,10 @@ def test_the_same_buffers_are_always_placed_alike(buffers):
 
 
 def origins(schedule: Schedule) -> dict[int, int]:
-    """For each value the first one in its buffer."""
+    """For each value the first one in its buffer, both named by the steps that made them."""
     found: dict[int, int] = {}
-    for step in schedule.steps:
-        found[step.node] = step.node if step.reuse is None else found[step.reuse]
+    for here in range(len(schedule.steps)):
+        found[here] = found.get(reused(schedule).get(here, here), here)
     return found
 
 
@@ -211,8 +224,8 @@ def test_a_taken_over_buffer_that_moves_is_found_out():
     h = b.apply(Relu(), z)
     schedule = make_schedule(b.graph(), [h])
     packing = pack(schedule)
-    assert packing.value_offsets == {z.id: 0, h.id: 0}
-    wrong = replace(packing, value_offsets={z.id: 0, h.id: 448})
+    assert packing.value_offsets == {0: 0, 1: 0}  # z and h
+    wrong = replace(packing, value_offsets={0: 0, 1: 448})
     with pytest.raises(AssertionError, match="has moved"):
         check_packing(schedule, wrong)
 
@@ -325,7 +338,7 @@ def test_the_same_hole_between_the_values_of_a_graph_is_avoided():
     packing = pack(schedule)
     check_packing(schedule, packing)
     assert packing.arena_bytes == packing.least_bytes == 3 * LINE
-    assert packing.value_offsets[third.id] == 0
+    assert packing.value_offsets[[step.node for step in schedule.steps].index(third.id)] == 0
 
 
 HOLES = {
@@ -380,7 +393,7 @@ def test_a_schedule_without_steps_needs_no_arena():
 def test_a_single_value_begins_at_0_and_takes_whole_lines():
     b = Builder()
     h = b.apply(Tanh(), leaf(b, 17))  # 68 B
-    assert pack(make_schedule(b.graph(), [h])) == Packing({h.id: 0}, ((),), 2 * LINE, 2 * LINE)
+    assert pack(make_schedule(b.graph(), [h])) == Packing({0: 0}, ((),), 2 * LINE, 2 * LINE)
 
 
 def test_no_buffers_end_at_0():

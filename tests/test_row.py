@@ -72,6 +72,9 @@ CONTRACT = [
     "heap_spread_bytes",
     "resident_spread_bytes",
     "step_spread_s",
+    "peak_recomputed_bytes",
+    "accumulate",
+    "cost",
 ]
 
 ENVIRONMENT = {"blas": "b", "cpu": "c", "python": "p", "numpy": "n", "memtrain": "m"}

@@ -18,8 +18,10 @@ Use = tuple[Node, int]
 """A consumer of a value and the input at which it reads it."""
 
 
-def gradient(b: Builder, target: Node, wrt: Sequence[Node]) -> list[Node]:
+def gradient(b: Builder, target: Node, wrt: Sequence[Node], into: Sequence[Node] | None = None) -> list[Node]:
     """Append the nodes of ∂target/∂v for each v of ``wrt`` and return them, of v's shape each.
+
+    ``into`` holds a value for each leaf v that its gradient is added to, as soon as there is one.
 
     ``target`` has no dimensions. Backward runs from the last node to the first, and the gradient of a
     leaf is built as soon as its consumers are done: ∂L/∂W before ∂L/∂h. Differentiating the result
@@ -33,6 +35,7 @@ def gradient(b: Builder, target: Node, wrt: Sequence[Node]) -> list[Node]:
     uses = _uses_on_paths(b, target, wrt)
     labels = _labels(b, target, uses)
     leaves = {node.id for node in wrt if not node.inputs}
+    totals = {} if into is None else {node.id: total for node, total in zip(wrt, into, strict=True)}
     open_uses = {index: len(found) for index, found in uses.items()}
 
     b.phase = Phase.BACKWARD
@@ -45,15 +48,19 @@ def gradient(b: Builder, target: Node, wrt: Sequence[Node]) -> list[Node]:
             if i in uses:
                 open_uses[i] -= node.inputs.count(i)
                 if i in leaves and not open_uses[i]:
-                    cotangents[i] = _cotangent(b, b[i], uses[i], cotangents, labels)
-    return [cotangents.get(node.id) or _zero(b, node, target.name) for node in wrt]
+                    cotangents[i] = _cotangent(b, b[i], uses[i], cotangents, labels, totals.get(i))
+    return [cotangents.get(node.id) or totals.get(node.id) or _zero(b, node, target.name) for node in wrt]
 
 
 def _cotangent(
-    b: Builder, node: Node, uses: list[Use], cotangents: dict[int, Node], labels: dict[int, str]
+    b: Builder,
+    node: Node,
+    uses: list[Use],
+    cotangents: dict[int, Node],
+    labels: dict[int, str],
+    total: Node | None = None,
 ) -> Node:
-    """Sum over the uses of ``node`` what each consumer's rule gives, first in forward order first."""
-    total: Node | None = None
+    """``total`` and, over the uses of ``node``, what each consumer's rule gives, first in forward first."""
     for consumer, position in uses:
         incoming, before, first = cotangents[consumer.id], len(b.nodes), total is None
         total = _with_use(b, consumer, position, incoming, total)

@@ -18,10 +18,11 @@ DType = np.dtype[Any]
 
 
 class Phase(StrEnum):
-    """The part of an iteration that a node or step belongs to."""
+    """The part of an iteration that a node or step belongs to; only a step can be ``RECOMPUTE``."""
 
     FORWARD = "forward"
     BACKWARD = "backward"
+    RECOMPUTE = "recompute"
     UPDATE = "update"
 
 
@@ -33,6 +34,7 @@ class Role(StrEnum):
     OPTIMIZER = "optimizer"
     INPUT = "input"
     RETAINED = "retained"
+    RECOMPUTED = "recomputed"
     TRANSIENT = "transient"
     WORKSPACE = "workspace"
 

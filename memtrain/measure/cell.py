@@ -9,11 +9,15 @@ from typing import Any
 
 from memtrain.errors import SpecError, unknown_choice
 from memtrain.graph.builder import no_collection
-from memtrain.models.mlp import MLP, Model, build, check_integer
+from memtrain.measure.rates import rates
+from memtrain.models.mlp import MLP, build, check_integer
+from memtrain.plan.cost import CostOf, flops
+from memtrain.plan.policy import BUDGET, read_policy
+from memtrain.plan.rematerialisation import Plan, rematerialise
 from memtrain.plan.schedule import Schedule
 from memtrain.run.allocation import ALLOCATIONS, FRESH, PACKED
 from memtrain.train.data import DIGITS
-from memtrain.train.iteration import DEFERRED, UPDATES, inference, training
+from memtrain.train.iteration import DEFERRED, UPDATES, accumulating, check_accumulate, inference
 from memtrain.train.optimizers import LEARNING_RATES, OPTIMIZERS
 
 
@@ -32,21 +36,33 @@ class Mode(StrEnum):
 AUTO = "auto"
 """Fresh arrays where memory is measured, which shows the allocator's truth; packed where time is."""
 
+SECONDS, FLOPS = "seconds", "flops"
+COSTS = (SECONDS, FLOPS)
+"""What a ``budget`` policy spares: time, at this machine's rates, or operations, the same anywhere."""
+
+LATER = ("accumulate", "cost")
+"""Fields that came after the contract of the columns: they stand last in a row, and in a key if they are not
+what they are by default."""
+
 _CHOICES: dict[str, tuple[str, ...]] = {
     "model": ("mlp",),
     "optimizer": OPTIMIZERS,
-    "policy": ("none",),
     "update": UPDATES,
     "allocation": (AUTO, *ALLOCATIONS),
+    "cost": COSTS,
 }
-_LEAST = {"depth": 0, "batch": 1, "input_size": 1, "output_size": 1, "threads": 1, "steps": 2, "seed": 0}
+_LEAST = {
+    **dict.fromkeys(("batch", "input_size", "output_size", "threads", "accumulate"), 1),
+    **dict.fromkeys(("depth", "seed"), 0),
+    "steps": 2,
+}
 _MOST = {"depth": 100_000, "threads": 1024}
 """Beyond these a cell is a slip of the pen: its graph takes minutes to build, or BLAS clamps the number."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The configuration of a cell, in the order of the columns of a row.
+    """The configuration of a cell, in the order of the columns of a row (but for those of `LATER`).
 
     ``width`` is the width of all hidden layers, or one width per layer. ``steps`` is the number of
     iterations that a memory meter watches (at least 2, so that the optimiser's state is in use at the
@@ -72,8 +88,13 @@ class Cell:
     steps: int = 3
     seed: int = 0
     memory_limit_bytes: int | None = None
+    accumulate: int = 1
+    cost: str = SECONDS
 
     def __post_init__(self) -> None:
+        if not isinstance(self.policy, str):
+            raise SpecError(f"policy {self.policy!r}", "allowed: a word", "give none")
+        object.__setattr__(self, "policy", str(read_policy(self.policy)))
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise unknown_choice(name, getattr(self, name), choices)
@@ -103,6 +124,7 @@ class Cell:
                 "allowed: one width, or one per hidden layer",
                 "make them agree",
             )
+        check_accumulate(self.accumulate, self.batch)
         self.spec()
 
     def spec(self) -> MLP:
@@ -119,13 +141,31 @@ class Cell:
             dtype=self.dtype,
         )
 
-    @no_collection()
     def schedule(self, mode: Mode) -> Schedule:
-        """The steps of one iteration."""
-        model: Model = build(self.spec())
+        """The steps of one iteration. Raises ``BudgetError`` where the policy's budget is too small."""
+        return self.plan(mode).schedule
+
+    @no_collection()
+    def plan(self, mode: Mode) -> Plan:
+        """The policy applied to the schedule that keeps all."""
+        return rematerialise(self.keep_all(mode), read_policy(self.policy), self.cost_of())
+
+    @no_collection()
+    def keep_all(self, mode: Mode) -> Schedule:
+        """The steps of one iteration that keeps all that backward reads."""
         if Mode(mode) is Mode.INFER:
-            return inference(model)
-        return training(model, self.optimizer, LEARNING_RATES[self.optimizer], self.update)
+            return inference(build(self.spec()))
+        rate = LEARNING_RATES[self.optimizer]
+        return accumulating(self.spec(), self.accumulate, self.optimizer, rate, self.update)
+
+    def cost_of(self) -> CostOf:
+        """What a step counts in plans. Measures this machine the first time that it has to."""
+        return rates().seconds if self.plans_by_time else flops
+
+    @property
+    def plans_by_time(self) -> bool:
+        """Whether the schedule depends on how fast this machine is."""
+        return self.cost == SECONDS and read_policy(self.policy).kind == BUDGET
 
     def allocation_for(self, *, timing: bool) -> str:
         """Fresh or packed: what the meters of memory run with, or that of time."""
@@ -142,7 +182,9 @@ class Cell:
 
     def key(self, mode: Mode) -> str:
         """The same for the same cell and mode, always."""
-        return ",".join(str(value) for value in (*self.columns().values(), mode))
+        columns = self.columns()
+        later = [f"{name}={columns[name]}" for name in LATER if columns[name] != getattr(Cell, name)]
+        return ",".join([*(str(value) for name, value in columns.items() if name not in LATER), mode, *later])
 
 
 def read_cell(values: Mapping[str, Any]) -> Cell:

@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.rates import rates
 from memtrain.run.blas import blas_environment
 
 MEMORY_SETTINGS = {
@@ -199,7 +200,9 @@ def measure(meter: str, cell: Cell, mode: Mode, timeout_s: float | None = None) 
 
     Raises ``ChildFailed`` when the process gave none, ``MeterUnavailable`` when this platform cannot.
     """
-    request = {"meter": meter, "cell": asdict(cell), "mode": mode}
+    request: dict[str, Any] = {"meter": meter, "cell": asdict(cell), "mode": mode}
+    if cell.plans_by_time:
+        request["rates"] = asdict(rates())  # so that both make the same plan
     timing = meter == "time"
     with GATE.alone() if timing else GATE.shared(), SERVERS.lend(timing, cell.threads) as server:
         reply = server.ask(request, timeout_s)

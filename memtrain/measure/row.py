@@ -9,7 +9,7 @@ from typing import Any
 
 from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.graph.node import Role
-from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.cell import LATER, Cell, Mode
 from memtrain.measure.client import measure
 from memtrain.measure.machine import ROOM
 from memtrain.measure.meters import METERS
@@ -69,6 +69,7 @@ class Figures:
     heap_spread_bytes: int | None = None
     resident_spread_bytes: int | None = None
     step_spread_s: float | None = None
+    peak_recomputed_bytes: int | None = None
 
 
 SPREADS = {
@@ -98,7 +99,9 @@ class Row:
     def columns(self) -> dict[str, Any]:
         """The row as it is written: the cell, the mode, the figures."""
         figures = {f.name: getattr(self.figures, f.name) for f in fields(self.figures)}
-        return {**self.cell.columns(), "mode": str(self.mode), **figures}
+        cell = self.cell.columns()
+        later = {name: cell.pop(name) for name in LATER}
+        return {**cell, "mode": str(self.mode), **figures, **later}
 
     def __getitem__(self, column: str) -> Any:
         """The value of a column."""

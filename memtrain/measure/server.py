@@ -24,6 +24,7 @@ from memtrain.errors import MemtrainError, MeterUnavailable
 from memtrain.measure.cell import Cell, Mode, read_cell
 from memtrain.measure.environment import environment
 from memtrain.measure.meters import METERS, limit_meter
+from memtrain.measure.rates import use_rates
 from memtrain.measure.workload import training_data
 from memtrain.train.data import DIGITS
 
@@ -109,6 +110,8 @@ def _child(request: dict[str, Any], write_end: int) -> None:
     try:
         gc.disable()
         with np.errstate(all="ignore"):  # a diverging loss is not a meter's concern
+            if "rates" in request:
+                use_rates(request["rates"])
             answer_of = ANSWERS[request["meter"]]
             figures = answer_of(read_cell(request["cell"]), Mode(request["mode"]))
         answer: dict[str, Any] = {"figures": figures}

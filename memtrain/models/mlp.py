@@ -85,6 +85,29 @@ class Model:
 def build(spec: MLP) -> Model:
     """The forward graph of ``spec``, up to the objective J (L itself when λ is 0)."""
     b = Builder()
+    leaves = make_leaves(b, spec)
+    output, loss = forward(b, spec, leaves, leaves.inputs, leaves.labels)
+    total = regulariser(b, spec, leaves)
+    objective = add(b, loss, total, name="J") if total else loss
+    return Model(b, leaves.inputs, leaves.labels, leaves.parameters, output, objective)
+
+
+@dataclass(frozen=True)
+class Leaves:
+    """The leaves of a network: a batch with its labels, and of each layer the weight and the bias."""
+
+    inputs: Node
+    labels: Node
+    layers: tuple[tuple[Node, Node | None], ...]
+
+    @property
+    def parameters(self) -> tuple[Node, ...]:
+        """Weights and biases, layer by layer."""
+        return tuple(node for layer in self.layers for node in layer if node is not None)
+
+
+def make_leaves(b: Builder, spec: MLP) -> Leaves:
+    """Append the leaves of ``spec``."""
     dtype = np.dtype(spec.dtype)
     n, q = Dim(spec.batch, "n"), Dim(spec.output_size, "q")
     sizes = [Dim(spec.input_size, "d"), *_hidden_dims(spec.hidden), q]
@@ -95,23 +118,37 @@ def build(spec: MLP) -> Model:
         else b.apply(Leaf(Role.INPUT, (n, q), dtype), name="y")
     )
     layers = [_parameters(b, k, sizes[k - 1], sizes[k], dtype, spec.bias) for k in range(1, len(sizes))]
+    return Leaves(x, y, tuple(layers))
 
-    value, value_name = x, "x"
-    for k, (weight, bias) in enumerate(layers, start=1):
-        last = k == len(layers)
-        name = "o" if last else f"z{k}"
+
+def forward(
+    b: Builder, spec: MLP, leaves: Leaves, inputs: Node, labels: Node, suffix: str = ""
+) -> tuple[Node, Node]:
+    """Append the network on ``inputs``: its output o and the mean loss L; names end with ``suffix``."""
+    value, value_name = inputs, inputs.name
+    for k, (weight, bias) in enumerate(leaves.layers, start=1):
+        last = k == len(leaves.layers)
+        name = f"o{suffix}" if last else f"z{k}{suffix}"
         product_name = f"{weight.name} {value_name}" if bias else name
         value = matmul(b, value, weight, transpose_b=True, name=product_name)
         if bias:
             value = add(b, value, bias, name=name)
         if not last:
-            value_name = f"h{k}"
+            value_name = f"h{k}{suffix}"
             value = b.apply(ACTIVATIONS[spec.activation](), value, name=value_name)
+    return value, _loss(b, spec.loss, value, labels, suffix)
 
-    loss = _loss(b, spec.loss, value, y)
-    objective = _regularised(b, loss, [weight for weight, _ in layers], spec.l2)
-    parameters = tuple(node for layer in layers for node in layer if node is not None)
-    return Model(b, x, y, parameters, value, objective)
+
+def regulariser(b: Builder, spec: MLP, leaves: Leaves) -> Node | None:
+    """Append s = λ/2 · Σ‖W‖²; nothing when λ is 0."""
+    if spec.l2 == 0:
+        return None
+    weights = [weight for weight, _ in leaves.layers]
+    total = b.apply(SquaredNorm(), weights[0], name=f"‖{weights[0].name}‖²")
+    for weight in weights[1:]:
+        norm = b.apply(SquaredNorm(), weight, name=f"‖{weight.name}‖²")
+        total = add(b, total, norm, name=f"‖W1…{weight.name}‖²")
+    return scale(b, total, spec.l2 / 2, name="s")
 
 
 def initial_values(spec: MLP, seed: int) -> dict[str, Array]:
@@ -143,20 +180,10 @@ def _parameters(
     return weight, b.apply(Leaf(Role.PARAMETER, (fan_out,), dtype), name=f"b{k}") if bias else None
 
 
-def _loss(b: Builder, loss: str, output: Node, labels: Node) -> Node:
+def _loss(b: Builder, loss: str, output: Node, labels: Node, suffix: str) -> Node:
     if loss == "mean_squared_error":
-        return b.apply(Mse(), output, labels, name="L")
-    return b.apply(Nll(), b.apply(LogSoftmax(), output, name="logp"), labels, name="L")
-
-
-def _regularised(b: Builder, loss: Node, weights: list[Node], l2: float) -> Node:
-    if l2 == 0:
-        return loss
-    total = b.apply(SquaredNorm(), weights[0], name=f"‖{weights[0].name}‖²")
-    for weight in weights[1:]:
-        norm = b.apply(SquaredNorm(), weight, name=f"‖{weight.name}‖²")
-        total = add(b, total, norm, name=f"‖W1…{weight.name}‖²")
-    return add(b, loss, scale(b, total, l2 / 2, name="s"), name="J")
+        return b.apply(Mse(), output, labels, name=f"L{suffix}")
+    return b.apply(Nll(), b.apply(LogSoftmax(), output, name=f"logp{suffix}"), labels, name=f"L{suffix}")
 
 
 def check_integer(name: str, value: object, least: int) -> None:

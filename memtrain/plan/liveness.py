@@ -16,7 +16,10 @@ from memtrain.plan.schedule import Schedule, leaf_role
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """A value in its storage: from the step that computes it to the last step at which it is there."""
+    """A value in its storage: from the step that computes it to the last step at which it is there.
+
+    A value that is computed more than once has a life each time.
+    """
 
     node: Node
     born_step: int
@@ -57,9 +60,10 @@ class Liveness:
 
         A buffer that one value of the role hands on to the next counts once.
         """
-        having = {life.node.id: life.node.nbytes for life in self.lives if life.role is role}
-        handed_on = {step.reuse for step in self.schedule.steps if step.node in having}
-        return sum(nbytes for index, nbytes in having.items() if index not in handed_on)
+        steps = self.schedule.steps
+        having = [life for life in self.lives if life.role is role]
+        heirs = {life.born_step: steps[life.born_step].reuse for life in having if life.node.inputs}
+        return sum(life.node.nbytes for life in having if heirs.get(life.freed_step + 1) != life.node.id)
 
 
 @no_collection()
@@ -94,37 +98,41 @@ def workspace_bytes(schedule: Schedule, place: int) -> int:
 
 def _lives(schedule: Schedule) -> list[Life]:
     graph, steps = schedule.graph, schedule.steps
-    born: dict[int, int] = {}
-    freed: dict[int, int] = {}
-    for place, step in enumerate(steps):
-        if graph[step.node].owns_storage:
-            born[step.node] = place
-        if step.reuse is not None:
-            freed[step.reuse] = place - 1  # from this step on its bytes are the new value's
-        for index in step.frees:
-            freed[index] = place
-
-    retained = _retained(schedule)
-    gradients = _gradients(schedule)
     last = max(len(steps) - 1, 0)
+    gradients = _gradients(schedule)
+    asked = {graph[i].storage for i in schedule.asked}
+    roles: list[Role | None] = [None] * len(steps)  # by birth
+    freed = [last] * len(steps)
+    births: dict[int, int] = {}  # by storage: of what lives in it now
+    for place, step in enumerate(steps):
+        node = graph[step.node]
+        for index in node.inputs:
+            storage = graph[index].storage
+            birth = births.get(storage)
+            if birth is not None and roles[birth] is Role.TRANSIENT and storage not in asked:
+                roles[birth] = _kept_as(steps[birth].phase, step.phase)
+        if step.reuse is not None:
+            freed[births.pop(step.reuse)] = place - 1  # from this step on its bytes are the new value's
+        if node.owns_storage:
+            births[step.node] = place
+            roles[place] = Role.GRADIENT if step.node in gradients else Role.TRANSIENT
+        for index in step.frees:
+            if index in births:  # not a view
+                freed[births.pop(index)] = place
     lives = [Life(graph[i], 0, last, role) for i in schedule.persistent if (role := leaf_role(graph[i]))]
-    for index, place in born.items():
-        role = Role.TRANSIENT
-        if index in gradients:
-            role = Role.GRADIENT
-        elif index in retained:
-            role = Role.RETAINED
-        lives.append(Life(graph[index], place, freed.get(index, last), role))
+    lives += [
+        Life(graph[steps[place].node], place, freed[place], role) for place, role in enumerate(roles) if role
+    ]
     return lives
 
 
-def _retained(schedule: Schedule) -> set[int]:
-    """Values computed in forward that a step of another phase reads: they live when backward starts."""
-    graph = schedule.graph
-    computed = {step.node for step in schedule.steps if step.phase is Phase.FORWARD}
-    later = [step for step in schedule.steps if step.phase is not Phase.FORWARD]
-    read = {graph[i].storage for step in later for i in graph[step.node].inputs}
-    return (read & computed) - {graph[i].storage for i in schedule.asked}
+def _kept_as(born: Phase, read: Phase) -> Role:
+    """What a value computed in one phase is to one who reads it in another."""
+    if born is Phase.FORWARD and read is not Phase.FORWARD:
+        return Role.RETAINED
+    if born is Phase.RECOMPUTE and read is not Phase.RECOMPUTE:
+        return Role.RECOMPUTED
+    return Role.TRANSIENT
 
 
 def _gradients(schedule: Schedule) -> set[int]:

@@ -47,7 +47,7 @@ class Packing:
     """The arena of a schedule: all but its leaves, which live between iterations too."""
 
     value_offsets: dict[int, int]
-    """By node, of each value that has bytes of its own; handed-on buffers keep their place."""
+    """By step, of each value that has bytes of its own; handed-on buffers keep their place."""
     work_offsets: tuple[tuple[int, ...], ...]
     """For each step, of each array of its workspace."""
     arena_bytes: int
@@ -57,10 +57,10 @@ class Packing:
 
 def pack(schedule: Schedule) -> Packing:
     """Lay the values and workspaces of ``schedule`` into one arena; every offset is aligned."""
-    buffers, value_buffer, work_buffers = _buffers(schedule)
+    buffers, value_buffers, work_buffers = _buffers(schedule)
     offsets, arena_bytes = place(buffers)
     return Packing(
-        {node: offsets[i] for node, i in value_buffer.items()},
+        {place: offsets[i] for place, i in value_buffers.items()},
         tuple(tuple(offsets[i] for i in of_step) for of_step in work_buffers),
         arena_bytes,
         max(_live_bytes(buffers)),
@@ -131,11 +131,12 @@ def aligned(nbytes: int) -> int:
 
 
 def _buffers(schedule: Schedule) -> tuple[list[Buffer], dict[int, int], list[list[int]]]:
-    """The buffers of a schedule, which of them each value has, and which each step's workspace."""
+    """The buffers of a schedule, which of them the value of each step has, and which its workspace."""
     graph, steps = schedule.graph, schedule.steps
     sizes: list[int] = []
     spans: list[tuple[int, int]] = []
-    value_buffer: dict[int, int] = {}
+    value_buffers: dict[int, int] = {}
+    buffer_now: dict[int, int] = {}  # by node: of the value that is there
     work_buffers: list[list[int]] = []
 
     def new(nbytes: int, first: int, last: int) -> int:
@@ -145,18 +146,20 @@ def _buffers(schedule: Schedule) -> tuple[list[Buffer], dict[int, int], list[lis
 
     for here, step in enumerate(steps):
         node = graph[step.node]
-        if step.reuse is not None:
-            value_buffer[node.id] = value_buffer[step.reuse]
-        elif node.owns_storage:
-            value_buffer[node.id] = new(node.nbytes, here, len(steps) - 1)
+        if node.owns_storage:
+            if step.reuse is not None:
+                buffer = buffer_now[step.reuse]
+            else:
+                buffer = new(node.nbytes, here, len(steps) - 1)
+            buffer_now[node.id] = value_buffers[here] = buffer
         wanted = node.op.workspace(*[graph[i] for i in node.inputs])
         work_buffers.append([new(count * dtype.itemsize, here, here) for count, dtype in wanted])
         for freed in step.frees:
-            if freed in value_buffer:  # not a view
-                buffer = value_buffer[freed]
+            if freed in buffer_now:  # not a view
+                buffer = buffer_now[freed]
                 spans[buffer] = (spans[buffer][0], here)
     buffers = [Buffer(nbytes, *span) for nbytes, span in zip(sizes, spans, strict=True)]
-    return buffers, value_buffer, work_buffers
+    return buffers, value_buffers, work_buffers
 
 
 def _place_in(order: Sequence[int], buffers: Sequence[Buffer]) -> tuple[list[int], int]:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from memtrain.errors import GraphError
 from memtrain.graph.node import Graph, Node, Phase, Role
 from memtrain.graph.ops.source import Leaf
+
+Work = tuple[int, Phase]
+"""A node to compute, and the phase in which that is done."""
+
+_ALWAYS = -1
+"""The birth of storages that live throughout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,29 +63,54 @@ def make_schedule(graph: Graph, asked: Iterable[Node], *, eager_updates: bool = 
     if eager_updates:
         order = _with_eager_updates(graph, order)
 
-    kept = {graph[i].storage for i in (*persistent, *asked_ids)}
-    last_use: dict[int, int] = {}
-    aliases: dict[int, list[int]] = {}
-    for place, index in enumerate(order):
+    work = [(i, graph[i].phase) for i in order]
+    return schedule_in_order(graph, work, asked_ids, persistent)
+
+
+def schedule_in_order(
+    graph: Graph, order: Sequence[Work], asked: tuple[int, ...], persistent: tuple[int, ...]
+) -> Schedule:
+    """The schedule that does ``order`` and frees each storage at its last use.
+
+    A node may stand in it more than once. Who reads it then reads what was computed last, and each time its
+    storage lives only as long as that is read. Raises ``GraphError`` when a view outlives this.
+    """
+    births = {i: _ALWAYS for i in persistent}  # by node: the place at which its present storage was made
+    last_use = [0] * len(order)
+    holders: list[list[int]] = [[] for _ in order]  # by birth: the nodes that live in the storage
+    for place, (index, _) in enumerate(order):
         node = graph[index]
         for read in node.inputs:
-            last_use[graph[read].storage] = place
-        last_use[node.storage] = place
-        aliases.setdefault(node.storage, []).append(index)
+            if births[read] != _ALWAYS:
+                last_use[births[read]] = place
+        birth = births[index] = _birth(node, place, births)
+        if birth != _ALWAYS:
+            last_use[birth] = place
+            holders[birth].append(index)
 
     dying: list[list[int]] = [[] for _ in order]
-    for storage, place in last_use.items():
-        if storage not in kept:
-            dying[place].append(storage)
+    kept = {births[i] for i in asked}
+    for birth, place in enumerate(last_use):
+        if holders[birth] and birth not in kept:
+            dying[place].append(birth)
 
     steps = []
-    for place, index in enumerate(order):
+    births = {i: _ALWAYS for i in persistent}
+    for place, (index, phase) in enumerate(order):
         node = graph[index]
         dead = dying[place]
-        reuse = _reusable(graph, node, dead)
-        freed = [alias for storage in dead for alias in aliases[storage] if alias != reuse]
-        steps.append(Step(index, node.phase, reuse, tuple(freed)))
-    return Schedule(graph, tuple(steps), asked_ids, persistent)
+        reuse = _reusable(graph, node, {i for i in node.inputs if births[i] in dead}) if dead else None
+        if births.get(index, _ALWAYS) != _ALWAYS and last_use[births[index]] > place:
+            raise GraphError(f"{node} is computed again while a view of it is still read; compute both again")
+        births[index] = _birth(node, place, births)
+        freed = [i for birth in dead for i in holders[birth] if births[i] == birth and i != reuse]
+        steps.append(Step(index, phase, reuse, tuple(freed)))
+    return Schedule(graph, tuple(steps), asked, persistent)
+
+
+def _birth(node: Node, place: int, births: Mapping[int, int]) -> int:
+    """Where the storage was made that ``node``, computed at ``place``, lives in."""
+    return place if node.owns_storage else births[node.inputs[node.op.writes or 0]]
 
 
 def _ancestors(graph: Graph, asked: Iterable[int]) -> list[int]:
@@ -108,15 +140,15 @@ def _with_eager_updates(graph: Graph, order: list[int]) -> list[int]:
     return sorted(order, key=lambda index: (after[index], index))
 
 
-def _reusable(graph: Graph, node: Node, dead: list[int]) -> int | None:
-    """The first input whose buffer ``node`` may take."""
+def _reusable(graph: Graph, node: Node, dying: set[int]) -> int | None:
+    """The first input, of those whose storage is ``dying``, whose buffer ``node`` may take."""
     if not node.owns_storage:
         return None
     for position in node.op.reuses:
         given = graph[node.inputs[position]]
         if (
             given.owns_storage
-            and given.id in dead
+            and given.id in dying
             and given.shape == node.shape
             and given.dtype == node.dtype
             and all(

@@ -14,6 +14,7 @@ _SHORT = {
     Role.PARAMETER: "param",
     Role.GRADIENT: "grad",
     Role.OPTIMIZER: "optim",
+    Role.RECOMPUTED: "again",
     Role.TRANSIENT: "trans.",
     Role.WORKSPACE: "work",
 }
@@ -93,7 +94,7 @@ def _shares(row: Row) -> dict[Role, float]:
     total = row.figures.ledger_peak_bytes
     if not total:
         return {}
-    return {role: getattr(row.figures, f"peak_{role}_bytes") / total for role in Role}
+    return {role: (getattr(row.figures, f"peak_{role}_bytes") or 0) / total for role in Role}
 
 
 def made_of(pair: Pair) -> str:
@@ -102,8 +103,8 @@ def made_of(pair: Pair) -> str:
     return ", ".join(f"{_SHORT.get(role, role)} {share:.0%}" for role, share in shares[:4] if share >= 0.005)
 
 
-def composition_columns() -> list[Column]:
-    """Each role's share of what stands at the peak."""
+def composition_columns(rows: Sequence[Row]) -> list[Column]:
+    """Each role's share of what stands at the peak; of recomputed values only where there are any."""
 
     def column(role: Role) -> Column:
         def show(pair: Pair) -> str:
@@ -112,4 +113,5 @@ def composition_columns() -> list[Column]:
 
         return _SHORT.get(role, role), show
 
-    return [column(role) for role in Role]
+    recomputed = any(row.figures.peak_recomputed_bytes for row in rows)
+    return [column(role) for role in Role if recomputed or role is not Role.RECOMPUTED]

@@ -22,6 +22,7 @@ ROLE_COLOURS = {
     Role.OPTIMIZER: "#a26fb0",
     Role.INPUT: "#45a5a0",
     Role.RETAINED: "#f0b429",
+    Role.RECOMPUTED: "#e8853a",
     Role.TRANSIENT: "#98a3b0",
     Role.WORKSPACE: "#5d9e4f",
 }

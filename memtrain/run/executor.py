@@ -38,7 +38,7 @@ class Run(Leaves):
 
     def __init__(self, schedule: Schedule, ledger: Ledger | None = None) -> None:
         super().__init__(schedule, ledger)
-        roles = {life.node.id: life.role for life in analyse(schedule).lives}
+        roles = {(life.node.id, life.born_step): life.role for life in analyse(schedule).lives}
         self._calls = [
             _Call(
                 op=node.op,
@@ -46,12 +46,12 @@ class Run(Leaves):
                 inputs=node.inputs,
                 shape=tuple(map(int, node.shape)),
                 dtype=node.dtype,
-                role=roles.get(node.id),
+                role=roles.get((node.id, place)),
                 reuse=step.reuse,
                 work=node.op.workspace(*[schedule.graph[i] for i in node.inputs]),
                 frees=step.frees,
             )
-            for step in schedule.steps
+            for place, step in enumerate(schedule.steps)
             for node in (schedule.graph[step.node],)
         ]
 

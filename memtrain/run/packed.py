@@ -63,7 +63,7 @@ class PackedRun(Leaves):
         elif step.reuse is not None:
             out = self.array(step.reuse)
         else:
-            out = _part(arena, packing.value_offsets[node.id], node.shape, node.dtype)
+            out = _part(arena, packing.value_offsets[place], node.shape, node.dtype)
         self._values[node.id] = out
         wanted = node.op.workspace(*[self.schedule.graph[i] for i in node.inputs])
         work = [

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from memtrain.errors import DataError, MemtrainError
-from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.cell import LATER, Cell, Mode
 from memtrain.measure.row import STATUSES, Figures, Row, predicted_row
 from memtrain.sweeps.journal import journal_path, read_journal
 
@@ -42,7 +42,7 @@ def read_results(path: Path) -> Results:
         raise _unreadable(path, str(error)) from error
     if not lines:
         raise _unreadable(path, "it has no rows")
-    missing = [name for name in (*_CELL, "mode", "status") if name not in lines[0]]
+    missing = [name for name in (*_CELL, "mode", "status") if name not in (*lines[0], *LATER)]
     if missing:
         raise _unreadable(path, f"it has no column {', '.join(missing)}")
     extra = next((number for number, line in enumerate(lines, start=2) if None in line), None)
@@ -72,7 +72,7 @@ def read_results(path: Path) -> Results:
 
 def _row(path: Path, number: int, line: Mapping[str, str | None]) -> Row:
     try:
-        cell = Cell(**{name: _value(name, line[name]) for name in _CELL})
+        cell = Cell(**{name: _value(name, line[name]) for name in _CELL if name in line})
         figures = Figures(**{name: _value(name, line[name]) for name in _FIGURES if name in line})
         return Row(cell, Mode(line["mode"] or ""), figures)
     except (ValueError, TypeError, MemtrainError) as error:
@@ -116,7 +116,18 @@ def _reader(name: str) -> Callable[[str], Any]:
 
 _READERS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(
-        ("depth", "batch", "input_size", "output_size", "threads", "steps", "seed", "peak_step"), int
+        (
+            "depth",
+            "batch",
+            "input_size",
+            "output_size",
+            "threads",
+            "steps",
+            "seed",
+            "peak_step",
+            "accumulate",
+        ),
+        int,
     ),
     **dict.fromkeys(("l2", "loss_first", "loss_last"), float),
     "width": _width,

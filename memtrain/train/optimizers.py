@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from memtrain.graph.builder import Builder
-from memtrain.graph.node import Node, Role
+from memtrain.graph.node import Node, Phase, Role
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.update import Accumulate, AdamStep, Average, AverageSquare, Descend
 
@@ -21,7 +21,8 @@ ITERATION = "t"
 def add_updates(
     b: Builder, optimizer: str, rate: float, parameters: tuple[Node, ...], gradients: list[Node]
 ) -> list[Node]:
-    """Append the update of every parameter; returns the updated values."""
+    """Append the update of every parameter, in that phase; returns the updated values."""
+    b.phase = Phase.UPDATE
     return _OPTIMIZERS[optimizer](b, rate, parameters, gradients)
 
 

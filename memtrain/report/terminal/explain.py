@@ -32,12 +32,13 @@ _STYLES = {
     Role.INPUT: ("░", "cyan"),
     Role.GRADIENT: ("▒", "yellow"),
     Role.RETAINED: ("■", "red"),
+    Role.RECOMPUTED: ("◇", "bright_red"),
     Role.TRANSIENT: ("·", "green"),
     Role.WORKSPACE: ("+", "white"),
 }
 """A character and a colour for each role, so that a bar can be read without colours too."""
 
-_ASCII = dict(zip(Role, "PGOIRTW", strict=True))
+_ASCII = dict(zip(Role, "PGOIRCTW", strict=True))
 """The marks of a terminal that has no blocks."""
 
 _MOST_NAME = 14

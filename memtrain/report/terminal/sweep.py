@@ -47,7 +47,7 @@ def sweep_tables(rows: Sequence[Row], width: int, ascii_only: bool = False) -> l
     if observed and not beside:
         mode = Mode.TRAIN if any(row.mode is Mode.TRAIN for row in rows) else Mode.INFER
         below = f"What the peak of {mode.noun} is made of, in percent"
-        tables.append(_filled(below, [*axis_columns(rows), *composition_columns()], rows, width))
+        tables.append(_filled(below, [*axis_columns(rows), *composition_columns(rows)], rows, width))
     return tables
 
 

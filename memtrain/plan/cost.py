@@ -1,0 +1,47 @@
+"""What a step costs: FLOPs, or the seconds that a machine of given rates takes for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from memtrain.graph.node import Graph, Node
+from memtrain.graph.ops.matmul import MatMul
+
+CostOf = Callable[[Graph, Node], float]
+"""The cost of a step that computes the node."""
+
+
+def flops(graph: Graph, node: Node) -> int:
+    """Floating-point operations of a step: 2·m·n·k of a product, one per element of anything else."""
+    if node.op.is_view:
+        return 0
+    if isinstance(node.op, MatMul):
+        a = graph[node.inputs[0]]
+        return 2 * node.size * int(a.shape[-2 if node.op.transpose_a else -1])
+    return max(node.size, max((graph[i].size for i in node.inputs), default=0))
+
+
+def moved_bytes(graph: Graph, node: Node) -> int:
+    """Bytes that a step reads and writes, each array once."""
+    if node.op.is_view:
+        return 0
+    return node.nbytes + sum(graph[i].nbytes for i in dict.fromkeys(node.inputs))
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How fast a machine computes, measured by `memtrain.measure.rates`."""
+
+    flops_per_s: float
+    """Of matrix products."""
+    bytes_per_s: float
+    """Read and written by elementwise steps."""
+    op_bytes_per_s: Mapping[str, float]
+    """The same for ops by name that compute longer than they read and write."""
+
+    def seconds(self, graph: Graph, node: Node) -> float:
+        """The time of a step: its FLOPs at the rate of products, or its bytes at the rate of its op."""
+        if isinstance(node.op, MatMul):
+            return flops(graph, node) / self.flops_per_s
+        return moved_bytes(graph, node) / self.op_bytes_per_s.get(node.op.name, self.bytes_per_s)

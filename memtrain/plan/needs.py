@@ -1,0 +1,111 @@
+"""The least bytes that a segment of a chain can be worked off with, whatever it costs.
+
+The same recursion as in `memtrain.plan.budget` with bytes in place of costs, so that there is one number
+for each segment and no budget: it tells the smallest budget that any memory-persistent plan can have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from memtrain.plan.checkpoints import Move, Moves
+from memtrain.plan.stage import Stage
+
+Bytes = npt.NDArray[np.int64]
+
+
+class Needs:
+    """The least bytes of every segment, its input, which is kept, left out. O(n³) steps in numpy."""
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        n = self._n = len(stages)
+        self._output = np.array([stage.output_bytes for stage in stages])
+        self._inner = np.array([stage.inner_bytes for stage in stages])
+        self._standing = np.array([stage.standing_bytes for stage in stages])
+        self._taped = np.array([stage.taped_peak_bytes for stage in stages])
+        self._backward = np.array([stage.backward_peak_bytes for stage in stages])
+        self._advance = advance_peaks(stages)
+        self._by_start = np.zeros((n, n), np.int64)  # [first stage, last less first]
+        self._by_stop = np.zeros((n, n), np.int64)  # [last stage, last less first]
+        self._by_start[:, 0] = self._by_stop[:, 0] = single_needs(stages)
+        for more in range(1, n):
+            first = np.arange(n - more)
+            need = np.minimum(self._advancing(first, more).min(axis=1), self._whole(first, more))
+            self._by_start[: n - more, more] = self._by_stop[more:, more] = need
+
+    @property
+    def least_bytes(self) -> int:
+        """What the whole chain needs."""
+        return int(self._by_start[0, -1])
+
+    def _advancing(self, first: Bytes, more: int) -> Bytes:
+        """By segment and how many stages are advanced over, less one: what is needed then."""
+        rows = slice(first[0], first[-1] + 1)
+        last = slice(first[0] + more, first[-1] + more + 1)
+        right = self._by_stop[last, more - 1 :: -1] if more > 1 else self._by_stop[last, :1]
+        kept = np.lib.stride_tricks.sliding_window_view(self._output, more)[rows]
+        need: Bytes = np.maximum(right + kept, self._by_start[rows, :more])
+        np.maximum(need, self._standing[last, None] + self._advance[rows, 1 : more + 1], out=need)
+        return need
+
+    def _whole(self, first: Bytes, more: int) -> Bytes:
+        """By segment: what is needed when its first stage is kept whole."""
+        rest = self._by_start[first + 1, more - 1] + self._output[first] + self._inner[first]
+        own = np.maximum(self._standing[first + more] + self._taped[first], self._backward[first])
+        need: Bytes = np.maximum(rest, own)
+        return need
+
+    def moves(self, budget_bytes: int) -> Moves | None:
+        """A plan within the budget, each segment cut as near to its middle as that allows; or ``None``."""
+        return tuple(self._moves(budget_bytes)) if self.least_bytes <= budget_bytes else None
+
+    def _moves(self, budget_bytes: int) -> Iterator[Move]:
+        pending: list[tuple[int, int, int] | Move] = [(0, self._n - 1, budget_bytes)]
+        while pending:
+            task = pending.pop()
+            if isinstance(task, Move):
+                yield task
+                continue
+            first, last, free = task
+            if first == last:
+                yield Move(first)
+                yield Move(first, backward=True)
+                continue
+            more = last - first
+            here = np.array([first])
+            possible = np.flatnonzero(self._advancing(here, more)[0] <= free) + 1
+            if not len(possible):
+                yield Move(first)
+                pending.append(Move(first, backward=True))
+                pending.append((first + 1, last, free - int(self._output[first] + self._inner[first])))
+                continue
+            ahead = int(possible[np.abs(possible - (more + 1) / 2).argmin()])
+            yield from map(Move, range(first, first + ahead))
+            pending.append((first, first + ahead - 1, free))
+            pending.append((first + ahead, last, free - int(self._output[first + ahead - 1])))
+
+
+def single_needs(stages: Sequence[Stage]) -> Bytes:
+    """The bytes that each stage needs for its backward, what must be computed again for it included."""
+    forward = [stage.again_peak_bytes for stage in stages[:-1]] + [stages[-1].taped_peak_bytes]
+    return np.array(
+        [
+            max(stage.backward_peak_bytes, stage.standing_bytes + peak)
+            for stage, peak in zip(stages, forward, strict=True)
+        ]
+    )
+
+
+def advance_peaks(stages: Sequence[Stage]) -> Bytes:
+    """By first stage and how many: the most that advancing over them adds to what stands and is kept."""
+    n = len(stages)
+    found = np.zeros((n, n + 1), np.int64)
+    dropped = np.array([stage.dropped_peak_bytes for stage in stages])
+    found[:, 1] = [stage.kept_peak_bytes for stage in stages]
+    for ahead in range(2, n + 1):
+        rows = n + 1 - ahead
+        found[:rows, ahead] = np.maximum(found[:rows, ahead - 1], dropped[ahead - 1 :])
+    return found

@@ -1,0 +1,75 @@
+"""The cheapest plan within a budget: optimal for a chain of some hundred stages, a good one beyond."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+
+from memtrain.plan.budget import Table
+from memtrain.plan.checkpoints import Move, Moves, revolve, segmented, square_root
+from memtrain.plan.needs import Needs
+from memtrain.plan.replay import replay
+from memtrain.plan.stage import Stage, merged
+
+MOST_STAGES = 220
+"""A longer chain is planned in blocks, each of them kept whole or by its input only: in seconds."""
+
+BLOCKS = 128
+
+
+def plan_within(stages: Sequence[Stage], budget_bytes: int) -> Moves | None:
+    """The cheapest plan that holds no more than a budget; ``None`` if there is none.
+
+    Where a chain is too long for that, or has values of too many sizes, the cheapest of some candidates.
+    """
+    if len(stages) <= MOST_STAGES:
+        table = Table(stages, budget_bytes)
+        if table.exact:
+            return table.moves()
+    outcomes = [(replay(stages, moves), moves) for moves in _candidates(stages, budget_bytes)]
+    fitting = [(found.cost, moves) for found, moves in outcomes if found.peak_bytes <= budget_bytes]
+    return min(fitting, default=(0, None))[1]
+
+
+def _candidates(stages: Sequence[Stage], budget_bytes: int) -> Iterator[Moves]:
+    """Plans of blocks, of the other policies, of few dropped values, and of the least bytes."""
+    count = len(stages)
+
+    def largest(plan: Callable[[int], Moves]) -> int:
+        """The largest size up to which plans are within the budget, 0 if that of 1 is not."""
+        return bisect_left(
+            range(1, count + 1), True, key=lambda k: replay(stages, plan(k)).peak_bytes > budget_bytes
+        )
+
+    size = 1 if count <= MOST_STAGES else -(-count // BLOCKS)
+    blocks = [range(count)[start : start + size] for start in range(0, count, size)]
+    of_blocks = Table([merged([stages[k] for k in block]) for block in blocks], budget_bytes).moves()
+    if of_blocks is not None:
+        yield tuple(
+            Move(k, backward)
+            for block, backward in of_blocks
+            for k in (reversed(blocks[block]) if backward else blocks[block])
+        )
+    yield square_root(count)
+    yield revolve(count, max(1, largest(lambda checkpoints: revolve(count, checkpoints))))
+    dear = _dear_first(stages)
+    yield _keeping(count, dear[: largest(lambda kept: _keeping(count, dear[:kept]))])
+    smallest = Needs(stages).moves(budget_bytes)
+    if smallest is not None:
+        yield smallest
+
+
+def _dear_first(stages: Sequence[Stage]) -> list[int]:
+    """The stages by what it costs to compute a byte of their output again, equal ones far apart."""
+    bits = len(stages).bit_length()
+
+    def rank(k: int) -> tuple[float, int]:
+        spread = int(f"{k:0{bits}b}"[::-1], 2)
+        return -stages[k].cost / stages[k].output_bytes, spread
+
+    return sorted(range(len(stages) - 1), key=rank)
+
+
+def _keeping(count: int, kept: Sequence[int]) -> Moves:
+    """The plan that keeps the outputs of these stages and computes the others once more."""
+    return segmented(count, [0, *sorted(k + 1 for k in kept)])

@@ -1,0 +1,42 @@
+"""What to keep of forward and what to compute again: a policy, and how it is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from memtrain.errors import SpecError, unknown_choice
+from memtrain.units import format_exact_bytes, parse_bytes
+
+NONE, SQRT, REVOLVE, BUDGET = "none", "sqrt", "revolve", "budget"
+_EXAMPLES = {NONE: "none", SQRT: "sqrt", REVOLVE: "revolve:4", BUDGET: "budget:32MiB"}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """``none`` keeps all that backward reads; the others keep less and compute it again."""
+
+    kind: str = NONE
+    number: int = 0
+    """The checkpoints of ``revolve``, the bytes of ``budget``."""
+
+    def __str__(self) -> str:
+        if self.kind == BUDGET:
+            return f"{BUDGET}:{format_exact_bytes(self.number)}"
+        return f"{REVOLVE}:{self.number}" if self.kind == REVOLVE else self.kind
+
+
+def read_policy(text: str) -> Policy:
+    """``none``, ``sqrt``, ``revolve:4`` or ``budget:32MiB``. Raises ``InputError``."""
+    kind, colon, number = text.partition(":")
+    allowed = f"allowed: {', '.join(_EXAMPLES.values())}"
+    if kind not in _EXAMPLES:
+        raise unknown_choice("policy", text, _EXAMPLES.values())
+    if bool(colon) != (kind in (REVOLVE, BUDGET)):
+        raise SpecError(f"policy {text!r}", allowed, f"write {_EXAMPLES[kind]}")
+    if kind == BUDGET:
+        return Policy(BUDGET, parse_bytes(number, f"policy {BUDGET}:"))
+    if kind == REVOLVE:
+        if not (number.isascii() and number.isdecimal() and int(number[:10]) >= 1 and len(number) < 8):
+            raise SpecError(f"policy {text!r}", "allowed: 1 checkpoint or more", f"write {_EXAMPLES[kind]}")
+        return Policy(REVOLVE, int(number))
+    return Policy(kind)

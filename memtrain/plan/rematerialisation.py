@@ -1,0 +1,135 @@
+"""Rematerialisation: a schedule that keeps less of forward and computes it again for backward.
+
+It is a transformation of the schedule and of nothing else. The same nodes are computed by the same kernels
+from the same values, some of them more than once, so that every gradient has the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from memtrain.errors import BudgetError, GraphError
+from memtrain.graph.builder import no_collection
+from memtrain.graph.node import Phase
+from memtrain.plan.chain import Chain, chains
+from memtrain.plan.checkpoints import Moves, revolve, square_root
+from memtrain.plan.cost import CostOf
+from memtrain.plan.needs import Needs
+from memtrain.plan.planner import plan_within
+from memtrain.plan.policy import BUDGET, NONE, REVOLVE, SQRT, Policy
+from memtrain.plan.schedule import Schedule, Work, schedule_in_order
+from memtrain.plan.stage import stages
+from memtrain.units import format_bytes
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A forward and backward pass of a schedule, and in which order its stages are computed."""
+
+    chain: Chain
+    moves: Moves
+
+    @property
+    def abstract_count(self) -> int:
+        """Stages that the moves compute again, read or not: what the literature counts."""
+        return sum(not move.backward for move in self.moves) - len(self.chain)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A policy applied to a schedule that keeps all."""
+
+    policy: Policy
+    schedule: Schedule
+    passes: tuple[Pass, ...]
+
+    def extra_cost(self, cost: CostOf) -> float:
+        """Of all that is computed again."""
+        graph = self.schedule.graph
+        return sum(
+            cost(graph, graph[step.node]) for step in self.schedule.steps if step.phase is Phase.RECOMPUTE
+        )
+
+
+@no_collection()
+def rematerialise(schedule: Schedule, policy: Policy, cost: CostOf) -> Plan:
+    """``schedule``, which keeps all, under ``policy``. A schedule without backward stays as it is.
+
+    Raises ``BudgetError``, with the least bytes that would do, when no plan is within a budget.
+    """
+    passes = () if policy.kind == NONE else tuple(_passes(schedule, policy, cost))
+    if not passes:
+        return Plan(policy, schedule, ())
+    order = _without_unread(schedule, _order(schedule, passes))
+    changed = schedule_in_order(schedule.graph, order, schedule.asked, schedule.persistent)
+    return Plan(policy, changed, passes)
+
+
+def smallest_budget(schedule: Schedule) -> int:
+    """The least bytes within which a plan of ``schedule``, which keeps all, can stay."""
+    return max(
+        (Needs(stages(schedule, chain, lambda *_: 0)).least_bytes for chain in chains(schedule)), default=0
+    )
+
+
+def _passes(schedule: Schedule, policy: Policy, cost: CostOf) -> Iterator[Pass]:
+    for chain in chains(schedule):
+        moves: Moves | None
+        if policy.kind == SQRT:
+            moves = square_root(len(chain))
+        elif policy.kind == REVOLVE:
+            moves = revolve(len(chain), policy.number)
+        else:
+            moves = plan_within(stages(schedule, chain, cost), policy.number)
+        if moves is None:
+            raise _too_small(policy, smallest_budget(schedule))
+        yield Pass(chain, moves)
+
+
+def _too_small(policy: Policy, least: int) -> BudgetError:
+    return BudgetError(
+        f"{policy}: no plan holds so little",
+        f"allowed: at least {least:,} B ({format_bytes(least)}), what the smallest plan needs",
+        f"give {Policy(BUDGET, least)}, or a smaller batch",
+        least,
+    )
+
+
+def _order(schedule: Schedule, passes: Sequence[Pass]) -> list[Work]:
+    """The nodes of the plan's moves. A stage's first time is forward, each other one recomputation."""
+    steps = schedule.steps
+    order: list[Work] = []
+    for one in passes:
+        done = set()
+        for k, backward in one.moves:
+            if backward:
+                order += [(steps[place].node, steps[place].phase) for place in one.chain.backward[k]]
+            else:
+                phase = Phase.RECOMPUTE if k in done else Phase.FORWARD
+                order += [(i, phase) for i in one.chain.forward[k]]
+                done.add(k)
+    return order
+
+
+def _without_unread(schedule: Schedule, order: list[Work]) -> list[Work]:
+    """``order`` without what is computed again for nobody.
+
+    Raises ``GraphError`` where something would be computed again from a value that is updated by then.
+    """
+    graph = schedule.graph
+    found: list[Work] = []
+    wanted: set[int] = set()
+    read_again: set[int] = set()
+    for index, phase in reversed(order):
+        node = graph[index]
+        if phase is Phase.RECOMPUTE and index not in wanted:
+            continue
+        if node.op.writes is not None and node.storage in read_again:
+            raise GraphError(f"{node} overwrites what is computed from again; update it later")
+        if phase is Phase.RECOMPUTE:
+            read_again.update(graph[i].storage for i in node.inputs)
+        wanted.discard(index)
+        wanted.update(node.inputs)
+        found.append((index, phase))
+    return found[::-1]
