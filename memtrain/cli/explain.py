@@ -9,7 +9,19 @@ from typing import Annotated
 
 import typer
 
-from memtrain.cli.options import L2, Activation, Batch, Bias, DType, Force, Layers, Optimizer, Seed
+from memtrain.cli.options import (
+    L2,
+    Activation,
+    Batch,
+    Bias,
+    Cost,
+    DType,
+    Force,
+    Layers,
+    Optimizer,
+    Policy,
+    Seed,
+)
 
 
 def explain(
@@ -29,6 +41,8 @@ def explain(
     data: Annotated[
         str | None, typer.Option(help="digits, or a .npz or .csv file.", show_default="digits")
     ] = None,
+    policy: Policy = "none",
+    cost: Cost = "seconds",
     seed: Seed = 0,
     prove: Annotated[bool, typer.Option("--prove", help="Prove that all that is kept is needed.")] = False,
     second: Annotated[bool, typer.Option("--second", help="The Hessian-vector product, too.")] = False,
@@ -47,6 +61,7 @@ def explain(
     Examples:
       memtrain explain
       memtrain explain --activation gelu --bias --prove
+      memtrain explain --depth 8 --policy sqrt
       memtrain explain --depth 1000 --width 4096 --batch 1048576
     """
     from memtrain.cli.console import messages, results, warn
@@ -71,6 +86,8 @@ def explain(
             "l2": l2,
             "dtype": dtype,
             "data": data,
+            "policy": policy,
+            "cost": cost,
             "seed": seed,
         },
         None if layers is None else parse_sizes(layers, "--layers"),

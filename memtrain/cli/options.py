@@ -21,6 +21,19 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite output files tha
 Update = Annotated[
     str, typer.Option(help="deferred: after backward, or eager: as soon as a gradient exists.")
 ]
+Policy = Annotated[
+    str,
+    typer.Option(
+        help="What to keep for backward: none (all of it), sqrt, revolve:4 or budget:32MiB; the rest is "
+        "computed again."
+    ),
+]
+Cost = Annotated[
+    str, typer.Option(help="What a budget spares: seconds, as measured on this machine, or flops.")
+]
+Accumulate = Annotated[
+    int, typer.Option(min=1, help="Micro-batches whose gradients add up to those of the batch.")
+]
 Jobs = Annotated[
     int | None,
     typer.Option(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from memtrain.graph.node import Graph, Node, Phase
-from memtrain.graph.ops.matmul import MatMul
+from memtrain.graph.node import Phase
+from memtrain.plan.cost import flops
 from memtrain.plan.schedule import Schedule
 
 
@@ -36,18 +36,7 @@ def recomputation(schedule: Schedule) -> Recomputation:
             up_to[step.node] = total
     extra = 0
     for step in schedule.steps:
-        if step.phase is not Phase.FORWARD:
+        if step.phase in (Phase.BACKWARD, Phase.UPDATE):
             read = [up_to[i] for i in graph[step.node].inputs if i in up_to]
             extra += max(read, default=0)
     return Recomputation(total, extra)
-
-
-def flops(graph: Graph, node: Node) -> int:
-    """Floating-point operations of a step: 2·m·n·k of a product, one per element of anything else."""
-    if node.op.is_view:
-        return 0
-    largest = max((graph[i].size for i in node.inputs), default=0)
-    if isinstance(node.op, MatMul):
-        a = graph[node.inputs[0]]
-        return 2 * node.size * int(a.shape[-2 if node.op.transpose_a else -1])
-    return max(node.size, largest)

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from memtrain.explain.cost import Recomputation, recomputation
 from memtrain.explain.footprint import RoleFootprint, footprint
 from memtrain.explain.formulas import Book, Formula
-from memtrain.explain.reasons import Dropped, Retained, dropped_reasons, retained_reasons
+from memtrain.explain.reasons import (
+    Dropped,
+    Recomputed,
+    Retained,
+    dropped_reasons,
+    recomputed_reasons,
+    retained_reasons,
+)
 from memtrain.explain.timeline import Moment, RunnerUp, runner_up, timeline
 from memtrain.graph.node import Phase
 from memtrain.measure.cell import Cell, Mode
@@ -41,6 +48,7 @@ class Explanation:
     forward: list[Formula]
     gradients: list[Formula]
     retained: list[Retained]
+    recomputed: list[Recomputed]
     dropped: list[Dropped]
     work: Recomputation
 
@@ -50,7 +58,7 @@ def explain(cell: Cell) -> Explanation:
     train, infer = _account(cell, Mode.TRAIN), _account(cell, Mode.INFER)
     graph = train.schedule.graph
     book = Book(graph, cell.l2)
-    computed = [graph[step.node] for step in train.schedule.steps]
+    computed = [graph[step.node] for step in train.schedule.steps if step.phase is not Phase.RECOMPUTE]
     return Explanation(
         cell=cell,
         train=train,
@@ -66,6 +74,7 @@ def explain(cell: Cell) -> Explanation:
             if node.phase is Phase.BACKWARD and node.shape and book.completed(node) is node
         ],
         retained=retained_reasons(train.liveness, book),
+        recomputed=recomputed_reasons(train.liveness, book),
         dropped=dropped_reasons(train.liveness),
         work=recomputation(train.schedule),
     )

@@ -19,6 +19,7 @@ from memtrain.graph.ops.base import BLOCK, Op, rows_per_block
 from memtrain.graph.ops.loss import RowWise
 from memtrain.measure.cell import Cell, Mode
 from memtrain.plan.liveness import Liveness, analyse
+from memtrain.plan.policy import NONE
 
 Monomial = tuple[str, ...]
 """Symbols and numbers whose product is a number of bytes."""
@@ -87,7 +88,7 @@ def _factors(op: Op, count: int, inputs: Sequence[Node]) -> Monomial:
 
 def _slopes(terms: Terms, cell: Cell, mode: Mode) -> dict[tuple[Role, Monomial], int]:
     """How many more of each term a further layer brings; nothing where that is not the same twice."""
-    if not isinstance(cell.width, int):
+    if not isinstance(cell.width, int) or cell.policy != NONE:
         return {}
     first, second = (
         _terms_at_peak(analyse(replace(cell, depth=cell.depth + more).schedule(mode))) for more in (1, 2)

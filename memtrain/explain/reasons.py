@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 
 from memtrain.explain.formulas import Book, bytes_formula
 from memtrain.graph.node import Node, Phase, Role
 from memtrain.plan.liveness import Life, Liveness
+from memtrain.plan.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,23 @@ class Retained:
 
 
 @dataclass(frozen=True)
+class Recomputed:
+    """An intermediate that is not kept but computed again, once or more, before backward reads it."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    bytes: int
+    formula: str
+    producer: str
+    read_by: tuple[Reader, ...]
+    computed_steps: tuple[int, ...]
+    """Where it is computed: first in forward, then again."""
+    freed_step: int
+    """The end of its last life."""
+
+
+@dataclass(frozen=True)
 class Dropped:
     """An intermediate that is not kept."""
 
@@ -42,9 +61,13 @@ class Dropped:
     reason: str
 
 
+Read = tuple[int, Node, Node]
+"""The step, its node, and the value (or view) of a storage that it reads."""
+
+
 def retained_reasons(liveness: Liveness, book: Book) -> list[Retained]:
     """One entry per retained storage, in the order of their birth."""
-    readers = _readers(liveness)
+    reads = _reads(liveness.schedule)
     found = []
     for life in liveness.lives:
         if life.role is not Role.RETAINED:
@@ -58,7 +81,7 @@ def retained_reasons(liveness: Liveness, book: Book) -> list[Retained]:
                 bytes=node.nbytes,
                 formula=bytes_formula(node.shape, node.dtype.itemsize),
                 producer=str(book.formula(node)),
-                read_by=tuple(_reader(book, reader, read) for reader, read in readers.get(node.id, ())),
+                read_by=_read_by(liveness.schedule, book, life, reads),
                 born_step=life.born_step,
                 freed_step=life.freed_step,
             )
@@ -66,60 +89,125 @@ def retained_reasons(liveness: Liveness, book: Book) -> list[Retained]:
     return found
 
 
+def recomputed_reasons(liveness: Liveness, book: Book) -> list[Recomputed]:
+    """One entry per storage that is computed again for backward, in the order in which that happens."""
+    schedule = liveness.schedule
+    reads = _reads(schedule)
+    computed: dict[int, list[int]] = {}
+    for place, step in enumerate(schedule.steps):
+        computed.setdefault(step.node, []).append(place)
+    return [
+        Recomputed(
+            name=node.name,
+            shape=tuple(map(int, node.shape)),
+            dtype=str(node.dtype),
+            bytes=node.nbytes,
+            formula=bytes_formula(node.shape, node.dtype.itemsize),
+            producer=str(book.formula(node)),
+            read_by=_read_by(schedule, book, life, reads),
+            computed_steps=tuple(computed[node.id]),
+            freed_step=life.freed_step,
+        )
+        for life in liveness.lives
+        for node in (life.node,)
+        if life.role is Role.RECOMPUTED and life.born_step == computed[node.id][-1]
+    ]
+
+
 def dropped_reasons(liveness: Liveness) -> list[Dropped]:
     """The intermediates with bytes of their own that backward does not find again, and why."""
     schedule = liveness.schedule
     graph = schedule.graph
-    read_later = _readers(liveness)
-    taken_by = {step.reuse: graph[step.node] for step in schedule.steps if step.reuse is not None}
+    read_later = _readers(schedule)
+    taken_by = {
+        (step.reuse, place - 1): graph[step.node]
+        for place, step in enumerate(schedule.steps)
+        if step.reuse is not None
+    }
+    again = {step.node for step in schedule.steps if step.phase is Phase.RECOMPUTE}
     consumers: dict[int, list[Node]] = {}
     for step in schedule.steps:
         for index in graph[step.node].inputs:
-            if graph[step.node].phase is Phase.FORWARD:
+            if step.phase is Phase.FORWARD:
                 consumers.setdefault(index, []).append(graph[step.node])
     return [
         Dropped(
             life.node.name,
             life.node.nbytes,
-            _why_dropped(life, consumers.get(life.node.id, []), read_later, taken_by),
+            _why_dropped(
+                consumers.get(life.node.id, []),
+                read_later,
+                taken_by.get((life.node.id, life.freed_step)),
+                life.freed_step,
+                life.node.id in again,
+            ),
         )
         for life in liveness.lives
         if life.role is Role.TRANSIENT
-        and life.node.phase is Phase.FORWARD
+        and schedule.steps[life.born_step].phase is Phase.FORWARD
+        and life.node.inputs
         and life.node.id not in schedule.asked
     ]
 
 
 def _why_dropped(
-    life: Life,
     consumers: list[Node],
-    read_later: dict[int, list[tuple[Node, Node]]],
-    taken_by: dict[int, Node],
+    read_later: dict[int, list[Node]],
+    heir: Node | None,
+    freed_step: int,
+    again: bool,
 ) -> str:
     rules = []
     for consumer in consumers:
-        if any(reader.op.name == f"{consumer.op.name}_grad" for reader, _ in read_later.get(consumer.id, ())):
+        if any(reader.op.name == f"{consumer.op.name}_grad" for reader in read_later.get(consumer.id, ())):
             rules.append(f"{consumer.op.name}'s rule reads its output {consumer.name}")
         else:
             rules.append(f"{consumer.op.name}'s rule does not read it")
-    heir = taken_by.get(life.node.id)
-    end = f"{heir.name} reuses its buffer" if heir else f"freed at step {life.freed_step}"
+    end = f"{heir.name} reuses its buffer" if heir else f"freed at step {freed_step}"
+    if again:
+        return f"{end}; computed again for backward"
     return "; ".join([*dict.fromkeys(rules), end])
 
 
-def _readers(liveness: Liveness) -> dict[int, list[tuple[Node, Node]]]:
-    """By storage: the steps after forward that read it, each with the value (or view) that it reads."""
-    graph = liveness.schedule.graph
-    found: dict[int, list[tuple[Node, Node]]] = {}
-    for step in liveness.schedule.steps:
-        node = graph[step.node]
-        if node.phase is not Phase.FORWARD:
-            for read in map(graph.__getitem__, dict.fromkeys(node.inputs)):
-                if read.phase is Phase.FORWARD and read.inputs:
-                    found.setdefault(read.storage, []).append((node, read))
+def _readers(schedule: Schedule) -> dict[int, list[Node]]:
+    """By storage: the nodes after forward that read it."""
+    graph = schedule.graph
+    found: dict[int, list[Node]] = {}
+    for step in schedule.steps:
+        if step.phase is not Phase.FORWARD:
+            for index in graph[step.node].inputs:
+                found.setdefault(graph[index].storage, []).append(graph[step.node])
     return found
 
 
-def _reader(book: Book, reader: Node, read: Node) -> Reader:
+def _reads(schedule: Schedule) -> dict[int, list[Read]]:
+    """By storage: every read of it, in order."""
+    graph = schedule.graph
+    found: dict[int, list[Read]] = {}
+    for place, step in enumerate(schedule.steps):
+        for index in dict.fromkeys(graph[step.node].inputs):
+            found.setdefault(graph[index].storage, []).append((place, graph[step.node], graph[index]))
+    return found
+
+
+def _read_by(schedule: Schedule, book: Book, life: Life, reads: dict[int, list[Read]]) -> tuple[Reader, ...]:
+    """Who reads a value during one life of it, in another phase than it was computed in; each once."""
+    phase = schedule.steps[life.born_step].phase
+    found = Counter(
+        _reader(schedule, book, *read)
+        for read in reads.get(life.node.id, ())
+        # who takes over its buffer reads it one step after its end
+        if life.born_step < read[0] <= life.freed_step + 1 and schedule.steps[read[0]].phase is not phase
+    )
+    return tuple(
+        reader if count == 1 else replace(reader, purpose=f"{reader.purpose}, {count} times")
+        for reader, count in found.items()
+    )
+
+
+def _reader(schedule: Schedule, book: Book, place: int, reader: Node, read: Node) -> Reader:
+    if schedule.steps[place].phase is Phase.RECOMPUTE:
+        whole = book.formula(reader)
+        return Reader(whole.left, str(whole), f"to compute {whole.left} again")
     whole = book.formula(book.completed(reader))
     return Reader(whole.left, str(whole), book.purpose(reader, read))

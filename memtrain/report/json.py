@@ -69,6 +69,7 @@ def explain_document(
         "forward": [asdict(formula) for formula in explanation.forward],
         "gradients": [asdict(formula) for formula in explanation.gradients],
         "retained": [asdict(entry) for entry in explanation.retained],
+        "recomputed": [asdict(entry) for entry in explanation.recomputed],
         "dropped": [asdict(entry) for entry in explanation.dropped],
         "recomputation": asdict(explanation.work),
         **_account(explanation.train),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from memtrain.explain.folding import fold
 from memtrain.explain.footprint import RoleFootprint
 from memtrain.explain.formulas import Formula, symbols
 from memtrain.explain.proof import Proof
-from memtrain.explain.reasons import Retained
+from memtrain.explain.reasons import Recomputed, Retained
 from memtrain.explain.second import SecondOrder
 from memtrain.explain.timeline import Moment
 from memtrain.graph.node import Role
@@ -54,6 +55,8 @@ def sections(
     yield _titled("The graph, forward", _formulas(explanation.forward))
     yield _titled("The gradients, with the shape of each value and factor", _formulas(explanation.gradients))
     yield _titled("Kept from forward for backward", _retained(explanation.retained))
+    if explanation.recomputed:
+        yield _titled(f"Computed again ({explanation.cell.policy})", _recomputed(explanation.recomputed))
     yield _titled("Not kept", _dropped(explanation))
     yield _timelines(explanation, width, ascii_only)
     yield _footprints(explanation, rows)
@@ -65,8 +68,11 @@ def summary(explanation: Explanation) -> str:
     kept = sum(entry.bytes for entry in explanation.retained)
     names = fold_names([entry.name for entry in explanation.retained])
     work = explanation.work
+    again = fold_names(sorted((entry.name for entry in explanation.recomputed), key=_in_order))
     sentences = [
-        f"Backward reads {names} again, and forward keeps that for it: {format_bytes(kept)}.",
+        f"Forward keeps {names}: {format_bytes(kept)}. Backward reads {again} too; that is computed again."
+        if again
+        else f"Backward reads {names} again, and forward keeps that for it: {format_bytes(kept)}.",
         f"Training needs {format_bytes(train.peak.total_bytes)} at its peak; inference keeps nothing and "
         f"needs {format_bytes(infer.peak.total_bytes)}.",
         "If nothing were stored, each gradient would compute what it reads again from x on: "
@@ -74,6 +80,11 @@ def summary(explanation: Explanation) -> str:
         f"{format_flops(work.forward_flops)}.",
     ]
     return " ".join(sentences)
+
+
+def _in_order(name: str) -> list[tuple[str, int]]:
+    """A key that puts h2 before h10."""
+    return [(word, int(number or 0)) for word, number in re.findall(r"(\D+)(\d*)", name)]
 
 
 def second_section(second: SecondOrder) -> RenderableType:
@@ -161,8 +172,32 @@ def _retained(entries: Sequence[Retained]) -> RenderableType:
     return table
 
 
+def _recomputed(entries: Sequence[Recomputed]) -> RenderableType:
+    table = _table()
+    for title in ("name", "bytes", "times", "at steps", "by", "for"):
+        table.add_column(title, justify="right" if title in ("bytes", "times") else "left")
+    for entry, more in _folded(
+        entries, lambda entry: f"{entry.producer} {[r.formula for r in entry.read_by]}"
+    ):
+        if entry is None:
+            table.add_row(more)
+            continue
+        again = entry.computed_steps[1:]
+        places = ", ".join(map(str, again[:4])) + (" …" if len(again) > 4 else "")
+        readers = "\n".join(f"{reader.formula}, {reader.purpose}" for reader in entry.read_by)
+        table.add_row(
+            entry.name, f"{entry.bytes:,}", str(len(again)), places, Text(entry.producer), Text(readers)
+        )
+    return table
+
+
 def _dropped(explanation: Explanation) -> RenderableType:
-    arrays = [entry for entry in explanation.dropped if entry.bytes > _number_bytes(explanation)]
+    again = {entry.name for entry in explanation.recomputed}
+    arrays = [
+        entry
+        for entry in explanation.dropped
+        if entry.bytes > _number_bytes(explanation) and entry.name not in again
+    ]
     lines = [
         f"  {more}" if entry is None else f"  {entry.name}: {entry.reason}"
         for entry, more in _folded(arrays, lambda entry: f"{entry.name}: {entry.reason}")
@@ -178,12 +213,13 @@ def _number_bytes(explanation: Explanation) -> int:
 def _timelines(explanation: Explanation, width: int, ascii_only: bool) -> RenderableType:
     accounts = (explanation.train, explanation.infer)
     highest = max(account.peak.total_bytes for account in accounts)
-    longest = max(len(moment.node) for account in accounts for moment in account.timeline)
-    names = min(longest, _MOST_NAME)
-    room = max(10, width - names - 26)  # one scale for both
+    moments = [moment for account in accounts for moment in account.timeline]
+    names = min(max(len(moment.node) for moment in moments), _MOST_NAME)
+    room = max(10, width - names - 27)  # one scale for both
     marks = _ASCII if ascii_only else {role: mark for role, (mark, _) in _STYLES.items()}
+    shown = [role for role in _STYLES if any(moment.live_bytes[role] for moment in moments)]
     legend = Text.assemble(
-        "Live bytes by step: ", *((f"{marks[role]}={role} ", _STYLES[role][1]) for role in _STYLES)
+        "Live bytes by step: ", *((f"{marks[role]}={role} ", _STYLES[role][1]) for role in shown)
     )
     parts: list[RenderableType] = [legend]
     for mode, account in ((Mode.TRAIN, explanation.train), (Mode.INFER, explanation.infer)):
@@ -200,7 +236,7 @@ def _timelines(explanation: Explanation, width: int, ascii_only: bool) -> Render
 def _bars(account: Account, highest: int, names: int, room: int, marks: Mapping[Role, str]) -> Text:
     lines = Text()
     for moment in _highest_of_each_stretch(account.timeline):
-        lines.append(f"{moment.step:>6} {moment.phase:<8} {moment.node[:names]:<{names}} ")
+        lines.append(f"{moment.step:>6} {moment.phase:<9} {moment.node[:names]:<{names}} ")
         lines.append(_bar(moment, highest, room, marks))
         mark = " ◄ peak" if moment is account.peak else ""
         lines.append(f"{mark}\n", style="bold")
