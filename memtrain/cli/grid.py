@@ -16,8 +16,10 @@ def _parse_limits(text: str, option: str) -> list[int]:
 
 
 _AXES: dict[str, Callable[[str, str], list[Any]]] = {
-    **dict.fromkeys(("activation", "optimizer", "dtype", "update", "allocation", "data"), parse_words),
-    **dict.fromkeys(("batch", "width", "input_size", "output_size", "threads"), parse_integers),
+    **dict.fromkeys(
+        ("activation", "optimizer", "dtype", "update", "policy", "allocation", "data"), parse_words
+    ),
+    **dict.fromkeys(("batch", "width", "input_size", "output_size", "accumulate", "threads"), parse_integers),
     **dict.fromkeys(("depth", "seed"), partial(parse_integers, least=0)),
     "steps": partial(parse_integers, least=2),
     "l2": parse_numbers,
@@ -31,7 +33,7 @@ _FIELDS = {"memory_limit": "memory_limit_bytes"}
 
 def request_of(options: Mapping[str, Any]) -> Request:
     """What the options of the command (by parameter) ask for. Raises ``InputError``."""
-    axes: dict[str, Any] = {"bias": [options["bias"]]}
+    axes: dict[str, Any] = {"bias": [options["bias"]], "cost": [options["cost"]]}
     for name, parse in _AXES.items():
         if options[name] is not None:
             axes[_FIELDS.get(name, name)] = parse(options[name], f"--{name.replace('_', '-')}")

@@ -13,7 +13,7 @@ import typer
 
 from memtrain.cli.config import config_text, effective_config, use_config
 from memtrain.cli.exports import STDOUT, check_exports, export
-from memtrain.cli.options import Bias, ExportMarkdown, Jobs, Layers, Quiet, Timeout, Verbose
+from memtrain.cli.options import Bias, Cost, ExportMarkdown, Jobs, Layers, Quiet, Timeout, Verbose
 from memtrain.cli.streams import close_stdout
 
 if TYPE_CHECKING:
@@ -70,6 +70,14 @@ def sweep(
     update: Annotated[
         str, typer.Option(help="deferred: after backward, or eager: as soon as a gradient exists; or both.")
     ] = "deferred",
+    accumulate: Annotated[
+        str, typer.Option(help="Micro-batches whose gradients add up to those of the batch: a range.")
+    ] = "1",
+    policy: Annotated[
+        str,
+        typer.Option(help="Of none, sqrt, revolve:4, budget:32MiB: what to keep for backward; or a list."),
+    ] = "none",
+    cost: Cost = "seconds",
     allocation: Annotated[
         str,
         typer.Option(
@@ -149,7 +157,7 @@ def sweep(
     from memtrain.errors import InputError, MemtrainError
     from memtrain.measure.client import SERVERS, measuring_environment
     from memtrain.measure.doctor import State, examine_memory
-    from memtrain.measure.row import predicted_row
+    from memtrain.measure.row import planned_row
     from memtrain.report.findings import findings
     from memtrain.report.html import check_installed, report_html
     from memtrain.report.json import sweep_document
@@ -214,7 +222,7 @@ def sweep(
             said = f"batches larger than the {examples:,} training examples of {name} draw rows again, seeded"
             warn(log, said)
         if dry_run:
-            show([predicted_row(*task) for task in make_tasks(cells, request.mode)])
+            show([planned_row(*task) for task in make_tasks(cells, request.mode)])
             return
         files = {name: place for name, place in outputs.items() if place != STDOUT}
         check_new(request, path, files, force, config)

@@ -9,7 +9,21 @@ from typing import Annotated
 
 import typer
 
-from memtrain.cli.options import L2, Activation, Batch, Bias, DType, Force, Optimizer, Quiet, Seed, Update
+from memtrain.cli.options import (
+    L2,
+    Accumulate,
+    Activation,
+    Batch,
+    Bias,
+    Cost,
+    DType,
+    Force,
+    Optimizer,
+    Policy,
+    Quiet,
+    Seed,
+    Update,
+)
 
 
 def train(
@@ -29,6 +43,9 @@ def train(
     data: Annotated[str, typer.Option(help="digits, or a .npz (x, y) or .csv (label last) file.")] = "digits",
     seed: Seed = 0,
     update: Update = "deferred",
+    accumulate: Accumulate = 1,
+    policy: Policy = "none",
+    cost: Cost = "seconds",
     allocation: Annotated[
         str, typer.Option(help="packed: one arena for all values, or fresh: an array each.")
     ] = "packed",
@@ -60,6 +77,7 @@ def train(
     from memtrain.measure.cell import Cell, Mode
     from memtrain.measure.machine import free_memory_bytes
     from memtrain.measure.row import lacking, predicted_row
+    from memtrain.plan.policy import read_policy
     from memtrain.report.json import training_document
     from memtrain.report.terminal.sweep import training_table
     from memtrain.sweeps.files import check_outputs, write_new
@@ -86,6 +104,9 @@ def train(
         input_size=examples.input_size,
         output_size=examples.output_size,
         update=update,
+        accumulate=accumulate,
+        policy=policy,
+        cost=cost,
         allocation=allocation,
         threads=threads,
         seed=seed,
@@ -112,6 +133,9 @@ def train(
             epochs=epochs,
             seed=seed,
             update=update,
+            accumulate=accumulate,
+            policy=read_policy(cell.policy),
+            cost=cell.cost_of(),
             allocation=cell.allocation_for(timing=True),
             on_epoch=lambda epoch: progress.update(
                 bar,

@@ -13,9 +13,9 @@ from memtrain.measure.rates import rates
 from memtrain.models.mlp import MLP, build, check_integer
 from memtrain.plan.cost import CostOf, flops
 from memtrain.plan.policy import BUDGET, read_policy
-from memtrain.plan.rematerialisation import Plan, rematerialise
+from memtrain.plan.rematerialisation import Plan
 from memtrain.plan.schedule import Schedule
-from memtrain.run.allocation import ALLOCATIONS, FRESH, PACKED
+from memtrain.run.allocation import ALLOCATIONS, FRESH, PACKED, planned
 from memtrain.train.data import DIGITS
 from memtrain.train.iteration import DEFERRED, UPDATES, accumulating, check_accumulate, inference
 from memtrain.train.optimizers import LEARNING_RATES, OPTIMIZERS
@@ -148,7 +148,7 @@ class Cell:
     @no_collection()
     def plan(self, mode: Mode) -> Plan:
         """The policy applied to the schedule that keeps all."""
-        return rematerialise(self.keep_all(mode), read_policy(self.policy), self.cost_of())
+        return planned(self.keep_all(mode), read_policy(self.policy), self.cost_of(), self.allocation)
 
     @no_collection()
     def keep_all(self, mode: Mode) -> Schedule:

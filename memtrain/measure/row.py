@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from statistics import median_low
 from typing import Any
 
-from memtrain.errors import ChildFailed, MeterUnavailable
+from memtrain.errors import BudgetError, ChildFailed, MeterUnavailable
 from memtrain.graph.node import Role
 from memtrain.measure.cell import LATER, Cell, Mode
 from memtrain.measure.client import measure
@@ -164,6 +164,14 @@ def predicted_row(cell: Cell, mode: Mode) -> Row:
     return Row(cell, mode, figures, peak_node, retained)
 
 
+def planned_row(cell: Cell, mode: Mode) -> Row:
+    """The same; a row that failed where no plan fits into the budget of the cell's policy."""
+    try:
+        return predicted_row(cell, mode)
+    except BudgetError as error:
+        return Row(cell, mode, Figures(status="memory_limit", reason=str(error)))
+
+
 def needed_bytes(row: Row) -> int:
     """What a measuring process takes: the run as predicted, and what is drawn before a meter starts."""
     figures = row.figures
@@ -196,7 +204,9 @@ def measured_row(
     A cell beyond the free memory is not tried, unless ``even_if_lacking``. Each meter is repeated
     ``repeat`` times, each time in a new process; the row has the medians and the spreads.
     """
-    row = predicted_row(cell, mode)
+    row = planned_row(cell, mode)
+    if not row.ok:
+        return row
     with ROOM.take(needed_bytes(row)) as free_bytes:
         lack = None if even_if_lacking else lacking(row, free_bytes)
         if lack is not None:

@@ -83,11 +83,12 @@ def _passes(schedule: Schedule, policy: Policy, cost: CostOf) -> Iterator[Pass]:
         else:
             moves = plan_within(stages(schedule, chain, cost), policy.number)
         if moves is None:
-            raise _too_small(policy, smallest_budget(schedule))
+            raise too_small(policy, smallest_budget(schedule))
         yield Pass(chain, moves)
 
 
-def _too_small(policy: Policy, least: int) -> BudgetError:
+def too_small(policy: Policy, least: int) -> BudgetError:
+    """The error for a budget below the ``least`` bytes that a plan needs."""
     return BudgetError(
         f"{policy}: no plan holds so little",
         f"allowed: at least {least:,} B ({format_bytes(least)}), what the smallest plan needs",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from memtrain.plan.liveness import Liveness
+from memtrain.errors import BudgetError
+from memtrain.plan.cost import CostOf
+from memtrain.plan.liveness import Liveness, analyse
 from memtrain.plan.packing import pack
+from memtrain.plan.policy import BUDGET, Policy
+from memtrain.plan.rematerialisation import Plan, rematerialise, too_small
 from memtrain.plan.schedule import Schedule
 from memtrain.run.executor import Run
 from memtrain.run.ledger import Ledger
@@ -28,3 +32,22 @@ def peak_bytes(liveness: Liveness, allocation: str) -> int:
     schedule = liveness.schedule
     leaves = sum(schedule.graph[i].nbytes for i in schedule.persistent)
     return leaves + pack(schedule).arena_bytes
+
+
+def planned(schedule: Schedule, policy: Policy, cost: CostOf, allocation: str) -> Plan:
+    """``schedule``, which keeps all, under ``policy``; a budget holds for how the values get their bytes, too.
+
+    In one arena they take whole cache lines, and may not lie as close as they could: then the plan is made for
+    as much less. Raises ``BudgetError``.
+    """
+    plan = rematerialise(schedule, policy, cost)
+    if policy.kind != BUDGET or allocation != PACKED:
+        return plan
+    budget = policy.number
+    while (beyond := peak_bytes(analyse(plan.schedule), allocation) - policy.number) > 0:
+        budget -= beyond
+        try:
+            plan = rematerialise(schedule, Policy(BUDGET, budget), cost)
+        except BudgetError as error:
+            raise too_small(policy, error.least_bytes + policy.number - budget) from None
+    return plan

@@ -15,7 +15,8 @@ from itertools import product
 import numpy as np
 
 from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import Row, predicted_row
+from memtrain.measure.row import Row, planned_row
+from memtrain.plan.policy import BUDGET, read_policy
 
 HeapMeter = Callable[[Cell, Mode], int | None]
 """The heap peak of a cell, for cells that the law needs and the sweep has not."""
@@ -61,7 +62,8 @@ def fit_laws(rows: Sequence[Row], heap: HeapMeter) -> list[Law]:
 
     It is fitted to the regime of the group's largest cell. A regime with too few cells for a fit that
     can be judged is completed by a few more, measured with ``heap``; a group without two cells in the
-    regime, or in which neither depth nor batch varies, has no law.
+    regime, or in which neither depth nor batch varies, has no law; nor has one whose policy has a budget,
+    for its peak is what it was told to be.
     """
     laws = []
     for group in _groups(rows):
@@ -74,7 +76,8 @@ def fit_laws(rows: Sequence[Row], heap: HeapMeter) -> list[Law]:
 def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
     groups: dict[tuple[Mode, Cell], list[Row]] = defaultdict(list)
     for row in rows:
-        if row.figures.heap_peak_bytes is not None and isinstance(row.cell.width, int):
+        free = read_policy(row.cell.policy).kind != BUDGET
+        if free and row.figures.heap_peak_bytes is not None and isinstance(row.cell.width, int):
             groups[row.mode, replace(row.cell, depth=0, batch=1)].append(row)
     return iter(groups.values())
 
@@ -148,7 +151,9 @@ def _missing(regime: list[_Point], side: int, mode: Mode) -> list[Cell]:
         cell = replace(regime[0].cell, depth=depth, batch=batch)
         if cell in inside:
             continue
-        row = predicted_row(cell, mode)
+        row = planned_row(cell, mode)
+        if not row.ok:
+            continue
         peak = row.figures.predicted_peak_bytes or 0
         if places(row)[side] == place and peak <= _LARGEST_PROBE * largest:
             found.append(cell)

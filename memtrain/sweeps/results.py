@@ -11,7 +11,7 @@ from typing import Any
 
 from memtrain.errors import DataError, MemtrainError
 from memtrain.measure.cell import LATER, Cell, Mode
-from memtrain.measure.row import STATUSES, Figures, Row, predicted_row
+from memtrain.measure.row import STATUSES, Figures, Row, planned_row
 from memtrain.sweeps.journal import journal_path, read_journal
 
 _CELL = tuple(field.name for field in fields(Cell))
@@ -64,7 +64,7 @@ def read_results(path: Path) -> Results:
             row.peak_node, row.retained = stored_row.peak_node, stored_row.retained
             row.environment, row.notes = stored_row.environment, stored_row.notes
         else:
-            foreseen = predicted_row(row.cell, row.mode)
+            foreseen = planned_row(row.cell, row.mode)
             if foreseen["retained_bytes"] == row["retained_bytes"]:
                 row.peak_node, row.retained = foreseen.peak_node, foreseen.retained
     return Results(path, tuple(rows), command)

@@ -14,10 +14,12 @@ from memtrain.errors import DataError, SpecError
 from memtrain.graph.node import Role
 from memtrain.graph.ops.base import Array
 from memtrain.models.mlp import MLP, build, initial_values
-from memtrain.run.allocation import PACKED, make_run
+from memtrain.plan.cost import CostOf, flops
+from memtrain.plan.policy import Policy
+from memtrain.run.allocation import PACKED, make_run, planned
 from memtrain.run.ledger import Ledger
 from memtrain.train.data import Dataset, draw_rows
-from memtrain.train.iteration import DEFERRED, inference, training
+from memtrain.train.iteration import DEFERRED, accumulating, inference
 from memtrain.train.optimizers import ITERATION
 
 
@@ -56,12 +58,15 @@ def train(
     epochs: int,
     seed: int,
     update: str = DEFERRED,
+    accumulate: int = 1,
+    policy: Policy = Policy(),
+    cost: CostOf = flops,
     allocation: str = PACKED,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Trained:
     """Train ``spec`` and test it. ``on_epoch`` is told of each epoch as it ends.
 
-    Raises ``DataError`` when there is nothing to test on.
+    A ``policy`` that has a budget spares ``cost``. Raises ``DataError`` when there is nothing to test on.
     """
     if not len(test_data):
         raise DataError(
@@ -71,7 +76,8 @@ def train(
         )
     started = perf_counter()
     ledger = Ledger()
-    run = make_run(training(build(spec), optimizer, rate, update), allocation, ledger)
+    schedule = accumulating(spec, accumulate, optimizer, rate, update)
+    run = make_run(planned(schedule, policy, cost, allocation).schedule, allocation, ledger)
     run.load(initial_values(spec, seed))
     rows = draw_rows(len(train_data), spec.batch, seed)
     history: list[Epoch] = []
