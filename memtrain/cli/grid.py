@@ -16,9 +16,8 @@ def _parse_limits(text: str, option: str) -> list[int]:
 
 
 _AXES: dict[str, Callable[[str, str], list[Any]]] = {
-    **dict.fromkeys(
-        ("activation", "optimizer", "dtype", "update", "policy", "allocation", "data"), parse_words
-    ),
+    **dict.fromkeys(("activation", "optimizer", "dtype", "data"), parse_words),
+    **dict.fromkeys(("update", "policy", "allocation"), parse_words),
     **dict.fromkeys(("batch", "width", "input_size", "output_size", "accumulate", "threads"), parse_integers),
     **dict.fromkeys(("depth", "seed"), partial(parse_integers, least=0)),
     "steps": partial(parse_integers, least=2),

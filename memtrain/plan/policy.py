@@ -25,6 +25,9 @@ class Policy:
         return f"{REVOLVE}:{self.number}" if self.kind == REVOLVE else self.kind
 
 
+KEEP_ALL = Policy()
+
+
 def read_policy(text: str) -> Policy:
     """``none``, ``sqrt``, ``revolve:4`` or ``budget:32MiB``. Raises ``InputError``."""
     kind, colon, number = text.partition(":")

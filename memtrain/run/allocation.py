@@ -35,10 +35,10 @@ def peak_bytes(liveness: Liveness, allocation: str) -> int:
 
 
 def planned(schedule: Schedule, policy: Policy, cost: CostOf, allocation: str) -> Plan:
-    """``schedule``, which keeps all, under ``policy``; a budget holds for how the values get their bytes, too.
+    """``schedule``, which keeps all, under ``policy``, with a peak within its budget in this allocation.
 
-    In one arena they take whole cache lines, and may not lie as close as they could: then the plan is made for
-    as much less. Raises ``BudgetError``.
+    In one arena values take whole cache lines, and may not lie as close as they could: then the plan is
+    made for as much less. Raises ``BudgetError``.
     """
     plan = rematerialise(schedule, policy, cost)
     if policy.kind != BUDGET or allocation != PACKED:

@@ -15,7 +15,7 @@ from memtrain.graph.node import Role
 from memtrain.graph.ops.base import Array
 from memtrain.models.mlp import MLP, build, initial_values
 from memtrain.plan.cost import CostOf, flops
-from memtrain.plan.policy import Policy
+from memtrain.plan.policy import KEEP_ALL, Policy
 from memtrain.run.allocation import PACKED, make_run, planned
 from memtrain.run.ledger import Ledger
 from memtrain.train.data import Dataset, draw_rows
@@ -59,7 +59,7 @@ def train(
     seed: int,
     update: str = DEFERRED,
     accumulate: int = 1,
-    policy: Policy = Policy(),
+    policy: Policy = KEEP_ALL,
     cost: CostOf = flops,
     allocation: str = PACKED,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
