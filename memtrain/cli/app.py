@@ -17,6 +17,7 @@ from memtrain.cli.compare import compare
 from memtrain.cli.doctor import doctor
 from memtrain.cli.explain import explain
 from memtrain.cli.frontier import frontier
+from memtrain.cli.plan import plan
 from memtrain.cli.predict import predict
 from memtrain.cli.report import report
 from memtrain.cli.streams import close_stdout, open_closed_streams
@@ -34,11 +35,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-_COMMANDS = {"sweep", "report", "explain", "frontier", "compare", "train", "predict", "doctor"}
+_COMMANDS = {"sweep", "report", "explain", "frontier", "plan", "compare", "train", "predict", "doctor"}
 app.command()(sweep)
 app.command()(report)
 app.command()(explain)
 app.command()(frontier)
+app.command()(plan)
 app.command()(compare)
 app.command()(train)
 app.command()(predict)

@@ -195,15 +195,19 @@ atexit.register(SERVERS.__exit__)
 GATE = Gate()
 
 
-def measure(meter: str, cell: Cell, mode: Mode, timeout_s: float | None = None) -> dict[str, Any]:
-    """The figures of one meter for one cell, from a fresh process.
+def measure(
+    meter: str, cell: Cell, mode: Mode, timeout_s: float | None = None, other: Cell | None = None
+) -> dict[str, Any]:
+    """The figures of one meter for one cell, or for a pair of cells, from a fresh process.
 
     Raises ``ChildFailed`` when the process gave none, ``MeterUnavailable`` when this platform cannot.
     """
     request: dict[str, Any] = {"meter": meter, "cell": asdict(cell), "mode": mode}
-    if cell.plans_by_time:
+    if other is not None:
+        request["other"] = asdict(other)
+    if cell.plans_by_time or (other is not None and other.plans_by_time):
         request["rates"] = asdict(rates())  # so that both make the same plan
-    timing = meter == "time"
+    timing = meter in ("time", "pace")
     with GATE.alone() if timing else GATE.shared(), SERVERS.lend(timing, cell.threads) as server:
         reply = server.ask(request, timeout_s)
     return _figures(meter, reply)

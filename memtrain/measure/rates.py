@@ -23,9 +23,9 @@ import numpy as np
 from memtrain.errors import MeasureError
 from memtrain.graph.builder import Builder
 from memtrain.graph.node import Graph, Node, Role
-from memtrain.graph.ops.activation import Relu, Sigmoid, Tanh
+from memtrain.graph.ops.activation import Relu, ReluGrad, Sigmoid, SigmoidGrad, Tanh, TanhGrad
 from memtrain.graph.ops.base import Op
-from memtrain.graph.ops.gelu import Gelu, GeluTanh
+from memtrain.graph.ops.gelu import Gelu, GeluGrad, GeluTanh, GeluTanhGrad
 from memtrain.graph.ops.loss import LogSoftmax
 from memtrain.graph.ops.matmul import MatMul
 from memtrain.graph.ops.source import Leaf
@@ -34,10 +34,11 @@ from memtrain.plan.cost import Rates, flops, moved_bytes
 from memtrain.run.blas import blas_environment
 
 _OPS = (Relu(), Tanh(), Sigmoid(), Gelu(), GeluTanh(), LogSoftmax())
-"""The elementwise steps that a network computes again."""
+_GRADIENT_OPS = (ReluGrad(), TanhGrad(), SigmoidGrad(), GeluGrad(), GeluTanhGrad())
+"""The elementwise steps of a network that take most of the time beside its products."""
 
 _ROWS, _COLUMNS = 1024, 512
-_EACH_S = 0.05
+_EACH_S = 0.03
 _FLOAT = np.dtype(np.float32)
 
 _given: list[Rates] = []
@@ -88,7 +89,9 @@ def _measured_apart() -> Rates:
 def measured_rates() -> Rates:
     """Measure, with the threads that this process has."""
     product = _rate(MatMul(transpose_b=True), (_ROWS, _COLUMNS), (_COLUMNS, _COLUMNS), of=flops)
-    by_op = {op.name: _rate(op, (_ROWS, _COLUMNS), of=moved_bytes) for op in _OPS}
+    shape = (_ROWS, _COLUMNS)
+    by_op = {op.name: _rate(op, shape, of=moved_bytes) for op in _OPS}
+    by_op |= {op.name: _rate(op, shape, shape, of=moved_bytes) for op in _GRADIENT_OPS}
     return Rates(product, by_op["relu"], by_op)
 
 

@@ -21,9 +21,10 @@ from typing import IO, Any
 import numpy as np
 
 from memtrain.errors import MemtrainError, MeterUnavailable
-from memtrain.measure.cell import Cell, Mode, read_cell
+from memtrain.measure.cell import Mode, read_cell
 from memtrain.measure.environment import environment
 from memtrain.measure.meters import METERS, limit_meter
+from memtrain.measure.pairs import PAIR_METERS
 from memtrain.measure.rates import use_rates
 from memtrain.measure.workload import training_data
 from memtrain.train.data import DIGITS
@@ -34,8 +35,9 @@ OUTPUT_LIMIT = 65536
 READY = {"ready": True}
 """The first line that a server writes: what it loads before is not a measurement's time."""
 
-ANSWERS: dict[str, Callable[[Cell, Mode], dict[str, Any]]] = {
+ANSWERS: dict[str, Callable[..., dict[str, Any]]] = {
     **METERS,
+    **PAIR_METERS,
     "limit": limit_meter,
     "environment": lambda cell, mode: environment(),
 }
@@ -113,7 +115,8 @@ def _child(request: dict[str, Any], write_end: int) -> None:
             if "rates" in request:
                 use_rates(request["rates"])
             answer_of = ANSWERS[request["meter"]]
-            figures = answer_of(read_cell(request["cell"]), Mode(request["mode"]))
+            others = [read_cell(request["other"])] if "other" in request else []
+            figures = answer_of(read_cell(request["cell"]), Mode(request["mode"]), *others)
         answer: dict[str, Any] = {"figures": figures}
         code = 0
     except MemoryError as error:

@@ -39,9 +39,13 @@ class Workload:
         """Make the run's parameters, state and input buffers."""
         run.load(self._start)
 
+    def feed(self, run: AnyRun, number: int) -> None:
+        """Copy batch ``number`` into the run's input buffers."""
+        run.feed(self._batches[number % len(self._batches)])
+
     def iterate(self, run: AnyRun, number: int) -> float | None:
         """One iteration on batch ``number``; the objective when training."""
-        run.feed(self._batches[number % len(self._batches)])
+        self.feed(run, number)
         asked = run.iterate()
         return float(asked[0]) if self.mode is Mode.TRAIN else None
 

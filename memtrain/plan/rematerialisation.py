@@ -6,12 +6,15 @@ from the same values, some of them more than once, so that every gradient has th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain as chained
+from itertools import pairwise
 
 from memtrain.errors import BudgetError, GraphError
 from memtrain.graph.builder import no_collection
-from memtrain.graph.node import Phase
+from memtrain.graph.node import Node, Phase
 from memtrain.plan.chain import Chain, chains
 from memtrain.plan.checkpoints import Moves, revolve, square_root
 from memtrain.plan.cost import CostOf
@@ -32,7 +35,7 @@ class Pass:
 
     @property
     def abstract_count(self) -> int:
-        """Stages that the moves compute again, read or not: what the literature counts."""
+        """Stages that the moves compute again, read or not."""
         return sum(not move.backward for move in self.moves) - len(self.chain)
 
 
@@ -44,12 +47,25 @@ class Plan:
     schedule: Schedule
     passes: tuple[Pass, ...]
 
-    def extra_cost(self, cost: CostOf) -> float:
-        """Of all that is computed again."""
+    @property
+    def abstract_count(self) -> int:
+        """Stages that the moves compute again, read or not: what the literature counts."""
+        return sum(one.abstract_count for one in self.passes)
+
+    @property
+    def executed_count(self) -> int:
+        """Stages that are computed again, wholly or in part, because somebody reads what they give."""
+        stages = [nodes for one in self.passes for nodes in one.chain.forward]
+        stage_of = {i: number for number, nodes in enumerate(stages, start=1) for i in nodes}
+        again = [stage_of[s.node] if s.phase is Phase.RECOMPUTE else 0 for s in self.schedule.steps]
+        return sum(stage not in (0, before) for before, stage in pairwise([0, *again]))
+
+    def values(self) -> list[tuple[Node, int]]:
+        """What backward reads of forward, in its order, and how often each is computed again."""
         graph = self.schedule.graph
-        return sum(
-            cost(graph, graph[step.node]) for step in self.schedule.steps if step.phase is Phase.RECOMPUTE
-        )
+        again = Counter(step.node for step in self.schedule.steps if step.phase is Phase.RECOMPUTE)
+        read = [i for one in self.passes for i in (*one.chain.outputs, *chained(*one.chain.inner))]
+        return [(graph[i], again[i]) for i in sorted(read)]
 
 
 @no_collection()

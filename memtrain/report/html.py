@@ -12,15 +12,18 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from memtrain.errors import InputError
-from memtrain.measure.cell import Cell
-from memtrain.measure.row import COLUMNS, Row
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.row import COLUMNS, Row, predicted_row
 from memtrain.report import figures, plots
 from memtrain.report.account import METERS, account, account_reading, environments, place_names
 from memtrain.report.cell_plots import life_plot, timeline_plot
 from memtrain.report.figures import Axis, Group
 from memtrain.report.findings import cell_name, summary
+from memtrain.report.fit import fit_sentences
 from memtrain.report.lifelines import MOST_LIVES, MOST_MOMENTS, of_cell
+from memtrain.report.plots import Plot
 from memtrain.sweeps.files import as_text
+from memtrain.sweeps.fit import Fit, command_of
 from memtrain.sweeps.law import Law
 from memtrain.units import format_bytes
 
@@ -49,11 +52,14 @@ def report_html(
     commands: Sequence[str] = (),
     laws: Sequence[Law] = (),
     budget_bytes: int | None = None,
+    trade: Plot | None = None,
+    sentences: Sequence[str] = (),
 ) -> str:
     """The report on ``rows``, at least one, as the text of an HTML file.
 
     ``commands`` are what made the rows, ``laws`` those that were fitted to them; with ``budget_bytes`` it
-    shows what fits into so much memory. Raises ``InputError`` without plotly.
+    shows what fits into so much memory; ``trade`` is a figure of peak against time, to be shown first, and
+    ``sentences`` stand in place of what rows and laws say. Raises ``InputError`` without plotly.
     """
     check_installed()
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -63,7 +69,8 @@ def report_html(
     page = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("page.html.j2")
     groups = figures.groups(rows)
     return page.render(
-        summary=summary(rows, laws),
+        summary=sentences or summary(rows, laws),
+        has_trade=trade is not None,
         failed_count=sum(not row.ok for row in rows),
         group_names=[group.name for group in groups],
         budget="" if budget_bytes is None else format_bytes(budget_bytes),
@@ -73,8 +80,19 @@ def report_html(
         account=account(rows),
         account_reading=account_reading(rows),
         environments=environments(rows),
-        data=_json(_page_data(rows, groups, budget_bytes)),
+        data=_json({**_page_data(rows, groups, budget_bytes), "trade": trade}),
         plotly=get_plotlyjs(),
+    )
+
+
+def fit_html(fit: Fit, command: str) -> str:
+    """The report on what would make a cell fit: peak against time, and each option step by step."""
+    rows = {option.cell: option.row or predicted_row(option.cell, Mode.TRAIN) for option in fit.options}
+    return report_html(
+        list(rows.values()),
+        commands=[command, *(command_of(cell) for cell in rows)],
+        trade=plots.trade(fit),
+        sentences=fit_sentences(fit),
     )
 
 

@@ -14,7 +14,9 @@ from memtrain.explain.second import SecondOrder
 from memtrain.graph.node import Graph, Node
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import Row
+from memtrain.report.fit import fit_records
 from memtrain.sweeps.comparison import MEASURED, Comparison
+from memtrain.sweeps.fit import Fit
 from memtrain.sweeps.frontier import Frontier
 from memtrain.sweeps.law import Law
 from memtrain.train.loop import Trained
@@ -95,6 +97,33 @@ def frontier_document(frontier: Frontier, environment: Mapping[str, Any], comman
         "budget_bytes": frontier.budget_bytes,
         "rows": [asdict(boundary) for boundary in frontier.boundaries],
         "largest_depths": [asdict(found) for found in frontier.depths],
+    }
+    return _text(document)
+
+
+def fit_document(fit: Fit, environment: Mapping[str, Any], command: str) -> str:
+    """What would make a cell fit, as JSON text: an entry per option, with its row where it was measured."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "command": command,
+        "environment": environment,
+        "cell": fit.cell.columns(),
+        "memory_bytes": fit.memory_bytes,
+        "fits": None if fit.memory_bytes is None else fit.chosen is not None,
+        "chosen": None if fit.chosen is None else fit.chosen.name,
+        "options": [
+            {
+                **record,
+                "values": [
+                    {"name": node.name, "bytes": node.nbytes, "times_again": times}
+                    for node, times in option.values
+                ],
+                "differing": option.differing,
+                "notes": option.notes,
+                "row": None if option.row is None else _row(option.row),
+            }
+            for option, record in zip(fit.options, fit_records(fit), strict=True)
+        ],
     }
     return _text(document)
 

@@ -6,13 +6,16 @@ plotly itself is not needed here; `memtrain.report.html` draws them.
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from html import escape
+from itertools import cycle
 from math import log10
 from typing import Any
 
 from memtrain.report import figures
-from memtrain.report.figures import Curves, Point, Table
+from memtrain.report.figures import LINE_COLOURS, Curves, Point, Table
 from memtrain.report.ticks import linear_ticks, log_ticks
+from memtrain.sweeps.fit import Fit, Kind, Option
 from memtrain.units import format_bytes
 
 Plot = dict[str, Any]
@@ -135,6 +138,62 @@ def fits_map(table: Table) -> Plot:
         for name, colour in reversed([*zip(figures.FITS, colours, strict=True)])
     ]
     return plot([grid, *keys], height=_grid_height(table), legend=LEGEND, **_grid_axes())
+
+
+def trade(fit: Fit) -> Plot:
+    """Peak against time: what is predicted, and what was measured of it."""
+    measured = [option for option in fit.options if option.measured_extra is not None and option.row]
+    traces = [
+        _trade_trace("plans, predicted", fit.points, "lines+markers", LINE_COLOURS[0], predicted=True),
+        _trade_trace(
+            "plans, measured", [o for o in measured if o.kind is Kind.POINT], "markers", LINE_COLOURS[0]
+        ),
+        *(
+            _trade_trace(option.name, [option], "markers+text", colour, predicted=option not in measured)
+            for option, colour in zip(
+                [fit.keep_all, *([fit.chosen] if fit.chosen else []), *fit.rules, *fit.levers],
+                cycle(LINE_COLOURS[1:]),
+                strict=False,
+            )
+        ),
+    ]
+    reading = (
+        "Each point does the same training: to the left faster, lower down with less memory. The line joins "
+        "the cheapest plans for their budgets."
+    )
+    x_axis = {"title": {"text": "extra time"}, "tickformat": "+.0%", "automargin": True}
+    y_axis = {"title": {"text": "peak bytes"}, "rangemode": "tozero", "automargin": True}
+    figure = plot([trace for trace in traces if trace["x"]], legend=LEGEND, xaxis=x_axis, yaxis=y_axis)
+    return {**figure, "reading": reading}
+
+
+def _trade_trace(
+    name: str, options: Sequence[Option], mode: str, colour: str, predicted: bool = False
+) -> dict[str, Any]:
+    extras = [option.predicted_extra if predicted else option.measured_extra for option in options]
+    peaks = [
+        option.predicted_peak_bytes
+        if predicted or option.row is None
+        else option.row.figures.ledger_peak_bytes
+        for option in options
+    ]
+    said = [
+        f"{escape(option.name)}<br>{format_bytes(peak)} ({peak:,} B)"
+        for option, peak in zip(options, peaks, strict=True)
+    ]
+    return {
+        "type": "scatter",
+        "mode": mode,
+        "name": name,
+        "x": extras,
+        "y": peaks,
+        "text": [option.name for option in options],
+        "textposition": "top right",
+        "customdata": said,
+        "hovertemplate": "%{customdata}, %{x:+.1%} time<extra></extra>",
+        "line": {"color": colour, "dash": "dot"},
+        "marker": {"size": 9, "color": colour, "symbol": "circle-open" if predicted else "circle"},
+    }
 
 
 def _grid(table: Table, texts: list[list[str]]) -> dict[str, Any]:

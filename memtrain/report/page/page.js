@@ -56,6 +56,7 @@ function drawCell() {
 
 function drawAll() {
   const group = report.groups[chosen.group];
+  draw("trade", report.trade);
   for (const id of ["depth", "batch", "ratio", "fits"]) draw(id, group[id]);
   drawCell();
 }

@@ -1,0 +1,162 @@
+"""``memtrain plan``: what would make a network fit."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from memtrain.cli.exports import STDOUT, check_exports, export
+from memtrain.cli.options import (
+    L2,
+    Accumulate,
+    Activation,
+    Batch,
+    Bias,
+    Cost,
+    DType,
+    ExportMarkdown,
+    Force,
+    Layers,
+    Optimizer,
+    Quiet,
+    Seed,
+    Timeout,
+    Update,
+)
+
+
+def plan(
+    memory: Annotated[
+        str | None, typer.Option(help="The memory above the baseline: 64MiB, 1GB, or bytes.")
+    ] = None,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="All plans from the smallest to the one that keeps all.")
+    ] = False,
+    points: Annotated[int, typer.Option(min=2, max=200, help="Plans of the frontier, at most.")] = 8,
+    depth: Annotated[
+        int | None, typer.Option(min=0, help="Hidden layers, 0 for a linear model.", show_default="1")
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Width of every hidden layer.", show_default="256")
+    ] = None,
+    batch: Batch = 64,
+    layers: Layers = None,
+    activation: Activation = "relu",
+    bias: Bias = False,
+    optimizer: Optimizer = "sgd",
+    l2: L2 = 1e-4,
+    dtype: DType = "float32",
+    data: Annotated[
+        str | None, typer.Option(help="digits, or a .npz or .csv file.", show_default="digits")
+    ] = None,
+    update: Update = "deferred",
+    accumulate: Accumulate = 1,
+    cost: Cost = "seconds",
+    seed: Seed = 0,
+    measure: Annotated[
+        bool, typer.Option("--measure/--no-measure", help="Run every option and hold it against the plan.")
+    ] = True,
+    timeout: Timeout = None,
+    export_csv: Annotated[Path | None, typer.Option(help="A row per option; - for stdout.")] = None,
+    export_json: Annotated[Path | None, typer.Option(help="The options with their rows; or -.")] = None,
+    export_markdown: ExportMarkdown = None,
+    html: Annotated[
+        Path | None, typer.Option(help="A page: peak against time, and each option step by step.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="That JSON to stdout instead of the tables.")] = False,
+    quiet: Quiet = False,
+    force: Force = False,
+) -> None:
+    """Make a network fit into a memory: what to keep, what to compute again, and what that costs.
+
+    The cheapest plan for the memory is run and measured, and its gradients are compared bit by bit with
+    those of a training that keeps all. Other ways to hold less are run beside it. Ends with 1 where
+    nothing fits, or something came out otherwise than predicted.
+
+    \b
+    Examples:
+      memtrain plan --memory 12MiB --depth 16 --batch 512
+      memtrain plan --pareto --depth 16 --batch 256 --activation gelu
+      memtrain plan --memory 1GiB --depth 100 --width 1024 --batch 8192 --no-measure
+    """
+    from memtrain.cli.console import progress_bar, results
+    from memtrain.errors import InputError
+    from memtrain.measure.environment import environment
+    from memtrain.report.fit import fit_csv, fit_markdown
+    from memtrain.report.html import check_installed, fit_html
+    from memtrain.report.json import fit_document
+    from memtrain.report.terminal.fit import fit_sections
+    from memtrain.sweeps.fit import Option, find_fit, measure_fit
+    from memtrain.sweeps.grid import make_cell
+    from memtrain.sweeps.ranges import parse_sizes
+    from memtrain.sweeps.sweep import check_limits
+    from memtrain.units import parse_bytes
+
+    if memory is None and not pareto:
+        raise InputError(
+            "neither --memory nor --pareto", "allowed: one of them, or both", "give --memory 64MiB, say"
+        )
+    check_limits(None, timeout)
+    outputs = {
+        "--export-csv": export_csv,
+        "--export-json": export_json,
+        "--export-markdown": export_markdown,
+        "--html": html,
+        "--json": STDOUT if json else None,
+    }
+    if html is not None:
+        check_installed()
+    check_exports(outputs, force, [data])
+    memory_bytes = None if memory is None else parse_bytes(memory, "--memory")
+    cell = make_cell(
+        {
+            "depth": depth,
+            "width": width,
+            "batch": batch,
+            "activation": activation,
+            "bias": bias,
+            "optimizer": optimizer,
+            "l2": l2,
+            "dtype": dtype,
+            "data": data,
+            "update": update,
+            "accumulate": accumulate,
+            "cost": cost,
+            "seed": seed,
+        },
+        None if layers is None else parse_sizes(layers, "--layers"),
+    )
+    out = results()
+    fit = find_fit(cell, memory_bytes, points if pareto else 0)
+    if measure:
+        with progress_bar(quiet) as progress:
+            total = len(fit.options)
+            bar = progress.add_task("running", total=total, count="")
+
+            def done(option: Option) -> None:
+                progress.update(bar, advance=1, description=f"ran {option.name}")
+
+            fit = measure_fit(fit, timeout_s=timeout, done=done)
+    command = shlex.join(["memtrain", *sys.argv[1:]])
+    recorded = environment()
+    taken = export(
+        {
+            "--export-csv": (export_csv, lambda: fit_csv(fit)),
+            "--export-json": (export_json, lambda: fit_document(fit, recorded, command)),
+            "--json": (STDOUT if json else None, lambda: fit_document(fit, recorded, command)),
+            "--export-markdown": (export_markdown, lambda: fit_markdown(fit, command)),
+            "--html": (html, lambda: fit_html(fit, command)),
+        },
+        force,
+    )
+    if not taken:
+        for section in fit_sections(fit, out.width, out.options.ascii_only):
+            out.print(section)
+            out.print()
+    nothing_fits = memory_bytes is not None and fit.chosen is None
+    if nothing_fits or not all(option.ok for option in fit.options):
+        raise typer.Exit(1)

@@ -1,0 +1,83 @@
+"""Two cells in one process, one held against the other: their time, and their gradients."""
+
+from __future__ import annotations
+
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+
+from memtrain.graph.node import Phase, Role
+from memtrain.graph.ops.base import Array
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.meters import Figures
+from memtrain.measure.workload import Workload
+from memtrain.run.executor import Run
+
+PACED_S, FEWEST_ROUNDS = 1.0, 3
+"""The two cells take turns until this long has been measured, and so often at least."""
+
+
+def pace_meter(cell: Cell, mode: Mode, other: Cell) -> Figures:
+    """Median seconds of an iteration of ``cell`` and of ``other``, and the median of their ratio.
+
+    They run in turns, so that whatever else the machine does meets both.
+    """
+    pair = [Workload(each, mode, timing=True) for each in (cell, other)]
+    runs = [work.new_run() for work in pair]
+    for work, run in zip(pair, runs, strict=True):
+        work.load(run)
+        work.iterate(run, 0)
+    rounds: list[list[float]] = []
+    while len(rounds) < FEWEST_ROUNDS or sum(map(sum, rounds)) < PACED_S:
+        rounds.append([])
+        for work, run in zip(pair, runs, strict=True):
+            before = perf_counter()
+            work.iterate(run, len(rounds))
+            rounds[-1].append(perf_counter() - before)
+    return {
+        "step_s": median(ours for ours, _ in rounds),
+        "other_step_s": median(theirs for _, theirs in rounds),
+        "time_ratio": median(ours / theirs for ours, theirs in rounds),
+    }
+
+
+def likeness_meter(cell: Cell, mode: Mode, other: Cell) -> Figures:
+    """How far gradients and updated parameters of ``cell`` are from those of ``other``.
+
+    ``differing`` names what differs in any bit; ``largest_difference`` is that of any value, relative to
+    the largest entry of ``other``'s.
+    """
+    found, right = (_values(Workload(each, mode)) for each in (cell, other))
+    differing = [name for name in right if found[name].tobytes() != right[name].tobytes()]
+    off = [
+        float(np.max(np.abs(found[name] - right[name])) / (np.max(np.abs(right[name])) or 1))
+        for name in differing
+    ]
+    return {
+        "differing": differing,
+        "compared_count": len(right),
+        "largest_difference": max(off, default=0.0),
+    }
+
+
+def _values(work: Workload) -> dict[str, Array]:
+    """After the cell's iterations: the last one's gradients, the parameters and the optimiser's state."""
+    run = Run(work.schedule)
+    work.load(run)
+    for number in range(work.steps - 1):
+        work.iterate(run, number)
+    work.feed(run, work.steps - 1)
+    graph = run.schedule.graph
+    values: dict[str, Array] = {}
+    for place, step in enumerate(run.schedule.steps):
+        if step.phase is Phase.UPDATE:
+            for read in map(graph.__getitem__, graph[step.node].inputs):
+                if read.phase is Phase.BACKWARD:
+                    values[f"∂{read.name.rpartition('∂')[2]}"] = run.array(read.id).copy()
+        run.execute(place, place + 1)
+    state = [*run.schedule.leaves(Role.PARAMETER), *run.schedule.leaves(Role.OPTIMIZER)]
+    return values | {leaf.name: run.array(leaf.id).copy() for leaf in state}
+
+
+PAIR_METERS = {"pace": pace_meter, "likeness": likeness_meter}

@@ -1,0 +1,118 @@
+"""What would make a cell fit, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from memtrain.report.fit import fates, fit_sentences, shown
+from memtrain.report.terminal.sweep import plain_table
+from memtrain.sweeps.fit import Fit, Kind, Option, command_of
+from memtrain.units import format_bytes
+
+_HEADS = (
+    "option",
+    "predicted\nMiB",
+    "ledger\n±B",
+    "heap\n±%",
+    "extra\npredicted",
+    "extra\nmeasured",
+    "bits",
+    "stages\nagain",
+    "smallest\nplan MiB",
+)
+_OF_PLANS, _OF_LEVERS = (0, 1, 2, 3, 4, 5, 6, 7), (0, 1, 2, 3, 4, 5, 6, 8)
+"""Which of these columns there is room for."""
+
+_HEIGHT = 14
+_MARKS = {Kind.POINT: "●", Kind.RULE: "", Kind.CHOSEN: "◆", Kind.KEEP_ALL: "■", Kind.LEVER: "▲"}
+"""A rule is marked by a letter of its own."""
+_ASCII_MARKS = {Kind.POINT: "*", Kind.RULE: "", Kind.CHOSEN: "#", Kind.KEEP_ALL: "K", Kind.LEVER: "^"}
+
+
+def fit_sections(fit: Fit, width: int, ascii_only: bool) -> Iterator[RenderableType]:
+    """The answer, the plan, every option, the picture of the frontier, and the commands."""
+    sentences = fit_sentences(fit)
+    yield Text(sentences[0])
+    chosen = fit.chosen
+    if chosen is not None and chosen.kind is Kind.CHOSEN:
+        yield _plan(chosen)
+    if fit.points:
+        titles = "Plans, from the smallest to the one that keeps all"
+        yield _options(titles, [*fit.points, *fit.rules], _OF_PLANS)
+        yield _picture(fit, width, ascii_only)
+    yield _options("Ways to hold less", [*_bases(fit), *fit.levers], _OF_LEVERS)
+    yield _commands(fit)
+    if sentences[1:]:
+        yield Text("\n".join(sentences[1:]))
+
+
+def _bases(fit: Fit) -> list[Option]:
+    chosen = [] if fit.chosen is None or fit.chosen.kind is Kind.KEEP_ALL else [fit.chosen]
+    return [fit.keep_all, *chosen]
+
+
+def _plan(chosen: Option) -> Table:
+    table = plain_table("What backward reads of forward, under the plan")
+    table.add_column("fate", no_wrap=True)
+    table.add_column("bytes", justify="right", no_wrap=True)
+    table.add_column("values")
+    for fate, names, nbytes in fates(chosen):
+        table.add_row(fate, format_bytes(nbytes), names)
+    return table
+
+
+def _options(title: str, options: Sequence[Option], places: Sequence[int]) -> Table:
+    table = plain_table(title)
+    for place in places:
+        table.add_column(_HEADS[place], justify="right" if place else "left", no_wrap=True)
+    for option in options:
+        cells = shown(option)
+        table.add_row(*(cells[place] for place in places), style=None if option.ok else "red")
+    return table
+
+
+def _picture(fit: Fit, width: int, ascii_only: bool) -> RenderableType:
+    """Peak against time: predicted, and where it was measured as measured."""
+    marks = _ASCII_MARKS if ascii_only else _MARKS
+    options = [*fit.points, *fit.rules, *_bases(fit)]
+    letters = {option.name: chr(ord("a") + place) for place, option in enumerate(fit.rules)}
+    extras = [_extra(option) for option in options]
+    peaks: list[float] = [option.predicted_peak_bytes for option in options]
+    columns = max(20, min(width, 100) - 14)
+    most_extra, least_peak, most_peak = max(*extras, 0.01), min(peaks), max(peaks)
+    canvas = [[" "] * (columns + 1) for _ in range(_HEIGHT)]
+    for option, extra, peak in zip(options, extras, peaks, strict=True):
+        x = round(columns * max(extra, 0) / most_extra)
+        y = round((_HEIGHT - 1) * (most_peak - peak) / max(most_peak - least_peak, 1))
+        canvas[y][x] = letters.get(option.name) or marks[option.kind]
+    lines = []
+    for y, line in enumerate(canvas):
+        peak = most_peak - (most_peak - least_peak) * y / (_HEIGHT - 1)
+        label = format_bytes(peak) if y in (0, _HEIGHT // 2, _HEIGHT - 1) else ""
+        lines.append(f"{label:>9} {'|' if ascii_only else '│'}{''.join(line).rstrip()}")
+    rule = ("-" if ascii_only else "─") * (columns + 1)
+    axis = f"{'':>9} {'+' if ascii_only else '└'}{rule}"
+    scale = f"{'':>11}+0 %{f'+{100 * most_extra:.0f} % time':>{columns - 3}}"
+    legend = f"{marks[Kind.POINT]} cheapest for its budget  {marks[Kind.KEEP_ALL]} keeps all"
+    if fit.chosen is not None and fit.chosen.kind is Kind.CHOSEN:
+        legend += f"  {marks[Kind.CHOSEN]} the plan for {format_bytes(fit.memory_bytes)}"
+    legend += "".join(f"  {letter} {name}" for name, letter in letters.items())
+    measured = all(option.measured_extra is not None for option in options)
+    title = f"Peak against time, as {'measured' if measured else 'predicted'}"
+    return Group(Text(title, style="bold"), Text("\n".join([*lines, axis, scale])), Text(legend))
+
+
+def _extra(option: Option) -> float:
+    return option.predicted_extra if option.measured_extra is None else option.measured_extra
+
+
+def _commands(fit: Fit) -> RenderableType:
+    lines = Text("Commands", style="bold")
+    body = Text()
+    for option in [*_bases(fit)[1:], *fit.levers]:
+        body.append(f"\n  {command_of(option.cell)}", style="default not bold")
+    return Text.assemble(lines, body)
