@@ -142,11 +142,10 @@ def _plan_sentence(memory_bytes: int, chosen: Option, cost: str) -> str:
 
 
 def _smaller_levers(fit: Fit) -> str:
-    inside = [option for option in fit.levers if option.least_bytes <= (fit.memory_bytes or 0)]
+    inside = [option for option in fit.levers if option.predicted_peak_bytes <= (fit.memory_bytes or 0)]
     if not inside:
         return "None of the levers below is enough alone; a smaller batch is."
-    words = [f"{option.name} (from {format_bytes(option.least_bytes)})" for option in inside]
-    return f"With a plan it would under {' or '.join(words)}."
+    return f"It does with {' or with '.join(option.name for option in inside)}."
 
 
 def _failures(option: Option) -> list[str]:

@@ -70,6 +70,7 @@ def report_html(
     groups = figures.groups(rows)
     return page.render(
         summary=sentences or summary(rows, laws),
+        title="Peak memory of training and inference" if trade is None else "What would make it fit",
         has_trade=trade is not None,
         failed_count=sum(not row.ok for row in rows),
         group_names=[group.name for group in groups],

@@ -15,7 +15,7 @@ from typing import Any
 from memtrain.report import figures
 from memtrain.report.figures import LINE_COLOURS, Curves, Point, Table
 from memtrain.report.ticks import linear_ticks, log_ticks
-from memtrain.sweeps.fit import Fit, Kind, Option
+from memtrain.sweeps.fit import Fit, Option
 from memtrain.units import format_bytes
 
 Plot = dict[str, Any]
@@ -142,57 +142,53 @@ def fits_map(table: Table) -> Plot:
 
 def trade(fit: Fit) -> Plot:
     """Peak against time: what is predicted, and what was measured of it."""
-    measured = [option for option in fit.options if option.measured_extra is not None and option.row]
+    measured = [option for option in fit.options if option.measured_extra is not None]
+    others = [fit.keep_all, *([fit.chosen] if fit.chosen else []), *fit.rules, *fit.levers]
     traces = [
-        _trade_trace("plans, predicted", fit.points, "lines+markers", LINE_COLOURS[0], predicted=True),
-        _trade_trace(
-            "plans, measured", [o for o in measured if o.kind is Kind.POINT], "markers", LINE_COLOURS[0]
-        ),
-        *(
-            _trade_trace(option.name, [option], "markers+text", colour, predicted=option not in measured)
-            for option, colour in zip(
-                [fit.keep_all, *([fit.chosen] if fit.chosen else []), *fit.rules, *fit.levers],
-                cycle(LINE_COLOURS[1:]),
-                strict=False,
-            )
-        ),
+        _trade_trace("plans, predicted", fit.points, LINE_COLOURS[0], predicted=True),
+        _trade_trace("plans, measured", [o for o in fit.points if o in measured], LINE_COLOURS[0]),
     ]
+    for option, colour in zip(
+        {option.name: option for option in others}.values(), cycle(LINE_COLOURS[1:]), strict=False
+    ):
+        traces.append(_trade_trace(option.name, [option], colour, predicted=option not in measured))
     reading = (
         "Each point does the same training: to the left faster, lower down with less memory. The line joins "
         "the cheapest plans for their budgets."
     )
     x_axis = {"title": {"text": "extra time"}, "tickformat": "+.0%", "automargin": True}
-    y_axis = {"title": {"text": "peak bytes"}, "rangemode": "tozero", "automargin": True}
+    places, texts = linear_ticks(max(option.predicted_peak_bytes for option in fit.options))
+    y_axis = {
+        "title": {"text": "peak bytes"},
+        "tickvals": places,
+        "ticktext": texts,
+        "rangemode": "tozero",
+        "automargin": True,
+    }
     figure = plot([trace for trace in traces if trace["x"]], legend=LEGEND, xaxis=x_axis, yaxis=y_axis)
     return {**figure, "reading": reading}
 
 
 def _trade_trace(
-    name: str, options: Sequence[Option], mode: str, colour: str, predicted: bool = False
+    name: str, options: Sequence[Option], colour: str, predicted: bool = False
 ) -> dict[str, Any]:
-    extras = [option.predicted_extra if predicted else option.measured_extra for option in options]
     peaks = [
-        option.predicted_peak_bytes
-        if predicted or option.row is None
-        else option.row.figures.ledger_peak_bytes
+        option.predicted_peak_bytes if predicted else option.ledger_peak_bytes or option.predicted_peak_bytes
         for option in options
-    ]
-    said = [
-        f"{escape(option.name)}<br>{format_bytes(peak)} ({peak:,} B)"
-        for option, peak in zip(options, peaks, strict=True)
     ]
     return {
         "type": "scatter",
-        "mode": mode,
+        "mode": "lines+markers" if predicted and len(options) > 1 else "markers",
         "name": name,
-        "x": extras,
+        "x": [option.predicted_extra if predicted else option.measured_extra for option in options],
         "y": peaks,
-        "text": [option.name for option in options],
-        "textposition": "top right",
-        "customdata": said,
+        "customdata": [
+            f"{escape(option.name)}<br>{format_bytes(peak)} ({peak:,} B)"
+            for option, peak in zip(options, peaks, strict=True)
+        ],
         "hovertemplate": "%{customdata}, %{x:+.1%} time<extra></extra>",
         "line": {"color": colour, "dash": "dot"},
-        "marker": {"size": 9, "color": colour, "symbol": "circle-open" if predicted else "circle"},
+        "marker": {"size": 10, "color": colour, "symbol": "circle-open" if predicted else "circle"},
     }
 
 

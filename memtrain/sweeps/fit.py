@@ -26,7 +26,7 @@ from memtrain.sweeps.files import quoted
 from memtrain.train.data import SYNTHETIC
 from memtrain.train.iteration import EAGER
 
-MOST_EXTRA = 3.0
+MOST_EXTRA = 1.5
 """Policies that make an iteration take more than this many more iterations are no help to anyone."""
 
 METERS = ("ledger", "heap")
@@ -145,7 +145,7 @@ def find_fit(cell: Cell, memory_bytes: int | None, points: int = 0) -> Fit:
         chosen=chosen,
         points=tuple(finder.points(points)),
         rules=tuple(finder.rules()) if points else (),
-        levers=tuple(finder.levers()),
+        levers=tuple(finder.levers(memory_bytes)),
     )
 
 
@@ -184,18 +184,26 @@ class _Finder:
             if 0 < option.predicted_extra <= MOST_EXTRA:
                 yield option
 
-    def levers(self) -> Iterator[Option]:
-        """Other ways to hold less, one at a time."""
+    def levers(self, memory_bytes: int | None) -> Iterator[Option]:
+        """Other ways to hold less, one at a time; with a plan for a memory that is too small without."""
+        for name, cell in self._lever_cells():
+            alone = self._option(Kind.LEVER, name, cell)
+            yield alone
+            if memory_bytes is not None and alone.least_bytes <= memory_bytes < alone.predicted_peak_bytes:
+                policy = str(Policy(BUDGET, memory_bytes))
+                yield self._option(Kind.LEVER, f"{name}, {policy}", replace(cell, policy=policy))
+
+    def _lever_cells(self) -> Iterator[tuple[str, Cell]]:
         cell = self.cell
         if cell.update != EAGER:
-            yield self._option(Kind.LEVER, "--update eager", replace(cell, update=EAGER))
+            yield "--update eager", replace(cell, update=EAGER)
         if cell.optimizer != "sgd":
-            yield self._option(Kind.LEVER, "--optimizer sgd", replace(cell, optimizer="sgd"))
+            yield "--optimizer sgd", replace(cell, optimizer="sgd")
         halved = 2 * cell.accumulate
         if cell.batch % halved == 0:
-            yield self._option(Kind.LEVER, f"--accumulate {halved}", replace(cell, accumulate=halved))
+            yield f"--accumulate {halved}", replace(cell, accumulate=halved)
         if cell.dtype != "float32":
-            yield self._option(Kind.LEVER, "--dtype float32", replace(cell, dtype="float32"))
+            yield "--dtype float32", replace(cell, dtype="float32")
 
     def _option(self, kind: Kind, name: str, cell: Cell) -> Option:
         plan = cell.plan(Mode.TRAIN)

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from memtrain.plan.policy import NONE
 from memtrain.report.fit import fates, fit_sentences, shown
 from memtrain.report.terminal.sweep import plain_table
 from memtrain.sweeps.fit import Fit, Kind, Option, command_of
@@ -18,8 +19,8 @@ _HEADS = (
     "predicted\nMiB",
     "ledger\n±B",
     "heap\n±%",
-    "extra\npredicted",
-    "extra\nmeasured",
+    "extra\npred.",
+    "extra\nmeas.",
     "bits",
     "stages\nagain",
     "smallest\nplan MiB",
@@ -71,6 +72,8 @@ def _options(title: str, options: Sequence[Option], places: Sequence[int]) -> Ta
         table.add_column(_HEADS[place], justify="right" if place else "left", no_wrap=True)
     for option in options:
         cells = shown(option)
+        if option.kind is Kind.LEVER and option.cell.policy != NONE:  # below the lever itself
+            cells[0] = f"  + {option.cell.policy}"
         table.add_row(*(cells[place] for place in places), style=None if option.ok else "red")
     return table
 
@@ -111,8 +114,6 @@ def _extra(option: Option) -> float:
 
 
 def _commands(fit: Fit) -> RenderableType:
-    lines = Text("Commands", style="bold")
-    body = Text()
-    for option in [*_bases(fit)[1:], *fit.levers]:
-        body.append(f"\n  {command_of(option.cell)}", style="default not bold")
-    return Text.assemble(lines, body)
+    options = [*_bases(fit)[1:], *fit.levers]
+    lines = "\n".join(f"  {command_of(option.cell)}" for option in options)
+    return Group(Text("Commands", style="bold"), Text(lines, overflow="fold"))
