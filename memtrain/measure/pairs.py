@@ -48,7 +48,7 @@ def likeness_meter(cell: Cell, mode: Mode, other: Cell) -> Figures:
     ``differing`` names what differs in any bit; ``largest_difference`` is that of any value, relative to
     the largest entry of ``other``'s.
     """
-    found, right = (_values(Workload(each, mode)) for each in (cell, other))
+    found, right = (trained_values(Workload(each, mode)) for each in (cell, other))
     differing = [name for name in right if found[name].tobytes() != right[name].tobytes()]
     off = [
         float(np.max(np.abs(found[name] - right[name])) / (np.max(np.abs(right[name])) or 1))
@@ -61,7 +61,7 @@ def likeness_meter(cell: Cell, mode: Mode, other: Cell) -> Figures:
     }
 
 
-def _values(work: Workload) -> dict[str, Array]:
+def trained_values(work: Workload) -> dict[str, Array]:
     """After the cell's iterations: the last one's gradients, the parameters and the optimiser's state."""
     run = Run(work.schedule)
     work.load(run)
