@@ -100,7 +100,7 @@ def schedule_in_order(
         node = graph[index]
         dead = dying[place]
         reuse = _reusable(graph, node, {i for i in node.inputs if births[i] in dead}) if dead else None
-        if births.get(index, _ALWAYS) != _ALWAYS and last_use[births[index]] > place:
+        if node.owns_storage and index in births and last_use[births[index]] > place:
             raise GraphError(f"{node} is computed again while a view of it is still read; compute both again")
         births[index] = _birth(node, place, births)
         freed = [i for birth in dead for i in holders[birth] if births[i] == birth and i != reuse]
