@@ -70,11 +70,37 @@ CELL = {
     "--update": ["deferred", "eager", "later", ""],
     "--data": ["digits", "synthetic", "", "nothing.csv", "/dev/zero", ".", "x.npz", "digits,synthetic"],
 }
+PLANS = {
+    "--policy": [
+        "none",
+        "sqrt",
+        "revolve:2",
+        "revolve:0",
+        "revolve",
+        "revolve:x",
+        "budget:1MiB",
+        "budget:1",
+        "budget:",
+        "budget:5M",
+        "none:3",
+        "sqrt,none",
+        "",
+        "sqr",
+        "revolve:99999999",
+        ":",
+        "budget:∞",
+    ],
+    "--cost": ["flops", "seconds", "time", ""],
+    "--accumulate": ["1", "2", "3", "0", "-1", "x", "1e9", "4", "9" * 30],
+}
+"""How a network is made to fit."""
+
 FLAGS = ["--bias", "--json", "--force", "--help", "--no-such", "-x", "--", "extra", "--version"]
 COMMANDS = {
     "sweep": (
         ["--dry-run", "--timeout", "20"],
         CELL
+        | PLANS
         | {
             "--layers": ["4,3,2", "4", "", "0,1", "4,,2", "4,-3,2", "9,8,7,6,5"],
             "--input-size": RANGES,
@@ -96,11 +122,13 @@ COMMANDS = {
     "train": (
         ["--epochs", "1", "--depth", "1", "--width", "4"],
         {k: v for k, v in CELL.items() if k != "--depth"}
+        | PLANS
         | {"--epochs": ["1", "2", "0", "-1", "x"], "--lr": NUMBERS, "--threads": ["1", "2", "0", "x"]},
     ),
     "explain": (
         ["--no-measure"],
         CELL
+        | {name: values for name, values in PLANS.items() if name != "--accumulate"}
         | {
             "--depth": INTEGERS,
             "--batch": INTEGERS,
@@ -122,6 +150,21 @@ COMMANDS |= {
             "--meters": ["ledger", "heap,time", "sonar", ""],
             "--export-csv": FILES,
             "--export-markdown": FILES,
+        },
+    ),
+    "plan": (
+        ["--memory", "1MiB", "--no-measure", "--depth", "2", "--width", "8"],
+        CELL
+        | {name: values for name, values in PLANS.items() if name != "--policy"}
+        | {
+            "--depth": INTEGERS,
+            "--batch": INTEGERS,
+            "--memory": SIZES,
+            "--points": ["2", "5", "1", "0", "x", "999"],
+            "--layers": ["4,3,2", "4", "9,8,7,6,5"],
+            "--export-csv": FILES,
+            "--export-json": FILES,
+            "--html": FILES,
         },
     ),
     "predict": ([], {"--export-csv": FILES}),

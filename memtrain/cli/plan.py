@@ -157,6 +157,8 @@ def plan(
         for section in fit_sections(fit, out.width, out.options.ascii_only):
             out.print(section)
             out.print()
-    nothing_fits = memory_bytes is not None and fit.chosen is None
-    if nothing_fits or not all(option.ok for option in fit.options):
+    problems = fit_problems(fit)
+    for problem in problems:
+        warn(log, problem)
+    if problems:
         raise typer.Exit(1)

@@ -14,7 +14,7 @@ from memtrain.measure.meters import Figures
 from memtrain.measure.workload import Workload
 from memtrain.run.executor import Run
 
-PACED_S, FEWEST_ROUNDS = 1.0, 3
+PACED_S, FEWEST_ROUNDS = 0.5, 3
 """The two cells take turns until this long has been measured, and so often at least."""
 
 

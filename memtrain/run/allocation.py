@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from memtrain.errors import BudgetError
 from memtrain.plan.cost import CostOf
 from memtrain.plan.liveness import Liveness, analyse
@@ -40,14 +42,18 @@ def planned(schedule: Schedule, policy: Policy, cost: CostOf, allocation: str) -
     In one arena values take whole cache lines, and may not lie as close as they could: then the plan is
     made for as much less. Raises ``BudgetError``.
     """
-    plan = rematerialise(schedule, policy, cost)
     if policy.kind != BUDGET or allocation != PACKED:
-        return plan
-    budget = policy.number
-    while (beyond := peak_bytes(analyse(plan.schedule), allocation) - policy.number) > 0:
-        budget -= beyond
+        return rematerialise(schedule, policy, cost)
+    budget, smallest = policy.number, False
+    while True:
         try:
             plan = rematerialise(schedule, Policy(BUDGET, budget), cost)
         except BudgetError as error:
-            raise too_small(policy, error.least_bytes + policy.number - budget) from None
-    return plan
+            budget, smallest = error.least_bytes, True
+            continue
+        taken = peak_bytes(analyse(plan.schedule), allocation)
+        if taken <= policy.number:
+            return replace(plan, policy=policy)
+        if smallest:
+            raise too_small(policy, taken)
+        budget -= taken - policy.number

@@ -1,0 +1,294 @@
+"""What would make a cell fit: found, run, measured and shown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shlex
+from dataclasses import replace
+
+import pytest
+from command_line import memtrain
+
+from memtrain.errors import ChildFailed
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.client import SERVERS, measure
+from memtrain.plan.liveness import analyse
+from memtrain.plan.rematerialisation import smallest_budget
+from memtrain.report.fit import COLUMNS, fit_csv, fit_markdown, fit_sentences
+from memtrain.report.html import fit_html
+from memtrain.sweeps.fit import Kind, command_of, find_fit, measure_fit
+from memtrain.units import parse_bytes
+
+CELL = Cell(depth=12, width=32, batch=256, cost="flops")
+SMALL = ("plan", "--depth", "12", "--width", "32", "--batch", "256", "--cost", "flops")
+
+
+def predicted(cell):
+    return analyse(cell.schedule(Mode.TRAIN)).peak_bytes
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """The frontier of a small cell with a plan for half of what it needs, run and measured."""
+    return measure_fit(find_fit(CELL, predicted(CELL) * 2 // 3, points=4))
+
+
+# -- what is found -----------------------------------------------------------------------------------
+
+
+def test_what_fits_as_it_is_gets_no_plan():
+    fit = find_fit(CELL, predicted(CELL))
+    assert fit.chosen is fit.keep_all
+    assert "fits into" in fit_sentences(fit)[0]
+
+
+def test_a_byte_less_than_keep_all_gets_a_plan_within_it():
+    fit = find_fit(CELL, predicted(CELL) - 1)
+    assert fit.chosen.kind is Kind.CHOSEN
+    assert fit.chosen.predicted_peak_bytes < predicted(CELL)
+    assert fit.chosen.executed_count > 0
+
+
+def test_what_no_plan_can_do_is_said_with_the_least_that_one_could():
+    least = smallest_budget(CELL.keep_all(Mode.TRAIN))
+    assert find_fit(CELL, least).chosen.predicted_peak_bytes == least
+    fit = find_fit(CELL, least - 1)
+    assert fit.chosen is None
+    assert f"{least:,} B" in fit_sentences(fit)[0]
+
+
+def test_the_points_of_the_frontier_go_from_the_smallest_plan_to_keep_all_and_get_cheaper():
+    fit = find_fit(CELL, None, points=20)
+    peaks = [point.predicted_peak_bytes for point in fit.points]
+    extras = [point.predicted_extra for point in fit.points]
+    assert peaks == sorted(set(peaks))
+    assert extras == sorted(extras, reverse=True)
+    assert (peaks[0], peaks[-1]) == (fit.keep_all.least_bytes, predicted(CELL))
+    assert extras[-1] == 0
+    assert {option.name for option in fit.rules} >= {"sqrt", "revolve:4"}
+
+
+def test_no_rule_is_cheaper_than_the_plan_for_its_peak():
+    for rule in find_fit(CELL, None, points=2).rules:
+        plan = find_fit(CELL, rule.predicted_peak_bytes).chosen
+        assert plan.predicted_extra <= rule.predicted_extra + 1e-12
+
+
+def test_the_levers_are_those_that_are_left():
+    assert [lever.name for lever in find_fit(CELL, None).levers] == ["--update eager", "--accumulate 2"]
+    adam = replace(CELL, optimizer="adam", update="eager", batch=255, dtype="float64")
+    assert [lever.name for lever in find_fit(adam, None).levers] == ["--optimizer sgd", "--dtype float32"]
+
+
+def test_a_lever_that_does_not_do_alone_is_tried_with_a_plan():
+    memory = smallest_budget(CELL.keep_all(Mode.TRAIN)) - 4096
+    fit = find_fit(CELL, memory)
+    names = [lever.name for lever in fit.levers]
+    assert f"--update eager, budget:{memory}" in [re.sub(r"budget:.*", f"budget:{memory}", n) for n in names]
+    assert all(lever.predicted_peak_bytes <= memory for lever in fit.levers if lever.cell.policy != "none")
+
+
+def test_measuring_says_of_each_option_what_it_held_and_took(measured):
+    assert measured.chosen.executed_count
+    for option in measured.options:
+        assert option.ok, (option.name, option.row.figures.reason)
+        assert option.ledger_peak_bytes == option.predicted_peak_bytes
+        allowed = max(option.predicted_peak_bytes // 1000, 16 * 1024)
+        assert abs(option.heap_peak_bytes - option.predicted_peak_bytes) <= allowed
+        assert option.step_s > 0
+        if option.kind is not Kind.KEEP_ALL:
+            assert option.time_ratio > 0
+            assert option.differing is not None
+
+
+def test_every_plan_gives_the_same_bits(measured):
+    for option in (measured.chosen, *measured.points, *measured.rules):
+        assert option.differing == ()
+
+
+def test_accumulation_gives_the_same_up_to_rounding(measured):
+    (lever,) = (option for option in measured.levers if option.name == "--accumulate 2")
+    assert lever.largest_difference < 1e-4
+
+
+# -- what goes wrong ---------------------------------------------------------------------------------
+
+
+def test_gradients_that_differ_are_a_failure():
+    def likeness(meter, cell, mode, timeout_s=None, other=None):
+        if meter == "likeness":
+            return {"differing": ["∂W1"], "compared_count": 3, "largest_difference": 0.5}
+        return measure(meter, cell, mode, timeout_s, other)
+
+    fit = measure_fit(find_fit(CELL, predicted(CELL) - 1), measure=likeness)
+    assert not fit.chosen.ok
+    assert any("not the same bits: ∂W1" in sentence for sentence in fit_sentences(fit))
+
+
+def test_a_pair_that_cannot_be_run_leaves_its_figures_empty_and_says_why():
+    def broken(meter, cell, mode, timeout_s=None, other=None):
+        if other is not None:
+            raise ChildFailed("killed", "the pace meter's process was ended by SIGKILL")
+        return measure(meter, cell, mode, timeout_s, other)
+
+    fit = measure_fit(find_fit(CELL, predicted(CELL) - 1), measure=broken)
+    assert (fit.chosen.time_ratio, fit.chosen.differing) == (None, None)
+    assert any("SIGKILL" in sentence for sentence in fit_sentences(fit))
+
+
+def test_the_likeness_meter_sees_a_difference():
+    with SERVERS:
+        other = replace(CELL, seed=1, steps=2)
+        found = measure("likeness", replace(CELL, steps=2), Mode.TRAIN, None, other)
+        same = measure("likeness", other, Mode.TRAIN, None, other)
+    assert set(found["differing"]) == {f"{sign}W{k}" for k in range(1, 14) for sign in ("", "∂")}
+    assert found["largest_difference"] > 0.1
+    assert same == {"differing": [], "compared_count": 26, "largest_difference": 0.0}
+
+
+# -- what is shown -----------------------------------------------------------------------------------
+
+
+def test_the_csv_has_a_row_per_option_with_empty_fields_for_what_was_not_measured(measured):
+    rows = list(csv.DictReader(io.StringIO(fit_csv(measured))))
+    assert list(rows[0]) == list(COLUMNS)
+    assert len(rows) == len(measured.options)
+    assert [row["name"] for row in rows] == [option.name for option in measured.options]
+    only_predicted = list(csv.DictReader(io.StringIO(fit_csv(find_fit(CELL, None)))))
+    assert {row["ledger_peak_bytes"] for row in only_predicted} == {""}
+
+
+def test_the_markdown_has_the_command_the_table_and_the_findings(measured):
+    text = fit_markdown(measured, "memtrain plan")
+    assert text.startswith("`memtrain plan`")
+    assert text.count("\n| ") == len(measured.options) + 2
+    assert "- depth 12, batch 256: keeping all" in text
+
+
+def test_the_page_shows_peak_against_time_and_every_option(measured):
+    page = fit_html(measured, "memtrain plan")
+    assert "What would make it fit" in page
+    data = json.loads(re.search(r'type="application/json">(.*?)</script>', page, re.DOTALL)[1])
+    assert {trace["name"] for trace in data["trade"]["data"]} >= {"plans, predicted", "sqrt", "none"}
+    assert len(data["rows"]) == len({option.cell for option in measured.options})
+
+
+def test_each_command_trains_the_network_of_its_option(measured, tmp_path):
+    for option in (measured.chosen, *measured.levers):
+        words = shlex.split(command_of(option.cell))
+        said = memtrain(*words[1:], "--epochs", 1, "--json", cwd=tmp_path)
+        found = json.loads(said.out)
+        for name in ("policy", "update", "accumulate", "depth", "width", "batch", "cost"):
+            assert found[name] == getattr(option.cell, name)
+
+
+def test_the_command_of_synthetic_data_is_a_sweep_of_one_cell(tmp_path):
+    cell = Cell(depth=2, width=(5, 6), batch=4, data="synthetic", input_size=7, output_size=3, bias=True)
+    words = shlex.split(command_of(replace(cell, policy="sqrt")))
+    said = memtrain(*words[1:], "--dry-run", "--json", cwd=tmp_path)
+    (row,) = json.loads(said.out)["rows"]
+    assert (row["width"], row["input_size"], row["policy"], row["bias"]) == ("5-6", 7, "sqrt", True)
+
+
+# -- the command -------------------------------------------------------------------------------------
+
+
+def test_plan_shows_the_plan_in_80_columns(tmp_path):
+    memory = predicted(CELL) - 10_000
+    said = memtrain(*SMALL, "--memory", memory, cwd=tmp_path)
+    assert said.code == 0, said.err
+    assert "again × 1" in said.out
+    assert "gradients and parameters are the same bits" in " ".join(said.out.split())
+    assert max(map(len, said.out.splitlines())) <= 80
+    assert "…" not in re.sub(r"\w+…\w+", "", said.out)
+
+
+def test_plan_ends_with_1_where_nothing_fits_and_names_the_least(tmp_path):
+    said = memtrain(*SMALL, "--memory", "10KiB", "--no-measure", cwd=tmp_path)
+    assert said.code == 1
+    least = re.search(r"\(([\d,]+) B\)", said.out)[1].replace(",", "")
+    assert memtrain(*SMALL, "--memory", least, "--no-measure", cwd=tmp_path).code == 0
+    assert memtrain(*SMALL, "--memory", int(least) - 1, "--no-measure", cwd=tmp_path).code == 1
+
+
+def test_plan_gives_its_figures_as_json(tmp_path):
+    said = memtrain(
+        *SMALL, "--memory", "100KiB", "--pareto", "--points", 3, "--no-measure", "--json", cwd=tmp_path
+    )
+    document = json.loads(said.out)
+    assert document["fits"] is False
+    kinds = [option["kind"] for option in document["options"]]
+    assert kinds.count("point") == 3
+    (keep_all, *_) = document["options"]
+    assert keep_all["predicted_peak_bytes"] == predicted(CELL)
+    assert all(option["row"] is None for option in document["options"])
+
+
+def test_plan_asks_for_a_memory_or_for_the_frontier(tmp_path):
+    said = memtrain(*SMALL, cwd=tmp_path)
+    assert said.code == 2
+    assert "--memory" in said.err
+
+
+def test_the_frontier_is_drawn_and_exported(tmp_path):
+    said = memtrain(*SMALL, "--pareto", "--points", 3, "--no-measure", "--export-csv", "p.csv", cwd=tmp_path)
+    assert said.code == 0
+    assert "Peak against time, as predicted" in said.out
+    assert (tmp_path / "p.csv").read_text().count("\npoint,") == 3
+    again = memtrain(*SMALL, "--pareto", "--no-measure", "--export-csv", "p.csv", cwd=tmp_path)
+    assert again.code == 2
+    assert "--force" in again.err
+
+
+# -- other commands under a policy -------------------------------------------------------------------
+
+
+def test_a_sweep_over_policies_has_a_row_each_and_one_that_fails_where_no_plan_fits(tmp_path):
+    cell = ("--depth", 12, "--width", 32, "--batch", 256, "--mode", "train", "--meters", "ledger")
+    policies = "none,sqrt,revolve:3,budget:500KiB,budget:9KiB"
+    said = memtrain("sweep", *cell, "--policy", policies, "--cost", "flops", "--json", cwd=tmp_path)
+    assert said.code == 1
+    rows = json.loads(said.out)["rows"]
+    assert [row["policy"] for row in rows] == policies.split(",")
+    *good, bad = rows
+    assert all(row["ledger_peak_bytes"] == row["predicted_peak_bytes"] for row in good)
+    assert good[3]["ledger_peak_bytes"] <= parse_bytes("500KiB", "")
+    assert good[0]["peak_recomputed_bytes"] == 0 < good[1]["peak_recomputed_bytes"]
+    assert (bad["status"], bad["ledger_peak_bytes"]) == ("memory_limit", None)
+    assert "budget:9KiB: no plan holds so little" in bad["reason"]
+
+
+def test_explain_says_what_a_policy_keeps_and_what_it_computes_again(tmp_path):
+    said = memtrain("explain", "--depth", 9, "--policy", "sqrt", "--prove", "--json", cwd=tmp_path)
+    assert said.code == 0, said.err
+    found = json.loads(said.out)
+    kept = {entry["name"] for entry in found["retained"]}
+    again = {entry["name"] for entry in found["recomputed"]}
+    assert kept | again == {f"h{k}" for k in range(1, 10)} | {"logp"}
+    assert kept & again == set()
+    steps = {moment["step"]: moment for moment in found["timeline"]}
+    for entry in found["recomputed"]:
+        first, *more = entry["computed_steps"]
+        assert (steps[first]["phase"], {steps[step]["phase"] for step in more}) == ("forward", {"recompute"})
+        assert {steps[step]["node"] for step in entry["computed_steps"]} == {entry["name"]}
+        assert entry["read_by"]
+    text = memtrain("explain", "--depth", 9, "--policy", "sqrt", "--no-measure", cwd=tmp_path).out
+    assert "Computed again (sqrt)" in text
+    assert re.search(r"\d+ recompute +[zh]\d", text)
+
+
+def test_training_under_a_budget_ends_with_the_same_weights(tmp_path):
+    network = ("train", "--depth", 6, "--width", 32, "--batch", 128, "--epochs", 2, "--cost", "flops")
+    assert memtrain(*network, "--save", "plain.npz", cwd=tmp_path).code == 0
+    plain = json.loads(memtrain(*network, "--json", cwd=tmp_path).out)["training_peak_bytes"]
+    budget = plain - 20_000
+    said = memtrain(*network, "--policy", f"budget:{budget}", "--save", "planned.npz", "--json", cwd=tmp_path)
+    assert json.loads(said.out)["training_peak_bytes"] <= budget
+    assert (tmp_path / "plain.npz").read_bytes() == (tmp_path / "planned.npz").read_bytes()
+    said = memtrain(*network, "--policy", "budget:1KiB", cwd=tmp_path)
+    assert said.code == 2
+    least = re.search(r"give (budget:\w+)", said.err)[1]
+    assert memtrain(*network, "--policy", least, cwd=tmp_path).code == 0
