@@ -83,10 +83,10 @@ def plan(
       memtrain plan --pareto --depth 16 --batch 256 --activation gelu
       memtrain plan --memory 1GiB --depth 100 --width 1024 --batch 8192 --no-measure
     """
-    from memtrain.cli.console import progress_bar, results
+    from memtrain.cli.console import messages, progress_bar, results, warn
     from memtrain.errors import InputError
     from memtrain.measure.environment import environment
-    from memtrain.report.fit import fit_csv, fit_markdown
+    from memtrain.report.fit import fit_csv, fit_markdown, fit_problems
     from memtrain.report.html import check_installed, fit_html
     from memtrain.report.json import fit_document
     from memtrain.report.terminal.fit import fit_sections
@@ -130,7 +130,7 @@ def plan(
         },
         None if layers is None else parse_sizes(layers, "--layers"),
     )
-    out = results()
+    out, log = results(), messages(quiet)
     fit = find_fit(cell, memory_bytes, points if pareto else 0)
     if measure:
         with progress_bar(quiet) as progress:

@@ -118,9 +118,21 @@ def fit_sentences(fit: Fit) -> list[str]:
         for option in fit.rules[-1:]
         if option.abstract_count != option.executed_count
     ]
-    return sentences + [
-        f"{option.name}: {reason}" for option in fit.options for reason in (*option.notes, *_failures(option))
-    ]
+    return sentences + [f"{option.name}: {note}" for option in fit.options for note in option.notes]
+
+
+def fit_problems(fit: Fit) -> list[str]:
+    """What did not come out as it should: nothing fits, a run failed, bits differ."""
+    problems = []
+    if fit.memory_bytes is not None and fit.chosen is None:
+        least = fit.keep_all.least_bytes
+        problems.append(f"no plan fits into {format_bytes(fit.memory_bytes)}; the smallest needs {least:,} B")
+    for option in fit.options:
+        if option.row is not None and not option.row.ok:
+            problems.append(f"{option.name}: {option.row.figures.status}: {option.row.figures.reason}")
+        elif not option.ok:
+            problems.append(f"{option.name}: not the same bits: {fold_names(option.differing or ())}")
+    return problems
 
 
 def _plan_sentence(memory_bytes: int, chosen: Option, cost: str) -> str:
@@ -146,15 +158,6 @@ def _smaller_levers(fit: Fit) -> str:
     if not inside:
         return "None of the levers below is enough alone; a smaller batch is."
     return f"It does with {' or with '.join(option.name for option in inside)}."
-
-
-def _failures(option: Option) -> list[str]:
-    found = []
-    if option.row is not None and not option.row.ok:
-        found.append(f"{option.row.figures.status}: {option.row.figures.reason}")
-    if not option.ok and option.differing:
-        found.append(f"not the same bits: {fold_names(option.differing)}")
-    return found
 
 
 def fates(option: Option) -> list[tuple[str, str, int]]:
