@@ -112,12 +112,13 @@ def fit_sentences(fit: Fit) -> list[str]:
         sentences = [f"{whole} and fits into {format_bytes(fit.memory_bytes)} as it is."]
     else:
         sentences = [f"{whole}. {_plan_sentence(fit.memory_bytes, fit.chosen, fit.cell.cost)}"]
-    sentences += [
-        f"{option.name}: the abstract plan runs {option.abstract_count} stages anew; {option.executed_count} "
-        "are run, for backward reads a stage's input, and an output that nobody reads is not computed."
-        for option in fit.rules[-1:]
-        if option.abstract_count != option.executed_count
-    ]
+    rule = max(fit.rules, key=lambda option: option.abstract_count - option.executed_count, default=None)
+    if rule is not None and rule.abstract_count > rule.executed_count:
+        sentences.append(
+            f"{rule.name}: the abstract plan computes {rule.abstract_count} stages anew, of which "
+            f"{rule.executed_count} are needed here: a stage's backward reads its input, and what would only be "
+            "its output is not computed."
+        )
     return sentences + [f"{option.name}: {note}" for option in fit.options for note in option.notes]
 
 
