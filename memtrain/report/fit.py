@@ -116,8 +116,8 @@ def fit_sentences(fit: Fit) -> list[str]:
     if rule is not None and rule.abstract_count > rule.executed_count:
         sentences.append(
             f"{rule.name}: the abstract plan computes {rule.abstract_count} stages anew, of which "
-            f"{rule.executed_count} are needed here: a stage's backward reads its input, and what would only be "
-            "its output is not computed."
+            f"{rule.executed_count} are needed here: a stage's backward reads its input, and what would "
+            "only be its output is not computed."
         )
     return sentences + [f"{option.name}: {note}" for option in fit.options for note in option.notes]
 
