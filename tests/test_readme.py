@@ -16,6 +16,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 CHEAPLY = {
     "sweep": ["--meters", "ledger", "--depth", "1,2", "--batch", "8", "--width", "8"],
     "frontier": ["--no-confirm", "--depth", "1"],
+    "plan": ["--no-measure"],
     "train": ["--epochs", "1"],
 }
 """Options that make a command quick, where the line does not give them itself."""
@@ -52,8 +53,8 @@ def test_each_command_of_the_readme_works(line, folder):
         if option not in given
         for word in (option, value)
     ]
-    if line[0] == "frontier":
-        options = CHEAPLY["frontier"]
+    if line[0] in ("frontier", "plan"):
+        options = CHEAPLY[line[0]]
     words = [str(path) for word in line for path in (sorted(folder.glob(word)) if "*" in word else [word])]
     said = memtrain(*words, *options, *(["--force"] if {"--save", "-o"} & set(line) else []), cwd=folder)
     assert said.code == 0, said.err

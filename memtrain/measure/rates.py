@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
+from math import isfinite
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -58,8 +59,8 @@ def use_rates(values: dict[str, Any]) -> None:
 def _kept_or_measured() -> Rates:
     path = _path()
     key = "; ".join(str(environment()[name]) for name in ("cpu", "cores", "numpy", "memtrain"))
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        return Rates(**json.loads(path.read_text(encoding="utf-8"))[key])
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        return _checked(json.loads(path.read_text(encoding="utf-8"))[key])
     found = _measured_apart()
     with suppress(OSError):  # then it is measured again the next time
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,11 +80,20 @@ def _measured_apart() -> Rates:
     settings = {**os.environ, **blas_environment(1, os.environ)}
     try:
         done = subprocess.run(command, env=settings, capture_output=True, text=True, check=True)
-        return Rates(**json.loads(done.stdout))
-    except (OSError, subprocess.CalledProcessError, ValueError) as error:
+        return _checked(json.loads(done.stdout))
+    except (OSError, subprocess.CalledProcessError, ValueError, TypeError) as error:
         raise MeasureError(
             f"the rates of this machine cannot be measured: {error}; take --cost flops"
         ) from error
+
+
+def _checked(values: dict[str, Any]) -> Rates:
+    """Rates from their JSON. Raises ``ValueError`` or ``TypeError`` for what cannot be one."""
+    found = Rates(**values)
+    each = [found.flops_per_s, found.bytes_per_s, *found.op_bytes_per_s.values()]
+    if not all(isfinite(rate) and rate > 0 for rate in each):
+        raise ValueError(f"there are no such rates: {each}")
+    return found
 
 
 def measured_rates() -> Rates:
