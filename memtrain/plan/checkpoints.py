@@ -67,16 +67,31 @@ def _reversed(start: int, stop: int, checkpoints: int) -> Iterator[Move]:
         pending.append((middle, stop, checkpoints - 1))
 
 
+def extra_steps(count: int, checkpoints: int) -> int:
+    """How many stages `revolve` computes again: r·n − r·C(s + r, s)/(s + 1) (ibid., equation 2)."""
+    repetitions = _repetitions(count, checkpoints)
+    most = comb(checkpoints + repetitions, checkpoints)
+    return repetitions * count - repetitions * most // (checkpoints + 1)
+
+
+def _repetitions(count: int, checkpoints: int) -> int:
+    """The least number of sweeps r for which so many stages are within reach: C(s + r, s) ≥ n."""
+    if checkpoints == 1:
+        return max(0, count - 1)
+    repetitions = 0
+    while comb(checkpoints + repetitions, checkpoints) < count:
+        repetitions += 1
+    return repetitions
+
+
 def _advance(count: int, checkpoints: int) -> int:
     """How far to go before the next checkpoint is taken; to the last stage when there is none left.
 
-    With r the least number of repetitions for which C(s + r, s) ≥ count, both parts stay within it.
+    Both parts stay within the sweeps that the whole needs.
     """
     if checkpoints == 1:
         return count - 1
-    repetitions = 1
-    while comb(checkpoints + repetitions, checkpoints) < count:
-        repetitions += 1
+    repetitions = _repetitions(count, checkpoints)
     longest_right = comb(checkpoints - 1 + repetitions, checkpoints - 1)
     shortest_left = comb(checkpoints + repetitions - 2, checkpoints)
     return min(count - 1, max(1, shortest_left, count - longest_right))

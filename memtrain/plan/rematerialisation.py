@@ -12,18 +12,24 @@ from dataclasses import dataclass
 from itertools import chain as chained
 from itertools import pairwise
 
-from memtrain.errors import BudgetError, GraphError
+from memtrain.errors import BudgetError, GraphError, SpecError
 from memtrain.graph.builder import no_collection
 from memtrain.graph.node import Node, Phase
 from memtrain.plan.chain import Chain, chains
-from memtrain.plan.checkpoints import Moves, revolve, square_root
+from memtrain.plan.checkpoints import Moves, extra_steps, revolve, square_root
 from memtrain.plan.cost import CostOf
 from memtrain.plan.needs import Needs
 from memtrain.plan.planner import plan_within
 from memtrain.plan.policy import BUDGET, NONE, REVOLVE, SQRT, Policy
 from memtrain.plan.schedule import Schedule, Work, schedule_in_order
-from memtrain.plan.stage import stages
+from memtrain.plan.stage import Stage, stages
 from memtrain.units import format_bytes
+
+MOST_STAGES, MOST_BYTES = 2500, 2**62
+"""What chains have at most that plans are made for within a budget: in seconds, and to the byte."""
+
+MOST_AGAIN = 2_000_000
+"""Stages that a schedule computes again at most: more take longer to write down than anyone waits."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +89,31 @@ def rematerialise(schedule: Schedule, policy: Policy, cost: CostOf) -> Plan:
 
 
 def smallest_budget(schedule: Schedule) -> int:
-    """The least bytes within which a plan of ``schedule``, which keeps all, can stay."""
-    return max(
-        (Needs(stages(schedule, chain, lambda *_: 0)).least_bytes for chain in chains(schedule)), default=0
-    )
+    """The least bytes within which a plan of ``schedule``, which keeps all, can stay.
+
+    Raises ``SpecError`` for a network that is too large to be planned for.
+    """
+    needs = (Needs(_numbers(schedule, chain, lambda *_: 0)).least_bytes for chain in chains(schedule))
+    return max(needs, default=0)
+
+
+def _numbers(schedule: Schedule, chain: Chain, cost: CostOf) -> tuple[Stage, ...]:
+    """The stages of ``chain``. Raises ``SpecError`` for what is beyond planning within a budget."""
+    if len(chain) > MOST_STAGES:
+        raise SpecError(
+            f"a plan for {len(chain):,} stages",
+            f"allowed: at most {MOST_STAGES:,} stages with a budget",
+            "take the policy sqrt, or fewer layers",
+        )
+    found = stages(schedule, chain, cost)
+    held = sum(stage.output_bytes + stage.inner_bytes for stage in found)
+    if held + max(max(stage.backward_peak_bytes, stage.standing_bytes) for stage in found) > MOST_BYTES:
+        raise SpecError(
+            "a plan for a network that holds more than 4 EiB",
+            "allowed: one that some machine could hold",
+            "take a smaller one",
+        )
+    return found
 
 
 def _passes(schedule: Schedule, policy: Policy, cost: CostOf) -> Iterator[Pass]:
@@ -95,9 +122,16 @@ def _passes(schedule: Schedule, policy: Policy, cost: CostOf) -> Iterator[Pass]:
         if policy.kind == SQRT:
             moves = square_root(len(chain))
         elif policy.kind == REVOLVE:
+            again = extra_steps(len(chain), policy.number)
+            if again > MOST_AGAIN:
+                raise SpecError(
+                    f"{policy}: it would compute {again:,} stages again",
+                    f"allowed: at most {MOST_AGAIN:,}",
+                    "give more checkpoints",
+                )
             moves = revolve(len(chain), policy.number)
         else:
-            moves = plan_within(stages(schedule, chain, cost), policy.number)
+            moves = plan_within(_numbers(schedule, chain, cost), policy.number)
         if moves is None:
             raise too_small(policy, smallest_budget(schedule))
         yield Pass(chain, moves)
