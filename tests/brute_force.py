@@ -1,7 +1,8 @@
 """What liveness must give, worked out from the definitions alone, and random graphs to try it on.
 
 The definitions read neither ``Node.storage`` nor ``Step.frees`` nor ``memtrain.plan.liveness``: a value is
-held while a later step reads it (or a view of it), or because it was asked for, or is persistent. Only
+held while a later step reads it (or a view of it), or because it was asked for, or is persistent. A value
+that is computed more than once is another one each time, and who reads it reads the last. Only
 ``check_presence`` follows the frees.
 """
 
@@ -25,7 +26,7 @@ from memtrain.graph.ops.loss import LogSoftmax, Mse, Nll, SquaredNorm
 from memtrain.graph.ops.matmul import matmul
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.view import Identity, Slice, reshape, transpose
-from memtrain.plan.schedule import Schedule, make_schedule
+from memtrain.plan.schedule import Schedule, make_schedule, schedule_in_order
 from memtrain.train.optimizers import OPTIMIZERS, add_updates
 
 
@@ -38,6 +39,21 @@ class Truth:
     @property
     def peak_bytes(self) -> int:
         return max(self.live_bytes)
+
+
+Made = tuple[int, int]
+"""A value with bytes of its own: its node, and the step that computed it (−1 for a persistent leaf)."""
+
+
+@dataclass(frozen=True)
+class History:
+    """Which bytes each step of a schedule reads, makes (or looks at, or writes into) and takes over."""
+
+    reads: list[set[Made]]
+    gives: list[Made]
+    takes: list[Made | None]
+    wanted: set[Made]
+    """What is read at the end: asked values, and leaves that persist."""
 
 
 def holder(graph: Graph, index: int) -> int:
@@ -53,45 +69,76 @@ def bytes_of(graph: Graph, index: int) -> int:
     return prod(graph[index].shape) * graph[index].dtype.itemsize
 
 
+def history(schedule: Schedule) -> History:
+    now: dict[int, Made] = {i: (i, -1) for i in schedule.persistent}
+    found = History([], [], [], set())
+    for place, step in enumerate(schedule.steps):
+        node = schedule.graph[step.node]
+        found.reads.append({now[i] for i in node.inputs})
+        found.takes.append(None if step.reuse is None else now[step.reuse])
+        shares = node.op.is_view or node.op.writes is not None
+        now[step.node] = now[node.inputs[node.op.writes or 0]] if shares else (step.node, place)
+        found.gives.append(now[step.node])
+    found.wanted.update(now[i] for i in (*schedule.asked, *schedule.persistent))
+    return found
+
+
 def held_after(schedule: Schedule, place: int) -> set[int]:
     """Values with bytes of their own that must be there when step ``place`` is over."""
-    return (_wanted_after(schedule, place) & _made(schedule, place)) - _taken(schedule, place)
+    return {index for index, _ in _held_after(history(schedule), place)}
 
 
-def held_during(schedule: Schedule, place: int) -> set[int]:
+def _held_after(past: History, place: int) -> set[Made]:
+    return (_wanted_after(past, place) & _made(past, place)) - _taken(past, place)
+
+
+def _held_during(past: History, place: int) -> set[Made]:
     """The same while step ``place`` runs: what it reads and what it makes stand together."""
-    graph, node = schedule.graph, schedule.graph[schedule.steps[place].node]
-    now = {holder(graph, i) for i in (*node.inputs, node.id)}
-    wanted = _wanted_after(schedule, place) | now
-    return (wanted & _made(schedule, place)) - _taken(schedule, place)
+    wanted = _wanted_after(past, place) | past.reads[place] | {past.gives[place]}
+    return (wanted & _made(past, place)) - _taken(past, place)
 
 
-def _wanted_after(schedule: Schedule, place: int) -> set[int]:
-    graph = schedule.graph
-    later = [i for step in schedule.steps[place + 1 :] for i in graph[step.node].inputs]
-    return {holder(graph, i) for i in (*later, *schedule.asked, *schedule.persistent)}
+def _wanted_after(past: History, place: int) -> set[Made]:
+    return past.wanted.union(*past.reads[place + 1 :])
 
 
-def _made(schedule: Schedule, place: int) -> set[int]:
-    return {*schedule.persistent, *(step.node for step in schedule.steps[: place + 1])}
+def _made(past: History, place: int) -> set[Made]:
+    return {made for made in (*past.wanted, *past.gives[: place + 1]) if made[1] <= place}
 
 
-def _taken(schedule: Schedule, place: int) -> set[int]:
+def _taken(past: History, place: int) -> set[Made]:
     """Values whose buffer by now is another's."""
-    return {step.reuse for step in schedule.steps[: place + 1] if step.reuse is not None}
+    return {made for made in past.takes[: place + 1] if made is not None}
 
 
 def retained(schedule: Schedule) -> set[int]:
-    """Forward values that a step after forward reads, but for those asked for and leaves."""
-    graph = schedule.graph
-    computed = {step.node for step in schedule.steps if step.phase is Phase.FORWARD}
-    read = {
-        holder(graph, i)
-        for step in schedule.steps
-        if step.phase is not Phase.FORWARD
-        for i in graph[step.node].inputs
+    """Forward values that a step of another phase reads, but for those asked for and leaves."""
+    return _read_elsewhere(schedule, Phase.FORWARD)
+
+
+def recomputed(schedule: Schedule) -> set[int]:
+    """Values computed again that a step of another phase reads, but for those asked for."""
+    return _read_elsewhere(schedule, Phase.RECOMPUTE)
+
+
+def _read_elsewhere(schedule: Schedule, phase: Phase) -> set[int]:
+    past = history(schedule)
+    return {index for index, place in _crossing(schedule, past) if schedule.steps[place].phase is phase}
+
+
+def _crossing(schedule: Schedule, past: History) -> set[Made]:
+    """Values of forward or recomputation that are intermediates, and read by a step of another phase."""
+    steps = schedule.steps
+    asked = {holder(schedule.graph, i) for i in schedule.asked}
+    return {
+        (index, place)
+        for reader, reads in zip(steps, past.reads, strict=True)
+        for index, place in reads
+        if place >= 0
+        and index not in asked
+        and steps[place].phase in (Phase.FORWARD, Phase.RECOMPUTE)
+        and reader.phase is not steps[place].phase
     }
-    return (read & computed) - {holder(graph, i) for i in schedule.asked}
 
 
 def gradients(schedule: Schedule) -> set[int]:
@@ -113,18 +160,19 @@ def gradients(schedule: Schedule) -> set[int]:
 
 def brute_force(schedule: Schedule) -> Truth:
     """Live bytes of every step, and who stands at the first step with the most."""
-    graph = schedule.graph
+    graph, past = schedule.graph, history(schedule)
     live_bytes, peak_step, peak_roles = [], 0, {}
-    kept, grads = retained(schedule), gradients(schedule)
+    kept, grads = _crossing(schedule, past), gradients(schedule)
+    role_in = {Phase.FORWARD: Role.RETAINED, Phase.RECOMPUTE: Role.RECOMPUTED}
     for place, step in enumerate(schedule.steps):
         role_bytes = dict.fromkeys(Role, 0)
-        for index in held_during(schedule, place):
+        for index, born in _held_during(past, place):
             if isinstance(graph[index].op, Leaf):
                 role = graph[index].op.role
             elif index in grads:
                 role = Role.GRADIENT
             else:
-                role = Role.RETAINED if index in kept else Role.TRANSIENT
+                role = role_in[schedule.steps[born].phase] if (index, born) in kept else Role.TRANSIENT
             role_bytes[role] += bytes_of(graph, index)
         node = graph[step.node]
         for count, dtype in node.op.workspace(*[graph[i] for i in node.inputs]):
@@ -136,19 +184,35 @@ def brute_force(schedule: Schedule) -> Truth:
 
 
 def check_presence(schedule: Schedule) -> None:
-    """Follow frees and reuses: what a step reads is there, and what nobody wants is not left over."""
-    graph, present = schedule.graph, set(schedule.persistent)
-    for step in schedule.steps:
-        for i in graph[step.node].inputs:
-            assert i in present, f"{graph[step.node]} reads {graph[i]}, which is gone"
-            assert holder(graph, i) in present, f"{graph[step.node]} reads {graph[i]}, whose base is gone"
+    """Follow frees and reuses: what a step reads is there, and what nobody wants is not left over.
+
+    There means the bytes of its last computation: those of an earlier one are not what is meant.
+    """
+    graph, past = schedule.graph, history(schedule)
+    there: dict[int, Made] = {i: (i, -1) for i in schedule.persistent}  # by value: the bytes it is in
+    alive = set(there.values())
+    for place, step in enumerate(schedule.steps):
+        node = graph[step.node]
+        for i in node.inputs:
+            assert i in there, f"{node} reads {graph[i]}, which is gone"
+            assert there[i] in alive, f"{node} reads {graph[i]}, whose base is gone"
+            assert there[i] == there.get(holder(graph, i)), (
+                f"{node} reads {graph[i]}, whose base is computed again"
+            )
         if step.reuse is not None:
-            present = {i for i in present if holder(graph, i) != step.reuse}
-        present.add(step.node)
-        present.difference_update(step.frees)
-    wanted = {holder(graph, i) for i in (*schedule.asked, *schedule.persistent)}
-    assert set(schedule.asked) <= present
-    assert {holder(graph, i) for i in present} == wanted
+            assert there[step.reuse] in alive, (
+                f"{node} takes the buffer of {graph[step.reuse]}, which is gone"
+            )
+            alive.remove(there[step.reuse])
+            there = {i: made for i, made in there.items() if made in alive}
+        there[step.node] = past.gives[place]
+        alive.add(past.gives[place])
+        for i in step.frees:
+            made = there.pop(i, None)  # a view has gone with a buffer that was taken over
+            if holder(graph, i) == i:
+                alive.remove(made)
+    assert set(schedule.asked) <= there.keys()
+    assert {there[i] for i in there} == alive == past.wanted
 
 
 # -- random programs ---------------------------------------------------------------------------------
@@ -279,6 +343,34 @@ def program(seed: int, size: int) -> Program:
 
 def programs() -> st.SearchStrategy[Program]:
     return st.builds(program, st.integers(0, 2**32 - 1), st.integers(1, 20))
+
+
+def with_repeats(schedule: Schedule, seed: int) -> Program:
+    """The same work with some of forward computed again here and there, alone or with what it reads.
+
+    A value whose bytes are made anew takes all that looks at them along, so that nobody reads an old view.
+    Nothing is computed from a leaf that was updated before.
+    """
+    rng, graph = Random(seed), schedule.graph
+    groups = [[(step.node, step.phase)] for step in schedule.steps]  # nothing comes in between
+    for _ in range(rng.randint(1, 4)):
+        place = rng.randint(min(1, len(groups)), len(groups))
+        done = {index for group in groups[:place] for index, _ in group}
+        forward = sorted(i for i in done if graph[i].phase is Phase.FORWARD)
+        if not forward:
+            continue
+        again, share = {rng.choice(forward)}, rng.choice((0.0, 0.5, 1.0))
+        for index in reversed(forward):
+            if index in again:
+                again.update(i for i in graph[index].inputs if i in done and rng.random() < share)
+        owners = {i for i in again if holder(graph, i) == i}
+        again |= {i for i in done if graph[i].op.is_view and holder(graph, i) in owners}
+        written = {holder(graph, i) for i in done if graph[i].op.writes is not None}
+        if written.isdisjoint(holder(graph, read) for i in again for read in graph[i].inputs):
+            groups.insert(place, [(i, Phase.RECOMPUTE) for i in sorted(again)])
+    order = [work for group in groups for work in group]
+    changed = schedule_in_order(graph, order, schedule.asked, schedule.persistent)
+    return Program(graph, changed.steps, changed.asked, changed.persistent)
 
 
 def _number(b: Builder, nodes: list[Node]) -> Node:
