@@ -292,3 +292,70 @@ def test_training_under_a_budget_ends_with_the_same_weights(tmp_path):
     assert said.code == 2
     least = re.search(r"give (budget:\w+)", said.err)[1]
     assert memtrain(*network, "--policy", least, cwd=tmp_path).code == 0
+
+
+# -- what a hostile reader found -----------------------------------------------------------------------
+
+
+def test_a_sweep_over_micro_batches_has_its_law(tmp_path):
+    cells = ("--depth", "2,4", "--batch", "96,192", "--width", 8, "--meters", "heap", "--mode", "train")
+    said = memtrain("sweep", *cells, "--accumulate", "1,3", "--json", cwd=tmp_path)
+    assert said.code == 0, said.err
+    laws = json.loads(said.out)["laws"]
+    assert {law["cells"][0]["accumulate"] for law in laws} == {1, 3}
+
+
+def test_a_row_without_a_plan_does_not_keep_the_others_from_the_page(tmp_path):
+    cells = ("--depth", "4,8", "--batch", 64, "--width", 16, "--mode", "train", "--meters", "ledger")
+    least = smallest_budget(Cell(depth=8, width=16, batch=64).keep_all(Mode.TRAIN))
+    policies = ("--policy", f"none,budget:{least - 1}", "--cost", "flops")
+    said = memtrain("sweep", *cells, *policies, "--export-csv", "d.csv", "--html", "d.html", cwd=tmp_path)
+    assert said.code == 1, said.err
+    assert "no plan holds so little" in (tmp_path / "d.html").read_text()
+    assert memtrain("report", "d.csv", "-o", "again.html", cwd=tmp_path).code == 0
+
+
+@pytest.mark.parametrize(
+    "options", [("--accumulate", 3), ("--policy", "budget:48KiB"), ("--policy", "sqrt")], ids=str
+)
+def test_a_memory_limit_goes_with_policies_and_micro_batches(tmp_path, options):
+    network = ("--depth", 3, "--batch", 96, "--width", 8, "--cost", "flops")
+    cell = (*network, "--mode", "train", "--meters", "ledger")
+    said = memtrain("sweep", *cell, *options, "--memory-limit", "64MiB", cwd=tmp_path)
+    assert said.code == 0, said.out + said.err
+
+
+def test_the_command_of_the_smallest_plan_runs(tmp_path):
+    least = smallest_budget(CELL.keep_all(Mode.TRAIN))
+    words = shlex.split(command_of(find_fit(CELL, least).chosen.cell))
+    assert memtrain(*words[1:], "--epochs", 1, cwd=tmp_path).code == 0
+
+
+def test_a_view_that_is_taken_again_is_no_stage_that_is_computed_again():
+    cell = Cell(depth=3, width=8, batch=16, activation="identity", cost="flops")
+    fit = find_fit(cell, None, points=6)
+    assert fit.points[-1].executed_count == 0
+    for point in fit.points:
+        assert (point.executed_count > 0) == any(times for _, times in point.values)
+
+
+def test_with_many_widths_a_plan_for_the_smallest_budget_is_no_dearer_than_one_for_a_little_more():
+    widths = tuple(16 + (k * 7919) % 509 for k in range(40))
+    cell = Cell(depth=40, width=widths, batch=333, cost="flops")
+    least = smallest_budget(cell.keep_all(Mode.TRAIN))
+    found = find_fit(cell, least).chosen
+    more = find_fit(cell, least + least // 500).chosen
+    assert found.predicted_peak_bytes <= least
+    if more.predicted_peak_bytes <= least:
+        assert found.predicted_extra <= more.predicted_extra
+
+
+def test_a_heap_that_is_off_is_a_failure():
+    def leaky(meter, cell, mode, timeout_s=None, other=None):
+        figures = measure(meter, cell, mode, timeout_s, other)
+        if meter == "heap":
+            figures["heap_peak_bytes"] += 10**6
+        return figures
+
+    fit = measure_fit(find_fit(CELL, predicted(CELL)), measure=leaky)
+    assert any("off the ledger" in problem for problem in fit_problems(fit))

@@ -191,13 +191,13 @@ def _reads(schedule: Schedule) -> dict[int, list[Read]]:
 
 
 def _read_by(schedule: Schedule, book: Book, life: Life, reads: dict[int, list[Read]]) -> tuple[Reader, ...]:
-    """Who reads a value during one life of it, in another phase than it was computed in; each once."""
-    phase = schedule.steps[life.born_step].phase
+    """Who reads a value during one life of it, once another phase has begun; each once."""
+    steps = schedule.steps
+    born, end = life.born_step, life.freed_step + 1  # who takes over its buffer reads it one step after
+    # Within its own phase only who comes after some other one has been at work reads what was kept for it.
+    kept_from = next((p for p in range(born, end) if steps[p].phase is not steps[born].phase), end)
     found = Counter(
-        _reader(schedule, book, *read)
-        for read in reads.get(life.node.id, ())
-        # who takes over its buffer reads it one step after its end
-        if life.born_step < read[0] <= life.freed_step + 1 and schedule.steps[read[0]].phase is not phase
+        _reader(schedule, book, *read) for read in reads.get(life.node.id, ()) if kept_from <= read[0] <= end
     )
     return tuple(
         reader if count == 1 else replace(reader, purpose=f"{reader.purpose}, {count} times")

@@ -21,6 +21,7 @@ from memtrain.measure.cell import Cell
 from memtrain.measure.machine import status_bytes
 from memtrain.measure.workload import Workload, give_back
 from memtrain.plan.liveness import Liveness, analyse
+from memtrain.plan.policy import NONE
 from memtrain.plan.schedule import Schedule
 from memtrain.run.ledger import Ledger
 
@@ -76,7 +77,8 @@ def run_limited(
     A ``MemoryError`` says at which step memory ran out.
     """
     # A small network warms up, for the cell itself may be beyond all memory.
-    Workload(replace(cell, depth=1, width=64, batch=64, memory_limit_bytes=None), work.mode).warm_up()
+    small = replace(cell, depth=1, width=64, batch=64, memory_limit_bytes=None, policy=NONE, accumulate=1)
+    Workload(small, work.mode).warm_up()
     work.reserve()
     gc.collect()
     give_back()

@@ -59,7 +59,7 @@ def use_rates(values: dict[str, Any]) -> None:
 def _kept_or_measured() -> Rates:
     path = _path()
     key = "; ".join(str(environment()[name]) for name in ("cpu", "cores", "numpy", "memtrain"))
-    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+    with suppress(OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return _checked(json.loads(path.read_text(encoding="utf-8"))[key])
     found = _measured_apart()
     with suppress(OSError):  # then it is measured again the next time

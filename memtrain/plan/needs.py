@@ -7,6 +7,8 @@ for each segment and no budget: it tells the smallest budget that any memory-per
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +88,14 @@ class Needs:
             yield from map(Move, range(first, first + ahead))
             pending.append((first, first + ahead - 1, free))
             pending.append((first + ahead, last, free - int(self._output[first + ahead - 1])))
+
+
+def needs_of(stages: Sequence[Stage]) -> Needs:
+    """`Needs` of ``stages``; those asked for last are kept, whatever the stages cost."""
+    return _needs(tuple(replace(stage, cost=0, again_cost=0) for stage in stages))
+
+
+_needs = lru_cache(maxsize=1)(Needs)
 
 
 def single_needs(stages: Sequence[Stage]) -> Bytes:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from memtrain.plan.budget import Table
 from memtrain.plan.checkpoints import Move, Moves, revolve, segmented, square_root
-from memtrain.plan.needs import Needs
+from memtrain.plan.needs import needs_of
 from memtrain.plan.replay import replay
 from memtrain.plan.stage import Stage, merged
 
@@ -43,18 +43,22 @@ def _candidates(stages: Sequence[Stage], budget_bytes: int) -> Iterator[Moves]:
 
     size = 1 if count <= MOST_STAGES else -(-count // BLOCKS)
     blocks = [range(count)[start : start + size] for start in range(0, count, size)]
-    of_blocks = Table([merged([stages[k] for k in block]) for block in blocks], budget_bytes).moves()
-    if of_blocks is not None:
-        yield tuple(
-            Move(k, backward)
-            for block, backward in of_blocks
-            for k in (reversed(blocks[block]) if backward else blocks[block])
-        )
+    merged_stages = [merged([stages[k] for k in block]) for block in blocks]
+    smallest_value = min((stage.output_bytes for stage in stages[:-1] if stage.output_bytes), default=0)
+    # Where bytes are rounded up, a plan made for a little more may still be within the budget.
+    for allowance in (0, budget_bytes // 1000, smallest_value):
+        of_blocks = Table(merged_stages, budget_bytes + allowance).moves()
+        if of_blocks is not None:
+            yield tuple(
+                Move(k, backward)
+                for block, backward in of_blocks
+                for k in (reversed(blocks[block]) if backward else blocks[block])
+            )
     yield square_root(count)
     yield revolve(count, max(1, largest(lambda checkpoints: revolve(count, checkpoints))))
     dear = _dear_first(stages)
     yield _keeping(count, dear[: largest(lambda kept: _keeping(count, dear[:kept]))])
-    smallest = Needs(stages).moves(budget_bytes)
+    smallest = needs_of(stages).moves(budget_bytes)
     if smallest is not None:
         yield smallest
 

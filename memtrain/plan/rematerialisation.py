@@ -18,7 +18,7 @@ from memtrain.graph.node import Node, Phase
 from memtrain.plan.chain import Chain, chains
 from memtrain.plan.checkpoints import Moves, extra_steps, revolve, square_root
 from memtrain.plan.cost import CostOf
-from memtrain.plan.needs import Needs
+from memtrain.plan.needs import needs_of
 from memtrain.plan.planner import plan_within
 from memtrain.plan.policy import BUDGET, NONE, REVOLVE, SQRT, Policy
 from memtrain.plan.schedule import Schedule, Work, schedule_in_order
@@ -63,7 +63,12 @@ class Plan:
         """Stages that are computed again, wholly or in part, because somebody reads what they give."""
         stages = [nodes for one in self.passes for nodes in one.chain.forward]
         stage_of = {i: number for number, nodes in enumerate(stages, start=1) for i in nodes}
-        again = [stage_of[s.node] if s.phase is Phase.RECOMPUTE else 0 for s in self.schedule.steps]
+        graph = self.schedule.graph
+        again = [
+            stage_of[step.node] if step.phase is Phase.RECOMPUTE else 0
+            for step in self.schedule.steps
+            if not graph[step.node].op.is_view
+        ]
         return sum(stage not in (0, before) for before, stage in pairwise([0, *again]))
 
     def values(self) -> list[tuple[Node, int]]:
@@ -93,7 +98,7 @@ def smallest_budget(schedule: Schedule) -> int:
 
     Raises ``SpecError`` for a network that is too large to be planned for.
     """
-    needs = (Needs(_numbers(schedule, chain, lambda *_: 0)).least_bytes for chain in chains(schedule))
+    needs = (needs_of(_numbers(schedule, chain, lambda *_: 0)).least_bytes for chain in chains(schedule))
     return max(needs, default=0)
 
 

@@ -124,8 +124,8 @@ class Table:
 
 
 def groups(rows: Iterable[Row]) -> list[Group]:
-    """The rows by what varies besides depth and batch."""
-    rows = list(rows)
+    """The rows by what varies besides depth and batch; those for which there is no plan are left out."""
+    rows = [row for row in rows if row.figures.predicted_peak_bytes is not None]
     varying = varying_fields(row.cell for row in rows)
     found: dict[str, dict[tuple[int, int], Pair]] = {}
     for cell, pair in pairs(rows).items():

@@ -57,7 +57,7 @@ TITLES = (
     "option",
     "predicted MiB",
     "ledger ±B",
-    "heap ±%",
+    "heap ±B",
     "extra predicted",
     "extra measured",
     "bits",
@@ -70,18 +70,24 @@ TITLES = (
 def shown(option: Option) -> list[str]:
     """The cells of an option's line in a table."""
     ledger, heap, predicted = option.ledger_peak_bytes, option.heap_peak_bytes, option.predicted_peak_bytes
-    counts = {option.executed_count, option.abstract_count}
     return [
         option.name,
-        f"{predicted / 2**20:,.2f}",
+        mebibytes(predicted),
         "" if ledger is None else f"{ledger - predicted:+,}" if ledger != predicted else "0",
-        "" if heap is None else f"{100 * (heap - predicted) / predicted:+.2f}",
+        "" if heap is None else f"{heap - predicted:+,}",
         percent(option.predicted_extra),
         percent(option.measured_extra),
         bits(option),
-        f"{option.executed_count} of {option.abstract_count}" if len(counts) > 1 else f"{max(counts)}",
-        f"{option.least_bytes / 2**20:,.2f}",
+        f"{option.executed_count} of {option.abstract_count}"
+        if option.kind is Kind.RULE
+        else f"{option.executed_count}",
+        mebibytes(option.least_bytes),
     ]
+
+
+def mebibytes(count: int) -> str:
+    """Bytes as a number of MiB."""
+    return f"{count / 2**20:,.2f}" if count >= 2**17 else f"{count / 2**20:.4f}"
 
 
 def percent(share: float | None) -> str:
@@ -131,6 +137,10 @@ def fit_problems(fit: Fit) -> list[str]:
     for option in fit.options:
         if option.row is not None and not option.row.ok:
             problems.append(f"{option.name}: {option.row.figures.status}: {option.row.figures.reason}")
+        elif option.row is not None and option.row.agrees("heap") is False:
+            problems.append(
+                f"{option.name}: the heap is {option.row.difference_bytes('heap'):,} B off the ledger"
+            )
         elif not option.ok:
             problems.append(f"{option.name}: not the same bits: {fold_names(option.differing or ())}")
     return problems
@@ -157,7 +167,7 @@ def _plan_sentence(memory_bytes: int, chosen: Option, cost: str) -> str:
 def _smaller_levers(fit: Fit) -> str:
     inside = [option for option in fit.levers if option.predicted_peak_bytes <= (fit.memory_bytes or 0)]
     if not inside:
-        return "None of the levers below is enough alone; a smaller batch is."
+        return "None of the levers below is enough."
     return f"It does with {' or with '.join(option.name for option in inside)}."
 
 

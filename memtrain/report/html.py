@@ -68,6 +68,10 @@ def report_html(
     loader = PackageLoader("memtrain.report", "page")
     page = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("page.html.j2")
     groups = figures.groups(rows)
+    if not groups:
+        raise InputError(
+            "rows of which none has a plan", "allowed: at least one that could run", "give a larger budget"
+        )
     return page.render(
         summary=sentences or summary(rows, laws),
         title="Peak memory of training and inference" if trade is None else "What would make it fit",

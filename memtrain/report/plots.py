@@ -15,13 +15,16 @@ from typing import Any
 from memtrain.report import figures
 from memtrain.report.figures import LINE_COLOURS, Curves, Point, Table
 from memtrain.report.ticks import linear_ticks, log_ticks
-from memtrain.sweeps.fit import Fit, Option
+from memtrain.sweeps.fit import Fit, Kind, Option
 from memtrain.units import format_bytes
 
 Plot = dict[str, Any]
 """``data`` and ``layout`` of a plotly figure."""
 
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
+
+_SYMBOLS = {Kind.RULE: "diamond", Kind.LEVER: "square", Kind.CHOSEN: "star"}
+"""Of options on the page; the others are circles."""
 
 MOST_TEXTS = 10
 """A heat map with more columns has no room for the number in each field."""
@@ -153,8 +156,8 @@ def trade(fit: Fit) -> Plot:
     ):
         traces.append(_trade_trace(option.name, [option], colour, predicted=option not in measured))
     reading = (
-        "Each point does the same training: to the left faster, lower down with less memory. The line joins "
-        "the cheapest plans for their budgets."
+        "To the left faster, lower down with less memory. The line joins the cheapest plans for their "
+        "budgets; squares are the other levers, diamonds the rules sqrt and revolve."
     )
     x_axis = {"title": {"text": "extra time"}, "tickformat": "+.0%", "automargin": True}
     places, texts = linear_ticks(max(option.predicted_peak_bytes for option in fit.options))
@@ -188,7 +191,12 @@ def _trade_trace(
         ],
         "hovertemplate": "%{customdata}, %{x:+.1%} time<extra></extra>",
         "line": {"color": colour, "dash": "dot"},
-        "marker": {"size": 10, "color": colour, "symbol": "circle-open" if predicted else "circle"},
+        "marker": {
+            "size": 10,
+            "color": colour,
+            "symbol": _SYMBOLS.get(options[0].kind if options else Kind.POINT, "circle")
+            + ("-open" if predicted else ""),
+        },
     }
 
 

@@ -78,7 +78,7 @@ def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
     for row in rows:
         free = read_policy(row.cell.policy).kind != BUDGET
         if free and row.figures.heap_peak_bytes is not None and isinstance(row.cell.width, int):
-            groups[row.mode, replace(row.cell, depth=0, batch=1)].append(row)
+            groups[row.mode, replace(row.cell, depth=0, batch=row.cell.accumulate)].append(row)
     return iter(groups.values())
 
 
@@ -139,7 +139,9 @@ def _missing(regime: list[_Point], side: int, mode: Mode) -> list[Cell]:
     depth, batch = depths[-1], batches[-1]
     if len(depths) == 1:
         depths += [2 * depth, depth + 1]
-    batches += [size for size in (2 * batch, batch // 2, 3 * batch // 2) if size and size not in batches]
+    micro = regime[0].cell.accumulate  # batches are cut into so many parts
+    more = (2 * batch, batch // 2 // micro * micro, 3 * batch // 2 // micro * micro)
+    batches += [size for size in more if size and size not in batches]
 
     place, largest = regime[0].places[side], max(point.peak_bytes for point in regime)
     inside = [point.cell for point in regime]

@@ -18,7 +18,7 @@ _HEADS = (
     "option",
     "predicted\nMiB",
     "ledger\n±B",
-    "heap\n±%",
+    "heap\n±B",
     "extra\npred.",
     "extra\nmeas.",
     "bits",
