@@ -13,6 +13,7 @@ import psutil
 import pytest
 from command_line import finish, memtrain, rows_of, start
 
+from memtrain.measure import client
 from memtrain.sweeps.journal import journal_path
 
 pytestmark = [pytest.mark.measure, pytest.mark.skipif(sys.platform != "linux", reason="meters need Linux")]
@@ -273,3 +274,14 @@ def test_a_probe_for_the_law_that_hangs_is_given_up(tmp_path):
     said = with_fault("heap:hang_elsewhere", *sweep, "--meters", "heap", "--timeout", "1", cwd=tmp_path)
     assert said.code == 0, said.err
     assert "Peak memory" in said.out
+
+
+def test_a_reply_that_comes_together_with_the_greeting_is_read(monkeypatch):
+    lines = '{"ready": true}\n{"status": 0, "output": "x", "messages": ""}\n'
+    code = f"import sys, time; sys.stdout.write({lines!r}); sys.stdout.flush(); time.sleep(60)"
+    monkeypatch.setattr(client, "SERVER_COMMAND", (sys.executable, "-c", code))
+    server = client.Server(timing=False, threads=1)
+    try:
+        assert server.ask({"meter": "ledger"}, 10)["output"] == "x"
+    finally:
+        server.close()

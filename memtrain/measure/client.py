@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from threading import Condition, Lock
+from time import monotonic
 from typing import IO, Any
 
 from memtrain.errors import ChildFailed, MeterUnavailable
@@ -56,6 +57,7 @@ class Server:
         except OSError as error:
             raise ChildFailed("error", f"a measuring process cannot be started: {error}") from error
         self._ready = False
+        self._unread = b""
 
     @property
     def pid(self) -> int:
@@ -75,14 +77,20 @@ class Server:
         return self._read_line(timeout_s)
 
     def _read_line(self, timeout_s: float | None) -> dict[str, Any]:
-        stdout = _stream(self._process.stdout)
+        # Not through the stream: what it reads beyond the line, a selector does not see.
+        stdout = _stream(self._process.stdout).fileno()
+        ends = None if timeout_s is None else monotonic() + timeout_s
         with selectors.DefaultSelector() as selector:
             selector.register(stdout, selectors.EVENT_READ)
-            if not selector.select(timeout_s):
-                raise ChildFailed("timeout", f"no figures after {timeout_s:g} s")
-        line = stdout.readline()
-        if not line:
-            raise ChildFailed("error", "the measuring server has ended")
+            while b"\n" not in self._unread:
+                if not selector.select(None if ends is None else max(0.0, ends - monotonic())):
+                    raise ChildFailed("timeout", f"no figures after {timeout_s:g} s")
+                part = os.read(stdout, 65536)
+                if not part:
+                    raise ChildFailed("error", "the measuring server has ended")
+                self._unread += part
+        text, _, self._unread = self._unread.partition(b"\n")
+        line = text.decode(errors="replace")
         try:
             reply = json.loads(line)
         except ValueError:
