@@ -539,6 +539,44 @@ def test_a_graph_that_no_value_cuts_in_two_is_a_chain_of_few_stages():
     assert {"r0", "r1", "h1", "h2", "t0", "t1", "t2"} <= set(named(graph, chain.inner[1]))
 
 
+def read_in_order(*reads: str) -> Schedule:
+    """a = tanh x, b = e^a, c = tanh b, and a backward that reads them in this order."""
+    b = Builder()
+    value = leaf(b, "x", role=Role.INPUT)
+    values = {}
+    for name, op in (("a", Tanh), ("b", Exp), ("c", Tanh)):
+        value = values[name] = b.apply(op(), value, name=name)
+    b.phase = Phase.BACKWARD
+    total = b.apply(Exp(), leaf(b, "seed", role=Role.INPUT))
+    for name in reads:
+        total = multiply(b, total, values[name])
+    return make_schedule(b.graph(), [total])
+
+
+@pytest.mark.parametrize(
+    ("reads", "outputs"),
+    [
+        ("cba", ["a", "b", "c"]),
+        ("ccbbaa", ["a", "b", "c"]),
+        ("ca", ["a", "c"]),  # nobody keeps b
+        ("cab", ["c"]),  # a is done with before b, which was made later
+        ("acb", []),
+        ("aba", ["a"]),  # a is read before backward is done with b, but after it as well
+        ("cbab", ["c"]),
+        ("bcba", ["a", "b"]),
+        ("bca", ["a"]),
+    ],
+)
+def test_a_value_cuts_backward_when_all_made_later_is_done_with_and_nothing_made_before_is_read(
+    reads, outputs
+):
+    schedule = read_in_order(*reads)
+    (chain,) = chains(schedule)
+    assert named(schedule.graph, chain.outputs) == outputs
+    inside = {name for inner in chain.inner for name in named(schedule.graph, inner)}
+    assert inside == set(reads) - set(outputs)
+
+
 # -- inference, and what is refused -------------------------------------------------------------------
 
 

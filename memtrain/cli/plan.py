@@ -81,7 +81,7 @@ def plan(
     Examples:
       memtrain plan --memory 12MiB --depth 16 --batch 512
       memtrain plan --pareto --points 4 --depth 12 --width 64 --batch 256
-      memtrain plan --memory 1GiB --depth 100 --width 1024 --batch 8192 --no-measure
+      memtrain plan --memory 1GiB --depth 100 --batch 65536 --no-measure
     """
     from memtrain.cli.console import messages, progress_bar, results, warn
     from memtrain.errors import InputError

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 
 from memtrain.plan.budget import Table
-from memtrain.plan.checkpoints import Move, Moves, revolve, segmented, square_root
+from memtrain.plan.checkpoints import Move, Moves, keep_all, revolve, segmented, square_root
 from memtrain.plan.needs import needs_of
 from memtrain.plan.replay import replay
 from memtrain.plan.stage import Stage, merged
@@ -55,7 +55,11 @@ def _candidates(stages: Sequence[Stage], budget_bytes: int) -> Iterator[Moves]:
                 for k in (reversed(blocks[block]) if backward else blocks[block])
             )
     yield square_root(count)
-    yield revolve(count, max(1, largest(lambda checkpoints: revolve(count, checkpoints))))
+    yield keep_all(count)
+    near = largest(lambda checkpoints: revolve(count, checkpoints))
+    # More checkpoints may be dearer, or hold less, where stages are unequal: so all are tried, or those near.
+    tried = range(1, count + 1) if count <= MOST_STAGES else range(max(1, near - 2), min(count, near + 2) + 1)
+    yield from (revolve(count, checkpoints) for checkpoints in tried)
     dear = _dear_first(stages)
     yield _keeping(count, dear[: largest(lambda kept: _keeping(count, dear[:kept]))])
     smallest = needs_of(stages).moves(budget_bytes)

@@ -40,6 +40,8 @@ def read_policy(text: str) -> Policy:
         return Policy(BUDGET, parse_bytes(number, f"policy {BUDGET}:"))
     if kind == REVOLVE:
         if not (number.isascii() and number.isdecimal() and int(number[:10]) >= 1 and len(number) < 8):
-            raise SpecError(f"policy {text!r}", "allowed: 1 checkpoint or more", f"write {_EXAMPLES[kind]}")
+            raise SpecError(
+                f"policy {text!r}", "allowed: from 1 to 9,999,999 checkpoints", f"write {_EXAMPLES[kind]}"
+            )
         return Policy(REVOLVE, int(number))
     return Policy(kind)

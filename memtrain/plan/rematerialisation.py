@@ -175,11 +175,12 @@ def _without_unread(schedule: Schedule, order: list[Work]) -> list[Work]:
     """
     graph = schedule.graph
     found: list[Work] = []
+    kept = {graph[i].storage for i in schedule.asked}  # until the end: never again
     wanted: set[int] = set()
     read_again: set[int] = set()
     for index, phase in reversed(order):
         node = graph[index]
-        if phase is Phase.RECOMPUTE and index not in wanted:
+        if phase is Phase.RECOMPUTE and (index not in wanted or node.storage in kept):
             continue
         if node.op.writes is not None and node.storage in read_again:
             raise GraphError(f"{node} overwrites what is computed from again; update it later")

@@ -86,7 +86,8 @@ def schedule_in_order(
         birth = births[index] = _birth(node, place, births)
         if birth != _ALWAYS:
             last_use[birth] = place
-            holders[birth].append(index)
+            if index not in holders[birth]:  # a view can be taken again
+                holders[birth].append(index)
 
     dying: list[list[int]] = [[] for _ in order]
     kept = {births[i] for i in asked}
@@ -100,7 +101,8 @@ def schedule_in_order(
         node = graph[index]
         dead = dying[place]
         reuse = _reusable(graph, node, {i for i in node.inputs if births[i] in dead}) if dead else None
-        if node.owns_storage and index in births and last_use[births[index]] > place:
+        before = births.get(index, _ALWAYS) if node.owns_storage else _ALWAYS
+        if before != _ALWAYS and (before in kept or last_use[before] > place):
             raise GraphError(f"{node} is computed again while a view of it is still read; compute both again")
         births[index] = _birth(node, place, births)
         freed = [i for birth in dead for i in holders[birth] if births[i] == birth and i != reuse]

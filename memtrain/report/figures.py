@@ -12,6 +12,7 @@ from typing import Literal
 from memtrain.graph.node import Role
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import Row
+from memtrain.plan.policy import BUDGET, read_policy
 from memtrain.report.findings import Pair, cell_name, main_row, pairs, peak_bytes, ratio, varying_fields
 from memtrain.sweeps.frontier import find_frontier
 from memtrain.units import format_bytes
@@ -125,13 +126,18 @@ class Table:
 
 def groups(rows: Iterable[Row]) -> list[Group]:
     """The rows by what varies besides depth and batch; those for which there is no plan are left out."""
-    rows = [row for row in rows if row.figures.predicted_peak_bytes is not None]
+    rows = [row for row in rows if row.figures.predicted_peak_bytes is not None or not _planned(row)]
     varying = varying_fields(row.cell for row in rows)
     found: dict[str, dict[tuple[int, int], Pair]] = {}
     for cell, pair in pairs(rows).items():
         name = ", ".join(f"{field} {cell.columns()[field]}" for field in varying)
         found.setdefault(name, {})[cell.depth, cell.batch] = pair
     return [Group(name, by_place) for name, by_place in found.items()]
+
+
+def _planned(row: Row) -> bool:
+    """Whether the row's policy has a budget, which may be too small for any plan."""
+    return read_policy(row.cell.policy).kind == BUDGET
 
 
 def curves(group: Group, axis: Axis) -> Curves:
