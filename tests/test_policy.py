@@ -80,7 +80,7 @@ REFUSED = [
     ("sqrt:", SpecError, f"policy 'sqrt:'; {ALL}; write sqrt"),
     ("revolve", SpecError, f"policy 'revolve'; {ALL}; write revolve:4"),
     *(
-        (f"revolve:{number}", SpecError, "allowed: 1 checkpoint or more; write revolve:4")
+        (f"revolve:{number}", SpecError, "allowed: from 1 to 9,999,999 checkpoints; write revolve:4")
         for number in ("0", "000", "", "-1", "+3", "x", "1.5", " 3", "3:4", "٣", "²")
     ),
     ("revolve:99999999", SpecError, "policy 'revolve:99999999'"),
