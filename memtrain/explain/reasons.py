@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Any
 
 from memtrain.explain.formulas import Book, bytes_formula
 from memtrain.graph.node import Node, Phase, Role
@@ -21,8 +22,8 @@ class Reader:
 
 
 @dataclass(frozen=True)
-class Retained:
-    """An intermediate that forward leaves for backward, with the whole reason."""
+class _Read:
+    """An intermediate that backward reads, with the whole reason."""
 
     name: str
     shape: tuple[int, ...]
@@ -31,21 +32,20 @@ class Retained:
     formula: str
     producer: str
     read_by: tuple[Reader, ...]
+
+
+@dataclass(frozen=True)
+class Retained(_Read):
+    """One that forward leaves for backward."""
+
     born_step: int
     freed_step: int
 
 
 @dataclass(frozen=True)
-class Recomputed:
-    """An intermediate that is not kept but computed again, once or more, before backward reads it."""
+class Recomputed(_Read):
+    """One that is not kept but computed again, once or more, before backward reads it."""
 
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    bytes: int
-    formula: str
-    producer: str
-    read_by: tuple[Reader, ...]
     computed_steps: tuple[int, ...]
     """Where it is computed: first in forward, then again."""
     freed_step: int
@@ -68,25 +68,15 @@ Read = tuple[int, Node, Node]
 def retained_reasons(liveness: Liveness, book: Book) -> list[Retained]:
     """One entry per retained storage, in the order of their birth."""
     reads = _reads(liveness.schedule)
-    found = []
-    for life in liveness.lives:
-        if life.role is not Role.RETAINED:
-            continue
-        node = life.node
-        found.append(
-            Retained(
-                name=node.name,
-                shape=tuple(map(int, node.shape)),
-                dtype=str(node.dtype),
-                bytes=node.nbytes,
-                formula=bytes_formula(node.shape, node.dtype.itemsize),
-                producer=str(book.formula(node)),
-                read_by=_read_by(liveness.schedule, book, life, reads),
-                born_step=life.born_step,
-                freed_step=life.freed_step,
-            )
+    return [
+        Retained(
+            **_reason(liveness.schedule, book, life, reads),
+            born_step=life.born_step,
+            freed_step=life.freed_step,
         )
-    return found
+        for life in liveness.lives
+        if life.role is Role.RETAINED
+    ]
 
 
 def recomputed_reasons(liveness: Liveness, book: Book) -> list[Recomputed]:
@@ -98,20 +88,27 @@ def recomputed_reasons(liveness: Liveness, book: Book) -> list[Recomputed]:
         computed.setdefault(step.node, []).append(place)
     return [
         Recomputed(
-            name=node.name,
-            shape=tuple(map(int, node.shape)),
-            dtype=str(node.dtype),
-            bytes=node.nbytes,
-            formula=bytes_formula(node.shape, node.dtype.itemsize),
-            producer=str(book.formula(node)),
-            read_by=_read_by(schedule, book, life, reads),
-            computed_steps=tuple(computed[node.id]),
+            **_reason(schedule, book, life, reads),
+            computed_steps=tuple(computed[life.node.id]),
             freed_step=life.freed_step,
         )
         for life in liveness.lives
-        for node in (life.node,)
-        if life.role is Role.RECOMPUTED and life.born_step == computed[node.id][-1]
+        if life.role is Role.RECOMPUTED and life.born_step == computed[life.node.id][-1]
     ]
+
+
+def _reason(schedule: Schedule, book: Book, life: Life, reads: dict[int, list[Read]]) -> dict[str, Any]:
+    """The fields that retained and recomputed values have in common."""
+    node = life.node
+    return {
+        "name": node.name,
+        "shape": tuple(map(int, node.shape)),
+        "dtype": str(node.dtype),
+        "bytes": node.nbytes,
+        "formula": bytes_formula(node.shape, node.dtype.itemsize),
+        "producer": str(book.formula(node)),
+        "read_by": _read_by(schedule, book, life, reads),
+    }
 
 
 def dropped_reasons(liveness: Liveness) -> list[Dropped]:

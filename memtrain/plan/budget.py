@@ -17,14 +17,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import inf
 
 import numpy as np
 import numpy.typing as npt
 
-from memtrain.plan.checkpoints import Move, Moves
-from memtrain.plan.needs import advance_peaks, single_needs
+from memtrain.plan.checkpoints import Moves
+from memtrain.plan.needs import advance_peaks, segment_moves, single_needs
 from memtrain.plan.stage import Stage
 
 MOST_ENTRIES = 2**24
@@ -109,30 +109,9 @@ class Table:
 
         Bytes are counted exactly on the way, not in levels.
         """
-        return tuple(self._segment_moves()) if np.isfinite(self._cost[-1, 0, -1]) else None
-
-    def _segment_moves(self) -> Iterator[Move]:
-        pending: list[tuple[int, int, int] | Move] = [(0, self._n - 1, self._budget)]
-        while pending:
-            task = pending.pop()
-            if isinstance(task, Move):
-                yield task
-                continue
-            first, last, free = task
-            if first == last:
-                yield Move(first)
-                yield Move(first, backward=True)
-                continue
-            ahead = self._best_advance(first, last, free)
-            if not ahead:
-                yield Move(first)
-                pending.append(Move(first, backward=True))
-                left = free - int(self._output[first] + self._inner[first])
-                pending.append((first + 1, last, left))
-                continue
-            yield from map(Move, range(first, first + ahead))
-            pending.append((first, first + ahead - 1, free))
-            pending.append((first + ahead, last, free - int(self._output[first + ahead - 1])))
+        if not np.isfinite(self._cost[-1, 0, -1]):
+            return None
+        return segment_moves(self._stages, self._budget, self._best_advance)
 
     def _best_advance(self, first: int, last: int, free: int) -> int:
         """How many stages to advance in a segment; 0 to keep the first one whole."""

@@ -6,7 +6,7 @@ for each segment and no budget: it tells the smallest budget that any memory-per
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -23,7 +23,7 @@ class Needs:
     """The least bytes of every segment, its input, which is kept, left out. O(n³) steps in numpy."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
-        n = self._n = len(stages)
+        self._stages, n = stages, len(stages)
         self._output = np.array([stage.output_bytes for stage in stages])
         self._inner = np.array([stage.inner_bytes for stage in stages])
         self._standing = np.array([stage.standing_bytes for stage in stages])
@@ -47,7 +47,7 @@ class Needs:
         """By segment and how many stages are advanced over, less one: what is needed then."""
         rows = slice(first[0], first[-1] + 1)
         last = slice(first[0] + more, first[-1] + more + 1)
-        right = self._by_stop[last, more - 1 :: -1] if more > 1 else self._by_stop[last, :1]
+        right = self._by_stop[last, more - 1 :: -1]
         kept = np.lib.stride_tricks.sliding_window_view(self._output, more)[rows]
         need: Bytes = np.maximum(right + kept, self._by_start[rows, :more])
         np.maximum(need, self._standing[last, None] + self._advance[rows, 1 : more + 1], out=need)
@@ -62,32 +62,46 @@ class Needs:
 
     def moves(self, budget_bytes: int) -> Moves | None:
         """A plan within the budget, each segment cut as near to its middle as that allows; or ``None``."""
-        return tuple(self._moves(budget_bytes)) if self.least_bytes <= budget_bytes else None
+        if self.least_bytes > budget_bytes:
+            return None
+        return segment_moves(self._stages, budget_bytes, self._middle_advance)
 
-    def _moves(self, budget_bytes: int) -> Iterator[Move]:
-        pending: list[tuple[int, int, int] | Move] = [(0, self._n - 1, budget_bytes)]
-        while pending:
-            task = pending.pop()
-            if isinstance(task, Move):
-                yield task
-                continue
-            first, last, free = task
-            if first == last:
-                yield Move(first)
-                yield Move(first, backward=True)
-                continue
-            more = last - first
-            here = np.array([first])
-            possible = np.flatnonzero(self._advancing(here, more)[0] <= free) + 1
-            if not len(possible):
-                yield Move(first)
-                pending.append(Move(first, backward=True))
-                pending.append((first + 1, last, free - int(self._output[first] + self._inner[first])))
-                continue
-            ahead = int(possible[np.abs(possible - (more + 1) / 2).argmin()])
-            yield from map(Move, range(first, first + ahead))
+    def _middle_advance(self, first: int, last: int, free: int) -> int:
+        """How many stages to advance to come near the middle of a segment; 0 to keep the first one whole."""
+        more = last - first
+        possible = np.flatnonzero(self._advancing(np.array([first]), more)[0] <= free) + 1
+        if not len(possible):
+            return 0
+        return int(possible[np.abs(possible - (more + 1) / 2).argmin()])
+
+
+def segment_moves(
+    stages: Sequence[Stage], budget_bytes: int, advance: Callable[[int, int, int], int]
+) -> Moves:
+    """The plan of a chain: ``advance`` says how far to go in a segment, 0 to keep its first stage whole.
+
+    It is asked with the segment's first and last stage and the bytes that are free for it.
+    """
+    moves: list[Move] = []
+    pending: list[tuple[int, int, int] | Move] = [(0, len(stages) - 1, budget_bytes)]
+    while pending:
+        task = pending.pop()
+        if isinstance(task, Move):
+            moves.append(task)
+            continue
+        first, last, free = task
+        if first == last:
+            moves += [Move(first), Move(first, backward=True)]
+        elif ahead := advance(first, last, free):
+            moves += map(Move, range(first, first + ahead))
             pending.append((first, first + ahead - 1, free))
-            pending.append((first + ahead, last, free - int(self._output[first + ahead - 1])))
+            pending.append((first + ahead, last, free - stages[first + ahead - 1].output_bytes))
+        else:
+            moves.append(Move(first))
+            pending.append(Move(first, backward=True))
+            left = free - stages[first].output_bytes - stages[first].inner_bytes
+            pending.append((first + 1, last, left))
+    return tuple(moves)
 
 
 def needs_of(stages: Sequence[Stage]) -> Needs:

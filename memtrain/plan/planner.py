@@ -73,7 +73,7 @@ def _dear_first(stages: Sequence[Stage]) -> list[int]:
 
     def rank(k: int) -> tuple[float, int]:
         spread = int(f"{k:0{bits}b}"[::-1], 2)
-        return -stages[k].cost / stages[k].output_bytes, spread
+        return -stages[k].cost / max(1, stages[k].output_bytes), spread
 
     return sorted(range(len(stages) - 1), key=rank)
 

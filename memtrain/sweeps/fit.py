@@ -55,7 +55,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Option:
-    """A cell that does the same training in another way, and what is known of it."""
+    """A way to train the network of a cell, and what is known of it."""
 
     kind: Kind
     name: str
@@ -71,6 +71,8 @@ class Option:
     """What backward reads of forward, and how often it is computed again: 0 is kept."""
     least_bytes: int
     """The smallest budget that a plan could have in this cell."""
+    exact: bool = True
+    """Whether its gradients are those of keep-all in every bit; micro-batches round otherwise."""
     row: Row | None = None
     time_ratio: float | None = None
     """Of its iteration to that which keeps all, run in turns."""
@@ -98,9 +100,8 @@ class Option:
     @property
     def ok(self) -> bool:
         """Whether what was measured is as predicted, gradients included."""
-        exact = "--accumulate" not in self.name  # which rounds otherwise
         fine = self.row is None or (self.row.ok and self.row.agrees("heap") is not False)
-        return fine and not (exact and self.differing)
+        return fine and not (self.exact and self.differing)
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,7 @@ class _Finder:
             executed_count=plan.executed_count,
             values=tuple(plan.values()),
             least_bytes=smallest_budget(cell.keep_all(Mode.TRAIN)) if own else self.keep_all.least_bytes,
+            exact=cell.accumulate == self.cell.accumulate,
         )
 
     def _total(self, schedule: Schedule) -> float:

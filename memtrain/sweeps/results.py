@@ -115,20 +115,8 @@ def _reader(name: str) -> Callable[[str], Any]:
 
 
 _READERS: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(
-        (
-            "depth",
-            "batch",
-            "input_size",
-            "output_size",
-            "threads",
-            "steps",
-            "seed",
-            "peak_step",
-            "accumulate",
-        ),
-        int,
-    ),
+    **dict.fromkeys(("depth", "batch", "input_size", "output_size", "threads"), int),
+    **dict.fromkeys(("steps", "seed", "peak_step", "accumulate"), int),
     **dict.fromkeys(("l2", "loss_first", "loss_last"), float),
     "width": _width,
     "bias": _truth,
