@@ -143,7 +143,7 @@ def thousand() -> bool:
         cell = replace(DEEP, depth=1000, activation=activation)
         schedule = cell.keep_all(Mode.TRAIN)
         (chain,) = chains(schedule)
-        numbers = stages(schedule, chain, flops)
+        (numbers,) = stages(schedule, [chain], flops)
         rules = {"sqrt": square_root(len(chain))}
         rules |= {f"revolve:{k}": revolve(len(chain), k) for k in (2, 4, 8, 16, 32, 64, 128, 256, 512)}
         for name, moves in rules.items():

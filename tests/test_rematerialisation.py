@@ -222,7 +222,8 @@ def test_an_arena_keeps_its_budget_too(seed):
 def test_a_plan_holds_and_costs_what_going_through_its_stages_finds(seed):
     schedule = network(seed).keep_all(Mode.TRAIN)
     for plan in plans(seed):
-        found = [replay(stages(schedule, one.chain, flops), one.moves) for one in plan.passes]
+        numbers = stages(schedule, [one.chain for one in plan.passes], flops)
+        found = [replay(each, one.moves) for each, one in zip(numbers, plan.passes, strict=True)]
         if found:
             assert analyse(plan.schedule).peak_bytes <= max(outcome.peak_bytes for outcome in found)
             assert forward_cost(plan.schedule) == sum(outcome.cost for outcome in found)

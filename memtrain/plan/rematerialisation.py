@@ -20,7 +20,7 @@ from memtrain.plan.checkpoints import Moves, extra_steps, revolve, square_root
 from memtrain.plan.cost import CostOf
 from memtrain.plan.needs import needs_of
 from memtrain.plan.planner import plan_within
-from memtrain.plan.policy import BUDGET, NONE, REVOLVE, SQRT, Policy
+from memtrain.plan.policy import BUDGET, NONE, REVOLVE, Policy
 from memtrain.plan.schedule import Schedule, Work, schedule_in_order
 from memtrain.plan.stage import Stage, stages
 from memtrain.units import format_bytes
@@ -85,9 +85,11 @@ def rematerialise(schedule: Schedule, policy: Policy, cost: CostOf) -> Plan:
 
     Raises ``BudgetError``, with the least bytes that would do, when no plan is within a budget.
     """
-    passes = () if policy.kind == NONE else tuple(_passes(schedule, policy, cost))
-    if not passes:
+    found = chains(schedule) if policy.kind != NONE else []
+    if not found:
         return Plan(policy, schedule, ())
+    moves = _moves(schedule, [len(one) for one in found], policy, cost)
+    passes = tuple(Pass(*pair) for pair in zip(found, moves, strict=True))
     order = _without_unread(schedule, _order(schedule, passes))
     changed = schedule_in_order(schedule.graph, order, schedule.asked, schedule.persistent)
     return Plan(policy, changed, passes)
@@ -98,48 +100,51 @@ def smallest_budget(schedule: Schedule) -> int:
 
     Raises ``SpecError`` for a network that is too large to be planned for.
     """
-    needs = (needs_of(_numbers(schedule, chain, lambda *_: 0)).least_bytes for chain in chains(schedule))
-    return max(needs, default=0)
+    return max((needs_of(one).least_bytes for one in set(_numbers(schedule, lambda *_: 0))), default=0)
 
 
-def _numbers(schedule: Schedule, chain: Chain, cost: CostOf) -> tuple[Stage, ...]:
-    """The stages of ``chain``. Raises ``SpecError`` for what is beyond planning within a budget."""
-    if len(chain) > MOST_STAGES:
+def _numbers(schedule: Schedule, cost: CostOf) -> list[tuple[Stage, ...]]:
+    """The stages of every chain. Raises ``SpecError`` for what is beyond planning within a budget."""
+    found = chains(schedule)
+    longest = max(map(len, found), default=0)
+    if longest > MOST_STAGES:
         raise SpecError(
-            f"a plan for {len(chain):,} stages",
+            f"a plan for {longest:,} stages",
             f"allowed: at most {MOST_STAGES:,} stages with a budget",
             "take the policy sqrt, or fewer layers",
         )
-    found = stages(schedule, chain, cost)
-    held = sum(stage.output_bytes + stage.inner_bytes for stage in found)
-    if held + max(max(stage.backward_peak_bytes, stage.standing_bytes) for stage in found) > MOST_BYTES:
-        raise SpecError(
-            "a plan for a network that holds more than 4 EiB",
-            "allowed: one that some machine could hold",
-            "take a smaller one",
-        )
-    return found
+    numbers = stages(schedule, found, cost)
+    for one in numbers:
+        held = sum(stage.output_bytes + stage.inner_bytes for stage in one)
+        if held + max(max(stage.backward_peak_bytes, stage.standing_bytes) for stage in one) > MOST_BYTES:
+            raise SpecError(
+                "a plan for a network that holds more than 4 EiB",
+                "allowed: one that some machine could hold",
+                "take a smaller one",
+            )
+    return numbers
 
 
-def _passes(schedule: Schedule, policy: Policy, cost: CostOf) -> Iterator[Pass]:
-    for chain in chains(schedule):
-        moves: Moves | None
-        if policy.kind == SQRT:
-            moves = square_root(len(chain))
-        elif policy.kind == REVOLVE:
-            again = extra_steps(len(chain), policy.number)
-            if again > MOST_AGAIN:
-                raise SpecError(
-                    f"{policy}: it would compute {again:,} stages again",
-                    f"allowed: at most {MOST_AGAIN:,}",
-                    "give more checkpoints",
-                )
-            moves = revolve(len(chain), policy.number)
-        else:
-            moves = plan_within(_numbers(schedule, chain, cost), policy.number)
-        if moves is None:
-            raise too_small(policy, smallest_budget(schedule))
-        yield Pass(chain, moves)
+def _moves(schedule: Schedule, counts: Sequence[int], policy: Policy, cost: CostOf) -> Iterator[Moves]:
+    """What the policy does in each chain, which have so many stages."""
+    if policy.kind == BUDGET:
+        numbers = _numbers(schedule, cost)
+        plans = {one: plan_within(one, policy.number) for one in set(numbers)}  # micro-batches are alike
+        for one in numbers:
+            moves = plans[one]
+            if moves is None:
+                raise too_small(policy, smallest_budget(schedule))
+            yield moves
+        return
+    for count in counts:
+        again = extra_steps(count, policy.number) if policy.kind == REVOLVE else 0
+        if again > MOST_AGAIN:
+            raise SpecError(
+                f"{policy}: it would compute {again:,} stages again",
+                f"allowed: at most {MOST_AGAIN:,}",
+                "give more checkpoints",
+            )
+        yield revolve(count, policy.number) if policy.kind == REVOLVE else square_root(count)
 
 
 def too_small(policy: Policy, least: int) -> BudgetError:

@@ -38,31 +38,29 @@ class Stage:
 
 
 @no_collection()
-def stages(schedule: Schedule, chain: Chain, cost: CostOf) -> tuple[Stage, ...]:
-    """The stages of ``chain`` in numbers. The steps of ``schedule`` keep all that backward reads."""
-    graph = schedule.graph
-    around = _Surroundings(analyse(schedule), chain)
-    found = []
-    for k, nodes in enumerate(chain.forward):
-        output = chain.outputs[k : k + 1]
-        inner = chain.inner[k]
-        given = chain.outputs[k - 1] if k else None
-        again = needed_for(graph, nodes, inner)
-        found.append(
-            Stage(
-                cost=sum(cost(graph, graph[i]) for i in nodes),
-                again_cost=sum(cost(graph, graph[i]) for i in again),
-                output_bytes=sum(graph[i].nbytes for i in output),
-                inner_bytes=sum(graph[i].nbytes for i in inner),
-                kept_peak_bytes=_peak_bytes(schedule, nodes, output),
-                dropped_peak_bytes=_peak_bytes(schedule, nodes, output, given),
-                taped_peak_bytes=_peak_bytes(schedule, nodes, (*output, *inner)),
-                again_peak_bytes=_peak_bytes(schedule, again, inner),
-                standing_bytes=around.standing_bytes(k),
-                backward_peak_bytes=around.backward_peak_bytes(k),
-            )
-        )
-    return tuple(found)
+def stages(schedule: Schedule, chains: Sequence[Chain], cost: CostOf) -> list[tuple[Stage, ...]]:
+    """The stages of each of the chains of ``schedule``, which keeps all that backward reads, in numbers."""
+    around = _Surroundings(analyse(schedule), chains)
+    return [tuple(_stage(schedule, chain, k, cost, around) for k in range(len(chain))) for chain in chains]
+
+
+def _stage(schedule: Schedule, chain: Chain, k: int, cost: CostOf, around: _Surroundings) -> Stage:
+    graph, nodes, inner = schedule.graph, chain.forward[k], chain.inner[k]
+    output = chain.outputs[k : k + 1]
+    given = chain.outputs[k - 1] if k else None
+    again = needed_for(graph, nodes, inner)
+    return Stage(
+        cost=sum(cost(graph, graph[i]) for i in nodes),
+        again_cost=sum(cost(graph, graph[i]) for i in again),
+        output_bytes=sum(graph[i].nbytes for i in output),
+        inner_bytes=sum(graph[i].nbytes for i in inner),
+        kept_peak_bytes=_peak_bytes(schedule, nodes, output),
+        dropped_peak_bytes=_peak_bytes(schedule, nodes, output, given),
+        taped_peak_bytes=_peak_bytes(schedule, nodes, (*output, *inner)),
+        again_peak_bytes=_peak_bytes(schedule, again, inner),
+        standing_bytes=around.standing_bytes(chain, k),
+        backward_peak_bytes=around.backward_peak_bytes(chain, k),
+    )
 
 
 def _peak_bytes(
@@ -88,15 +86,14 @@ def _peak_bytes(
 
 
 class _Surroundings:
-    """What stands beside the values of a chain, step by step, when all of them are kept."""
+    """What stands beside the values of the chains, step by step, when all of them are kept."""
 
-    def __init__(self, liveness: Liveness, chain: Chain) -> None:
+    def __init__(self, liveness: Liveness, chains: Sequence[Chain]) -> None:
         schedule = liveness.schedule
         steps = schedule.steps
-        self._chain, self._graph = chain, schedule.graph
+        self._graph = schedule.graph
         self._lives = {}
-        values = {*chain.outputs, *(i for inner in chain.inner for i in inner)}
-        self._start = chain.backward[-1].start - sum(map(len, chain.forward))
+        values = {i for chain in chains for part in (chain.outputs, *chain.inner) for i in part}
         at = [0] * (len(steps) + 2)  # change of what is there during a step
         before = [0] * (len(steps) + 2)  # and right before it
         for life in liveness.lives:
@@ -112,17 +109,19 @@ class _Surroundings:
         self._at, self._before = list(accumulate(at)), list(accumulate(before))
         self._workspace = [workspace_bytes(schedule, place) for place in range(len(steps))]
 
-    def standing_bytes(self, k: int) -> int:
+    def standing_bytes(self, chain: Chain, k: int) -> int:
         """Between the backward of the stage after ``k`` and that of ``k``; for the last before forward."""
-        last = k == len(self._chain) - 1
-        return self._before[self._start if last else self._chain.backward[k].start]
+        start = chain.backward[k].start
+        if k == len(chain) - 1:
+            start -= sum(map(len, chain.forward))
+        return self._before[start]
 
-    def backward_peak_bytes(self, k: int) -> int:
+    def backward_peak_bytes(self, chain: Chain, k: int) -> int:
         """In the backward of ``k``. Its input counts as kept outside until it ends, whoever takes it over."""
-        input_id = self._chain.outputs[k - 1] if k else None
+        input_id = chain.outputs[k - 1] if k else None
         most = 0
-        for place in self._chain.backward[k]:
-            inner = sum(self._bytes_at(i, place) for i in self._chain.inner[k])
+        for place in chain.backward[k]:
+            inner = sum(self._bytes_at(i, place) for i in chain.inner[k])
             taken = 0 if input_id is None else self._graph[input_id].nbytes - self._bytes_at(input_id, place)
             most = max(most, self._at[place] + self._workspace[place] + inner - taken)
         return most
