@@ -120,6 +120,7 @@ class Tracker:
 class FileReader(Tracker):
     metadata = SimpleNamespace(peak_memory=0)
     def __enter__(self): return self
+    def get_leaked_allocation_records(self, merge_threads): return []
 """
 
 

@@ -113,7 +113,7 @@ def test_losses_fall_and_the_environment_is_recorded():
     assert row["numpy"] == np.__version__
     assert row["memtrain"] == memtrain.__version__
     assert row["blas"]
-    assert row.environment["settings"]["MALLOC_MMAP_THRESHOLD_"] == "131072"
+    assert row.environment["settings"]["MALLOC_MMAP_THRESHOLD_"] == "49152"
     assert row["peak_phase"] in ("forward", "backward", "update")
 
 

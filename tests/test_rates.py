@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 
 import pytest
 
@@ -72,7 +73,7 @@ def test_a_cache_that_cannot_be_written_is_no_failure(cache, measurements):
 
 
 def test_rates_that_cannot_be_measured_are_an_error_with_the_way_out(cache, monkeypatch):
-    monkeypatch.setattr(module.sys, "executable", "/nothing/python")
+    monkeypatch.setattr(sys, "executable", "/nothing/python")
     with pytest.raises(MeasureError, match="--cost flops"):
         module.rates()
 

@@ -75,6 +75,7 @@ CONTRACT = [
     "peak_recomputed_bytes",
     "accumulate",
     "cost",
+    "peak_array_count",
 ]
 
 ENVIRONMENT = {"blas": "b", "cpu": "c", "python": "p", "numpy": "n", "memtrain": "m"}
@@ -154,8 +155,8 @@ def test_a_cell_whose_ledger_fails_is_a_row_with_status_reason_and_prediction(st
     assert (row["status"], row["reason"]) == (status, "so it was")
     assert row["predicted_peak_bytes"] > 0
     measured = [field.name for field in fields(Figures)][7:]
-    measured.remove("baseline_bytes") if "baseline_bytes" in measured else None
-    assert all(row[name] is None for name in measured if name != "predicted_peak_bytes")
+    predicted = ("predicted_peak_bytes", "peak_array_count")
+    assert all(row[name] is None for name in measured if name not in predicted)
 
 
 def test_a_meter_that_fails_later_empties_its_column_and_marks_the_row():
@@ -193,9 +194,18 @@ def test_a_ledger_that_differs_from_the_prediction_is_an_error():
             "malloc failed",
         ),
         (
-            {"status": 0, "output": '{"figures": {"heap_peak_bytes": 7}}', "messages": "memray: disk full"},
+            {
+                "status": 0,
+                "output": '{"figures": {"heap_peak_bytes": 7}}',
+                "messages": "hello\nmemray: Failed to write output, deactivating tracking",
+            },
             "error",
-            "disk full",
+            "Failed to write output",
+        ),
+        (
+            {"status": 0, "output": '{"figures": {"heap_peak_bytes": 7}}', "messages": "Memray ERROR: no"},
+            "error",
+            "Memray ERROR: no",
         ),
     ],
 )

@@ -108,8 +108,7 @@ def _meter(row: Row, meter: str) -> Finding:
         if notes:  # the platform cannot, which is no defect
             return Finding(meter, notes[0], State.NOT_IDEAL, "its column stays empty")
         return Finding(meter, row.figures.reason or "no figure", State.BROKEN, "mend what it says")
-    share, least = TOLERANCES[meter]
-    said = f"{off:+,} B from the ledger, promised max({100 * share:g} %, {format_bytes(least)})"
+    said = f"{off:+,} B from the ledger, promised {TOLERANCES[meter]}"
     if not row.agrees(meter):
         remedy = "do not trust its figures here; close what uses much memory and try again"
         return Finding(meter, said, State.BROKEN, remedy)

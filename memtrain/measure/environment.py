@@ -16,8 +16,12 @@ import threadpoolctl
 from memtrain import __version__
 from memtrain.run.blas import usable_cores
 
-_SETTINGS = ("OPENBLAS_", "MALLOC_", "NUMPY_", "PYTHONHASHSEED", "PYTHONMALLOC", "GLIBC_TUNABLES")
-"""What the variables begin with that decide on memory or speed."""
+_SETTINGS = (
+    *("OPENBLAS_", "OMP_", "MKL_", "NUMPY_"),
+    *("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD"),
+    *("PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONTRACEMALLOC", "PYTHONDEVMODE"),
+)
+"""What the variables begin with that decide on memory or speed: of BLAS, numpy, the allocator and Python."""
 
 
 @cache

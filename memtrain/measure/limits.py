@@ -3,6 +3,10 @@
 The kernel refuses a process's mappings beyond RLIMIT_DATA, and numpy then raises ``MemoryError``. The limit
 is the process's own size, once it has warmed up and what its heap has free is taken, plus the bytes that are
 allowed, plus a slack for what the allocator adds to the arrays.
+
+That is exact for glibc's allocator, whose heap can be seen and filled. With another one (jemalloc is
+preloaded, or glibc is told to use huge pages) it is not known how much free memory the process still has.
+There the limit bounds the process all the same, and a note says that it is not exact.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from memtrain.errors import MeasureError, MeterUnavailable
 from memtrain.graph.node import Role
 from memtrain.graph.ops.base import Array
 from memtrain.measure.cell import Cell
-from memtrain.measure.machine import status_bytes
+from memtrain.measure.machine import PAGE_BYTES, status_bytes
 from memtrain.measure.workload import Workload, give_back
 from memtrain.plan.liveness import Liveness, analyse
 from memtrain.plan.policy import NONE
@@ -28,9 +32,11 @@ from memtrain.run.ledger import Ledger
 M_TOP_PAD = -2
 """glibc's name for what its heap takes beyond what it is asked for."""
 
-PAGE_BYTES = 4096
-LARGEST_HOLE_BYTES = 64 * 1024
+LARGEST_HOLE_BYTES = 32 * 1024
 """Larger blocks are mapped by themselves or taken from what is left at the heap's end."""
+
+SMALLEST_HOLE_BYTES = 1024
+"""Smaller ones hold no array of their own."""
 
 HEAP_GROWTH_BYTES = 384 * 1024
 """What the heap of small allocations grows by that are no arrays, and what lies fallow in it."""
@@ -43,9 +49,8 @@ def slack_bytes(liveness: Liveness, budget_bytes: int) -> int:
 
     At most max(1 MiB, 1 % of the budget).
     """
-    peak = liveness.peak_step
-    standing = sum(life.born_step <= peak <= life.freed_step for life in liveness.lives)
-    return min(HEAP_GROWTH_BYTES + PAGE_BYTES * standing, most_slack_bytes(budget_bytes))
+    wanted = HEAP_GROWTH_BYTES + PAGE_BYTES * liveness.peak_array_count
+    return min(wanted, most_slack_bytes(budget_bytes))
 
 
 def most_slack_bytes(budget_bytes: int) -> int:
@@ -60,7 +65,11 @@ class Watching(Ledger):
         super().__init__()
         self.step = -1  # before the first
         self.taken_bytes = 0
-        """The most that the process had mapped beyond what it had when this was made."""
+        """The most that the process had mapped beyond what it had when `begin` was called."""
+        self._before_bytes = 0
+
+    def begin(self) -> None:
+        """Count from what the process has now."""
         self._before_bytes = status_bytes("VmData")
 
     def born_shared(self, array: Array, role_bytes: Mapping[Role, int]) -> None:
@@ -79,14 +88,17 @@ def run_limited(
     # A small network warms up, for the cell itself may be beyond all memory.
     small = replace(cell, depth=1, width=64, batch=64, memory_limit_bytes=None, policy=NONE, accumulate=1)
     Workload(small, work.mode).warm_up()
+    limit_bytes = cell.memory_limit_bytes or 0
+    slack = slack_bytes(analyse(work.schedule), limit_bytes)
+    ledger = Watching()
+    run = work.new_run(ledger)  # to lay out an arena takes memory of its own, so this comes before the limit
     work.reserve()
     gc.collect()
     give_back()
-    limit_bytes = cell.memory_limit_bytes or 0
-    with data_limit(limit_bytes + slack_bytes(analyse(work.schedule), limit_bytes)):
-        ledger = Watching()
+    with data_limit(limit_bytes + slack):
+        ledger.begin()
         try:
-            losses = work.run_all(work.new_run(ledger), iterations)
+            losses = work.run_all(run, iterations)
         except MemoryError as error:
             raise _out_of_memory(work.schedule, ledger.step, str(error)) from error
     over = ledger.peak_bytes - limit_bytes
@@ -127,15 +139,22 @@ def data_limit(extra_bytes: int) -> Iterator[None]:
         raise MeterUnavailable("a memory limit needs Linux (RLIMIT_DATA)")
     import resource
 
-    filler = _fill_heap()
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = min(status_bytes("VmData") + extra_bytes, 2**63 - 1)
-    if hard != resource.RLIM_INFINITY and wanted > hard:
-        raise MeasureError(
-            f"the limit would be {wanted} B, and this process may have {hard} B of data: see ulimit -H -d"
-        )
-    resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
+    filler: list[int] = []
+
+    def limit() -> None:
+        wanted = min(status_bytes("VmData") + extra_bytes, 2**63 - 1)
+        if hard != resource.RLIM_INFINITY and wanted > hard:
+            raise MeasureError(
+                f"the limit would be {wanted} B, and this process may have {hard} B of data: see ulimit -H -d"
+            )
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
+
+    limit()  # first, so that nothing below can take more than this, whatever the allocator does
     try:
+        if inexact_limits() is None:
+            _fill_heap(filler)
+            limit()  # exactly: filling gives pages at the heap's end back
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
@@ -143,29 +162,54 @@ def data_limit(extra_bytes: int) -> Iterator[None]:
             _libc().free(block)
 
 
-def _fill_heap() -> list[int]:
+def inexact_limits() -> str | None:
+    """Why a limit is not exact in this process; ``None`` where it is.
+
+    It is exact where small blocks come from glibc's heap, which the kernel names and which ``sbrk`` grows.
+    """
+    libc = _libc()
+    block = libc.malloc(SMALLEST_HOLE_BYTES)
+    inside = block is not None and any(block in heap for heap in _heaps())
+    libc.free(block)
+    if inside:
+        return None
+    return (
+        "memory limits are not exact here: blocks do not come from glibc's ordinary heap, and what another "
+        "allocator still has free is not known; unset LD_PRELOAD and GLIBC_TUNABLES for exact ones"
+    )
+
+
+def _fill_heap(filler: list[int]) -> None:
     """Take what the heap has free, so that a run cannot live on memory left from before the limit.
 
-    From now on it grows by a page at a time, not by 132 KiB that are free again at once.
+    The blocks are added to ``filler``; they cannot be more than the heap holds. From now on it grows by a
+    page at a time, not by 132 KiB that are free again at once.
     """
-    libc, filler = _libc(), []
+    libc = _libc()
     libc.mallopt(M_TOP_PAD, 0)
-    size = LARGEST_HOLE_BYTES
-    while size >= 1024:
-        before = libc.sbrk(0)
+    size, heaps = LARGEST_HOLE_BYTES, _heaps()
+    left_bytes = sum(map(len, heaps))
+    while size >= SMALLEST_HOLE_BYTES and left_bytes > 0:
         block = libc.malloc(size)
-        if block and libc.sbrk(0) == before:
+        if block and any(block in heap for heap in heaps):
             filler.append(block)
+            left_bytes -= size
             continue
-        libc.free(block)  # the heap would grow: no hole of this size is left
+        libc.free(block)  # the heap has grown: no hole of this size is left
         size //= 2
     libc.malloc_trim(0)
-    return filler
+
+
+def _heaps() -> list[range]:
+    """The addresses of the heap that ``sbrk`` grows, as the kernel names it; it can consist of parts."""
+    with open("/proc/self/maps", "rb", buffering=0) as file:
+        lines = file.readall().decode(errors="replace").splitlines()
+    spans = [line.split()[0].split("-") for line in lines if line.endswith("[heap]")]
+    return [range(int(start, 16), int(end, 16)) for start, end in spans]
 
 
 def _libc() -> ctypes.CDLL:
     libc = ctypes.CDLL(None)
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     libc.free.restype, libc.free.argtypes = None, [ctypes.c_void_p]
-    libc.sbrk.restype, libc.sbrk.argtypes = ctypes.c_void_p, [ctypes.c_ssize_t]
     return libc

@@ -20,14 +20,20 @@ import numpy as np
 from memtrain.errors import MeasureError, MeterUnavailable
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.environment import environment
-from memtrain.measure.limits import run_limited
+from memtrain.measure.limits import inexact_limits, run_limited
 from memtrain.measure.machine import status_bytes
 from memtrain.measure.workload import Workload
 from memtrain.run.ledger import Ledger
 from memtrain.units import format_bytes
 
 CONTROL_BYTES = 4 * 1024**2
-"""A known allocation that the heap meter must see; it is subtracted from its figure."""
+"""A known allocation that the heap meter must see at the peak; it is subtracted from its figure."""
+
+CLOSING_BYTES = CONTROL_BYTES - 4099
+"""A known allocation that the heap meter must see at the end: then it has seen all before it.
+
+It is smaller than the first control, so that the peak does not move, and no array of numbers has an odd size.
+"""
 
 LEAST_SPACE_BYTES, RECORD_BYTES = 1024**2, 128
 """What memray writes at most: for itself, and for the allocations of a step."""
@@ -45,8 +51,10 @@ def ledger_meter(cell: Cell, mode: Mode) -> Figures:
     """
     work = Workload(cell, mode)
     ledger: Ledger
+    notes: list[str] = []
     if cell.memory_limit_bytes is not None:
         ledger, losses = run_limited(work, cell)
+        notes += filter(None, [inexact_limits()])
     else:
         ledger = Ledger()
         losses = work.run_all(work.new_run(ledger))
@@ -59,6 +67,7 @@ def ledger_meter(cell: Cell, mode: Mode) -> Figures:
         "loss_first": losses[0],
         "loss_last": losses[-1],
         "environment": environment(),
+        "notes": notes,
     }
 
 
@@ -71,18 +80,31 @@ def heap_meter(cell: Cell, mode: Mode) -> Figures:
     work = Workload(cell, mode)
     work.warm_up()
     run = work.new_run()
+
+    def requested(file: str, action: Callable[[], object]) -> tuple[int, int]:
+        """The most bytes that ``action`` held at one time, and those that it left, as memray counted them."""
+        path = Path(folder, file)
+        with memray.Tracker(path):
+            control = np.empty(CONTROL_BYTES, np.uint8)
+            action()
+            del control
+            closing = np.empty(CLOSING_BYTES, np.uint8)
+        with memray.FileReader(path) as reader:
+            peak = int(reader.metadata.peak_memory)
+            kept = [record.size for record in reader.get_leaked_allocation_records(merge_threads=True)]
+        path.unlink(missing_ok=True)
+        if peak < CONTROL_BYTES:
+            raise MeasureError(f"memray read {peak} B, less than the control allocation of {CONTROL_BYTES} B")
+        if closing.nbytes not in kept:
+            raise MeasureError("memray stopped before the end of the run: its closing control is missing")
+        return peak - CONTROL_BYTES, sum(kept) - CLOSING_BYTES
+
     with tempfile.TemporaryDirectory(prefix="memtrain-") as folder:
         check_space(folder, RECORD_BYTES * len(work.schedule.steps) * cell.steps)
-        file = Path(folder, "heap.bin")
-        with memray.Tracker(file):
-            control = np.empty(CONTROL_BYTES, np.uint8)
-            work.run_all(run)
-            del control
-        with memray.FileReader(file) as reader:
-            peak = int(reader.metadata.peak_memory)
-    if peak < CONTROL_BYTES:
-        raise MeasureError(f"memray read {peak} B, less than the control allocation of {CONTROL_BYTES} B")
-    return {"heap_peak_bytes": peak - CONTROL_BYTES}
+        load_peak, lasting = requested("load.bin", lambda: work.load(run))
+        run.prepare()  # the calls of a packed run belong to the baseline, as its schedule does
+        passing, _ = requested("iterate.bin", lambda: work.iterate_all(run))
+    return {"heap_peak_bytes": max(load_peak, lasting + passing)}
 
 
 def check_space(folder: str, needed_bytes: int) -> None:
@@ -124,7 +146,13 @@ def time_meter(cell: Cell, mode: Mode) -> Figures:
 
 
 def limit_meter(cell: Cell, mode: Mode) -> Figures:
-    """One iteration under the cell's memory limit: whether it fits, and what the process took for it."""
+    """One iteration under the cell's memory limit: whether it fits, and what the process took for it.
+
+    Raises ``MeterUnavailable`` where a limit proves nothing, since it is not exact.
+    """
+    inexact = inexact_limits()
+    if inexact is not None:
+        raise MeterUnavailable(inexact)
     ledger, _ = run_limited(Workload(cell, mode), cell, iterations=1)
     return {"ledger_peak_bytes": ledger.peak_bytes, "data_peak_bytes": ledger.taken_bytes}
 

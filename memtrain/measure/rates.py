@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -31,6 +30,7 @@ from memtrain.graph.ops.loss import LogSoftmax
 from memtrain.graph.ops.matmul import MatMul
 from memtrain.graph.ops.source import Leaf
 from memtrain.measure.environment import environment
+from memtrain.measure.launch import command_of
 from memtrain.plan.cost import Rates, flops, moved_bytes
 from memtrain.run.blas import blas_environment
 
@@ -76,7 +76,7 @@ def _path() -> Path:
 
 
 def _measured_apart() -> Rates:
-    command = [sys.executable, "-m", "memtrain.measure.rates"]
+    command = command_of("memtrain.measure.rates")
     settings = {**os.environ, **blas_environment(1, os.environ)}
     try:
         done = subprocess.run(command, env=settings, capture_output=True, text=True, check=True)

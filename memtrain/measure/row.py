@@ -11,17 +11,40 @@ from memtrain.errors import BudgetError, ChildFailed, MeterUnavailable
 from memtrain.graph.node import Role
 from memtrain.measure.cell import LATER, Cell, Mode
 from memtrain.measure.client import measure
-from memtrain.measure.machine import ROOM
+from memtrain.measure.machine import PAGE_BYTES, ROOM
 from memtrain.measure.meters import METERS
 from memtrain.plan.liveness import analyse
-from memtrain.run.allocation import peak_bytes
+from memtrain.run.allocation import peak_array_count, peak_bytes
 from memtrain.units import format_bytes
 
 HEAP_SLACK_BYTES = 16 * 1024
 """A heap figure further than this below the ledger cannot be true."""
 
-TOLERANCES = {"heap": (0.001, 16 * 1024), "resident": (0.01, 1024**2)}
-"""How far a meter may be from the ledger: this share of it, or these bytes if they are more."""
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a meter may be from the ledger: a share of it, or bytes by the number of arrays if more."""
+
+    share: float
+    least_bytes: int
+    array_bytes: int
+    """What each array at the peak takes besides its values."""
+
+    def bytes(self, peak_bytes: int, array_count: int) -> float:
+        """For a peak of so many bytes in so many arrays."""
+        return max(self.share * peak_bytes, self.least_bytes + self.array_bytes * array_count)
+
+    def __str__(self) -> str:
+        least, each = format_bytes(self.least_bytes), format_bytes(self.array_bytes)
+        return f"max({100 * self.share:g} %, {least} + {each} per array)"
+
+
+TOLERANCES = {
+    "heap": Tolerance(0.001, 16 * 1024, 32),
+    "resident": Tolerance(0.01, 1024**2, PAGE_BYTES),
+}
+"""What each meter promises. numpy takes some KiB of buffers in a call, and 32 B for the shape and strides of
+an array; the heap has holes, and an array that is mapped by itself takes whole pages."""
 
 Measure = Callable[[str, Cell, Mode, float | None], dict[str, Any]]
 """The figures of a meter for a cell, within so many seconds; raises ``ChildFailed``."""
@@ -70,7 +93,11 @@ class Figures:
     resident_spread_bytes: int | None = None
     step_spread_s: float | None = None
     peak_recomputed_bytes: int | None = None
+    peak_array_count: int | None = None
 
+
+LATEST = ("peak_array_count",)
+"""Figures that came after the later fields of a cell (`memtrain.measure.cell.LATER`): they stand last."""
 
 SPREADS = {
     "ledger_peak_bytes": "ledger_spread_bytes",
@@ -101,7 +128,8 @@ class Row:
         figures = {f.name: getattr(self.figures, f.name) for f in fields(self.figures)}
         cell = self.cell.columns()
         later = {name: cell.pop(name) for name in LATER}
-        return {**cell, "mode": str(self.mode), **figures, **later}
+        latest = {name: figures.pop(name) for name in LATEST}
+        return {**cell, "mode": str(self.mode), **figures, **later, **latest}
 
     def __getitem__(self, column: str) -> Any:
         """The value of a column."""
@@ -117,8 +145,7 @@ class Row:
         off = self.difference_bytes(meter)
         if off is None:
             return None
-        share, least = TOLERANCES[meter]
-        return abs(off) <= max(share * (self.figures.ledger_peak_bytes or 0), least)
+        return abs(off) <= self._allowed_bytes(meter, self.figures.ledger_peak_bytes)
 
     def spread_bytes(self, meter: str) -> int | None:
         """The largest less the smallest peak of a repeated meter; ``None`` where it was not repeated."""
@@ -133,8 +160,10 @@ class Row:
         spread = self.spread_bytes(meter) or 0
         if meter != "resident":
             return spread == 0
-        share, least = TOLERANCES[meter]
-        return spread <= max(share * (self.figures.resident_peak_bytes or 0), least)
+        return spread <= self._allowed_bytes(meter, self.figures.resident_peak_bytes)
+
+    def _allowed_bytes(self, meter: str, peak_bytes: int | None) -> float:
+        return TOLERANCES[meter].bytes(peak_bytes or 0, self.figures.peak_array_count or 0)
 
     @property
     def settled(self) -> bool:
@@ -155,13 +184,19 @@ COLUMNS = tuple(Row(Cell(), Mode.TRAIN, Figures()).columns())
 def predicted_row(cell: Cell, mode: Mode) -> Row:
     """The row of a cell with what is known before anything runs."""
     mode = Mode(mode)
-    liveness = analyse(cell.schedule(mode))
-    figures = Figures(predicted_peak_bytes=peak_bytes(liveness, cell.allocation_for(timing=False)))
-    for role in (Role.PARAMETER, Role.GRADIENT, Role.OPTIMIZER, Role.INPUT, Role.RETAINED):
+    liveness, allocation = analyse(cell.schedule(mode)), cell.allocation_for(timing=False)
+    retained = liveness.most_retained
+    figures = Figures(
+        predicted_peak_bytes=peak_bytes(liveness, allocation),
+        peak_array_count=peak_array_count(liveness, allocation),
+        retained_bytes=sum(node.nbytes for node in retained),
+    )
+    for role in (Role.PARAMETER, Role.GRADIENT, Role.OPTIMIZER, Role.INPUT):
         setattr(figures, f"{role}_bytes", liveness.total_bytes(role))
-    retained = [{"name": node.name, "bytes": node.nbytes} for node in liveness.retained]
     peak_node = liveness.peak_node.name if liveness.peak_node else ""
-    return Row(cell, mode, figures, peak_node, retained)
+    return Row(
+        cell, mode, figures, peak_node, [{"name": node.name, "bytes": node.nbytes} for node in retained]
+    )
 
 
 def planned_row(cell: Cell, mode: Mode) -> Row:
@@ -239,6 +274,7 @@ def _enter(row: Row, given: dict[str, Any]) -> None:
     for column in fields(Figures):
         if column.name in given:
             setattr(row.figures, column.name, given[column.name])
+    row.notes += given.get("notes", [])
     if "environment" in given:
         row.environment = given["environment"]
         for name in ("blas", "cpu", "python", "numpy", "memtrain"):

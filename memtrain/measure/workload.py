@@ -52,6 +52,10 @@ class Workload:
     def run_all(self, run: AnyRun, iterations: int | None = None) -> list[float | None]:
         """Load, then every iteration of the cell: what a memory meter watches."""
         self.load(run)
+        return self.iterate_all(run, iterations)
+
+    def iterate_all(self, run: AnyRun, iterations: int | None = None) -> list[float | None]:
+        """Every iteration of the cell, or so many."""
         return [self.iterate(run, number) for number in range(iterations or self.steps)]
 
     def warm_up(self) -> None:

@@ -11,6 +11,7 @@ from itertools import accumulate
 
 from memtrain.graph.builder import no_collection
 from memtrain.graph.node import Node, Phase, Role
+from memtrain.graph.ops.base import Workspace
 from memtrain.plan.schedule import Schedule, leaf_role
 
 
@@ -55,6 +56,24 @@ class Liveness:
         """The intermediates that forward leaves for backward, in the order of their birth."""
         return [life.node for life in self.lives if life.role is Role.RETAINED]
 
+    @property
+    def most_retained(self) -> list[Node]:
+        """Those that are retained when most bytes are: with micro-batches, those of one micro-batch."""
+        having = [life for life in self.lives if life.role is Role.RETAINED]
+        change = [0] * (len(self.live_bytes) + 1)
+        for life in having:
+            change[life.born_step] += life.node.nbytes
+            change[life.freed_step + 1] -= life.node.nbytes
+        held = list(accumulate(change))
+        step = held.index(max(held))
+        return [life.node for life in having if life.born_step <= step <= life.freed_step]
+
+    @property
+    def peak_array_count(self) -> int:
+        """The arrays that stand at the peak, workspace included."""
+        standing = sum(life.born_step <= self.peak_step <= life.freed_step for life in self.lives)
+        return standing + (len(_workspace(self.schedule, self.peak_step)) if self.schedule.steps else 0)
+
     def total_bytes(self, role: Role) -> int:
         """All bytes of a role in an iteration, live at the same time or not.
 
@@ -90,10 +109,13 @@ def analyse(schedule: Schedule) -> Liveness:
 
 def workspace_bytes(schedule: Schedule, place: int) -> int:
     """What the kernel of a step declares that it needs besides its output."""
+    return sum(count * dtype.itemsize for count, dtype in _workspace(schedule, place))
+
+
+def _workspace(schedule: Schedule, place: int) -> Workspace:
     graph = schedule.graph
     node = graph[schedule.steps[place].node]
-    wanted = node.op.workspace(*[graph[i] for i in node.inputs])
-    return sum(count * dtype.itemsize for count, dtype in wanted)
+    return node.op.workspace(*[graph[i] for i in node.inputs])
 
 
 def _lives(schedule: Schedule) -> list[Life]:

@@ -241,14 +241,21 @@ def _agreement(rows: Sequence[Row]) -> list[str]:
         return []
     exact = sum(row.figures.ledger_peak_bytes == row.figures.predicted_peak_bytes for row in measured)
     parts, all_agree = [f"predicted = ledger in {exact} of {len(measured)} rows"], exact == len(measured)
-    for meter, (share, least) in TOLERANCES.items():
+    for meter, tolerance in TOLERANCES.items():
         found = [off for row in measured if (off := row.difference_bytes(meter)) is not None]
         if not found:
             continue
         near = sum(bool(row.agrees(meter)) for row in measured)
         parts.append(
-            f"{meter} within max({100 * share:g} %, {format_bytes(least)}) in {near} of {len(found)}, "
-            f"at most {format_bytes(max(map(abs, found)))} off"
+            f"{meter} within {tolerance} in {near} of {len(found)}, at most "
+            f"{format_bytes(max(map(abs, found)))} off"
         )
         all_agree = all_agree and near == len(found)
-    return [f"{'The meters agree' if all_agree else 'The meters do NOT all agree'}: {'; '.join(parts)}."]
+    failed = sum(not row.ok for row in measured)
+    if not all_agree:
+        said = "The meters do NOT all agree"
+    elif failed:
+        said = f"{failed} of {len(measured)} rows have failed; the figures that there are agree"
+    else:
+        said = "The meters agree"
+    return [f"{said}: {'; '.join(parts)}."]

@@ -36,6 +36,11 @@ def peak_bytes(liveness: Liveness, allocation: str) -> int:
     return leaves + pack(schedule).arena_bytes
 
 
+def peak_array_count(liveness: Liveness, allocation: str) -> int:
+    """The arrays that a run of the analysed schedule holds at its peak; an arena is one beside the leaves."""
+    return liveness.peak_array_count if allocation == FRESH else len(liveness.schedule.persistent) + 1
+
+
 def planned(schedule: Schedule, policy: Policy, cost: CostOf, allocation: str) -> Plan:
     """``schedule``, which keeps all, under ``policy``, with a peak within its budget in this allocation.
 

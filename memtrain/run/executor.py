@@ -55,6 +55,9 @@ class Run(Leaves):
             for node in (schedule.graph[step.node],)
         ]
 
+    def prepare(self) -> None:
+        """Nothing is to be made before the first iteration; see `PackedRun.prepare`."""
+
     def iterate(self) -> list[Array]:
         """Run every step once; returns the asked values, which the run itself then no longer holds."""
         self.execute(0, len(self._calls))

@@ -26,26 +26,37 @@ class PackedRun(Leaves):
     def __init__(self, schedule: Schedule, ledger: Ledger | None = None) -> None:
         super().__init__(schedule, ledger)
         self._packing = pack(schedule)
+        self._arena: Array | None = None  # until something is loaded
+        self._prepared = False
         self._calls: list[Call] = []
-        self._asked: list[Array] | None = None  # until something is loaded
+        self._asked: list[Array] = []
 
     def load(self, values: Mapping[str, Array]) -> None:
-        """As `Leaves.load`; makes the arena too, and the calls that work in it."""
-        self._calls, self._asked = [], None
-        self._values = [None] * len(self._values)  # what an earlier load made goes first
+        """As `Leaves.load`; makes the arena too."""
+        self._arena, self._prepared, self._calls, self._asked = None, False, [], []
+        for index in range(len(self._values)):  # in place: a list of this length would show in a heap peak
+            self._values[index] = None
         super().load(values)
         arena = empty((self._packing.arena_bytes,), np.dtype(np.uint8))
         if self._ledger is not None:
             liveness = analyse(self.schedule)
             self._ledger.step = liveness.peak_step
             self._ledger.born_shared(arena, _roles_in_arena(liveness.peak_role_bytes, arena.nbytes))
+        self._arena = arena
+
+    def prepare(self) -> None:
+        """Make the calls that work in the arena. The first iteration does so if nobody did before."""
+        arena = self._arena
+        if arena is None:
+            raise GraphError("nothing is loaded; load the leaves first")
         self._calls = [call for place in range(len(self.schedule.steps)) for call in self._bind(place, arena)]
         self._asked = [self.array(i) for i in self.schedule.asked]
+        self._prepared = True
 
     def iterate(self) -> list[Array]:
         """Run every step once; returns the asked values, which the next iteration overwrites."""
-        if self._asked is None:
-            raise GraphError("nothing is loaded; load the leaves first")
+        if not self._prepared:
+            self.prepare()
         for call in self._calls:
             call()
         return self._asked
