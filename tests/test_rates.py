@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from command_line import memtrain
 
 from memtrain.errors import MeasureError
 from memtrain.measure import rates as module
@@ -23,6 +28,8 @@ RATES = Rates(1e9, 1e8, {"relu": 1e8, "gelu": 1e6})
 def cache(tmp_path, monkeypatch):
     """An empty cache of this test alone."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     monkeypatch.setattr(module, "_given", [])
     module._kept_or_measured.cache_clear()
     yield tmp_path / "memtrain" / "rates.json"
@@ -43,7 +50,8 @@ def test_rates_are_measured_once_and_then_kept(cache, measurements):
     assert module.rates() == RATES
     assert len(measurements) == 1
     assert stat.S_ISREG(cache.stat().st_mode)
-    assert os.listdir(cache.parent) == ["rates.json"]
+    assert sorted(os.listdir(cache.parent)) == ["lock", "rates.json"]
+    assert module.unkept_rates() is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"x": 1}', "null", "\0"])
@@ -67,9 +75,93 @@ def test_rates_that_cannot_be_are_measured_again(cache, measurements, value):
     assert len(measurements) == 2
 
 
-def test_a_cache_that_cannot_be_written_is_no_failure(cache, measurements):
+def test_threads_that_need_the_rates_at_once_measure_once(cache, monkeypatch):
+    """Each of them measured for itself, and a sweep had plans of several rates."""
+    calls = []
+
+    def measure():
+        calls.append(1)
+        time.sleep(0.05)
+        return Rates(1e9 + len(calls), 1e8, {})
+
+    monkeypatch.setattr(module, "_measured_apart", measure)
+    with ThreadPoolExecutor(8) as executor:
+        found = list(executor.map(lambda _: module.rates(), range(8)))
+    assert len(calls) == 1
+    assert set(map(id, found)) == {id(found[0])}
+
+
+@pytest.mark.measure
+def test_processes_that_share_a_cache_take_the_same_rates(tmp_path):
+    code = "from memtrain.measure.rates import rates; print(rates())"
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    said = {process.communicate(timeout=60)[0] for process in started}
+    assert len(said) == 1
+    assert said.pop().startswith(b"Rates(")
+
+
+@pytest.mark.parametrize("why", ["no home", "no folder", "not ours"])
+def test_without_a_cache_rates_are_kept_among_the_temporary_files(cache, measurements, monkeypatch, why):
+    if why == "no home":
+        monkeypatch.delenv("XDG_CACHE_HOME")
+
+        def home():
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.setattr(module.Path, "home", home)
+    elif why == "no folder":
+        cache.parent.write_text("a file where the folder should be")
+    else:
+        cache.parent.mkdir()
+        cache.parent.chmod(0o777)
+    for _ in range(2):
+        assert module.rates() == RATES
+        module._kept_or_measured.cache_clear()  # as in another process
+    assert len(measurements) == 1
+    (folder,) = (cache.parents[1] / "temporary").iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert module.unkept_rates() is None
+
+
+def test_rates_that_cannot_be_kept_are_told_and_no_link_of_another_user_is_followed(cache, measurements):
     cache.parent.write_text("a file where the folder should be")
+    elsewhere = cache.parents[1] / "elsewhere"
+    elsewhere.mkdir()
+    (cache.parents[1] / "temporary" / f"memtrain.{os.geteuid()}").symlink_to(elsewhere)
     assert module.rates() == RATES
+    assert "--cost flops" in module.unkept_rates()
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.measure
+def test_a_sweep_records_its_rates_and_goes_on_with_them_on_resume(tmp_path):
+    """With the machine's rates of another day the missing row would have another plan than its neighbours."""
+    sweep = ("sweep", "--depth", "8", "--width", "32", "--batch", "256", "--activation", "gelu")
+    options = ("--policy", "budget:500KiB,budget:520KiB", "--mode", "train", "--meters", "ledger,heap")
+    caches = [tmp_path / name for name in ("before", "after")]
+    memtrain(*sweep, *options, "--export-csv", "out.csv", cwd=tmp_path, XDG_CACHE_HOME=caches[0])
+    first = (tmp_path / "out.csv").read_text()
+    journal = tmp_path / "out.csv.journal"
+    header, *rows = journal.read_text().splitlines()
+    recorded = json.loads(header)["rates"]
+    assert all(json.loads(row)["environment"]["rates"] == recorded for row in rows)
+    journal.write_text(header + "\n" + rows[0] + "\n")
+
+    kept = caches[0] / "memtrain" / "rates.json"
+    values = json.loads(kept.read_text())
+    for machine in values.values():
+        dear = machine["op_bytes_per_s"]["gelu"] > 1e10
+        machine["op_bytes_per_s"]["gelu"] = 1e3 if dear else 1e15
+        machine["flops_per_s"] = 1e15 if dear else 1e3
+    (caches[1] / "memtrain").mkdir(parents=True, mode=0o700)
+    (caches[1] / "memtrain" / "rates.json").write_text(json.dumps(values))
+    again = memtrain("sweep", "--resume", "out.csv", cwd=tmp_path, XDG_CACHE_HOME=caches[1])
+    assert again.code == 0, again.err
+    assert (tmp_path / "out.csv").read_text() == first
 
 
 def test_rates_that_cannot_be_measured_are_an_error_with_the_way_out(cache, monkeypatch):

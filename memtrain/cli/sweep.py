@@ -157,6 +157,7 @@ def sweep(
     from memtrain.errors import InputError, MemtrainError
     from memtrain.measure.client import SERVERS, measuring_environment
     from memtrain.measure.doctor import State, examine_memory
+    from memtrain.measure.rates import known_rates, unkept_rates
     from memtrain.measure.row import planned_row
     from memtrain.report.findings import findings
     from memtrain.report.html import check_installed, report_html
@@ -241,9 +242,12 @@ def sweep(
         if verbose:
             for name, value in measuring_environment(session.tasks[0][0]).items():
                 say(log, f"{name}: {value}")
+        if session.rates is not None and resume is None and (unkept := unkept_rates()) is not None:
+            warn(log, unkept)
         try:
-            _measure(session, jobs, timeout, force, quiet, verbose)
-            laws = laws_of(session.rows, timeout)
+            with known_rates(session.rates):
+                _measure(session, jobs, timeout, force, quiet, verbose)
+                laws = laws_of(session.rows, timeout)
         except (KeyboardInterrupt, SystemExit):
             warn(log, f"stopped after {len(session.done)} of {len(session.tasks)} rows; they are in {path}")
             if session.store.resumable:

@@ -230,7 +230,10 @@ def measure(
     timing = meter in ("time", "pace")
     with GATE.alone() if timing else GATE.shared(), SERVERS.lend(timing, cell.threads) as server:
         reply = server.ask(request, timeout_s)
-    return _figures(meter, reply)
+    figures = _figures(meter, reply)
+    if "environment" in figures and "rates" in request:
+        figures["environment"]["rates"] = request["rates"]
+    return figures
 
 
 def measuring_environment(cell: Cell) -> dict[str, Any]:

@@ -5,16 +5,20 @@ Run as a program it measures in a process of its own, with one thread, and write
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import stat
 import subprocess
-from collections.abc import Callable
-from contextlib import suppress
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cache
 from math import isfinite
 from pathlib import Path
 from statistics import median
+from threading import Lock
 from time import perf_counter
 from typing import Any
 
@@ -42,37 +46,97 @@ _ROWS, _COLUMNS = 1024, 512
 _EACH_S = 0.03
 _FLOAT = np.dtype(np.float32)
 
+_FILE = "rates.json"
+
 _given: list[Rates] = []
+_measuring = Lock()
 
 
 def rates() -> Rates:
-    """The rates of this machine: those it was told, kept from before, or measured now."""
-    return _given[-1] if _given else _kept_or_measured()
+    """The rates to plan with: those that were handed in, kept from before, or measured now.
+
+    Several threads, or processes with one cache, measure once and take the same. Raises ``MeasureError``.
+    """
+    if _given:
+        return _given[-1]
+    with _measuring:
+        return _kept_or_measured()
 
 
-def use_rates(values: dict[str, Any]) -> None:
-    """Take the rates that the asking process plans with, so that both make the same plan."""
-    _given.append(Rates(**values))
+@contextmanager
+def known_rates(values: Mapping[str, Any] | None) -> Iterator[None]:
+    """Plan with these rates while the context lasts: then plans are those of whoever recorded them.
+
+    ``None`` stands for those of this machine. Raises ``ValueError`` or ``TypeError`` for what are no rates.
+    """
+    if values is None:
+        yield
+        return
+    _given.append(_checked(values))
+    try:
+        yield
+    finally:
+        _given.pop()
 
 
 @cache
 def _kept_or_measured() -> Rates:
-    path = _path()
-    key = "; ".join(str(environment()[name]) for name in ("cpu", "cores", "numpy", "memtrain"))
+    measured: Rates | None = None
+    for folder in _folders():
+        with suppress(OSError), _locked(folder):
+            kept = _kept(folder)
+            if kept is not None:
+                return kept
+            measured = measured or _measured_apart()
+            new = folder / f"rates.{os.getpid()}"
+            new.write_text(json.dumps({_machine(): asdict(measured)}), encoding="utf-8")
+            new.replace(folder / _FILE)
+            return measured
+    return measured or _measured_apart()
+
+
+def unkept_rates() -> str | None:
+    """Why plans that spare time can differ from run to run here; ``None`` where the rates are kept."""
+    if any(_kept(folder) is not None for folder in _folders()):
+        return None
+    return (
+        "the rates of this machine cannot be kept and are measured anew each time: plans that spare time can "
+        "differ from run to run; set XDG_CACHE_HOME to a folder that can be written, or take --cost flops"
+    )
+
+
+def _kept(folder: Path) -> Rates | None:
+    """What a folder has for this machine; ``None`` where it has nothing that can be used."""
     with suppress(OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return _checked(json.loads(path.read_text(encoding="utf-8"))[key])
-    found = _measured_apart()
-    with suppress(OSError):  # then it is measured again the next time
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(f".{os.getpid()}")
-        new.write_text(json.dumps({key: asdict(found)}), encoding="utf-8")
-        new.replace(path)
-    return found
+        return _checked(json.loads((folder / _FILE).read_text(encoding="utf-8"))[_machine()])
+    return None
 
 
-def _path() -> Path:
-    folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(folder, "memtrain", "rates.json")
+def _machine() -> str:
+    """What rates depend on."""
+    return "; ".join(str(environment()[name]) for name in ("cpu", "cores", "numpy", "memtrain"))
+
+
+def _folders() -> Iterator[Path]:
+    """Where rates can be kept: the user's cache, else a folder of the user's among the temporary files."""
+    with suppress(RuntimeError):  # there may be no home
+        yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "memtrain")
+    yield Path(tempfile.gettempdir(), f"memtrain.{os.geteuid()}")
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder of ours alone. Raises ``OSError`` where that cannot be, or it is another user's."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    about = folder.lstat()
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o022:
+        raise PermissionError(f"{folder} is not a folder that only this user can write")
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _measured_apart() -> Rates:
@@ -87,7 +151,7 @@ def _measured_apart() -> Rates:
         ) from error
 
 
-def _checked(values: dict[str, Any]) -> Rates:
+def _checked(values: Mapping[str, Any]) -> Rates:
     """Rates from their JSON. Raises ``ValueError`` or ``TypeError`` for what cannot be one."""
     found = Rates(**values)
     each = [found.flops_per_s, found.bytes_per_s, *found.op_bytes_per_s.values()]

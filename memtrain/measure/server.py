@@ -25,7 +25,7 @@ from memtrain.measure.cell import Mode, read_cell
 from memtrain.measure.environment import environment
 from memtrain.measure.meters import METERS, limit_meter
 from memtrain.measure.pairs import PAIR_METERS
-from memtrain.measure.rates import use_rates
+from memtrain.measure.rates import known_rates
 from memtrain.measure.workload import training_data
 from memtrain.train.data import DIGITS
 
@@ -112,11 +112,10 @@ def _child(request: dict[str, Any], write_end: int) -> None:
     try:
         gc.disable()
         with np.errstate(all="ignore"):  # a diverging loss is not a meter's concern
-            if "rates" in request:
-                use_rates(request["rates"])
             answer_of = ANSWERS[request["meter"]]
             others = [read_cell(request["other"])] if "other" in request else []
-            figures = answer_of(read_cell(request["cell"]), Mode(request["mode"]), *others)
+            with known_rates(request.get("rates")):
+                figures = answer_of(read_cell(request["cell"]), Mode(request["mode"]), *others)
         answer: dict[str, Any] = {"figures": figures}
         code = 0
     except MemoryError as error:

@@ -18,6 +18,7 @@ from typing import Any
 
 from memtrain.errors import InputError, StoreError
 from memtrain.measure.cell import Mode, read_cell
+from memtrain.measure.rates import known_rates
 from memtrain.measure.row import Figures, Row
 from memtrain.sweeps.files import already_there, quoted
 from memtrain.sweeps.request import Request, read_request
@@ -59,6 +60,8 @@ class Stored:
     """Where the sweep was begun."""
     data: dict[str, str]
     """Fingerprints of its data files."""
+    rates: dict[str, Any] | None
+    """What its plans spare time with, if any of them does."""
     rows: dict[str, Row]
     """By key of cell and mode; of several rows of one, the last."""
     whole_bytes: int
@@ -229,6 +232,15 @@ def _read(path: Path, content: bytes) -> Stored:
     return replace(header, rows=rows, whole_bytes=whole)
 
 
+def _rates(values: Any) -> dict[str, Any] | None:
+    """Rates as they were recorded. Raises ``StoreError`` for what are none."""
+    try:
+        with known_rates(values):
+            return None if values is None else dict(values)
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"the journal has no rates that can be used ({error}); begin a new file") from error
+
+
 def _header(values: Mapping[str, Any]) -> Stored:
     environment, data = values.get("environment"), values.get("data", {})
     if not isinstance(environment, dict) or not isinstance(data, dict):
@@ -239,6 +251,7 @@ def _header(values: Mapping[str, Any]) -> Stored:
         command=str(values.get("command", "")),
         folder=str(values.get("folder", "")),
         data=data,
+        rates=_rates(values.get("rates")),
         rows={},
         whole_bytes=0,
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from memtrain.errors import InputError, MemtrainError, StoreError
 from memtrain.measure.cell import Cell
+from memtrain.measure.rates import rates
 from memtrain.measure.row import Row
 from memtrain.sweeps.files import check_outputs, quoted
 from memtrain.sweeps.journal import SUFFIX, Journal, Stored, check_same, is_in_use, journal_path
@@ -26,9 +28,16 @@ class Session:
     """What is asked for, where it is stored, and what is done of it."""
 
     def __init__(
-        self, request: Request, tasks: Sequence[Task], store: RowStore, done: dict[Task, Row]
+        self,
+        request: Request,
+        tasks: Sequence[Task],
+        store: RowStore,
+        done: dict[Task, Row],
+        rates: Mapping[str, Any] | None,
     ) -> None:
         self.request = request
+        self.rates = rates
+        """What plans spare time with, the same for all rows; ``None`` where none does."""
         self.tasks = tasks
         self.store = store
         self.done = done
@@ -55,8 +64,9 @@ def begin(request: Request, path: Path, about: Mapping[str, Any], force: bool) -
     Raises ``InputError`` when files are in the way, unless ``force``, and ``StoreError``.
     """
     tasks = make_tasks(request.cells(), request.mode)
-    known = {**about, "folder": os.getcwd(), "data": _fingerprints(request)}
-    return Session(request, tasks, RowStore.create(path, tasks, request, known, force), {})
+    recorded = asdict(rates()) if any(cell.plans_by_time for cell, _ in tasks) else None
+    known = {**about, "folder": os.getcwd(), "data": _fingerprints(request), "rates": recorded}
+    return Session(request, tasks, RowStore.create(path, tasks, request, known, force), {}, recorded)
 
 
 def resume(path: Path, environment: Environment) -> Session:
@@ -77,7 +87,7 @@ def resume(path: Path, environment: Environment) -> Session:
         journal.close()
         raise
     settled = {task: row for task, row in done.items() if row.settled}
-    return Session(stored.request, tasks, store, settled)
+    return Session(stored.request, tasks, store, settled, stored.rates)
 
 
 def check_new(
