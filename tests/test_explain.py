@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from itertools import islice
@@ -40,7 +41,8 @@ DIGIT = {"⁰": 0, "¹": 1, "²": 2, "³": 3}
 def evaluate(formula, sizes):
     """The value of ``4·(L − 1)·h² + 8·n``, computed from its text by Python's own parser."""
     text = re.sub(r"([A-Za-z]\d*)([²³])", lambda match: f"{match[1]}**{DIGIT[match[2]]}", formula)
-    return eval(text.replace("·", "*").replace("−", "-"), {"min": min}, sizes)
+    plain = text.replace("·", "*").replace("−", "-").replace("⌈", "ceil(").replace("⌉", ")")
+    return eval(plain, {"min": min, "ceil": math.ceil}, sizes)
 
 
 def test_the_gradients_of_one_hidden_layer_are_those_of_the_book():

@@ -291,3 +291,17 @@ def test_live_bytes_are_at_every_step_what_the_definition_says(activation, loss)
             assert {node.id for node in found.retained} == retained(schedule)
             assert all(holder(schedule.graph, node.id) == node.id for node in found.retained)
             check_presence(schedule)
+
+
+@pytest.mark.parametrize(("depth", "batch"), [(1, 64), (1, 512), (4, 64), (16, 1024)])
+def test_a_bias_costs_a_prediction_an_eighth_of_a_layer_at_most(depth, batch):
+    """A workspace as large as a layer made inference need nearly as much as training."""
+    plain, biased = (
+        analyse(inference(build(MLP(batch, 64, (256,) * depth, 10, bias=bias)))) for bias in (False, True)
+    )
+    biases = 4 * (256 * depth + 10)
+    assert biased.peak_bytes - plain.peak_bytes - biases <= 4 * batch * 256 // 8
+    training_peak = analyse(
+        training(build(MLP(batch, 64, (256,) * depth, 10, bias=True)), "sgd", 0.1)
+    ).peak_bytes
+    assert training_peak / biased.peak_bytes > 1.3

@@ -14,7 +14,7 @@ from math import prod
 
 from memtrain.explain.formulas import symbol, symbols
 from memtrain.graph.node import Node, Role
-from memtrain.graph.ops.arithmetic import Broadcast
+from memtrain.graph.ops.arithmetic import SPREAD_PARTS, Broadcast, spread_rows
 from memtrain.graph.ops.base import BLOCK, Op, rows_per_block
 from memtrain.graph.ops.loss import RowWise
 from memtrain.measure.cell import Cell, Mode
@@ -75,8 +75,10 @@ def _factors(op: Op, count: int, inputs: Sequence[Node]) -> Monomial:
         if isinstance(op, (RowWise, Broadcast)) and node.shape:
             row = node.shape[-1:] if isinstance(op, RowWise) else node.shape[1:]
             lead = node.shape[: len(node.shape) - len(row)]
-            most = rows_per_block(prod(row))
-            rows = f"min({most}, {'·'.join(map(symbol, lead))})"
+            most, all_rows = rows_per_block(prod(row)), "·".join(map(symbol, lead))
+            if isinstance(op, Broadcast) and lead and count == spread_rows(node.shape) * prod(row):
+                return (f"min({most}, ⌈{all_rows}/{SPREAD_PARTS}⌉)", *map(symbol, row))
+            rows = f"min({most}, {all_rows})"
             if lead and count == min(most, prod(lead)) * prod(row):
                 return (rows, *map(symbol, row))
             if lead and count == min(most, prod(lead)):
@@ -107,8 +109,13 @@ def _value(monomial: Monomial, sizes: dict[str, int]) -> int:
 def _factor_value(part: str, sizes: dict[str, int]) -> int:
     if part.isdecimal():
         return int(part)
+    if part.startswith("⌈"):
+        whole, parts = part[1:-1].rsplit("/", 1)
+        return -(-prod(_factor_value(name, sizes) for name in whole.split("·")) // int(parts))
     if part.startswith("min("):
         most, product = part[4:-1].split(", ")
+        if product.startswith("⌈"):
+            return min(int(most), _factor_value(product, sizes))
         return min(int(most), prod(_factor_value(name, sizes) for name in product.split("·")))
     return sizes[part]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from memtrain.errors import GraphError
 from memtrain.graph.node import Dim, DType, Node, Shape
 from memtrain.graph.ops.base import (
     Array,
+    Call,
     Elementwise,
     Op,
     Workspace,
@@ -25,11 +27,16 @@ if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
 
 
+SPREAD_PARTS = 8
+"""A broadcast has as many parts at least: its workspace is a small part of its output."""
+
+
 class Broadcast(Op):
     """A commutative binary op whose operands are broadcast against each other.
 
-    numpy's own broadcasting loop takes 33 KB of buffers, so the smaller operand is spread over a block
-    of rows in the workspace and combined with equal shapes.
+    numpy's own broadcasting loop takes 33 KB of buffers, so the smaller operand is spread over some rows
+    in the workspace and combined with equal shapes: over an eighth of the rows at most, so that a bias
+    costs a prediction hardly any memory.
     """
 
     reuses = (0, 1)
@@ -48,30 +55,49 @@ class Broadcast(Op):
         shape = _broadcast_shape(a.shape, b.shape)
         if all(_is_full_or_scalar(x.shape, shape) for x in inputs):
             return ()
-        row = prod(shape[1:])
-        return ((min(shape[0], rows_per_block(row)) * row, a.dtype),)
+        return ((spread_rows(shape) * prod(shape[1:]), a.dtype),)
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        self.bind(out, *inputs, work=work)()
+
+    def bind(self, out: Array, *inputs: Array, work: Sequence[Array]) -> Call:
         full, other = inputs if inputs[0].shape == out.shape else inputs[::-1]
+        if not work:
+            return partial(self._at_once, out, full, other)
+        base = full if full.shape == out.shape else out  # if both are broadcast, one is laid into out first
+        spread = work[0].reshape(-1, *out.shape[1:])
+        rows, whole = len(spread), len(out) - len(out) % len(spread)
+        cut = [base, out] if other.ndim < out.ndim or other.shape[0] == 1 else [base, out, other]
+        parts = [x[:whole].reshape(-1, rows, *x.shape[1:]) for x in cut]
+        rest = [x[whole:] for x in cut]
+        return partial(self._by_parts, out, full, other, spread, parts, rest)
+
+    def _at_once(self, out: Array, full: Array, other: Array) -> None:
+        self.ufunc(full, other if other.ndim else other.item(), out=out)
+
+    def _by_parts(
+        self,
+        out: Array,
+        full: Array,
+        other: Array,
+        spread: Array,
+        parts: Sequence[Array],
+        rest: Sequence[Array],
+    ) -> None:
         if full.shape != out.shape:
             np.copyto(out, full)
-            full = out
-        if other.shape == out.shape:
-            self.ufunc(full, other, out=out)
-        elif other.ndim == 0:
-            self.ufunc(full, other.item(), out=out)
-        else:
-            rows = work[0].size // prod(out.shape[1:])
-            spread = work[0].reshape(rows, *out.shape[1:])
-            same_rows = other.ndim < out.ndim or other.shape[0] == 1
-            if same_rows:
-                np.copyto(spread, other)
-            for start in range(0, out.shape[0], rows):
-                part = slice(start, min(start + rows, out.shape[0]))
-                block = spread[: part.stop - start]
-                if not same_rows:
-                    np.copyto(block, other[part])
-                self.ufunc(full[part], block, out=out[part])
+        if len(parts) == 2:  # every part takes the same rows
+            np.copyto(spread, other)
+        for base_part, out_part, *other_part in zip(*parts, strict=True):
+            self._part(base_part, out_part, spread, other_part)
+        if len(rest[0]):
+            base_part, out_part, *other_part = rest
+            self._part(base_part, out_part, spread[: len(out_part)], other_part)
+
+    def _part(self, base: Array, out: Array, spread: Array, other: Sequence[Array]) -> None:
+        if other:
+            np.copyto(spread, other[0])
+        self.ufunc(base, spread, out=out)
 
 
 @dataclass(frozen=True)
@@ -259,6 +285,11 @@ def add_product(out: Array, a: Array, w: Array, factor: float, scratch: Array) -
     """out = a + factor · w, the product rounded first."""
     np.multiply(w, factor, out=scratch)
     np.add(a, scratch, out=out)
+
+
+def spread_rows(shape: Shape) -> int:
+    """The rows of a result of that shape over which `Broadcast` spreads the smaller operand."""
+    return min(rows_per_block(prod(shape[1:])), -(-shape[0] // SPREAD_PARTS))
 
 
 def _broadcast_shape(a: Shape, b: Shape) -> Shape:
