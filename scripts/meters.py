@@ -1,0 +1,128 @@
+"""Hold random cells, large and small, against what each meter promises. See `scripts/meters`."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections import defaultdict
+from dataclasses import replace
+
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.row import TOLERANCES, Row, planned_row
+from memtrain.models.mlp import ACTIVATIONS, DTYPES
+from memtrain.report.findings import cell_name, findings
+from memtrain.sweeps.runner import Task
+from memtrain.sweeps.sweep import run_sweep
+from memtrain.train.iteration import UPDATES
+from memtrain.train.optimizers import OPTIMIZERS
+
+MOST_BYTES = 200 * 1024**2
+"""Larger cells take long and show nothing new."""
+
+
+def main() -> int:
+    """Measure the cells; 1 if a promise is broken in silence, or predicted is not the ledger."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("count", nargs="?", type=int, default=500)
+    parser.add_argument("seed", nargs="?", type=int, default=0)
+    given = parser.parse_args()
+    tasks = draw_tasks(given.count, random.Random(given.seed))
+    rows = run_sweep(tasks, meters=("ledger", "heap", "resident"), finished=show_if_unusual)
+    by_kind: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        threads = f"{row.cell.threads} thread{'s' if row.cell.threads > 1 else ''}"
+        by_kind[f"{row.cell.allocation}, {threads}"].append(row)
+    print(f"{'':18} {'rows':>5} {'failed':>7} {'ledger':>7} {'heap':>6} {'resident':>9}   largest off, B")
+    for kind, of_kind in sorted(by_kind.items()):
+        print(f"{kind:18} {summary(of_kind)}")
+    print(f"{'all':18} {summary(rows)}")
+    silent = [row for row in rows if not kept(row) and not said(row)]
+    for row in silent:
+        print(f"IN SILENCE: {cell_name(row.cell)}, {row.mode}: {row.cell}")
+    wrong = [row for row in rows if row["ledger_peak_bytes"] != row["predicted_peak_bytes"]]
+    print(f"broken in silence: {len(silent)}; ledger is not the prediction: {len(wrong)}")
+    return int(bool(silent or wrong))
+
+
+def draw_tasks(count: int, rng: random.Random) -> list[Task]:
+    """Cells of every option, each in a mode, none beyond `MOST_BYTES` and none without a plan."""
+    tasks: dict[Task, None] = {}
+    while len(tasks) < count:
+        cell, mode = draw_cell(rng), rng.choice((Mode.TRAIN, Mode.TRAIN, Mode.INFER))
+        row = planned_row(cell, mode)
+        if row.ok and (row["predicted_peak_bytes"] or 0) <= MOST_BYTES:
+            tasks[cell, mode] = None
+    return list(tasks)
+
+
+def draw_cell(rng: random.Random) -> Cell:
+    """A cell of random options; its policy may be a budget that some plan keeps."""
+    accumulate = rng.choice((1, 1, 1, 2, 4, 8))
+    cell = Cell(
+        depth=rng.choice((0, 1, 1, 2, 3, 4, 6, 8, 12, 16, 24, 33, 50, 75, 100, 150)),
+        width=rng.choice((1, 3, 8, 10, 16, 32, 64, 64, 100, 128, 256, 512)),
+        batch=accumulate * rng.choice((1, 3, 8, 16, 32, 64, 100, 200, 256, 512, 800, 1024)),
+        activation=rng.choice(list(ACTIVATIONS)),
+        bias=rng.random() < 0.5,
+        optimizer=rng.choice(OPTIMIZERS),
+        l2=rng.choice((0.0, 1e-4)),
+        dtype=rng.choice(list(DTYPES)),
+        policy=rng.choice(("none", "none", "sqrt", "revolve:3")),
+        update=rng.choice(UPDATES),
+        allocation=rng.choice(("fresh", "packed")),
+        threads=rng.choice((1, 1, 1, 2)),
+        steps=rng.choice((2, 3)),
+        seed=rng.randrange(100),
+        accumulate=accumulate,
+        cost="flops",
+    )
+    if cell.policy == "none" and rng.random() < 0.3:
+        most = planned_row(cell, Mode.TRAIN)["predicted_peak_bytes"]
+        budget = replace(cell, policy=f"budget:{int(most * rng.uniform(0.7, 1))}")
+        return budget if planned_row(budget, Mode.TRAIN).ok else cell
+    return cell
+
+
+def kept(row: Row) -> bool:
+    """Whether every figure is there and as near as promised."""
+    return row.ok and all(row.agrees(meter) for meter in TOLERANCES)
+
+
+def said(row: Row) -> bool:
+    """Whether what a sweep says of this row alone tells that something is wrong."""
+    return "do NOT all agree" in " ".join(findings([row], []))
+
+
+def show_if_unusual(row: Row) -> None:
+    """A line for a row that does not keep what is promised."""
+    if not kept(row):
+        off = ", ".join(
+            f"{meter} {row.difference_bytes(meter):+,} B" for meter in TOLERANCES if off_by(row, meter)
+        )
+        print(
+            f"{cell_name(row.cell)}, {row.mode}: {row['status']} {row['reason']} {off} of "
+            f"{row['ledger_peak_bytes']:,} B in {row['peak_array_count']} arrays; {row.cell}",
+            flush=True,
+        )
+
+
+def off_by(row: Row, meter: str) -> bool:
+    """Whether a figure is there that is further off than promised."""
+    return row.agrees(meter) is False
+
+
+def summary(rows: list[Row]) -> str:
+    """How many rows keep each promise, and how far off the heap and the resident peak are at most."""
+    exact = sum(row["ledger_peak_bytes"] == row["predicted_peak_bytes"] for row in rows)
+    near = {meter: sum(row.agrees(meter) is True for row in rows) for meter in TOLERANCES}
+    most = [max((abs(row.difference_bytes(meter) or 0) for row in rows), default=0) for meter in TOLERANCES]
+    failed = sum(not row.ok for row in rows)
+    return (
+        f"{len(rows):5} {failed:7} {exact:7} {near['heap']:6} {near['resident']:9}   "
+        f"heap {most[0]:,}, resident {most[1]:,}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
