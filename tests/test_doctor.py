@@ -10,6 +10,7 @@ from command_line import memtrain
 from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.measure import doctor, machine
 from memtrain.measure.doctor import TRIAL, State, examine
+from memtrain.measure.environment import environment
 from memtrain.measure.row import predicted_row
 
 BLAS = "openblas 0.3 SkylakeX"
@@ -130,3 +131,16 @@ def test_the_command_ends_with_1_when_a_meter_is_blind(tmp_path):
     done = memtrain("doctor", cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert done.code == 1
     assert "control allocation" in " ".join(done.out.split())
+
+
+@pytest.mark.parametrize("name", doctor.CHANGING)
+def test_a_setting_that_changes_the_allocator_is_recorded_and_not_ideal(name, monkeypatch):
+    """Two results could not be told apart that were measured with another allocator."""
+    monkeypatch.setenv(name, "1")
+    environment.cache_clear()
+    try:
+        assert environment()["settings"][name] == "1"
+        finding = doctor._allocator()
+        assert (finding.state, name in finding.remedy) == (State.NOT_IDEAL, True)
+    finally:
+        environment.cache_clear()

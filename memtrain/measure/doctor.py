@@ -21,6 +21,9 @@ from memtrain.units import format_bytes, format_seconds
 TRIAL = Cell(depth=4, batch=512)
 """What the meters are tried on: every figure of it is known before."""
 
+CHANGING = ("LD_PRELOAD", "GLIBC_TUNABLES", "PYTHONMALLOC", "PYTHONTRACEMALLOC", "PYTHONDEVMODE")
+"""Variables that measuring processes inherit and that change what an allocator takes."""
+
 LEAST_TEMPORARY_BYTES = 256 * 1024**2
 LEAST_FREE_BYTES = 1024**3
 
@@ -159,7 +162,11 @@ def _huge_pages() -> Finding:
 
 
 def _allocator() -> Finding:
-    libc = environment()["libc"]
+    libc, settings = environment()["libc"], environment()["settings"]
+    changing = [name for name in CHANGING if name in settings]
+    if changing:
+        found = ", ".join(f"{name}={settings[name]}" for name in changing)
+        return Finding("allocator", found, State.NOT_IDEAL, f"unset {' '.join(changing)}: peaks can change")
     if libc.startswith("glibc"):
         return Finding("allocator", f"{libc}; memory meters set MALLOC_MMAP_THRESHOLD_")
     remedy = "what this C library keeps after a free may show in resident peaks"
