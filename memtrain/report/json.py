@@ -189,6 +189,7 @@ def _second(second: SecondOrder) -> dict[str, Any]:
         "first_order_retained": [{"name": node.name, "bytes": node.nbytes} for node in second.first_kept],
         "second_order_retained": [{"name": node.name, "bytes": node.nbytes} for node in second.second_kept],
         "relative_error": second.relative_error,
+        "unchecked": second.unchecked,
     }
 
 
