@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from memtrain.measure.row import predicted_row
 from memtrain.report.findings import summary
 from memtrain.report.json import sweep_document
 from memtrain.sweeps import law as module
-from memtrain.sweeps.law import Law, NoLaw, fit_laws
+from memtrain.sweeps.law import Law, fit_laws
 
 
 def measured(cell, mode=Mode.TRAIN, extra=0):
@@ -47,16 +48,15 @@ def said(rows, heap=predicted_heap):
 
 
 def test_a_further_layer_costs_training_its_activations_and_its_weights():
-    (law,) = fit_laws([measured(cell) for cell in grid(DEPTHS, BATCHES)], refuse)
+    (law,) = fit_laws([measured(cell) for cell in grid(DEPTHS, BATCHES)], predicted_heap)
     assert law.layer_example_bytes == pytest.approx(4 * 256, rel=1e-9)
     assert law.layer_bytes == pytest.approx(4 * 256 * 256, rel=1e-6)
     assert max(law.largest_error, law.hold_out_error, law.unseen_error) < 1e-9
-    assert not law.probes
     assert not law.others
 
 
 def test_a_further_layer_costs_inference_its_weights_only():
-    (law,) = fit_laws([measured(cell, Mode.INFER) for cell in grid(DEPTHS, BATCHES)], refuse)
+    (law,) = fit_laws([measured(cell, Mode.INFER) for cell in grid(DEPTHS, BATCHES)], predicted_heap)
     assert law.layer_example_bytes == pytest.approx(0, abs=1e-6)
     assert law.layer_bytes == pytest.approx(4 * 256 * 256, rel=1e-6)
 
@@ -66,35 +66,40 @@ def test_a_further_layer_costs_inference_its_weights_only():
     [({"dtype": "float64"}, 8 * 256), ({"activation": "gelu"}, 2 * 4 * 256), ({"width": 128}, 4 * 128)],
 )
 def test_the_slope_is_the_bytes_that_a_layer_retains_per_example(fields, per_example):
-    (law,) = fit_laws([measured(cell) for cell in grid(DEPTHS, BATCHES, **fields)], refuse)
+    (law,) = fit_laws([measured(cell) for cell in grid(DEPTHS, BATCHES, **fields)], predicted_heap)
     assert law.layer_example_bytes == pytest.approx(per_example, rel=1e-6)
 
 
 def test_a_constant_that_every_process_adds_goes_into_the_base():
     rows = [measured(cell) for cell in grid(DEPTHS, BATCHES)]
     shifted = [measured(cell, extra=5000) for cell in grid(DEPTHS, BATCHES)]
-    (law,), (moved,) = fit_laws(rows, refuse), fit_laws(shifted, refuse)
+    (law,) = fit_laws(rows, predicted_heap)
+    (moved,) = fit_laws(shifted, lambda cell, mode: predicted_heap(cell, mode) + 5000)
     assert moved.base_bytes - law.base_bytes == pytest.approx(5000, abs=1)
     assert moved.layer_example_bytes == pytest.approx(law.layer_example_bytes, abs=1e-6)
 
 
 def test_a_law_says_for_which_depths_and_batches_it_is_and_which_cells_it_is_not_for():
-    """The grid of the defaults; its other cells have their peak at the update, or one layer."""
+    """The grid of the defaults; its other cells have their peak at the update, or one layer.
+
+    Batches 64 and 256 share a law, too, with as many cells: that of the larger cells is stated. Predicted are
+    3, 6, 12 and 640 as well, 7 depths and 3 batches in all.
+    """
     rows = [measured(cell) for cell in grid([1, 2, 4, 8, 16], [64, 256, 1024])]
-    (law,) = fit_laws(rows, refuse)
+    (law,) = fit_laws(rows, predicted_heap)
     others = {(1, 64), (1, 256), (1, 1024), (2, 64), (4, 64), (8, 64), (16, 64)}
     assert {(cell.depth, cell.batch) for cell in law.others} == others
-    assert (law.depths, law.batches) == ((2, 32), (256, 2048))
+    assert (law.depths, law.batches) == ((2, 16), (256, 1024))
     assert law.layer_example_bytes == pytest.approx(1024, rel=1e-9)
-    for depth, batch in ((2, 257), (9, 999), (23, 1500), (32, 2048), (31, 300)):
+    for depth, batch in ((2, 257), (9, 999), (13, 500), (15, 1023), (16, 300)):
         peak = predicted_heap(Cell(depth=depth, batch=batch), Mode.TRAIN)
         assert law.peak_bytes(depth, batch) == pytest.approx(peak, rel=1e-9)
     (sentence,) = said(rows)
     assert sentence == (
         "Each further layer costs training 1,024 B per example and 262,144 B whatever the batch (its "
-        "parameters), from depth 2 to 32 and batch 256 to 2,048. This is fitted to the heap peaks of 8 of 15 "
-        "cells, and at most 0.001 % off, also at a cell that the fit leaves out. The predicted peaks of "
-        f"{law.unseen_count} further cells there are linear, too, to 0.001 %."
+        "parameters), from depth 2 to 16 and batch 256 to 1,024. This is fitted to the heap peaks of 8 of 15 "
+        "cells and 3 more, measured for this, and at most 0.001 % off, also at a cell that the fit leaves "
+        "out. The predicted peaks of 10 further cells there are linear, too, to 0.001 %."
     )
 
 
@@ -108,6 +113,13 @@ def test_a_regime_with_too_few_cells_is_completed_by_cells_that_are_measured_for
     rows = [measured(cell) for cell in grid([4, 16], [1024])]
     (law,) = fit_laws(rows, heap)
     assert law.probes == tuple(asked)
+    corners = {(cell.depth, cell.batch) for cell in law.cells} >= {
+        (4, 1024),
+        (16, 1024),
+        (4, 2048),
+        (16, 2048),
+    }
+    assert corners
     assert len(law.cells) >= 6
     assert law.layer_example_bytes == pytest.approx(1024, rel=1e-9)
     assert f"2 of 2 cells and {len(asked)} more, measured for this," in said(rows)[0]
@@ -144,14 +156,14 @@ def test_where_there_is_no_law_the_reason_is_said(cells, reason):
 
 
 def test_rows_without_a_heap_figure_have_no_law():
-    (found,) = fit_laws([predicted_row(cell, Mode.TRAIN) for cell in grid(DEPTHS, BATCHES)], refuse)
+    (found,) = fit_laws([predicted_row(cell, Mode.TRAIN) for cell in grid(DEPTHS, BATCHES)], predicted_heap)
     assert found.reason == module.NO_HEAP
 
 
 def test_depth_0_is_in_no_law_with_deeper_networks():
     """Peaks of depth 0 that lie on the law by chance are not counted for it."""
     rows = [measured(cell, Mode.INFER) for cell in grid([0, *DEPTHS], BATCHES)]
-    (law,) = fit_laws(rows, refuse)
+    (law,) = fit_laws(rows, predicted_heap)
     assert law.depths[0] == 2
     assert all(cell.depth for cell in law.cells)
     assert {cell.depth for cell in law.others} == {0}
@@ -170,7 +182,7 @@ def test_heap_peaks_off_the_line_by_more_than_promised_give_no_law():
     for share, stated in ((0.0002, True), (0.002, False)):
         rows = [measured(cell) for cell in cells]
         rows[3].figures.heap_peak_bytes += int(share * rows[3].figures.heap_peak_bytes)
-        (found,) = fit_laws(rows, refuse)
+        (found,) = fit_laws(rows, predicted_heap)
         assert isinstance(found, Law) is stated
         if stated:
             assert 0 < found.largest_error < found.hold_out_error < 0.001
@@ -178,15 +190,37 @@ def test_heap_peaks_off_the_line_by_more_than_promised_give_no_law():
             assert found.reason == module.SMALL
 
 
-def test_a_cell_that_only_the_fit_without_it_finds_wrong_gives_no_law():
-    """A corner of the grid pulls the line towards itself: left out, it is twice as far off and more."""
-    rows = [measured(cell) for cell in grid(DEPTHS, BATCHES)]
-    rows[0].figures.heap_peak_bytes += int(0.0015 * rows[0].figures.heap_peak_bytes)
-    terms = module._terms([(row.cell.depth, row.cell.batch) for row in rows])
-    peaks = module.np.array([row.figures.heap_peak_bytes for row in rows], float)
-    fitted = module._largest(terms @ module._line(terms, peaks) - peaks, peaks)
-    assert fitted <= module.MOST_ERROR < module._hold_out_error(terms, peaks)
-    assert isinstance(fit_laws(rows, refuse)[0], NoLaw)
+def test_a_peak_left_out_is_held_against_the_fit_to_the_others():
+    """The formula with leverages is what fitting again and again finds."""
+    peaks = {pair: 1e6 + 3e4 * pair[0] * pair[1] + 1e3 * (sum(pair) % 7) for pair in product(DEPTHS, BATCHES)}
+    fitted, held_out = module._errors(peaks)
+    again = 0.0
+    for pair, peak in peaks.items():
+        others = {other: value for other, value in peaks.items() if other != pair}
+        again = max(again, abs(module._terms([pair])[0] @ module._line(others) - peak) / peak)
+    assert held_out == pytest.approx(again, rel=1e-6)
+    assert fitted < held_out
+
+
+def test_a_cell_without_which_no_law_can_be_fitted_cannot_be_held_out():
+    assert module._checkable(module._terms(list(product(DEPTHS, BATCHES))))
+    assert not module._checkable(module._terms([(2, 1), (2, 2), (2, 3), (2, 4), (4, 1), (4, 2)][:5]))
+    assert not module._checkable(module._terms([(2, batch) for batch in range(1, 7)]))
+    one_beside = [*((2, batch) for batch in range(1, 7)), (4, 1), (4, 2)]
+    assert not module._checkable(module._terms(one_beside))
+
+
+def test_a_heap_that_jumps_between_the_cells_of_the_sweep_is_found():
+    """numpy keeps blocks below 1 KiB for itself, so that small batches may take less than the line."""
+
+    def heap(cell, mode):
+        return predicted_heap(cell, mode) + (2000 if cell.batch > 8 else 400)
+
+    rows = [measured(cell, Mode.INFER) for cell in grid([2, 4, 8], [8, 64], width=32)]
+    for row in rows:
+        row.figures.heap_peak_bytes = heap(row.cell, row.mode)
+    (found,) = fit_laws(rows, heap)
+    assert found.reason == module.SMALL
 
 
 def test_modes_and_activations_have_laws_of_their_own():
@@ -235,7 +269,7 @@ def test_the_json_of_a_sweep_has_the_laws_and_the_reasons():
     rows = [measured(cell, mode) for mode in Mode for cell in grid(DEPTHS, BATCHES, policy="sqrt")]
     document = json.loads(sweep_document(rows, fit_laws(rows, predicted_heap), "memtrain sweep", {}))
     ((law,), (none,)) = document["laws"], document["no_laws"]
-    assert (law["mode"], law["depths"], law["batches"]) == ("infer", [2, 16], [512, 2048])
+    assert (law["mode"], law["depths"], law["batches"]) == ("infer", [2, 8], [512, 1024])
     assert law["hold_out_error"] < 1e-9
     assert (none["mode"], none["reason"]) == ("train", module.RECOMPUTED)
 

@@ -16,16 +16,17 @@ def peaks(depths, batches, rule):
 @pytest.mark.parametrize(
     ("values", "step", "found"),
     [
-        ([1, 2, 4, 8, 16], 1, [1, 2, 3, 4, 6, 8, 12, 16, 24, 32]),
+        ([1, 2, 4, 8, 16], 1, [1, 2, 3, 4, 6, 8, 12, 16]),
         ([16], 1, [16, 24, 32]),
         ([1], 1, [1, 2, 3]),
         ([2], 1, [2, 3, 4]),
         ([1, 2], 1, [1, 2, 3, 4]),
         ([6, 9], 3, [6, 9, 12, 18]),
+        ([4, 16], 1, [4, 10, 16]),
         ([8], 8, [8, 16, 24]),
     ],
 )
-def test_values_between_and_beyond_are_tried(values, step, found):
+def test_values_between_are_tried_and_beyond_where_these_are_too_few(values, step, found):
     assert tried(values, step) == found
 
 

@@ -1,22 +1,21 @@
 """The law peak = c0 + c1·L + c2·B + c3·L·B, fitted to measured heap peaks over a regime, and checked.
 
 A law is stated only where it is one. Its regime (`memtrain.sweeps.regime`) is found from predictions, which
-are exact and cheap, at depths and batches between and beyond those of the sweep, too: there they must be
-linear. The heap peaks, larger by what numpy needs for itself, must then follow the law to 0.1 %, and so must
-each of them a law that is fitted to the others. Where there is no law, the reason is the answer.
+are exact and cheap, at depths and batches between those of the sweep, too: there they must be linear. The
+heap peaks, larger by what numpy needs for itself, must then follow the law to 0.1 %, and each of them the law
+that is fitted to the others, too. Where there is no law, the reason is the answer.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from memtrain.graph.ops.base import Array
 from memtrain.measure.cell import MOST_DEPTH, Cell, Mode
 from memtrain.measure.row import Row, predicted_row
 from memtrain.plan.policy import NONE
@@ -34,8 +33,11 @@ _TERM_COUNT = 4
 SPARE_CELLS = 2
 """Cells that a fit has beyond its coefficients, so that its error says something."""
 
-_LARGEST_PROBE = 4
-"""Cells measured for a law alone may have this many times the peak of the largest that the sweep measured."""
+MOST_TRIED = 5
+"""Regimes of a group that are tried, those with most cells first."""
+
+SMALLEST_CELLS = 3
+"""The smallest cells that the sweep has not are measured too: there numpy's own memory matters most."""
 
 RECOMPUTED = f"with a policy other than {NONE}, what is kept changes with depth in steps, not in proportion"
 PACKED_SIZE = "packed allocation places the arrays by a search, and the size that it finds follows no line"
@@ -104,8 +106,7 @@ def fit_laws(rows: Sequence[Row], heap: HeapMeter) -> list[Verdict]:
     """A law, or the reason why there is none, for each mode and each group of cells.
 
     The cells of a group differ in depth and batch only; of a single cell nothing is said. A law holds for
-    most of the cells of its group. A regime with too few cells for a fit that can be checked is completed
-    by a few more, measured with ``heap``.
+    most of the cells of its group. A few more are measured with ``heap``, to check it.
     """
     groups: dict[tuple[Mode, Cell], list[Row]] = defaultdict(list)
     for row in rows:
@@ -132,20 +133,15 @@ def _judge(mode: Mode, rows: list[Row], heap: HeapMeter) -> Verdict:
     if not measured or len(layered) < 2:
         return NoLaw(mode, cell, TOO_FEW if measured else NO_HEAP)
     group = _Group(mode, cell, layered)
-    reason = MOVING
-    for regime, count in group.regimes():
+    for regime, count in group.regimes()[:MOST_TRIED]:
         if 2 * count <= len(measured):
             break
-        fitted = group.fitted(regime, heap)
-        if fitted is None:
-            reason = UNCHECKED
-            continue
-        if max(fitted.largest_error, fitted.hold_out_error, fitted.unseen_error) <= MOST_ERROR:
-            covered = set(fitted.cells)
-            others = tuple(row.cell for row in rows if (row.cell.depth, row.cell.batch) in measured)
-            return replace(fitted, others=tuple(other for other in others if other not in covered))
-        reason = SMALL
-    return NoLaw(mode, cell, reason)
+        found = group.law(regime, heap)
+        if isinstance(found, Law):
+            cells = (row.cell for row in rows if (row.cell.depth, row.cell.batch) in measured)
+            return replace(found, others=tuple(cell for cell in cells if cell not in set(found.cells)))
+        reason = reason or found
+    return NoLaw(mode, cell, reason or MOVING)
 
 
 def _no_line(mode: Mode, cell: Cell) -> str | None:
@@ -172,27 +168,34 @@ class _Group:
         self._predicted_bytes = {pair: self._predicted(pair) for pair in pairs}
 
     def regimes(self) -> list[tuple[Regime, int]]:
-        """Regimes, each with the number of measured cells in it: most cells first, then the widest."""
+        """Regimes, each with the number of measured cells in it: most cells first, then the largest cells."""
         found = regimes(self._depths, self._batches, self._predicted_bytes)
-        counted = [(regime, sum(pair in regime for pair in self._heap_bytes)) for regime in found]
-        return sorted(counted, key=lambda item: (item[1], len(item[0].pairs)), reverse=True)
 
-    def fitted(self, regime: Regime, heap: HeapMeter) -> Law | None:
-        """The law of a regime, with its errors; ``None`` where cells that it needs cannot be measured."""
+        def size(regime: Regime) -> tuple[int, int, int]:
+            cell_count = sum(pair in regime for pair in self._heap_bytes)
+            return cell_count, self._predicted_bytes[regime.corners[-1]], len(regime.pairs)
+
+        return [(regime, size(regime)[0]) for regime in sorted(found, key=size, reverse=True)]
+
+    def law(self, regime: Regime, heap: HeapMeter) -> Law | str:
+        """The law of a regime, or why there is none."""
         known = {pair: peak for pair, peak in self._heap_bytes.items() if pair in regime}
+        if _checkable(_terms(known)) and max(_errors(known)) > MOST_ERROR:
+            return SMALL  # and more cells cannot mend it
         probes = self._probes(regime, list(known))
         for pair in probes:
             peak = heap(self._plain(pair), self._mode)
             if peak is None:
-                return None
+                return UNCHECKED
             known[pair] = peak
-        pairs = list(known)
-        if not _checkable(pairs):
-            return None
-        terms, peaks = _terms(pairs), np.array(list(known.values()), float)
-        coefficients = _line(terms, peaks)
+        if not _checkable(_terms(known)):
+            return UNCHECKED
         unseen = [pair for pair in regime.pairs if pair not in known]
-        base, per_layer, per_example, per_layer_and_example = coefficients.tolist()
+        largest_error, hold_out_error = _errors(known)
+        unseen_error = self._unseen_error(list(known), unseen)
+        if max(largest_error, hold_out_error, unseen_error) > MOST_ERROR:
+            return SMALL
+        base, per_layer, per_example, per_layer_and_example = _line(known).tolist()
         return Law(
             mode=self._mode,
             depths=(regime.depths[0], regime.depths[-1]),
@@ -201,34 +204,30 @@ class _Group:
             layer_bytes=per_layer,
             example_bytes=per_example,
             layer_example_bytes=per_layer_and_example,
-            largest_error=_largest(terms @ coefficients - peaks, peaks),
-            hold_out_error=_hold_out_error(terms, peaks),
-            unseen_error=self._unseen_error(pairs, unseen),
+            largest_error=largest_error,
+            hold_out_error=hold_out_error,
+            unseen_error=unseen_error,
             unseen_count=len(unseen),
-            cells=tuple(self._at(pair) for pair in pairs),
-            probes=tuple(self._at(pair) for pair in probes),
+            cells=tuple(map(self._at, known)),
+            probes=tuple(map(self._at, probes)),
             others=(),
         )
 
     def _probes(self, regime: Regime, pairs: list[Pair]) -> list[Pair]:
-        """The smallest cells that make a checkable fit of one to the cells ``pairs`` of a regime."""
-        most = _LARGEST_PROBE * max(self._predicted_bytes[pair] for pair in pairs)
-        further = [p for p in regime.pairs if p not in pairs and self._predicted_bytes[p] <= most]
-        probes: list[Pair] = []
-        for pair in sorted(further, key=lambda pair: self._predicted_bytes[pair]):
-            if _checkable([*pairs, *probes]):
+        """Cells to be measured besides ``pairs``: the corners, the smallest, and what makes it checkable."""
+        probes = [pair for pair in regime.corners if pair not in pairs]
+        others = [pair for pair in regime.pairs if pair not in pairs and pair not in probes]
+        for count, pair in enumerate(sorted(others, key=self._predicted_bytes.__getitem__)):
+            if count >= SMALLEST_CELLS and _checkable(_terms([*pairs, *probes])):
                 break
             probes.append(pair)
         return probes
 
     def _unseen_error(self, pairs: Sequence[Pair], unseen: Sequence[Pair]) -> float:
         """The largest relative error at ``unseen`` of the line through the predictions of ``pairs``."""
-        line = _line(_terms(pairs), self._predictions(pairs))
-        predictions = self._predictions(unseen)
+        line = _line({pair: self._predicted_bytes[pair] for pair in pairs})
+        predictions = np.array([self._predicted_bytes[pair] for pair in unseen], float)
         return _largest(_terms(unseen) @ line - predictions, predictions)
-
-    def _predictions(self, pairs: Sequence[Pair]) -> npt.NDArray[np.float64]:
-        return np.array([self._predicted_bytes[pair] for pair in pairs], float)
 
     def _predicted(self, pair: Pair) -> int:
         return predicted_row(self._plain(pair), self._mode).figures.predicted_peak_bytes or 0
@@ -241,33 +240,45 @@ class _Group:
         return replace(self._cell, depth=pair[0], batch=pair[1])
 
 
-def _terms(pairs: Sequence[Pair]) -> npt.NDArray[np.float64]:
+def _line(peak_bytes: Mapping[Pair, int]) -> Array:
+    """The coefficients of the law that is nearest to the peaks: least squares."""
+    found: Array = np.linalg.lstsq(_terms(peak_bytes), np.array([*peak_bytes.values()], float), rcond=None)[0]
+    return found
+
+
+def _errors(peak_bytes: Mapping[Pair, int]) -> tuple[float, float]:
+    """The largest relative error of the law fitted to all, and of each peak by the law fitted to the others.
+
+    Without a point its residual is the residual with it, divided by 1 less its leverage.
+    """
+    terms, peaks = _terms(peak_bytes), np.array([*peak_bytes.values()], float)
+    off = terms @ _line(peak_bytes) - peaks
+    return _largest(off, peaks), _largest(off / (1 - _leverages(terms)), peaks)
+
+
+def _checkable(terms: Array) -> bool:
+    """Whether a law can be fitted with cells to spare, and still without any one of them."""
+    if len(terms) < _TERM_COUNT + SPARE_CELLS or np.linalg.matrix_rank(_scaled(terms)) < _TERM_COUNT:
+        return False
+    return bool(np.all(_leverages(terms) < 1 - 1e-9))
+
+
+def _leverages(terms: Array) -> Array:
+    """How much each point draws the fit towards itself: 1 where the fit cannot be without it."""
+    basis = np.linalg.qr(_scaled(terms))[0]
+    leverages: Array = np.sum(basis * basis, axis=1)
+    return leverages
+
+
+def _terms(pairs: Collection[Pair]) -> Array:
     """What the coefficients of the law multiply, a row for each pair: 1, L, B, L·B."""
     return np.array([(1, L, B, L * B) for L, B in pairs], float).reshape(-1, _TERM_COUNT)
 
 
-def _line(terms: npt.NDArray[Any], peaks: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    found: npt.NDArray[Any] = np.linalg.lstsq(terms, peaks, rcond=None)[0]
-    return found
+def _scaled(terms: Array) -> Array:
+    scaled: Array = terms / np.max(terms, axis=0, initial=1)
+    return scaled
 
 
-def _hold_out_error(terms: npt.NDArray[Any], peaks: npt.NDArray[Any]) -> float:
-    """The largest relative error at a cell of the line that is fitted to all others."""
-    off = [
-        terms[i] @ _line(np.delete(terms, i, axis=0), np.delete(peaks, i)) - peaks[i]
-        for i in range(len(peaks))
-    ]
-    return _largest(np.array(off), peaks)
-
-
-def _largest(off: npt.NDArray[Any], of: npt.NDArray[Any]) -> float:
+def _largest(off: Array, of: Array) -> float:
     return float(np.max(np.abs(off) / of, initial=0))
-
-
-def _checkable(pairs: Sequence[Pair]) -> bool:
-    """Whether a law can be fitted with cells to spare, and still without any one of them."""
-    if len(pairs) < _TERM_COUNT + SPARE_CELLS:
-        return False
-    terms = _terms(pairs)
-    terms /= terms.max(axis=0)
-    return all(np.linalg.matrix_rank(np.delete(terms, i, axis=0)) == _TERM_COUNT for i in range(len(pairs)))

@@ -30,23 +30,32 @@ class Regime:
         return self.depths[0] <= depth <= self.depths[-1] and self.batches[0] <= batch <= self.batches[-1]
 
     @property
+    def corners(self) -> list[Pair]:
+        """The ends of both ranges: between them a law is never stretched beyond what it was fitted to."""
+        return list(product((self.depths[0], self.depths[-1]), (self.batches[0], self.batches[-1])))
+
+    @property
     def pairs(self) -> list[Pair]:
         """Every depth with every batch."""
         return list(product(self.depths, self.batches))
 
 
 def tried(values: Iterable[int], step: int = 1) -> list[int]:
-    """``values``, twice the largest, and what lies halfway between two neighbours; at least `FEWEST`.
+    """``values`` and what lies halfway between two neighbours, all multiples of ``step``.
 
-    All are multiples of ``step``, as ``values`` must be.
+    Where these are fewer than `FEWEST` there is more beyond: twice the largest, or the next ones.
     """
-    found = sorted(set(values))
-    found.append(2 * found[-1])
-    halfway = {(a + b) // 2 // step * step for a, b in pairwise(found)}
-    found = sorted(halfway.union(found))
+    found = _with_halves(values, step)
+    if len(found) < FEWEST:
+        found = _with_halves([*found, 2 * found[-1]], step)
     while len(found) < FEWEST:
         found.append(found[-1] + step)
     return found
+
+
+def _with_halves(values: Iterable[int], step: int) -> list[int]:
+    found = sorted(set(values))
+    return sorted({*found, *((a + b) // 2 // step * step for a, b in pairwise(found))})
 
 
 def regimes(depths: Sequence[int], batches: Sequence[int], peak_bytes: Mapping[Pair, int]) -> list[Regime]:
