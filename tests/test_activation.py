@@ -103,3 +103,10 @@ def test_log_softmax_and_its_gradient_survive_extreme_and_masked_scores(dtype):
     np.testing.assert_allclose(logp, wanted, rtol=1e-6)
     g = compute(loss.LogSoftmaxGrad(), [np.ones_like(x), logp])
     np.testing.assert_allclose(g, 1 - 3 * np.exp(np.array(wanted)), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", list(ACTIVATIONS))
+def test_an_activation_says_whether_its_slope_jumps_where_it_turns_positive(name):
+    below, at, above = compute(ACTIVATIONS[name](), [np.array([-1e-6, 0.0, 1e-6])])
+    jumps = abs((above - at) - (at - below)) / 1e-6 > 0.5
+    assert jumps == ACTIVATIONS[name].kinked

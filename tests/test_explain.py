@@ -9,6 +9,7 @@ from itertools import islice
 
 import pytest
 
+from memtrain.explain import second as explain_second
 from memtrain.explain.cost import flops, recomputation
 from memtrain.explain.evidence import can_run, measured
 from memtrain.explain.explanation import explain
@@ -17,6 +18,10 @@ from memtrain.explain.footprint import footprint
 from memtrain.explain.second import second_order
 from memtrain.explain.timeline import Moment, runner_up
 from memtrain.graph.node import Role
+from memtrain.graph.ops.activation import ReluGrad, SigmoidGrad, TanhGrad
+from memtrain.graph.ops.arithmetic import multiply
+from memtrain.graph.ops.gelu import GeluGrad, GeluTanhGrad
+from memtrain.graph.ops.loss import LogSoftmaxGrad
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import predicted_row
 from memtrain.measure.workload import batches
@@ -224,6 +229,52 @@ def test_the_second_order_is_that_of_central_differences_and_keeps_more(activati
     assert second.ok
     assert second.second.peak_bytes > second.first.peak_bytes
     assert {n.name for n in second.first_kept} <= {n.name for n in second.second_kept}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_unit_that_stands_at_its_kink_makes_no_right_product_wrong(seed):
+    """Biases start at 0, so that a unit without a positive input has z exactly 0, where ReLU has its kink."""
+    second = second_order(Cell(depth=2, width=3, batch=50, bias=True, seed=seed))
+    assert second.ok
+    assert second.relative_error < 1e-6
+
+
+def without_mask(self, b, node, position, cotangent):
+    return cotangent if position == 0 else None
+
+
+def without_factor(self, b, node, position, cotangent):
+    return multiply(b, cotangent, b[node.inputs[position]])
+
+
+@pytest.mark.parametrize(
+    ("activation", "op", "rule"),
+    [
+        ("relu", ReluGrad, without_mask),
+        ("tanh", TanhGrad, without_factor),
+        ("sigmoid", SigmoidGrad, without_factor),
+        ("gelu", GeluGrad, without_factor),
+        ("gelu_tanh", GeluTanhGrad, without_factor),
+        ("identity", LogSoftmaxGrad, without_factor),
+    ],
+)
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_wrong_rule_of_second_order_is_found(activation, op, rule, bias, monkeypatch):
+    monkeypatch.setattr(op, "vjp", rule)
+    for seed in range(5):
+        cell = Cell(depth=2, width=3, batch=50, activation=activation, bias=bias, seed=seed)
+        second = second_order(cell)
+        assert second.relative_error > 1e-3
+        assert not second.ok
+
+
+def test_a_product_that_cannot_be_checked_says_so(monkeypatch):
+    """Steps as long as the parameters always carry some unit across its kink."""
+    monkeypatch.setattr(explain_second, "_STEPS", (1.0,))
+    second = second_order(Cell(depth=2, width=8, bias=True))
+    assert second.relative_error is None
+    assert "a unit changes sides" in second.unchecked
+    assert second.ok
 
 
 def test_what_is_too_large_is_explained_and_not_run():

@@ -16,7 +16,8 @@ from test_repeatability import fake
 
 from memtrain.errors import RangeError, SpecError
 from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import measured_row
+from memtrain.measure.row import measured_row, predicted_row
+from memtrain.report.columns import peak_columns
 from memtrain.report.markdown import markdown_table, sweep_markdown
 from memtrain.sweeps.comparison import compare
 from memtrain.sweeps.rows import Rows
@@ -52,6 +53,19 @@ def test_the_markdown_of_a_sweep_has_a_line_per_cell_and_the_findings():
     assert sum(line.startswith("|") for line in lines) == 2 + 4
     assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
     assert any(line.startswith("- The ratio is largest") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("ran", "unit", "retained"),
+    [([], "TiB", "23.84"), ([Cell(depth=1, batch=1024)], "MiB", "23.8 TiB")],
+)
+def test_what_a_cell_beyond_memory_retains_has_a_unit(ran, unit, retained):
+    """Depth 100, width 65,536, a million examples: 4·(100·65,536 + 10)·10⁶ = 26,214,440,000,000 B."""
+    rows = [predicted_row(cell, Mode.TRAIN) for cell in (*ran, Cell(depth=100, width=65536, batch=1000000))]
+    rows[-1].figures.status = "memory_limit"
+    columns = dict(peak_columns(rows))
+    assert columns[f"retained\n{unit}"]({Mode.TRAIN: rows[-1]}) == retained
+    assert columns[f"train\n{unit}"]({Mode.TRAIN: rows[-1]}) == "limit"
 
 
 @pytest.mark.parametrize(

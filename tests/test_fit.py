@@ -298,7 +298,7 @@ def test_training_under_a_budget_ends_with_the_same_weights(tmp_path):
 
 
 def test_a_sweep_over_micro_batches_has_its_law(tmp_path):
-    cells = ("--depth", "2,4", "--batch", "96,192", "--width", 8, "--meters", "heap", "--mode", "train")
+    cells = ("--depth", "2,4", "--batch", "768,1536", "--meters", "heap", "--mode", "train")
     said = memtrain("sweep", *cells, "--accumulate", "1,3", "--json", cwd=tmp_path)
     assert said.code == 0, said.err
     laws = json.loads(said.out)["laws"]

@@ -1,12 +1,22 @@
-"""The fitted law: planted lines are found, regimes are kept apart, and too little gives no law."""
+"""The fitted law: planted lines are found, what is no law is none and says why, each is said once."""
 
 from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
 
 import pytest
 
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import predicted_row
-from memtrain.sweeps.law import SPARE_CELLS, fit_laws, places
+from memtrain.report.findings import summary
+from memtrain.report.json import sweep_document
+from memtrain.sweeps import law as module
+from memtrain.sweeps.law import Law, fit_laws
 
 
 def measured(cell, mode=Mode.TRAIN, extra=0):
@@ -20,6 +30,9 @@ def predicted_heap(cell, mode):
     return predicted_row(cell, mode).figures.predicted_peak_bytes
 
 
+DEPTHS, BATCHES = [2, 4, 8], [512, 1024]
+
+
 def refuse(cell, mode):
     raise AssertionError(f"{cell} was measured without need")
 
@@ -28,17 +41,22 @@ def grid(depths, batches, **fields):
     return [Cell(depth=depth, batch=batch, **fields) for depth in depths for batch in batches]
 
 
+def said(rows, heap=predicted_heap):
+    """The sentences of the laws of ``rows``."""
+    sentences = summary(rows, fit_laws(rows, heap))
+    return [text for text in sentences if text.startswith(("Each further layer", "No law"))]
+
+
 def test_a_further_layer_costs_training_its_activations_and_its_weights():
-    (law,) = fit_laws([measured(cell) for cell in grid([2, 4, 8], [512, 1024])], refuse)
+    (law,) = fit_laws([measured(cell) for cell in grid(DEPTHS, BATCHES)], predicted_heap)
     assert law.layer_example_bytes == pytest.approx(4 * 256, rel=1e-9)
     assert law.layer_bytes == pytest.approx(4 * 256 * 256, rel=1e-6)
-    assert law.largest_error < 1e-9
-    assert not law.probes
+    assert max(law.largest_error, law.hold_out_error, law.unseen_error) < 1e-9
     assert not law.others
 
 
 def test_a_further_layer_costs_inference_its_weights_only():
-    (law,) = fit_laws([measured(cell, Mode.INFER) for cell in grid([2, 4, 8], [512, 1024])], refuse)
+    (law,) = fit_laws([measured(cell, Mode.INFER) for cell in grid(DEPTHS, BATCHES)], predicted_heap)
     assert law.layer_example_bytes == pytest.approx(0, abs=1e-6)
     assert law.layer_bytes == pytest.approx(4 * 256 * 256, rel=1e-6)
 
@@ -48,24 +66,41 @@ def test_a_further_layer_costs_inference_its_weights_only():
     [({"dtype": "float64"}, 8 * 256), ({"activation": "gelu"}, 2 * 4 * 256), ({"width": 128}, 4 * 128)],
 )
 def test_the_slope_is_the_bytes_that_a_layer_retains_per_example(fields, per_example):
-    (law,) = fit_laws([measured(cell) for cell in grid([2, 4, 8], [512, 1024], **fields)], refuse)
+    (law,) = fit_laws([measured(cell) for cell in grid(DEPTHS, BATCHES, **fields)], predicted_heap)
     assert law.layer_example_bytes == pytest.approx(per_example, rel=1e-6)
 
 
 def test_a_constant_that_every_process_adds_goes_into_the_base():
-    rows = [measured(cell) for cell in grid([2, 4, 8], [512, 1024])]
-    shifted = [measured(cell, extra=5000) for cell in grid([2, 4, 8], [512, 1024])]
-    (law,), (moved,) = fit_laws(rows, refuse), fit_laws(shifted, refuse)
+    rows = [measured(cell) for cell in grid(DEPTHS, BATCHES)]
+    shifted = [measured(cell, extra=5000) for cell in grid(DEPTHS, BATCHES)]
+    (law,) = fit_laws(rows, predicted_heap)
+    (moved,) = fit_laws(shifted, lambda cell, mode: predicted_heap(cell, mode) + 5000)
     assert moved.base_bytes - law.base_bytes == pytest.approx(5000, abs=1)
     assert moved.layer_example_bytes == pytest.approx(law.layer_example_bytes, abs=1e-6)
 
 
-def test_cells_whose_peak_falls_elsewhere_are_named_and_left_out():
-    rows = [measured(cell) for cell in grid([1, 4, 16], [128, 1024])]
+def test_a_law_says_for_which_depths_and_batches_it_is_and_which_cells_it_is_not_for():
+    """The grid of the defaults; its other cells have their peak at the update, or one layer.
+
+    Batches 64 and 256 share a law, too, with as many cells: that of the larger cells is stated. Predicted are
+    3, 6, 12 and 640 as well, 7 depths and 3 batches in all.
+    """
+    rows = [measured(cell) for cell in grid([1, 2, 4, 8, 16], [64, 256, 1024])]
     (law,) = fit_laws(rows, predicted_heap)
-    assert {(cell.depth, cell.batch) for cell in law.others} == {(1, 128), (1, 1024), (4, 128), (16, 128)}
-    assert law.place == "∂L/∂h(L−1)"
+    others = {(1, 64), (1, 256), (1, 1024), (2, 64), (4, 64), (8, 64), (16, 64)}
+    assert {(cell.depth, cell.batch) for cell in law.others} == others
+    assert (law.depths, law.batches) == ((2, 16), (256, 1024))
     assert law.layer_example_bytes == pytest.approx(1024, rel=1e-9)
+    for depth, batch in ((2, 257), (9, 999), (13, 500), (15, 1023), (16, 300)):
+        peak = predicted_heap(Cell(depth=depth, batch=batch), Mode.TRAIN)
+        assert law.peak_bytes(depth, batch) == pytest.approx(peak, rel=1e-9)
+    (sentence,) = said(rows)
+    assert sentence == (
+        "Each further layer costs training 1,024 B per example and 262,144 B whatever the batch (its "
+        "parameters), from depth 2 to 16 and batch 256 to 1,024. This is fitted to the heap peaks of 8 of 15 "
+        "cells and 3 more, measured for this, and at most 0.001 % off, also at a cell that the fit leaves "
+        "out. The predicted peaks of 10 further cells there are linear, too, to 0.001 %."
+    )
 
 
 def test_a_regime_with_too_few_cells_is_completed_by_cells_that_are_measured_for_it():
@@ -78,22 +113,114 @@ def test_a_regime_with_too_few_cells_is_completed_by_cells_that_are_measured_for
     rows = [measured(cell) for cell in grid([4, 16], [1024])]
     (law,) = fit_laws(rows, heap)
     assert law.probes == tuple(asked)
-    assert len(law.cells) == 4 + SPARE_CELLS
-    assert {places(predicted_row(cell, Mode.TRAIN))[1] for cell in law.cells} == {law.place}
+    corners = {(cell.depth, cell.batch) for cell in law.cells} >= {
+        (4, 1024),
+        (16, 1024),
+        (4, 2048),
+        (16, 2048),
+    }
+    assert corners
+    assert len(law.cells) >= 6
     assert law.layer_example_bytes == pytest.approx(1024, rel=1e-9)
+    assert f"2 of 2 cells and {len(asked)} more, measured for this," in said(rows)[0]
 
 
 def test_cells_that_cannot_be_measured_leave_no_law():
     rows = [measured(cell) for cell in grid([4, 16], [1024])]
-    assert fit_laws(rows, lambda cell, mode: None) == []
+    (found,) = fit_laws(rows, lambda cell, mode: None)
+    assert found.reason == module.UNCHECKED
 
 
-def test_a_single_cell_has_no_law():
+def test_of_a_single_cell_nothing_is_said():
     assert fit_laws([measured(Cell())], refuse) == []
 
 
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        (grid([1, 2, 4, 8, 16], [64, 256, 1024], policy="sqrt"), module.RECOMPUTED),
+        (grid([1, 2, 4, 8, 16, 32, 64], [64, 256, 1024], width=64, policy="sqrt"), module.RECOMPUTED),
+        (grid(DEPTHS, BATCHES, policy="revolve:2"), module.RECOMPUTED),
+        (grid(DEPTHS, BATCHES, policy="budget:1GiB", cost="flops"), module.RECOMPUTED),
+        (grid(DEPTHS, BATCHES, allocation="packed"), module.PACKED_SIZE),
+        (grid(DEPTHS, BATCHES, threads=2), module.BLAS_THREADS),
+        (grid([2], BATCHES, width=(64, 32)), module.WIDTHS),
+        (grid([0], BATCHES), module.TOO_FEW),
+        (grid([1, 2], [64, 256, 1024]), module.MOVING),
+    ],
+)
+def test_where_there_is_no_law_the_reason_is_said(cells, reason):
+    rows = [measured(cell) for cell in cells]
+    assert [found.reason for found in fit_laws(rows, refuse)] == [reason]
+    assert said(rows) == [f"No law is stated for training: {reason}."]
+
+
 def test_rows_without_a_heap_figure_have_no_law():
-    assert fit_laws([predicted_row(cell, Mode.TRAIN) for cell in grid([2, 4, 8], [512, 1024])], refuse) == []
+    (found,) = fit_laws([predicted_row(cell, Mode.TRAIN) for cell in grid(DEPTHS, BATCHES)], predicted_heap)
+    assert found.reason == module.NO_HEAP
+
+
+def test_depth_0_is_in_no_law_with_deeper_networks():
+    """Peaks of depth 0 that lie on the law by chance are not counted for it."""
+    rows = [measured(cell, Mode.INFER) for cell in grid([0, *DEPTHS], BATCHES)]
+    (law,) = fit_laws(rows, predicted_heap)
+    assert law.depths[0] == 2
+    assert all(cell.depth for cell in law.cells)
+    assert {cell.depth for cell in law.others} == {0}
+
+
+def test_a_law_of_half_of_the_cells_is_not_stated():
+    few = [measured(cell) for cell in grid([1, 4, 16], [128, 1024])]
+    assert [found.reason for found in fit_laws(few, predicted_heap)] == [module.MOVING]
+    (law,) = fit_laws([row for row in few if row.cell.batch == 1024], predicted_heap)
+    assert [cell.depth for cell in law.others] == [1]
+
+
+def test_heap_peaks_off_the_line_by_more_than_promised_give_no_law():
+    """One of eight heap peaks is raised: by 0.2 % of it that shows, by 0.02 % it does not matter."""
+    cells = grid([2, 4, 8, 16], BATCHES)
+    for share, stated in ((0.0002, True), (0.002, False)):
+        rows = [measured(cell) for cell in cells]
+        rows[3].figures.heap_peak_bytes += int(share * rows[3].figures.heap_peak_bytes)
+        (found,) = fit_laws(rows, predicted_heap)
+        assert isinstance(found, Law) is stated
+        if stated:
+            assert 0 < found.largest_error < found.hold_out_error < 0.001
+        else:
+            assert found.reason == module.SMALL
+
+
+def test_a_peak_left_out_is_held_against_the_fit_to_the_others():
+    """The formula with leverages is what fitting again and again finds."""
+    peaks = {pair: 1e6 + 3e4 * pair[0] * pair[1] + 1e3 * (sum(pair) % 7) for pair in product(DEPTHS, BATCHES)}
+    fitted, held_out = module._errors(peaks)
+    again = 0.0
+    for pair, peak in peaks.items():
+        others = {other: value for other, value in peaks.items() if other != pair}
+        again = max(again, abs(module._terms([pair])[0] @ module._line(others) - peak) / peak)
+    assert held_out == pytest.approx(again, rel=1e-6)
+    assert fitted < held_out
+
+
+def test_a_cell_without_which_no_law_can_be_fitted_cannot_be_held_out():
+    assert module._checkable(module._terms(list(product(DEPTHS, BATCHES))))
+    assert not module._checkable(module._terms([(2, 1), (2, 2), (2, 3), (2, 4), (4, 1), (4, 2)][:5]))
+    assert not module._checkable(module._terms([(2, batch) for batch in range(1, 7)]))
+    one_beside = [*((2, batch) for batch in range(1, 7)), (4, 1), (4, 2)]
+    assert not module._checkable(module._terms(one_beside))
+
+
+def test_a_heap_that_jumps_between_the_cells_of_the_sweep_is_found():
+    """numpy keeps blocks below 1 KiB for itself, so that small batches may take less than the line."""
+
+    def heap(cell, mode):
+        return predicted_heap(cell, mode) + (2000 if cell.batch > 8 else 400)
+
+    rows = [measured(cell, Mode.INFER) for cell in grid([2, 4, 8], [8, 64], width=32)]
+    for row in rows:
+        row.figures.heap_peak_bytes = heap(row.cell, row.mode)
+    (found,) = fit_laws(rows, heap)
+    assert found.reason == module.SMALL
 
 
 def test_modes_and_activations_have_laws_of_their_own():
@@ -101,14 +228,70 @@ def test_modes_and_activations_have_laws_of_their_own():
         measured(cell, mode)
         for activation in ("relu", "gelu")
         for mode in Mode
-        for cell in grid([2, 4, 8], [512, 1024], activation=activation)
+        for cell in grid(DEPTHS, BATCHES, activation=activation)
     ]
     laws = fit_laws(rows, predicted_heap)
-    assert [(law.mode, law.cells[0].activation) for law in laws] == [
+    assert [(law.mode, law.cell.activation) for law in laws] == [
         (mode, activation) for activation in ("relu", "gelu") for mode in Mode
     ]
 
 
-def test_places_count_from_the_first_layer_and_from_the_last():
-    row = predicted_row(Cell(depth=16, batch=1024), Mode.TRAIN)
-    assert places(row) == ("∂L/∂h15", "∂L/∂h(L−1)")
+def test_each_law_and_each_reason_is_said_once():
+    """A policy sweep: inference recomputes nothing under any policy, and has one law."""
+    policies = ("none", "sqrt", "revolve:4")
+    rows = [
+        measured(cell, mode)
+        for policy in policies
+        for mode in Mode
+        for cell in grid(DEPTHS, BATCHES, policy=policy)
+    ]
+    assert len(fit_laws(rows, predicted_heap)) == 6
+    training, inference, none = said(rows)
+    assert training.startswith("Each further layer costs training (policy none) 1,024 B per example")
+    assert inference.startswith("Each further layer costs inference 0 B per example")
+    assert none == f"No law is stated for training (policy sqrt, revolve:4): {module.RECOMPUTED}."
+
+
+def test_groups_are_told_apart_by_what_differs():
+    rows = [
+        measured(cell, mode)
+        for fields in ({"threads": 2}, {"width": 128}, {"width": 128, "threads": 2})
+        for mode in Mode
+        for cell in grid(DEPTHS, BATCHES, **fields)
+    ]
+    none = said(rows)[-1]
+    assert none == (
+        f"No law is stated for training and inference (width 256, 128; threads 2): {module.BLAS_THREADS}."
+    )
+
+
+def test_the_json_of_a_sweep_has_the_laws_and_the_reasons():
+    rows = [measured(cell, mode) for mode in Mode for cell in grid(DEPTHS, BATCHES, policy="sqrt")]
+    document = json.loads(sweep_document(rows, fit_laws(rows, predicted_heap), "memtrain sweep", {}))
+    ((law,), (none,)) = document["laws"], document["no_laws"]
+    assert (law["mode"], law["depths"], law["batches"]) == ("infer", [2, 8], [512, 1024])
+    assert law["hold_out_error"] < 1e-9
+    assert (none["mode"], none["reason"]) == ("train", module.RECOMPUTED)
+
+
+def test_laws_of_micro_batches_are_for_batches_that_they_divide():
+    (law,) = fit_laws([measured(cell) for cell in grid([4, 8], [768, 1536], accumulate=3)], predicted_heap)
+    assert all(cell.batch % 3 == 0 for cell in law.cells)
+    peak = predicted_heap(Cell(depth=7, batch=999, accumulate=3), Mode.TRAIN)
+    assert law.peak_bytes(7, 999) == pytest.approx(peak, rel=1e-9)
+
+
+def test_stated_laws_hold_at_cells_that_were_not_fitted():
+    """Fifteen grids made at random; `scripts/laws` does hundreds, with heap meters too."""
+    script = Path(__file__).parents[1] / "scripts" / "laws.py"
+    done = subprocess.run(
+        [sys.executable, script, "15", "--seed", "1", "--heap", "0"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = r"15 grids with predicted .* state (\d+) laws. Held against (\d+) cells"
+    stated, cells = re.search(found, done.stdout).groups()
+    assert int(stated) > 5
+    assert int(cells) > 50

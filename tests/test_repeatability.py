@@ -18,6 +18,7 @@ from memtrain.measure.client import SERVERS
 from memtrain.measure.machine import Room
 from memtrain.measure.row import measured_row, predicted_row
 from memtrain.report.findings import findings
+from memtrain.units import format_bytes
 
 MIB = 1024**2
 measured = pytest.mark.measure
@@ -106,7 +107,13 @@ def test_a_cell_beyond_the_free_memory_is_not_tried_unless_forced(monkeypatch):
 
     found = measured_row(large, Mode.TRAIN, meters=["ledger"], measure=measure)
     assert (found["status"], asked) == ("memory_limit", [])
-    assert "not tried" in found["reason"]
+    peak = found["predicted_peak_bytes"]
+    before = found["parameter_bytes"] + 4 * found["input_bytes"]  # of 3 steps
+    assert found["reason"] == (
+        f"not tried: it takes {format_bytes(peak + before)} (its peak of {format_bytes(peak)}, and "
+        f"{format_bytes(before)} of start values and batches, which are drawn before), and 1.0 MiB are free "
+        "(`--force` tries it)"
+    )
     assert found["ledger_peak_bytes"] is None
     assert measured_row(large, Mode.TRAIN, meters=[], measure=measure, even_if_lacking=True).ok
     assert asked == ["ledger"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from memtrain.measure.cell import Cell, Mode
     from memtrain.measure.row import Row
-    from memtrain.sweeps.law import Law
+    from memtrain.sweeps.law import Verdict
     from memtrain.sweeps.session import Session
 
 BESIDE_RESUME = (
@@ -181,7 +181,7 @@ def sweep(
     csv_to_stdout = export_csv == STDOUT
     path = resume or (_new_path() if export_csv is None or csv_to_stdout else export_csv)
 
-    def show(rows: Sequence[Row], laws: Sequence[Law] = (), files: bool = True) -> None:
+    def show(rows: Sequence[Row], laws: Sequence[Verdict] = (), files: bool = True) -> None:
         def document() -> str:
             return sweep_document(rows, laws, command, config_here)
 

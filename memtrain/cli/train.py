@@ -113,7 +113,7 @@ def train(
     )
     lack = lacking(predicted_row(cell, Mode.TRAIN), free_memory_bytes())
     if lack is not None:
-        raise SpecError(f"this network: {lack}", "allowed: what fits", "see memtrain frontier --help")
+        raise SpecError(f"this network is {lack}", "allowed: what fits", "see memtrain frontier --help")
     rate = check_rate(LEARNING_RATES[optimizer] if lr is None else lr)
     training_data, test_data = split(examples)
     out, log = results(), messages(quiet)

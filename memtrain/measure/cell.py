@@ -56,7 +56,8 @@ _LEAST = {
     **dict.fromkeys(("depth", "seed"), 0),
     "steps": 2,
 }
-_MOST = {"depth": 100_000, "threads": 1024}
+MOST_DEPTH = 100_000
+_MOST = {"depth": MOST_DEPTH, "threads": 1024}
 """Beyond these a cell is a slip of the pen: its graph takes minutes to build, or BLAS clamps the number."""
 
 

@@ -215,11 +215,18 @@ def needed_bytes(row: Row) -> int:
 
 
 def lacking(row: Row, free_bytes: int) -> str | None:
-    """Why a machine with so much free has not the memory for the predicted cell; ``None`` when it has."""
-    needed = needed_bytes(row)
+    """Why a machine with so much free has not the memory to run the cell; ``None`` when it has.
+
+    What is needed is told apart, for it is more than the peak that a table shows.
+    """
+    needed, peak = needed_bytes(row), row.figures.predicted_peak_bytes or 0
     if needed <= free_bytes:
         return None
-    return f"it needs {format_bytes(needed)} of memory, {format_bytes(free_bytes)} are free: not tried"
+    return (
+        f"not tried: it takes {format_bytes(needed)} (its peak of {format_bytes(peak)}, and "
+        f"{format_bytes(needed - peak)} of start values and batches, which are drawn before), and "
+        f"{format_bytes(free_bytes)} are free"
+    )
 
 
 def measured_row(
@@ -245,7 +252,7 @@ def measured_row(
     with ROOM.take(needed_bytes(row)) as free_bytes:
         lack = None if even_if_lacking else lacking(row, free_bytes)
         if lack is not None:
-            _fail(row, "memory_limit", f"{lack} (--force tries it)")
+            _fail(row, "memory_limit", f"{lack} (`--force` tries it)")
             return row
         _measure(row, meters, timeout_s, measure, repeat)
     _check(row)

@@ -8,7 +8,7 @@ from memtrain.graph.node import Role
 from memtrain.measure.cell import Mode
 from memtrain.measure.row import Row
 from memtrain.report.findings import Pair, main_row, peak_bytes, ratio, varying_fields
-from memtrain.units import binary_unit, format_difference
+from memtrain.units import binary_unit, format_bytes, format_difference
 
 _SHORT = {
     Role.PARAMETER: "param",
@@ -36,10 +36,13 @@ def axis_columns(rows: Sequence[Row]) -> list[Column]:
 
 def peak_columns(rows: Sequence[Row]) -> list[Column]:
     """Training and inference peak, their ratio, and what is retained, in one unit."""
-    divisor, unit = binary_unit(max((peak_bytes(row) or 0 for row in rows if row.ok), default=0))
+    peaks = [peak_bytes(row) for row in rows if row.ok] or [row.figures.retained_bytes for row in rows]
+    divisor, unit = binary_unit(max((count or 0 for count in peaks), default=0))
 
     def in_unit(count: int | None) -> str:
-        return "" if count is None else f"{count / divisor:.{0 if divisor == 1 else 2}f}"
+        if count is None or count >= 1000 * divisor:  # of a cell far beyond all that ran
+            return format_bytes(count)
+        return f"{count / divisor:.{0 if divisor == 1 else 2}f}"
 
     def peak(mode: Mode) -> Column:
         def show(pair: Pair) -> str:

@@ -7,18 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from itertools import groupby
 
-import numpy as np
-
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import TOLERANCES, Row
-from memtrain.sweeps.law import Law
-from memtrain.units import format_bytes, format_count
+from memtrain.report.laws import law_sentences
+from memtrain.sweeps.law import Verdict
+from memtrain.units import format_bytes
 
 Pair = dict[Mode, Row]
 """The rows of one cell."""
 
 
-def findings(rows: Sequence[Row], laws: Sequence[Law]) -> list[str]:
+def findings(rows: Sequence[Row], laws: Sequence[Verdict]) -> list[str]:
     """Sentences: the summary, and one for each row that failed."""
     names = varying_fields(row.cell for row in rows)
     return [
@@ -31,13 +30,13 @@ def findings(rows: Sequence[Row], laws: Sequence[Law]) -> list[str]:
     ]
 
 
-def summary(rows: Sequence[Row], laws: Sequence[Law]) -> list[str]:
+def summary(rows: Sequence[Row], laws: Sequence[Verdict]) -> list[str]:
     """Sentences: the largest ratio, what is kept there, the laws, and how far the figures agree."""
-    varying = varying_fields(law.cells[0] for law in laws)
+    varying = varying_fields(law.cell for law in laws)
     names = varying_fields(row.cell for row in rows)
     return [
         *_largest_ratio(rows, names),
-        *(_law_sentence(law, varying) for law in laws),
+        *law_sentences(laws, varying),
         *_limits(rows),
         *_agreement(rows),
         *_steadiness(rows),
@@ -104,12 +103,6 @@ def row_line(row: Row) -> str:
     return f"{cell_name(row.cell)}, {row.mode}: {peaks}{said}"
 
 
-def layer_parameter_bytes(cell: Cell) -> int:
-    """Bytes of the parameters of one hidden layer after the first (cells of one width)."""
-    width = cell.width if isinstance(cell.width, int) else cell.width[0]
-    return (width * width + (width if cell.bias else 0)) * np.dtype(cell.dtype).itemsize
-
-
 def _fold(names: list[str]) -> str:
     """One series, its runs of consecutive numbers folded."""
     if len(names) < 3:
@@ -144,27 +137,6 @@ def _largest_ratio(rows: Sequence[Row], varying: Sequence[str]) -> list[str]:
             "Inference keeps nothing."
         )
     return sentences
-
-
-def _law_sentence(law: Law, varying: Sequence[str]) -> str:
-    """What a further layer costs, as measured, and how well the law fits."""
-    cell = law.cells[0]
-    of = "".join(f" ({name} {cell.columns()[name]})" for name in varying)
-    besides = f"{format_count(law.layer_bytes)} B whatever the batch"
-    times = law.layer_bytes / layer_parameter_bytes(cell)
-    if round(times) and abs(times - round(times)) < 0.01:
-        besides += f" ({round(times)} × its parameters)" if round(times) > 1 else " (its parameters)"
-    measured = f"heap peaks of {len(law.cells)} cells"
-    if law.probes:
-        measured += f", {len(law.probes)} of them measured for this"
-    sentence = (
-        f"Each further layer costs {law.mode.noun}{of} {format_count(law.layer_example_bytes)} B per example "
-        f"and {besides}, as fitted to {measured}; largest error {law.largest_error:.2%}."
-    )
-    if law.others:
-        elsewhere = ", ".join(f"{cell.depth}×{cell.batch}" for cell in law.others)
-        sentence += f" The law is for peaks at {law.place}; those of {elsewhere} fall elsewhere."
-    return sentence
 
 
 def _limits(rows: Sequence[Row]) -> list[str]:

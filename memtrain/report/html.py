@@ -24,7 +24,7 @@ from memtrain.report.lifelines import MOST_LIVES, MOST_MOMENTS, of_cell
 from memtrain.report.plots import Plot
 from memtrain.sweeps.files import as_text
 from memtrain.sweeps.fit import Fit, command_of
-from memtrain.sweeps.law import Law
+from memtrain.sweeps.law import Verdict
 from memtrain.units import format_bytes
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def report_html(
     rows: Sequence[Row],
     *,
     commands: Sequence[str] = (),
-    laws: Sequence[Law] = (),
+    laws: Sequence[Verdict] = (),
     budget_bytes: int | None = None,
     trade: Plot | None = None,
     sentences: Sequence[str] = (),

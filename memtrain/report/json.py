@@ -18,13 +18,15 @@ from memtrain.report.fit import fit_records
 from memtrain.sweeps.comparison import MEASURED, Comparison
 from memtrain.sweeps.fit import Fit
 from memtrain.sweeps.frontier import Frontier
-from memtrain.sweeps.law import Law
+from memtrain.sweeps.law import Law, Verdict
 from memtrain.train.loop import Trained
 
 SCHEMA_VERSION = 1
 
 
-def sweep_document(rows: Sequence[Row], laws: Sequence[Law], command: str, config: Mapping[str, Any]) -> str:
+def sweep_document(
+    rows: Sequence[Row], laws: Sequence[Verdict], command: str, config: Mapping[str, Any]
+) -> str:
     """The sweep as JSON text: command, options, environment, rows (columns, peak node, retained), laws."""
     environments = [row.environment for row in rows if row.environment]
     document = {
@@ -33,7 +35,8 @@ def sweep_document(rows: Sequence[Row], laws: Sequence[Law], command: str, confi
         "config": config,
         "environment": environments[0] if environments else {},
         "rows": [_row(row) for row in rows],
-        "laws": [_law(law) for law in laws],
+        "laws": [asdict(law) for law in laws if isinstance(law, Law)],
+        "no_laws": [asdict(law) for law in laws if not isinstance(law, Law)],
     }
     return _text(document)
 
@@ -189,6 +192,7 @@ def _second(second: SecondOrder) -> dict[str, Any]:
         "first_order_retained": [{"name": node.name, "bytes": node.nbytes} for node in second.first_kept],
         "second_order_retained": [{"name": node.name, "bytes": node.nbytes} for node in second.second_kept],
         "relative_error": second.relative_error,
+        "unchecked": second.unchecked,
     }
 
 
@@ -207,7 +211,3 @@ def _finite(value: Any) -> Any:
 
 def _row(row: Row) -> dict[str, Any]:
     return {**row.columns(), "peak_node": row.peak_node, "retained": row.retained, "notes": row.notes}
-
-
-def _law(law: Law) -> dict[str, Any]:
-    return asdict(law)

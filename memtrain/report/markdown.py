@@ -8,10 +8,10 @@ from memtrain.measure.row import Row
 from memtrain.report.columns import axis_columns, difference_columns, peak_columns, time_columns
 from memtrain.report.findings import findings, pairs
 from memtrain.sweeps.frontier import COLUMNS, Frontier
-from memtrain.sweeps.law import Law
+from memtrain.sweeps.law import Verdict
 
 
-def sweep_markdown(rows: Sequence[Row], laws: Sequence[Law], command: str) -> str:
+def sweep_markdown(rows: Sequence[Row], laws: Sequence[Verdict], command: str) -> str:
     """One line per cell, training beside inference, and the findings as a list."""
     columns = [*axis_columns(rows), *peak_columns(rows), *difference_columns(rows), *time_columns(rows)]
     table = markdown_table(

@@ -1,177 +1,284 @@
-"""The law peak = c0 + c1·L + c2·B + c3·L·B, fitted to measured heap peaks, per regime.
+"""The law peak = c0 + c1·L + c2·B + c3·L·B, fitted to measured heap peaks over a regime, and checked.
 
-Where the peak falls in the same place, peak bytes are exactly linear in L (depth), B (batch) and L·B.
-Where it moves, another line holds; so a law is fitted to the cells of one regime and never across.
+A law is stated only where it is one. Its regime (`memtrain.sweeps.regime`) is found from predictions, which
+are exact and cheap, at depths and batches between those of the sweep, too: there they must be linear. The
+heap peaks, larger by what numpy needs for itself, must then follow the law to 0.1 %, and each of them the law
+that is fitted to the others, too. Where there is no law, the reason is the answer.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 
-from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import Row, planned_row
-from memtrain.plan.policy import BUDGET, read_policy
+from memtrain.graph.ops.base import Array
+from memtrain.measure.cell import MOST_DEPTH, Cell, Mode
+from memtrain.measure.row import Row, predicted_row
+from memtrain.plan.policy import NONE
+from memtrain.run.allocation import PACKED
+from memtrain.sweeps.regime import Pair, Regime, regimes, tried
 
 HeapMeter = Callable[[Cell, Mode], int | None]
 """The heap peak of a cell, for cells that the law needs and the sweep has not."""
+
+MOST_ERROR = 0.001
+"""A law with a larger relative error, of any kind, is not stated."""
 
 _TERM_COUNT = 4
 
 SPARE_CELLS = 2
 """Cells that a fit has beyond its coefficients, so that its error says something."""
 
-_LARGEST_PROBE = 4
-"""Cells measured for a law alone may have this many times the peak of the regime's largest."""
+MOST_TRIED = 5
+"""Regimes of a group that are tried, those with most cells first."""
+
+SMALLEST_CELLS = 3
+"""The smallest cells that the sweep has not are measured too: there numpy's own memory matters most."""
+
+RECOMPUTED = f"with a policy other than {NONE}, what is kept changes with depth in steps, not in proportion"
+PACKED_SIZE = "packed allocation places the arrays by a search, and the size that it finds follows no line"
+BLAS_THREADS = "with more than one thread BLAS takes memory of its own, which no prediction has"
+WIDTHS = "where each layer has a width of its own there is no further layer to speak of"
+NO_HEAP = "heap peaks were not measured"
+TOO_FEW = "it takes at least two measured cells with a hidden layer"
+MOVING = "the peak moves from step to step of the iteration, so that no line holds for most of the cells"
+SMALL = "the peaks are so small that what numpy needs for itself puts them off every line by more than 0.1 %"
+UNCHECKED = "the further cells that it takes to check one could not be measured"
 
 
 @dataclass(frozen=True)
 class Law:
-    """A fitted law with the cells that it rests on."""
+    """A fitted law with the cells that it rests on and the range in which it was found to hold."""
 
     mode: Mode
-    place: str
-    """Where the peak of its cells falls."""
+    depths: tuple[int, int]
+    batches: tuple[int, int]
+    """The least and the largest for which it is stated."""
     base_bytes: float
     layer_bytes: float
     example_bytes: float
     layer_example_bytes: float
     largest_error: float
     """The largest relative error over the cells."""
+    hold_out_error: float
+    """The same, each cell by the law that is fitted to all others."""
+    unseen_error: float
+    """The largest relative error at cells of the range that nobody measured, all as predicted."""
+    unseen_count: int
     cells: tuple[Cell, ...]
     probes: tuple[Cell, ...]
     """Those of ``cells`` that the sweep did not ask for and that were measured for the law."""
     others: tuple[Cell, ...]
-    """Cells of the sweep whose peak falls elsewhere."""
+    """Measured cells of the sweep that the law is not for."""
+
+    @property
+    def cell(self) -> Cell:
+        """One that stands for all but for depth and batch."""
+        return self.cells[0]
+
+    def peak_bytes(self, depth: float, batch: float) -> float:
+        """What the law says of a cell within its range."""
+        return (
+            self.base_bytes
+            + self.layer_bytes * depth
+            + self.example_bytes * batch
+            + self.layer_example_bytes * depth * batch
+        )
 
 
 @dataclass(frozen=True)
-class _Point:
+class NoLaw:
+    """Why no law is stated for cells that differ from ``cell`` in depth and batch only."""
+
+    mode: Mode
     cell: Cell
-    places: tuple[str, str]
-    peak_bytes: int
+    reason: str
 
 
-def fit_laws(rows: Sequence[Row], heap: HeapMeter) -> list[Law]:
-    """A law for each mode and each group of cells that differ in depth and batch only.
+Verdict = Law | NoLaw
 
-    It is fitted to the regime of the group's largest cell. A regime with too few cells for a fit that
-    can be judged is completed by a few more, measured with ``heap``; a group without two cells in the
-    regime, or in which neither depth nor batch varies, has no law; nor has one whose policy has a budget,
-    for its peak is what it was told to be.
+
+def fit_laws(rows: Sequence[Row], heap: HeapMeter) -> list[Verdict]:
+    """A law, or the reason why there is none, for each mode and each group of cells.
+
+    The cells of a group differ in depth and batch only; of a single cell nothing is said. A law holds for
+    most of the cells of its group. A few more are measured with ``heap``, to check it.
     """
-    laws = []
-    for group in _groups(rows):
-        law = _fit_group(group[0].mode, group, heap)
-        if law is not None:
-            laws.append(law)
-    return laws
-
-
-def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
     groups: dict[tuple[Mode, Cell], list[Row]] = defaultdict(list)
     for row in rows:
-        free = read_policy(row.cell.policy).kind != BUDGET
-        if free and row.figures.heap_peak_bytes is not None and isinstance(row.cell.width, int):
-            groups[row.mode, replace(row.cell, depth=0, batch=row.cell.accumulate)].append(row)
-    return iter(groups.values())
+        depth = 0 if isinstance(row.cell.width, int) else row.cell.depth
+        groups[row.mode, replace(row.cell, depth=depth, batch=row.cell.accumulate)].append(row)
+    return [
+        _judge(mode, group, heap)
+        for (mode, _), group in groups.items()
+        if len({(row.cell.depth, row.cell.batch) for row in group}) > 1
+    ]
 
 
-def _fit_group(mode: Mode, rows: list[Row], heap: HeapMeter) -> Law | None:
-    points = [_Point(row.cell, places(row), row.figures.heap_peak_bytes or 0) for row in rows]
-    side, regime = _regime_of_largest(points)
-    if len(regime) < 2:
-        return None
-    place = regime[0].places[side]
-    probes = _measured(_missing(regime, side, mode), mode, heap)
-    known = regime + probes
-    cells = [point.cell for point in known]
-    if _rank(cells) < _TERM_COUNT:
-        return None
-    matrix = np.array([_terms(cell) for cell in cells])
-    peaks = np.array([point.peak_bytes for point in known], float)
-    coefficients = np.linalg.lstsq(matrix, peaks, rcond=None)[0]
-    base, per_layer, per_example, per_layer_and_example = coefficients.tolist()
-    return Law(
-        mode=mode,
-        place=place,
-        base_bytes=base,
-        layer_bytes=per_layer,
-        example_bytes=per_example,
-        layer_example_bytes=per_layer_and_example,
-        largest_error=float(np.max(np.abs(matrix @ coefficients - peaks) / peaks)),
-        cells=tuple(cells),
-        probes=tuple(point.cell for point in probes),
-        others=tuple(point.cell for point in points if point not in regime),
-    )
-
-
-def places(row: Row) -> tuple[str, str]:
-    """Where the peak falls, counted from the first layer and from the last: ``∂L/∂h3``, ``∂L/∂h(L−1)``.
-
-    Cells of different depth have their peak in the same place when either agrees.
-    """
-
-    def from_last(match: re.Match[str]) -> str:
-        distance = int(match[0]) - row.cell.depth
-        return f"({'L' if not distance else f'L{distance:+d}'.replace('-', '−')})"
-
-    return row.peak_node, re.sub(r"\d+", from_last, row.peak_node)
-
-
-def _regime_of_largest(points: list[_Point]) -> tuple[int, list[_Point]]:
-    """The cells whose peak falls where the largest cell's does, and the side that it is counted from."""
-    largest = max(points, key=lambda point: point.peak_bytes)
-    regimes = [[p for p in points if p.places[side] == largest.places[side]] for side in (0, 1)]
-    side = 0 if len(regimes[0]) >= len(regimes[1]) else 1
-    return side, regimes[side]
-
-
-def _missing(regime: list[_Point], side: int, mode: Mode) -> list[Cell]:
-    """Cells that complete the regime to one that can be fitted with cells to spare."""
-    depths = sorted({point.cell.depth for point in regime})
-    batches = sorted({point.cell.batch for point in regime})
-    depth, batch = depths[-1], batches[-1]
-    if len(depths) == 1:
-        depths += [2 * depth, depth + 1]
-    micro = regime[0].cell.accumulate  # batches are cut into so many parts
-    more = (2 * batch, batch // 2 // micro * micro, 3 * batch // 2 // micro * micro)
-    batches += [size for size in more if size and size not in batches]
-
-    place, largest = regime[0].places[side], max(point.peak_bytes for point in regime)
-    inside = [point.cell for point in regime]
-    found: list[Cell] = []
-    for batch, depth in product(batches, depths):
-        cells = [*inside, *found]
-        if len(cells) >= _TERM_COUNT + SPARE_CELLS and _rank(cells) == _TERM_COUNT:
+def _judge(mode: Mode, rows: list[Row], heap: HeapMeter) -> Verdict:
+    cell = rows[0].cell
+    reason = _no_line(mode, cell)
+    if reason is not None:
+        return NoLaw(mode, cell, reason)
+    measured = {
+        (row.cell.depth, row.cell.batch): row.figures.heap_peak_bytes
+        for row in rows
+        if row.figures.heap_peak_bytes is not None
+    }
+    layered = {pair: peak for pair, peak in measured.items() if pair[0]}  # depth 0 is another network
+    if not measured or len(layered) < 2:
+        return NoLaw(mode, cell, TOO_FEW if measured else NO_HEAP)
+    group = _Group(mode, cell, layered)
+    for regime, count in group.regimes()[:MOST_TRIED]:
+        if 2 * count <= len(measured):
             break
-        cell = replace(regime[0].cell, depth=depth, batch=batch)
-        if cell in inside:
-            continue
-        row = planned_row(cell, mode)
-        if not row.ok:
-            continue
-        peak = row.figures.predicted_peak_bytes or 0
-        if places(row)[side] == place and peak <= _LARGEST_PROBE * largest:
-            found.append(cell)
+        found = group.law(regime, heap)
+        if isinstance(found, Law):
+            cells = (row.cell for row in rows if (row.cell.depth, row.cell.batch) in measured)
+            return replace(found, others=tuple(cell for cell in cells if cell not in set(found.cells)))
+        reason = reason or found
+    return NoLaw(mode, cell, reason or MOVING)
+
+
+def _no_line(mode: Mode, cell: Cell) -> str | None:
+    """Why the peaks of such cells are linear in nothing; ``None`` where they may be."""
+    if not isinstance(cell.width, int):
+        return WIDTHS
+    if mode is Mode.TRAIN and cell.policy != NONE:
+        return RECOMPUTED
+    if cell.allocation_for(timing=False) == PACKED:
+        return PACKED_SIZE
+    return BLAS_THREADS if cell.threads > 1 else None
+
+
+class _Group:
+    """Cells that differ in depth and batch only: heap peaks of some, predictions of these and more."""
+
+    def __init__(self, mode: Mode, cell: Cell, heap_bytes: dict[Pair, int]) -> None:
+        self._mode = mode
+        self._cell = cell
+        self._heap_bytes = heap_bytes
+        self._depths = [d for d in tried(depth for depth, _ in heap_bytes) if d <= MOST_DEPTH]
+        self._batches = tried((batch for _, batch in heap_bytes), cell.accumulate)
+        pairs = product(self._depths, self._batches)
+        self._predicted_bytes = {pair: self._predicted(pair) for pair in pairs}
+
+    def regimes(self) -> list[tuple[Regime, int]]:
+        """Regimes, each with the number of measured cells in it: most cells first, then the largest cells."""
+        found = regimes(self._depths, self._batches, self._predicted_bytes)
+
+        def size(regime: Regime) -> tuple[int, int, int]:
+            cell_count = sum(pair in regime for pair in self._heap_bytes)
+            return cell_count, self._predicted_bytes[regime.corners[-1]], len(regime.pairs)
+
+        return [(regime, size(regime)[0]) for regime in sorted(found, key=size, reverse=True)]
+
+    def law(self, regime: Regime, heap: HeapMeter) -> Law | str:
+        """The law of a regime, or why there is none."""
+        known = {pair: peak for pair, peak in self._heap_bytes.items() if pair in regime}
+        if _checkable(_terms(known)) and max(_errors(known)) > MOST_ERROR:
+            return SMALL  # and more cells cannot mend it
+        probes = self._probes(regime, list(known))
+        for pair in probes:
+            peak = heap(self._plain(pair), self._mode)
+            if peak is None:
+                return UNCHECKED
+            known[pair] = peak
+        if not _checkable(_terms(known)):
+            return UNCHECKED
+        unseen = [pair for pair in regime.pairs if pair not in known]
+        largest_error, hold_out_error = _errors(known)
+        unseen_error = self._unseen_error(list(known), unseen)
+        if max(largest_error, hold_out_error, unseen_error) > MOST_ERROR:
+            return SMALL
+        base, per_layer, per_example, per_layer_and_example = _line(known).tolist()
+        return Law(
+            mode=self._mode,
+            depths=(regime.depths[0], regime.depths[-1]),
+            batches=(regime.batches[0], regime.batches[-1]),
+            base_bytes=base,
+            layer_bytes=per_layer,
+            example_bytes=per_example,
+            layer_example_bytes=per_layer_and_example,
+            largest_error=largest_error,
+            hold_out_error=hold_out_error,
+            unseen_error=unseen_error,
+            unseen_count=len(unseen),
+            cells=tuple(map(self._at, known)),
+            probes=tuple(map(self._at, probes)),
+            others=(),
+        )
+
+    def _probes(self, regime: Regime, pairs: list[Pair]) -> list[Pair]:
+        """Cells to be measured besides ``pairs``: the corners, the smallest, and what makes it checkable."""
+        probes = [pair for pair in regime.corners if pair not in pairs]
+        others = [pair for pair in regime.pairs if pair not in pairs and pair not in probes]
+        for count, pair in enumerate(sorted(others, key=self._predicted_bytes.__getitem__)):
+            if count >= SMALLEST_CELLS and _checkable(_terms([*pairs, *probes])):
+                break
+            probes.append(pair)
+        return probes
+
+    def _unseen_error(self, pairs: Sequence[Pair], unseen: Sequence[Pair]) -> float:
+        """The largest relative error at ``unseen`` of the line through the predictions of ``pairs``."""
+        line = _line({pair: self._predicted_bytes[pair] for pair in pairs})
+        predictions = np.array([self._predicted_bytes[pair] for pair in unseen], float)
+        return _largest(_terms(unseen) @ line - predictions, predictions)
+
+    def _predicted(self, pair: Pair) -> int:
+        return predicted_row(self._plain(pair), self._mode).figures.predicted_peak_bytes or 0
+
+    def _plain(self, pair: Pair) -> Cell:
+        """The cell without its policy: for inference it changes nothing, but a budget may be too small."""
+        return replace(self._at(pair), policy=NONE)
+
+    def _at(self, pair: Pair) -> Cell:
+        return replace(self._cell, depth=pair[0], batch=pair[1])
+
+
+def _line(peak_bytes: Mapping[Pair, int]) -> Array:
+    """The coefficients of the law that is nearest to the peaks: least squares."""
+    found: Array = np.linalg.lstsq(_terms(peak_bytes), np.array([*peak_bytes.values()], float), rcond=None)[0]
     return found
 
 
-def _measured(cells: list[Cell], mode: Mode, heap: HeapMeter) -> list[_Point]:
-    measured = ((cell, heap(cell, mode)) for cell in cells)
-    return [_Point(cell, ("", ""), peak) for cell, peak in measured if peak is not None]
+def _errors(peak_bytes: Mapping[Pair, int]) -> tuple[float, float]:
+    """The largest relative error of the law fitted to all, and of each peak by the law fitted to the others.
+
+    Without a point its residual is the residual with it, divided by 1 less its leverage.
+    """
+    terms, peaks = _terms(peak_bytes), np.array([*peak_bytes.values()], float)
+    off = terms @ _line(peak_bytes) - peaks
+    return _largest(off, peaks), _largest(off / (1 - _leverages(terms)), peaks)
 
 
-def _terms(cell: Cell) -> list[float]:
-    """What the coefficients of the law multiply: 1, L, B, L·B."""
-    return [1.0, cell.depth, cell.batch, cell.depth * cell.batch]
+def _checkable(terms: Array) -> bool:
+    """Whether a law can be fitted with cells to spare, and still without any one of them."""
+    if len(terms) < _TERM_COUNT + SPARE_CELLS or np.linalg.matrix_rank(_scaled(terms)) < _TERM_COUNT:
+        return False
+    return bool(np.all(_leverages(terms) < 1 - 1e-9))
 
 
-def _rank(cells: Sequence[Cell]) -> int:
-    matrix = np.array([_terms(cell) for cell in cells])
-    return int(np.linalg.matrix_rank(matrix / np.maximum(matrix.max(axis=0), 1)))
+def _leverages(terms: Array) -> Array:
+    """How much each point draws the fit towards itself: 1 where the fit cannot be without it."""
+    basis = np.linalg.qr(_scaled(terms))[0]
+    leverages: Array = np.sum(basis * basis, axis=1)
+    return leverages
+
+
+def _terms(pairs: Collection[Pair]) -> Array:
+    """What the coefficients of the law multiply, a row for each pair: 1, L, B, L·B."""
+    return np.array([(1, L, B, L * B) for L, B in pairs], float).reshape(-1, _TERM_COUNT)
+
+
+def _scaled(terms: Array) -> Array:
+    scaled: Array = terms / np.max(terms, axis=0, initial=1)
+    return scaled
+
+
+def _largest(off: Array, of: Array) -> float:
+    return float(np.max(np.abs(off) / of, initial=0))

@@ -15,7 +15,7 @@ from memtrain.measure.machine import ROOM
 from memtrain.measure.meters import METERS
 from memtrain.measure.row import Measure, Row, lacking, measured_row, needed_bytes, predicted_row
 from memtrain.run.blas import usable_cores
-from memtrain.sweeps.law import Law, fit_laws
+from memtrain.sweeps.law import Verdict, fit_laws
 from memtrain.sweeps.request import Request, make_tasks
 from memtrain.sweeps.rows import Rows
 from memtrain.sweeps.runner import Task, run_tasks
@@ -110,8 +110,8 @@ def expected_s(cell: Cell, mode: Mode, meters: Sequence[str]) -> float:
     return len(meters) * (CHILD_S + (cell.steps + 1) * flops / CHILD_FLOPS_PER_S)
 
 
-def laws_of(rows: Sequence[Row], timeout_s: float | None = None) -> list[Law]:
-    """The laws that the heap figures of ``rows`` follow (`memtrain.sweeps.law`)."""
+def laws_of(rows: Sequence[Row], timeout_s: float | None = None) -> list[Verdict]:
+    """The laws that the heap figures of ``rows`` follow, or why they follow none (`memtrain.sweeps.law`)."""
     with SERVERS:
         return fit_laws(rows, partial(_heap_peak, timeout_s=timeout_s))
 

@@ -57,6 +57,7 @@ class Relu(_ReadsOutput):
     """max(z, 0)."""
 
     name = "relu"
+    kinked = True
     gradient = ReluGrad
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:

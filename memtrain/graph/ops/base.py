@@ -46,6 +46,8 @@ class Op:
     """The result looks at the storage of input 0; no kernel, no bytes."""
     writes: ClassVar[int | None] = None
     """The input that the kernel overwrites (an effect): the result is that storage's new value."""
+    kinked: ClassVar[bool] = False
+    """The derivative jumps where an element of the result turns positive."""
     strided: ClassVar[bool] = False
     """The kernel also takes inputs whose bytes are not in row order."""
 

@@ -101,11 +101,14 @@ def second_section(second: SecondOrder) -> RenderableType:
             name, format_bytes(liveness.peak_bytes), names, format_bytes(sum(n.nbytes for n in kept))
         )
     if second.relative_error is None:
-        checked = "Too large to check here."
+        checked = f"The product was not checked: {second.unchecked}."
     else:
-        verdict = "It is right" if second.ok else "It is WRONG"
-        error = f"{second.relative_error:.0e}"
-        checked = f"{verdict}: {error} from central differences of the gradient, relative, in float64."
+        verdict = "agrees with" if second.ok else "is WRONG: it differs from"
+        checked = (
+            "Checked near the start values, in float64, where no unit changes sides within the step: the "
+            f"product {verdict} central differences of the gradient; "
+            f"relative error {second.relative_error:.0e}."
+        )
     return _titled("Second order: the Hessian times a direction v, as ∂(g·v)/∂W", Group(table, Text(checked)))
 
 

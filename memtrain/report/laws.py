@@ -1,0 +1,101 @@
+"""What is said of laws: each statement once, and each reason why there is none once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from math import ceil, prod
+
+import numpy as np
+
+from memtrain.measure.cell import Cell, Mode
+from memtrain.sweeps.law import Law, NoLaw, Verdict
+from memtrain.units import format_count
+
+
+def law_sentences(verdicts: Sequence[Verdict], names: Sequence[str]) -> list[str]:
+    """A sentence for each law, then one for each reason; ``names`` are the fields that tell cells apart.
+
+    What is the same for several groups of cells is said of all of them together.
+    """
+    cells = {mode: [v.cell for v in verdicts if v.mode is mode] for mode in Mode}
+
+    def of(alike: Iterable[Verdict]) -> str:
+        told: dict[Mode, list[Cell]] = defaultdict(list)
+        for verdict in alike:
+            told[verdict.mode].append(verdict.cell)
+        nouns: dict[str, list[str]] = defaultdict(list)
+        for mode, found in told.items():
+            all_of_them = len(found) == len(cells[mode])
+            nouns["" if all_of_them else _which(found, names)].append(mode.noun)
+        return " and ".join(f"{' and '.join(modes)}{which}" for which, modes in nouns.items())
+
+    laws: dict[Hashable, list[Law]] = defaultdict(list)
+    reasons: dict[str, list[NoLaw]] = defaultdict(list)
+    for verdict in verdicts:
+        if isinstance(verdict, Law):
+            laws[verdict.mode, _cost(verdict), _range(verdict), _rests_on(verdict)].append(verdict)
+        else:
+            reasons[verdict.reason].append(verdict)
+    return [
+        *(_law_sentence(alike, of(alike)) for alike in laws.values()),
+        *(f"No law is stated for {of(alike)}: {reason}." for reason, alike in reasons.items()),
+    ]
+
+
+def _law_sentence(alike: Sequence[Law], of: str) -> str:
+    """What a further layer costs in these laws, which say the same, where, and how well that was checked."""
+    law = alike[0]
+    off = max(max(law.largest_error, law.hold_out_error) for law in alike)
+    sentences = [
+        f"Each further layer costs {of} {_cost(law)}, {_range(law)}.",
+        f"This is fitted to the heap peaks of {_rests_on(law)}, and at most {_percent(off)} off, also at a "
+        "cell that the fit leaves out.",
+    ]
+    if law.unseen_count:
+        unseen = _percent(max(law.unseen_error for law in alike))
+        sentences.append(
+            f"The predicted peaks of {law.unseen_count} further cells there are linear, too, to {unseen}."
+        )
+    return " ".join(sentences)
+
+
+def _cost(law: Law) -> str:
+    besides = f"{format_count(law.layer_bytes)} B whatever the batch"
+    times = law.layer_bytes / _layer_parameter_bytes(law.cell)
+    if round(times) and abs(times - round(times)) < 0.01:
+        besides += f" ({round(times)} × its parameters)" if round(times) > 1 else " (its parameters)"
+    return f"{format_count(law.layer_example_bytes)} B per example and {besides}"
+
+
+def _range(law: Law) -> str:
+    (shallow, deep), (small, large) = law.depths, law.batches
+    return f"from depth {shallow:,} to {deep:,} and batch {small:,} to {large:,}"
+
+
+def _rests_on(law: Law) -> str:
+    swept = len(law.cells) - len(law.probes)
+    probes = f" and {len(law.probes)} more, measured for this" if law.probes else ""
+    return f"{swept} of {swept + len(law.others)} cells{probes}"
+
+
+def _which(cells: Sequence[Cell], names: Sequence[str]) -> str:
+    """How ``cells`` differ from the others: `` (policy sqrt, revolve:4)``."""
+    columns = [cell.columns() for cell in cells]
+    values = {name: list(dict.fromkeys(str(column[name]) for column in columns)) for name in names}
+    if prod(map(len, values.values())) == len(cells):  # every combination of them
+        said = "; ".join(f"{name} {', '.join(found)}" for name, found in values.items())
+    else:
+        said = "; ".join(", ".join(f"{name} {column[name]}" for name in names) for column in columns)
+    return f" ({said})" if said else ""
+
+
+def _percent(error: float) -> str:
+    """An error in percent, rounded up to three decimals, and no smaller than these can say."""
+    return f"{max(1, ceil(1e5 * error)) / 1000:g} %"
+
+
+def _layer_parameter_bytes(cell: Cell) -> int:
+    """Bytes of the parameters of one hidden layer after the first (cells of one width)."""
+    width = cell.width if isinstance(cell.width, int) else cell.width[0]
+    return (width * width + (width if cell.bias else 0)) * np.dtype(cell.dtype).itemsize

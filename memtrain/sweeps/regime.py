@@ -1,0 +1,104 @@
+"""Regimes: depths and batches over which peak bytes are exactly linear in L (depth), B (batch) and L·B.
+
+Each step of an iteration holds bytes that are linear in L, B and L·B; the peak is the largest of them. So
+the peak follows one line as long as the same step is the largest, and another line beyond. Between two
+cells of one line nothing else can be larger: a largest of lines bends upwards only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise, product
+
+Pair = tuple[int, int]
+"""A depth and a batch."""
+
+FEWEST = 3
+"""Depths, and batches, that a regime has at least: through two of them there is always a line."""
+
+
+@dataclass(frozen=True)
+class Regime:
+    """Depths and batches, ascending, at all of whose pairs the peaks lie on one line."""
+
+    depths: tuple[int, ...]
+    batches: tuple[int, ...]
+
+    def __contains__(self, pair: Pair) -> bool:
+        depth, batch = pair
+        return self.depths[0] <= depth <= self.depths[-1] and self.batches[0] <= batch <= self.batches[-1]
+
+    @property
+    def corners(self) -> list[Pair]:
+        """The ends of both ranges: between them a law is never stretched beyond what it was fitted to."""
+        return list(product((self.depths[0], self.depths[-1]), (self.batches[0], self.batches[-1])))
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """Every depth with every batch."""
+        return list(product(self.depths, self.batches))
+
+
+def tried(values: Iterable[int], step: int = 1) -> list[int]:
+    """``values`` and what lies halfway between two neighbours, all multiples of ``step``.
+
+    Where these are fewer than `FEWEST` there is more beyond: twice the largest, or the next ones.
+    """
+    found = _with_halves(values, step)
+    if len(found) < FEWEST:
+        found = _with_halves([*found, 2 * found[-1]], step)
+    while len(found) < FEWEST:
+        found.append(found[-1] + step)
+    return found
+
+
+def _with_halves(values: Iterable[int], step: int) -> list[int]:
+    found = sorted(set(values))
+    return sorted({*found, *((a + b) // 2 // step * step for a, b in pairwise(found))})
+
+
+def regimes(depths: Sequence[int], batches: Sequence[int], peak_bytes: Mapping[Pair, int]) -> list[Regime]:
+    """For every range of ``batches`` the longest ranges of ``depths`` that make a regime with it."""
+    triples = [batches[k : k + 3] for k in range(len(batches) - 2)]
+    bends = {
+        depth: [_bends(triple, [peak_bytes[depth, batch] for batch in triple]) for triple in triples]
+        for depth in depths
+    }
+    found = []
+    for first, last in combinations(range(len(batches)), 2):
+        if last - first + 1 >= FEWEST:
+            straight = [depth for depth in depths if not any(bends[depth][first : last - 1])]
+            ends = (batches[first], batches[last])
+            for run in _runs(depths, set(straight), ends, peak_bytes):
+                if len(run) >= FEWEST:
+                    found.append(Regime(tuple(run), tuple(batches[first : last + 1])))
+    return found
+
+
+def _runs(
+    depths: Sequence[int],
+    straight: set[int],
+    ends: tuple[int, int],
+    peak_bytes: Mapping[Pair, int],
+) -> list[list[int]]:
+    """Neighbouring depths, all ``straight``, whose peaks at both ``ends`` lie on a line; as many as can be.
+
+    Where peaks are linear in B at each depth, and linear in L at two batches, they are so at all batches.
+    """
+    runs: list[list[int]] = [[]]
+    for depth in depths:
+        if depth not in straight:
+            runs.append([])
+            continue
+        last = [*runs[-1][-2:], depth]
+        if len(last) == 3 and any(_bends(last, [peak_bytes[d, batch] for d in last]) for batch in ends):
+            runs.append(last[1:])
+        else:
+            runs[-1].append(depth)
+    return runs
+
+
+def _bends(xs: Sequence[int], ys: Sequence[int]) -> bool:
+    """Whether the second of three points is off the line through the others."""
+    return (ys[1] - ys[0]) * (xs[2] - xs[1]) != (ys[2] - ys[1]) * (xs[1] - xs[0])
