@@ -17,13 +17,16 @@ from test_repeatability import fake
 from memtrain.errors import RangeError, SpecError
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import measured_row
+from memtrain.report.comparison import judgement_lines
 from memtrain.report.markdown import markdown_table, sweep_markdown
-from memtrain.sweeps.comparison import compare
+from memtrain.sweeps.comparison import MEASURED, Pairing, compare
+from memtrain.sweeps.files import csv_line
 from memtrain.sweeps.rows import Rows
 from memtrain.sweeps.store import rows_csv
 from memtrain.units import parse_percent
 
 DRY = (*SMALL, "--dry-run")
+MIB = 1024**2
 
 
 def some_rows(**extra):
@@ -169,7 +172,7 @@ def grown(rows, share, meter="heap_peak_bytes", which=3):
     return changed
 
 
-@pytest.mark.parametrize("meter", ["heap_peak_bytes", "resident_peak_bytes", "step_s"])
+@pytest.mark.parametrize("meter", ["ledger_peak_bytes", "heap_peak_bytes"])
 @pytest.mark.parametrize(("share", "code"), [(0.06, 1), (0.04, 0)])
 def test_a_regression_of_6_percent_is_caught_at_5_and_one_of_4_is_not(share, code, meter, tmp_path):
     rows = some_rows(heap=[1000])
@@ -179,8 +182,107 @@ def test_a_regression_of_6_percent_is_caught_at_5_and_one_of_4_is_not(share, cod
     assert said.code == code, said.err
     name = "depth 1, batch 64, infer"
     assert (name in said.err) is bool(code)
-    assert said.err.count("\n") == 1
     assert memtrain("compare", "b.csv", "a.csv", "--fail-over", "5%", cwd=tmp_path).code == 0
+
+
+def pairing(meter, before, after, **known):
+    """One cell before and after; of ``known``, a pair is before and after, too."""
+    rows = [measured_row(Cell(), Mode.TRAIN, measure=fake(time=[0.1])) for _ in range(2)]
+    for name, pair in {MEASURED[meter]: (before, after), **known}.items():
+        for row, value in zip(rows, pair, strict=True):
+            setattr(row.figures, name, value)
+    return Pairing(Cell(), Mode.TRAIN, *rows)
+
+
+@pytest.mark.parametrize("meter", ["ledger", "heap"])
+def test_ledger_and_heap_have_no_noise_and_growth_from_zero_is_growth(meter):
+    assert pairing(meter, 1000, 1051).grown(meter, Fraction(5, 100))
+    assert not pairing(meter, 1000, 1050).grown(meter, Fraction(5, 100))
+    assert pairing(meter, 0, 1).grown(meter, Fraction(5, 100))
+    assert not pairing(meter, 0, 0).grown(meter, Fraction(0))
+    found = compare([pairing(meter, 0, 2048).before], [pairing(meter, 0, 2048).after], [meter])
+    assert [what for _, what in found.regressions(Fraction(1))] == [f"{meter} from 0 B to 2.0 KiB"]
+
+
+@pytest.mark.parametrize(
+    ("before", "noise", "spreads"),
+    [
+        (10 * MIB, MIB, (None, None)),
+        (300 * MIB, 3 * MIB, (None, None)),
+        (300 * MIB, 3 * MIB, (MIB, MIB)),
+        (300 * MIB, 5 * MIB, (4 * MIB, MIB)),
+    ],
+)
+def test_resident_counts_beyond_its_tolerance_and_its_spread_and_the_share(before, noise, spreads):
+    def grown_by(more, allowed):
+        known = {"resident_spread_bytes": spreads}
+        return pairing("resident", before, before + more, **known).grown("resident", allowed)
+
+    assert not grown_by(noise, Fraction(0))
+    assert grown_by(noise + 1, Fraction(0))
+    assert not grown_by(noise + 1, Fraction(1, 2))
+    assert grown_by(before // 2 + 1, Fraction(1, 2))
+
+
+def test_a_time_counts_only_beyond_what_five_repetitions_of_both_show():
+    def slower(after, counts, spreads=(0.125, 0.25)):
+        known = {"repeat_count": counts, "step_spread_s": spreads}
+        return pairing("time", 1.0, after, **known).grown("time", Fraction(5, 100))
+
+    assert slower(1.376, (5, 5))
+    assert not slower(1.375, (5, 5))
+    assert not slower(1.04, (5, 5), (0.0, 0.0))
+    assert not any(slower(9.0, counts) for counts in ((4, 5), (5, 4), (None, 5), (None, None)))
+
+
+def test_it_is_said_which_meters_were_judged_and_which_were_not():
+    single, repeated = some_rows(heap=[0]), some_rows(heap=[0])
+    for row in repeated[:2]:
+        row.figures.repeat_count, row.figures.step_spread_s = 5, 0.01
+    assert judgement_lines(compare(single, single)) == [
+        "judged: ledger exactly; heap exactly; resident where it rises by more than max(1 %, 1.0 MiB) and by "
+        "more than its repetitions differ",
+        "not judged: time in 8 of 8 rows; measure both files with --repeat 5 or more, for fewer repetitions "
+        "do not show how far it spreads",
+    ]
+    judged, not_judged = judgement_lines(compare(repeated, repeated, ["time"]))
+    assert judged == "judged: time where it rises by more than its repetitions differ"
+    assert not_judged.startswith("not judged: time in 6 of 8 rows; ")
+    without = judgement_lines(compare(some_rows_without("heap"), single, ["ledger", "heap"]))
+    assert without == ["judged: ledger exactly", "not judged: heap, of which the first file has no figures"]
+
+
+@pytest.mark.measure
+def test_identical_code_is_no_regression_and_a_row_that_grew_by_6_percent_is_named(tmp_path):
+    sweep = ("sweep", "--depth", "1,4", "--batch", "64,256", "-q", "--export-csv")
+    for name in ("a.csv", "b.csv", "c.csv"):
+        assert memtrain(*sweep, name, cwd=tmp_path).code == 0
+    for one, other in (("a.csv", "b.csv"), ("b.csv", "c.csv"), ("c.csv", "a.csv")):
+        said = memtrain("compare", one, other, "--fail-over", "5%", cwd=tmp_path)
+        assert said.code == 0, said.err
+        assert "not judged: time" in said.err
+    rows = rows_of((tmp_path / "a.csv").read_text())
+    for name, value in rows[5].items():
+        if name.endswith("_peak_bytes"):
+            rows[5][name] = str(round(1.06 * int(value)))
+    lines = [csv_line(rows[0]), *(csv_line(row.values()) for row in rows)]
+    (tmp_path / "d.csv").write_text("".join(lines))
+    said = memtrain("compare", "a.csv", "d.csv", "--fail-over", "5%", cwd=tmp_path)
+    assert said.code == 1
+    named = [line for line in said.err.splitlines() if line.startswith("memtrain: ")]
+    assert named == [f"memtrain: depth 4, batch 64, infer: {meter} +6.00 %" for meter in ("ledger", "heap")]
+
+
+def test_files_without_a_common_cell_are_refused_and_the_difference_is_named(tmp_path):
+    rows = some_rows()
+    others = [replace(row, cell=replace(row.cell, depth=9)) for row in rows[:4]]
+    (tmp_path / "a.csv").write_text(rows_csv(rows))
+    (tmp_path / "b.csv").write_text(rows_csv(others))
+    said = refused("compare", "a.csv", "b.csv", cwd=tmp_path)
+    assert "no cell and mode in common (depth: 1, 2 before and 9 after)" in said
+    train = [row for row in rows if row.mode is Mode.TRAIN]
+    with pytest.raises(SpecError, match="mode: train before and infer after"):
+        compare(train, [row for row in rows if row.mode is Mode.INFER])
 
 
 def test_cells_that_fail_now_or_are_missing_are_regressions_and_new_ones_are_not():
