@@ -19,7 +19,7 @@ from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import measured_row
 from memtrain.report.comparison import judgement_lines
 from memtrain.report.markdown import markdown_table, sweep_markdown
-from memtrain.sweeps.comparison import MEASURED, Pairing, compare
+from memtrain.sweeps.comparison import MEASURED, compare
 from memtrain.sweeps.files import csv_line
 from memtrain.sweeps.rows import Rows
 from memtrain.sweeps.store import rows_csv
@@ -185,23 +185,30 @@ def test_a_regression_of_6_percent_is_caught_at_5_and_one_of_4_is_not(share, cod
     assert memtrain("compare", "b.csv", "a.csv", "--fail-over", "5%", cwd=tmp_path).code == 0
 
 
-def pairing(meter, before, after, **known):
-    """One cell before and after; of ``known``, a pair is before and after, too."""
+def one_cell(meter, before, after, **known):
+    """The rows of one cell before and after; of ``known``, a pair is before and after, too."""
     rows = [measured_row(Cell(), Mode.TRAIN, measure=fake(time=[0.1])) for _ in range(2)]
     for name, pair in {MEASURED[meter]: (before, after), **known}.items():
         for row, value in zip(rows, pair, strict=True):
             setattr(row.figures, name, value)
-    return Pairing(Cell(), Mode.TRAIN, *rows)
+    return rows
+
+
+def has_grown(meter, before, after, allowed, **known):
+    """Whether the only cell has grown."""
+    old, new = one_cell(meter, before, after, **known)
+    return bool(compare([old], [new], [meter]).regressions(allowed))
 
 
 @pytest.mark.parametrize("meter", ["ledger", "heap"])
 def test_ledger_and_heap_have_no_noise_and_growth_from_zero_is_growth(meter):
-    assert pairing(meter, 1000, 1051).grown(meter, Fraction(5, 100))
-    assert not pairing(meter, 1000, 1050).grown(meter, Fraction(5, 100))
-    assert pairing(meter, 0, 1).grown(meter, Fraction(5, 100))
-    assert not pairing(meter, 0, 0).grown(meter, Fraction(0))
-    found = compare([pairing(meter, 0, 2048).before], [pairing(meter, 0, 2048).after], [meter])
-    assert [what for _, what in found.regressions(Fraction(1))] == [f"{meter} from 0 B to 2.0 KiB"]
+    assert has_grown(meter, 1000, 1051, Fraction(5, 100))
+    assert not has_grown(meter, 1000, 1050, Fraction(5, 100))
+    assert has_grown(meter, 0, 1, Fraction(5, 100))
+    assert not has_grown(meter, 0, 0, Fraction(0))
+    old, new = one_cell(meter, 0, 2048)
+    (found,) = compare([old], [new], [meter]).regressions(Fraction(1))
+    assert found[1] == f"{meter} from 0 B to 2.0 KiB"
 
 
 @pytest.mark.parametrize(
@@ -215,8 +222,7 @@ def test_ledger_and_heap_have_no_noise_and_growth_from_zero_is_growth(meter):
 )
 def test_resident_counts_beyond_its_tolerance_and_its_spread_and_the_share(before, noise, spreads):
     def grown_by(more, allowed):
-        known = {"resident_spread_bytes": spreads}
-        return pairing("resident", before, before + more, **known).grown("resident", allowed)
+        return has_grown("resident", before, before + more, allowed, resident_spread_bytes=spreads)
 
     assert not grown_by(noise, Fraction(0))
     assert grown_by(noise + 1, Fraction(0))
@@ -225,14 +231,26 @@ def test_resident_counts_beyond_its_tolerance_and_its_spread_and_the_share(befor
 
 
 def test_a_time_counts_only_beyond_what_five_repetitions_of_both_show():
-    def slower(after, counts, spreads=(0.125, 0.25)):
+    def slower(after, counts, spreads):
         known = {"repeat_count": counts, "step_spread_s": spreads}
-        return pairing("time", 1.0, after, **known).grown("time", Fraction(5, 100))
+        return has_grown("time", 1.0, after, Fraction(5, 100), **known)
 
-    assert slower(1.376, (5, 5))
-    assert not slower(1.375, (5, 5))
+    assert slower(1.5, (5, 5), (0.25, 0.25 * 1.5 - 1e-9))
+    assert not slower(1.5, (5, 5), (0.25, 0.25 * 1.5))  # 25 % and 25 %
     assert not slower(1.04, (5, 5), (0.0, 0.0))
-    assert not any(slower(9.0, counts) for counts in ((4, 5), (5, 4), (None, 5), (None, None)))
+    assert not any(slower(9.0, counts, (0.0, 0.0)) for counts in ((4, 5), (5, 4), (None, 5), (None, None)))
+
+
+def test_the_most_that_any_time_spreads_stands_for_all():
+    before, after = some_rows(), some_rows()
+    for row in (*before, *after):
+        row.figures.step_s, row.figures.repeat_count, row.figures.step_spread_s = 1.0, 5, 0.125
+    after[4].figures.step_spread_s = 0.5
+    after[2].figures.step_s = 1.625  # 62.5 %, as 12.5 % before and 50 % after
+    assert compare(before, after, ["time"]).regressions(Fraction(0)) == []
+    after[2].figures.step_s = 1.75
+    (found,) = compare(before, after, ["time"]).regressions(Fraction(0))
+    assert found[1] == "time +75.00 %"
 
 
 def test_it_is_said_which_meters_were_judged_and_which_were_not():
@@ -246,7 +264,9 @@ def test_it_is_said_which_meters_were_judged_and_which_were_not():
         "do not show how far it spreads",
     ]
     judged, not_judged = judgement_lines(compare(repeated, repeated, ["time"]))
-    assert judged == "judged: time where it rises by more than its repetitions differ"
+    assert judged == (
+        "judged: time where it rises by more than 20 %, for so far apart are the repetitions in the two files"
+    )
     assert not_judged.startswith("not judged: time in 6 of 8 rows; ")
     without = judgement_lines(compare(some_rows_without("heap"), single, ["ledger", "heap"]))
     assert without == ["judged: ledger exactly", "not judged: heap, of which the first file has no figures"]

@@ -73,7 +73,8 @@ def judgement_lines(comparison: Comparison) -> list[str]:
         "heap": "heap exactly",
         "resident": f"resident where it rises by more than max({100 * share:g} %, {format_bytes(least)}) and "
         "by more than its repetitions differ",
-        "time": "time where it rises by more than its repetitions differ",
+        "time": f"time where it rises by more than {100 * comparison.time_spread:.0f} %, "
+        "for so far apart are the repetitions in the two files",
     }
     used, lines = [], []
     for meter in comparison.meters:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 from memtrain.errors import SpecError, unknown_choice
 from memtrain.measure.cell import Cell, Mode
@@ -46,30 +47,11 @@ class Pairing:
         before, after = self.figures(meter)
         return after / before if before and after is not None else None
 
-    def noise(self, meter: str) -> float | None:
-        """How far a figure may rise without any change of the code; ``None`` where nothing tells.
-
-        0 for the exact meters. Where figures were repeated, the sum of both spreads: beyond it, the lowest
-        figure after is above the highest before. Resident may rise by its tolerance in any case. A time
-        needs `LEAST_REPEATS` repetitions in both sets.
-        """
-        if meter in EXACT:
-            return 0
-        rows = [row for row in (self.before, self.after) if row is not None]
-        spread = sum(row[SPREADS[MEASURED[meter]]] or 0 for row in rows)
-        if meter == "resident":
-            share, least = TOLERANCES[meter]
-            return max(share * (self.figures(meter)[0] or 0), least, spread)
-        repeated = all((row["repeat_count"] or 0) >= LEAST_REPEATS for row in rows)
-        return spread if repeated and len(rows) == 2 else None
-
-    def grown(self, meter: str, allowed: Fraction) -> bool:
-        """Whether the figure is above ``allowed`` (a share of the first), and beyond noise."""
-        before, after = self.figures(meter)
-        noise = self.noise(meter)
-        if before is None or after is None or noise is None:
-            return False
-        return Fraction(after) > Fraction(before) * (1 + allowed) and after - before > noise
+    @property
+    def repeated(self) -> bool:
+        """Whether both rows have so many repetitions that they show how far times spread."""
+        rows = (self.before, self.after)
+        return all(row is not None and (row["repeat_count"] or 0) >= LEAST_REPEATS for row in rows)
 
 
 @dataclass(frozen=True)
@@ -81,6 +63,44 @@ class Comparison:
     """Those that the first set has figures of, among those asked for."""
     absent: tuple[str, ...]
     """The others that were asked for."""
+
+    @cached_property
+    def time_spread(self) -> float:
+        """How far times spread between repetitions, as a share: the most of the first set plus of the second.
+
+        Other programs slow one cell down and not the next, so the most of all cells stands for each.
+        """
+        found = 0.0
+        for side in ("before", "after"):
+            rows = [getattr(pairing, side) for pairing in self.pairings if pairing.repeated]
+            found += max(
+                ((row["step_spread_s"] or 0) / row["step_s"] for row in rows if row["step_s"]), default=0
+            )
+        return found
+
+    def noise(self, pairing: Pairing, meter: str) -> float | None:
+        """How far a figure may rise without any change of the code; ``None`` where nothing tells.
+
+        0 for the exact meters. Resident may rise by its tolerance, or by both spreads together: beyond those,
+        every repetition after is above every one before. A time may rise by `time_spread`, where the cell was
+        repeated often enough in both sets.
+        """
+        if meter in EXACT:
+            return 0
+        before = pairing.figures(meter)[0] or 0
+        if meter == "time":
+            return self.time_spread * before if pairing.repeated else None
+        rows = [row for row in (pairing.before, pairing.after) if row is not None]
+        share, least = TOLERANCES[meter]
+        return max(share * before, least, sum(row[SPREADS[MEASURED[meter]]] or 0 for row in rows))
+
+    def grown(self, pairing: Pairing, meter: str, allowed: Fraction) -> bool:
+        """Whether a figure is above the first by more than ``allowed`` (a share of it), and beyond noise."""
+        before, after = pairing.figures(meter)
+        noise = self.noise(pairing, meter)
+        if before is None or after is None or noise is None:
+            return False
+        return Fraction(after) > Fraction(before) * (1 + allowed) and after - before > noise
 
     def regressions(self, allowed: Fraction) -> list[tuple[Pairing, str]]:
         """What grew by more than ``allowed`` (a share) and beyond noise, fails or is missing; and how."""
@@ -98,14 +118,14 @@ class Comparison:
                 old, new = pairing.figures(meter)
                 if old is not None and new is None:
                     found.append((pairing, f"{meter} is missing"))
-                elif pairing.grown(meter, allowed):
+                elif self.grown(pairing, meter, allowed):
                     found.append((pairing, f"{meter} {_growth(meter, old or 0, new or 0)}"))
         return found
 
     def judged(self, meter: str) -> tuple[int, int]:
         """In how many cells and modes a rise of the figure can be told from noise, and how many have both."""
         both = [found for found in self.pairings if None not in found.figures(meter)]
-        return sum(found.noise(meter) is not None for found in both), len(both)
+        return sum(self.noise(found, meter) is not None for found in both), len(both)
 
 
 def compare(
