@@ -7,13 +7,13 @@ the graphs of L, L + 1 and L + 2 layers; where the peak moves between those it i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from math import prod
 
 from memtrain.explain.formulas import symbol, symbols
-from memtrain.graph.node import Node, Role
+from memtrain.graph.node import Dim, Node, Role, Shape
 from memtrain.graph.ops.arithmetic import Broadcast
 from memtrain.graph.ops.base import BLOCK, Op, rows_per_block
 from memtrain.graph.ops.loss import RowWise
@@ -64,26 +64,54 @@ def _terms_at_peak(liveness: Liveness) -> Terms:
     node = liveness.peak_node
     if node is not None:
         inputs = [liveness.schedule.graph[i] for i in node.inputs]
-        for count, dtype in node.op.workspace(*inputs):
-            terms[Role.WORKSPACE, (str(dtype.itemsize), *_factors(node.op, count, inputs))] += 1
+        for place, (_, dtype) in enumerate(node.op.workspace(*inputs)):
+            terms[Role.WORKSPACE, (str(dtype.itemsize), *_factors(node.op, place, inputs))] += 1
     return dict(terms)
 
 
-def _factors(op: Op, count: int, inputs: Sequence[Node]) -> Monomial:
-    """How an op's workspace of ``count`` elements follows from sizes and the block that caps it."""
-    for node in inputs:
-        if isinstance(op, (RowWise, Broadcast)) and node.shape:
-            row = node.shape[-1:] if isinstance(op, RowWise) else node.shape[1:]
-            lead = node.shape[: len(node.shape) - len(row)]
-            most = rows_per_block(prod(row))
-            rows = f"min({most}, {'·'.join(map(symbol, lead))})"
-            if lead and count == min(most, prod(lead)) * prod(row):
-                return (rows, *map(symbol, row))
-            if lead and count == min(most, prod(lead)):
-                return (rows,)
-        elif node.shape and count == min(BLOCK, node.size):
-            return (f"min({BLOCK}, {'·'.join(map(symbol, node.shape))})",)
+def _factors(op: Op, place: int, inputs: Sequence[Node]) -> Monomial:
+    """The elements of an op's workspace array ``place``, as sizes and the block that caps them.
+
+    A product of sizes can be the right number by chance, as n·q is where q = 1. So it must also be what the
+    op declares for inputs whose sizes are different primes, too small for any cap.
+    """
+    others = _with_prime_sizes(inputs)
+    count, other_count = (op.workspace(*nodes)[place][0] for nodes in (inputs, others))
+    for (most, lead, row), (_, other_lead, other_row) in zip(
+        _products(op, inputs), _products(op, others), strict=True
+    ):
+        if count == min(most, prod(lead)) * prod(row) and other_count == prod(other_lead) * prod(other_row):
+            return (f"min({most}, {'·'.join(map(symbol, lead))})", *map(symbol, row))
     return (str(count),)
+
+
+def _products(op: Op, inputs: Sequence[Node]) -> Iterator[tuple[int, Shape, Shape]]:
+    """What a workspace may be made of: the cap, the sizes whose product it caps, and those of a whole row."""
+    for node in inputs:
+        if isinstance(op, (RowWise, Broadcast)):
+            start = len(node.shape) - 1 if isinstance(op, RowWise) else 1
+            lead, row = node.shape[:start], node.shape[start:]
+            if lead:
+                most = rows_per_block(prod(row))
+                yield from ((most, lead, row), (most, lead, ()))
+        elif node.shape:
+            yield BLOCK, node.shape, ()
+
+
+def _with_prime_sizes(inputs: Sequence[Node]) -> list[Node]:
+    """The inputs, but with a small prime for each symbol."""
+    names = dict.fromkeys(size.symbol for node in inputs for size in node.shape if isinstance(size, Dim))
+    primes = dict(zip(names, (2, 3, 5, 7, 11, 13, 17, 19), strict=False))
+    return [
+        replace(
+            node,
+            shape=tuple(
+                Dim(primes[size.symbol], size.symbol) if isinstance(size, Dim) else size
+                for size in node.shape
+            ),
+        )
+        for node in inputs
+    ]
 
 
 def _slopes(terms: Terms, cell: Cell, mode: Mode) -> dict[tuple[Role, Monomial], int]:
