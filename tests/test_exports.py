@@ -5,20 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import tomllib
 from dataclasses import replace
 from fractions import Fraction
+from html import escape as html_escape
 
 import numpy as np
 import pytest
 from command_line import COLUMNS, LEDGER, SMALL, memtrain, refused, rows_of, strict_json
+from markdown_it import MarkdownIt
 from test_repeatability import fake
 
 from memtrain.errors import RangeError, SpecError
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import measured_row
 from memtrain.report.comparison import judgement_lines
-from memtrain.report.markdown import markdown_table, sweep_markdown
+from memtrain.report.markdown import markdown_code, markdown_list, markdown_table, sweep_markdown
 from memtrain.sweeps.comparison import MEASURED, compare
 from memtrain.sweeps.files import csv_line
 from memtrain.sweeps.rows import Rows
@@ -46,6 +49,50 @@ def test_a_markdown_table_is_aligned_and_its_cells_cannot_break_it():
     assert table == (
         "|   a | long title |\n| --: | ---------: |\n|   1 |       x\\|y |\n|  22 |            |\n"
     )
+
+
+EVIL = [
+    "a|b",
+    "`x` and ``y``",
+    "<b>bold</b> & &amp; <script>",
+    "=1+1",
+    "*a* _b_ __c__ ~~d~~ gelu_tanh",
+    "[a](http://b) ![c](d)",
+    "\\ \\| \\` $x$",
+]
+"""Names that mean something in markdown, HTML or a spreadsheet."""
+
+
+def rendered(text):
+    """Markdown as HTML, by a parser that shares no code with what wrote it."""
+    return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(text)
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_whatever_a_name_holds_markdown_shows_it_and_nothing_else(name):
+    table = rendered(markdown_table([name, "b"], [[name, "1"]]))
+    assert re.findall(r"<t[hd][^>]*>(.*)</t[hd]>", table) == [html_escape(name), "b", html_escape(name), "1"]
+    assert rendered(markdown_list([name])) == f"<ul>\n<li>{html_escape(name)}</li>\n</ul>\n"
+    assert rendered(markdown_code(name)) == f"<p><code>{html_escape(name)}</code></p>\n"
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_no_cell_of_the_text_begins_with_a_formula(name):
+    cells = markdown_table([name, "b"], [[name, "1"]]).split(" | ")
+    assert not any(cell.strip("| \n").startswith("=") for cell in cells)
+
+
+def test_the_markdown_of_a_sweep_with_any_name_keeps_its_form():
+    rows = some_rows()
+    for row in rows[:4]:
+        row.cell = replace(row.cell, data="`<i>`|x.npz")
+    rows[0].figures.status, rows[0].figures.reason = "error", "<b>`|boom"
+    page = rendered(sweep_markdown(rows, [], "memtrain sweep --data '`<i>`|x.npz'"))
+    assert "<i>" not in page
+    assert "<b>" not in page
+    assert page.startswith("<p><code>memtrain sweep --data '`&lt;i&gt;`|x.npz'</code></p>")
+    assert page.count("<td") == page.count("<th ") * 4
+    assert "error: &lt;b&gt;`|boom</li>" in page
 
 
 def test_the_markdown_of_a_sweep_has_a_line_per_cell_and_the_findings():

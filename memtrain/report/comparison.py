@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from memtrain.measure.row import TOLERANCES
 from memtrain.report.findings import cell_name, varying_fields
-from memtrain.report.markdown import markdown_table
+from memtrain.report.markdown import markdown_code, markdown_table
 from memtrain.sweeps.comparison import LEAST_REPEATS, MEASURED, Comparison, Pairing
 from memtrain.sweeps.files import csv_line
 from memtrain.units import format_bytes, format_seconds
@@ -53,7 +53,7 @@ def comparison_markdown(comparison: Comparison, command: str) -> str:
         [title for title, _ in columns],
         ([show(pairing) for _, show in columns] for pairing in comparison.pairings),
     )
-    return f"`{command}`\n\n{table}"
+    return f"{markdown_code(command)}\n\n{table}"
 
 
 def regression_lines(comparison: Comparison, allowed: Fraction) -> list[str]:
