@@ -5,7 +5,8 @@
     │   ├── RangeError    a range or a number of an option
     │   ├── SpecError     a model or cell that cannot exist
     │   │   └── BudgetError   no plan fits into the memory; it says what would
-    │   └── DataError     a data file that cannot be read as examples and labels
+    │   └── DataError     a file that cannot be read as examples and labels, or as results
+    │       └── NoRowsError   a readable CSV that is no sweep's, or has no rows
     ├── GraphError        nodes that do not fit together; the message names node and shapes
     ├── MeasureError      a meter could not give a figure that can be trusted
     │   ├── MeterUnavailable   this platform lacks or forbids it: its column stays empty
@@ -54,7 +55,11 @@ class BudgetError(SpecError):
 
 
 class DataError(InputError):
-    """A data file cannot be read as examples and labels."""
+    """A file cannot be read as examples and labels, or as the results of a sweep."""
+
+
+class NoRowsError(DataError):
+    """A CSV that can be read, but is not the CSV of a sweep, or has no rows."""
 
 
 class GraphError(MemtrainError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, product
 
 import pytest
 
@@ -14,7 +14,7 @@ from memtrain.explain.cost import flops, recomputation
 from memtrain.explain.evidence import can_run, measured
 from memtrain.explain.explanation import explain
 from memtrain.explain.folding import fold
-from memtrain.explain.footprint import footprint
+from memtrain.explain.footprint import _factors, footprint
 from memtrain.explain.second import second_order
 from memtrain.explain.timeline import Moment, runner_up
 from memtrain.graph.node import Role
@@ -114,6 +114,41 @@ def test_a_formula_holds_at_other_sizes_too_while_the_peak_is_at_the_same_step(a
                 assert evaluate(formulas.get(role, "0"), sizes) == count, (batch, width, formulas[role])
             found += 1
     assert found >= 2
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_a_size_of_one_keeps_its_symbol(mode, depth):
+    """n·q is n where q = 1: a formula must say what holds for other sizes, too, wherever the peak stays."""
+    found = set()
+    for sizes in product((1, 40), (1, 4), (1, 3), (1, 7)):
+        for bias, scale in product((False, True), (2, 5)):
+            here, there = (
+                Cell(depth=depth, batch=n, input_size=d, width=h, output_size=q, data="synthetic", bias=bias)
+                for n, d, h, q in (sizes, [scale * size for size in sizes])
+            )
+            peaks = [analyse(cell.schedule(mode)) for cell in (here, there)]
+            if peaks[0].peak_step == peaks[1].peak_step:
+                formulas = {entry.role: entry.formula for entry in footprint(here, mode, peaks[0])}
+                names = dict(
+                    zip(
+                        "ndhqL",
+                        (there.batch, there.input_size, there.width, there.output_size, depth),
+                        strict=True,
+                    )
+                )
+                for role, count in peaks[1].peak_role_bytes.items():
+                    assert evaluate(formulas.get(role, "0"), names) == count, (here, there, formulas[role])
+                found.add(sizes[3])
+    assert found == {1, 7}
+
+
+def test_the_loss_of_a_large_batch_is_said_in_examples_and_not_in_outputs():
+    """Beyond a block of examples, n and n·q give the same number of elements: only one of them is right."""
+    cell = Cell(depth=0, batch=20_000, input_size=1, output_size=3, data="synthetic")
+    (loss,) = (node for node in cell.keep_all(Mode.TRAIN).graph if node.name == "L")
+    inputs = [cell.keep_all(Mode.TRAIN).graph[index] for index in loss.inputs]
+    assert [_factors(loss.op, place, inputs) for place in (0, 1)] == [("min(16384, n)",)] * 2
 
 
 def test_a_batch_of_one_is_a_batch():

@@ -5,26 +5,32 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import tomllib
 from dataclasses import replace
 from fractions import Fraction
+from html import escape as html_escape
 
 import numpy as np
 import pytest
 from command_line import COLUMNS, LEDGER, SMALL, memtrain, refused, rows_of, strict_json
+from markdown_it import MarkdownIt
 from test_repeatability import fake
 
 from memtrain.errors import RangeError, SpecError
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import measured_row, predicted_row
 from memtrain.report.columns import peak_columns
-from memtrain.report.markdown import markdown_table, sweep_markdown
-from memtrain.sweeps.comparison import compare
+from memtrain.report.comparison import judgement_lines
+from memtrain.report.markdown import markdown_code, markdown_list, markdown_table, sweep_markdown
+from memtrain.sweeps.comparison import MEASURED, compare
+from memtrain.sweeps.files import csv_line
 from memtrain.sweeps.rows import Rows
 from memtrain.sweeps.store import rows_csv
 from memtrain.units import parse_percent
 
 DRY = (*SMALL, "--dry-run")
+MIB = 1024**2
 
 
 def some_rows(**extra):
@@ -44,6 +50,50 @@ def test_a_markdown_table_is_aligned_and_its_cells_cannot_break_it():
     assert table == (
         "|   a | long title |\n| --: | ---------: |\n|   1 |       x\\|y |\n|  22 |            |\n"
     )
+
+
+EVIL = [
+    "a|b",
+    "`x` and ``y``",
+    "<b>bold</b> & &amp; <script>",
+    "=1+1",
+    "*a* _b_ __c__ ~~d~~ gelu_tanh",
+    "[a](http://b) ![c](d)",
+    "\\ \\| \\` $x$",
+]
+"""Names that mean something in markdown, HTML or a spreadsheet."""
+
+
+def rendered(text):
+    """Markdown as HTML, by a parser that shares no code with what wrote it."""
+    return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(text)
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_whatever_a_name_holds_markdown_shows_it_and_nothing_else(name):
+    table = rendered(markdown_table([name, "b"], [[name, "1"]]))
+    assert re.findall(r"<t[hd][^>]*>(.*)</t[hd]>", table) == [html_escape(name), "b", html_escape(name), "1"]
+    assert rendered(markdown_list([name])) == f"<ul>\n<li>{html_escape(name)}</li>\n</ul>\n"
+    assert rendered(markdown_code(name)) == f"<p><code>{html_escape(name)}</code></p>\n"
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_no_cell_of_the_text_begins_with_a_formula(name):
+    cells = markdown_table([name, "b"], [[name, "1"]]).split(" | ")
+    assert not any(cell.strip("| \n").startswith("=") for cell in cells)
+
+
+def test_the_markdown_of_a_sweep_with_any_name_keeps_its_form():
+    rows = some_rows()
+    for row in rows[:4]:
+        row.cell = replace(row.cell, data="`<i>`|x.npz")
+    rows[0].figures.status, rows[0].figures.reason = "error", "<b>`|boom"
+    page = rendered(sweep_markdown(rows, [], "memtrain sweep --data '`<i>`|x.npz'"))
+    assert "<i>" not in page
+    assert "<b>" not in page
+    assert page.startswith("<p><code>memtrain sweep --data '`&lt;i&gt;`|x.npz'</code></p>")
+    assert page.count("<td") == page.count("<th ") * 4
+    assert "error: &lt;b&gt;`|boom</li>" in page
 
 
 def test_the_markdown_of_a_sweep_has_a_line_per_cell_and_the_findings():
@@ -183,7 +233,7 @@ def grown(rows, share, meter="heap_peak_bytes", which=3):
     return changed
 
 
-@pytest.mark.parametrize("meter", ["heap_peak_bytes", "resident_peak_bytes", "step_s"])
+@pytest.mark.parametrize("meter", ["ledger_peak_bytes", "heap_peak_bytes"])
 @pytest.mark.parametrize(("share", "code"), [(0.06, 1), (0.04, 0)])
 def test_a_regression_of_6_percent_is_caught_at_5_and_one_of_4_is_not(share, code, meter, tmp_path):
     rows = some_rows(heap=[1000])
@@ -193,8 +243,132 @@ def test_a_regression_of_6_percent_is_caught_at_5_and_one_of_4_is_not(share, cod
     assert said.code == code, said.err
     name = "depth 1, batch 64, infer"
     assert (name in said.err) is bool(code)
-    assert said.err.count("\n") == 1
     assert memtrain("compare", "b.csv", "a.csv", "--fail-over", "5%", cwd=tmp_path).code == 0
+
+
+ARRAYS = 10
+"""The arrays of `one_cell`, each of which may take the rest of a page."""
+
+
+def one_cell(meter, before, after, **known):
+    """The rows of one cell before and after; of ``known``, a pair is before and after, too."""
+    rows = [measured_row(Cell(), Mode.TRAIN, measure=fake(time=[0.1])) for _ in range(2)]
+    known = {"peak_array_count": (ARRAYS, ARRAYS), **known}
+    for name, pair in {MEASURED[meter]: (before, after), **known}.items():
+        for row, value in zip(rows, pair, strict=True):
+            setattr(row.figures, name, value)
+    return rows
+
+
+def has_grown(meter, before, after, allowed, **known):
+    """Whether the only cell has grown."""
+    old, new = one_cell(meter, before, after, **known)
+    return bool(compare([old], [new], [meter]).regressions(allowed))
+
+
+@pytest.mark.parametrize("meter", ["ledger", "heap"])
+def test_ledger_and_heap_have_no_noise_and_growth_from_zero_is_growth(meter):
+    assert has_grown(meter, 1000, 1051, Fraction(5, 100))
+    assert not has_grown(meter, 1000, 1050, Fraction(5, 100))
+    assert has_grown(meter, 0, 1, Fraction(5, 100))
+    assert not has_grown(meter, 0, 0, Fraction(0))
+    old, new = one_cell(meter, 0, 2048)
+    (found,) = compare([old], [new], [meter]).regressions(Fraction(1))
+    assert found[1] == f"{meter} from 0 B to 2.0 KiB"
+
+
+@pytest.mark.parametrize(
+    ("before", "noise", "spreads"),
+    [
+        (10 * MIB, MIB + 4096 * ARRAYS, (None, None)),
+        (300 * MIB, 3 * MIB, (None, None)),
+        (300 * MIB, 3 * MIB, (MIB, MIB)),
+        (300 * MIB, 5 * MIB, (4 * MIB, MIB)),
+    ],
+)
+def test_resident_counts_beyond_its_tolerance_and_its_spread_and_the_share(before, noise, spreads):
+    def grown_by(more, allowed):
+        return has_grown("resident", before, before + more, allowed, resident_spread_bytes=spreads)
+
+    assert not grown_by(noise, Fraction(0))
+    assert grown_by(noise + 1, Fraction(0))
+    assert not grown_by(noise + 1, Fraction(1, 2))
+    assert grown_by(before // 2 + 1, Fraction(1, 2))
+
+
+def test_a_time_counts_only_beyond_what_five_repetitions_of_both_show():
+    def slower(after, counts, spreads):
+        known = {"repeat_count": counts, "step_spread_s": spreads}
+        return has_grown("time", 1.0, after, Fraction(5, 100), **known)
+
+    assert slower(1.5, (5, 5), (0.25, 0.25 * 1.5 - 1e-9))
+    assert not slower(1.5, (5, 5), (0.25, 0.25 * 1.5))  # 25 % and 25 %
+    assert not slower(1.04, (5, 5), (0.0, 0.0))
+    assert not any(slower(9.0, counts, (0.0, 0.0)) for counts in ((4, 5), (5, 4), (None, 5), (None, None)))
+
+
+def test_the_most_that_any_time_spreads_stands_for_all():
+    before, after = some_rows(), some_rows()
+    for row in (*before, *after):
+        row.figures.step_s, row.figures.repeat_count, row.figures.step_spread_s = 1.0, 5, 0.125
+    after[4].figures.step_spread_s = 0.5
+    after[2].figures.step_s = 1.625  # 62.5 %, as 12.5 % before and 50 % after
+    assert compare(before, after, ["time"]).regressions(Fraction(0)) == []
+    after[2].figures.step_s = 1.75
+    (found,) = compare(before, after, ["time"]).regressions(Fraction(0))
+    assert found[1] == "time +75.00 %"
+
+
+def test_it_is_said_which_meters_were_judged_and_which_were_not():
+    single, repeated = some_rows(heap=[0]), some_rows(heap=[0])
+    for row in repeated[:2]:
+        row.figures.repeat_count, row.figures.step_spread_s = 5, 0.01
+    assert judgement_lines(compare(single, single)) == [
+        "judged: ledger exactly; heap exactly; resident where it rises by more than max(1 %, 1.0 MiB + 4.0 KiB per array) and by "
+        "more than its repetitions differ",
+        "not judged: time in 8 of 8 rows; measure both files with --repeat 5 or more, for fewer repetitions "
+        "do not show how far it spreads",
+    ]
+    judged, not_judged = judgement_lines(compare(repeated, repeated, ["time"]))
+    assert judged == (
+        "judged: time where it rises by more than 20 %, for so far apart are the repetitions in the two files"
+    )
+    assert not_judged.startswith("not judged: time in 6 of 8 rows; ")
+    without = judgement_lines(compare(some_rows_without("heap"), single, ["ledger", "heap"]))
+    assert without == ["judged: ledger exactly", "not judged: heap, of which the first file has no figures"]
+
+
+@pytest.mark.measure
+def test_identical_code_is_no_regression_and_a_row_that_grew_by_6_percent_is_named(tmp_path):
+    sweep = ("sweep", "--depth", "1,4", "--batch", "64,256", "-q", "--export-csv")
+    for name in ("a.csv", "b.csv", "c.csv"):
+        assert memtrain(*sweep, name, cwd=tmp_path).code == 0
+    for one, other in (("a.csv", "b.csv"), ("b.csv", "c.csv"), ("c.csv", "a.csv")):
+        said = memtrain("compare", one, other, "--fail-over", "5%", cwd=tmp_path)
+        assert said.code == 0, said.err
+        assert "not judged: time" in said.err
+    rows = rows_of((tmp_path / "a.csv").read_text())
+    for name, value in rows[5].items():
+        if name.endswith("_peak_bytes"):
+            rows[5][name] = str(round(1.06 * int(value)))
+    lines = [csv_line(rows[0]), *(csv_line(row.values()) for row in rows)]
+    (tmp_path / "d.csv").write_text("".join(lines))
+    said = memtrain("compare", "a.csv", "d.csv", "--fail-over", "5%", cwd=tmp_path)
+    assert said.code == 1
+    named = [line for line in said.err.splitlines() if line.startswith("memtrain: ")]
+    assert named == [f"memtrain: depth 4, batch 64, infer: {meter} +6.00 %" for meter in ("ledger", "heap")]
+
+
+def test_files_without_a_common_cell_are_refused_and_the_difference_is_named(tmp_path):
+    rows = some_rows()
+    others = [replace(row, cell=replace(row.cell, depth=9)) for row in rows[:4]]
+    (tmp_path / "a.csv").write_text(rows_csv(rows))
+    (tmp_path / "b.csv").write_text(rows_csv(others))
+    said = refused("compare", "a.csv", "b.csv", cwd=tmp_path)
+    assert "no cell and mode in common (depth: 1, 2 before and 9 after)" in said
+    train = [row for row in rows if row.mode is Mode.TRAIN]
+    with pytest.raises(SpecError, match="mode: train before and infer after"):
+        compare(train, [row for row in rows if row.mode is Mode.INFER])
 
 
 def test_cells_that_fail_now_or_are_missing_are_regressions_and_new_ones_are_not():

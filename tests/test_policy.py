@@ -222,3 +222,12 @@ def test_a_row_of_a_cell_says_its_policy_and_predicts_its_peak():
         found["predicted_peak_bytes"]
         < predicted_row(replace(cell, policy="none"), Mode.TRAIN).figures.predicted_peak_bytes
     )
+
+
+@pytest.mark.parametrize("allocation", [FRESH, PACKED])
+def test_a_budget_leaves_inference_as_it_is_for_it_recomputes_nothing(allocation):
+    cell = Cell(depth=2, width=4, batch=2, policy="budget:1KiB", allocation=allocation)
+    without = replace(cell, policy="none")
+    row, other = (predicted_row(found, Mode.INFER) for found in (cell, without))
+    assert row.figures == other.figures
+    assert row["predicted_peak_bytes"] > 1024

@@ -317,9 +317,9 @@ def test_a_report_of_many_deep_cells_stays_small():
 
 def test_without_plotly_one_line_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr("memtrain.report.html.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"plotly and jinja2.*pip install 'memtrain\[report\]'"):
+    with pytest.raises(InputError, match=r"plotly and jinja2; .* -m pip install .*(plotly|\[report\])"):
         report_html(square())
-    with pytest.raises(InputError, match="memtrain"):
+    with pytest.raises(InputError, match="plotly"):
         timeline_figure(SMALL)
 
 
@@ -355,7 +355,7 @@ def test_pictures_of_several_groups_are_numbered(tmp_path):
 
 def test_without_matplotlib_one_line_says_how_to_install_it(monkeypatch, tmp_path):
     monkeypatch.setattr("memtrain.report.static.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"pip install 'memtrain\[static\]'"):
+    with pytest.raises(InputError, match=r"matplotlib; .* -m pip install .*(matplotlib|\[static\])"):
         draw_pictures(square(), tmp_path)
 
 

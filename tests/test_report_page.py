@@ -7,6 +7,7 @@ import time
 import pytest
 from browser import CHROMIUM, DRIVER, browser, complaints, requested, show, until
 
+from memtrain import timeline_figure
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import predicted_row
 from memtrain.report.html import report_html
@@ -238,3 +239,24 @@ def test_one_cell_in_one_mode_makes_a_whole_page(driver, tmp_path, mode):
     assert "fits" not in driver.execute_script(
         "return [...document.querySelectorAll('figure')].map(f => f.id)"
     )
+
+
+@pytest.mark.parametrize("width", [420, 1000])
+@pytest.mark.parametrize("policy", ["none", "budget:30KiB"])
+def test_the_title_of_the_figure_in_python_and_its_legend_stand_apart(driver, tmp_path, width, policy):
+    path = tmp_path / "figure.html"
+    cell = Cell(depth=3, width=16, batch=64, optimizer="adam", policy=policy, cost="flops")
+    path.write_text(timeline_figure(cell).update_layout(width=width).to_html(include_plotlyjs=True))
+    driver.get(path.as_uri())
+    until(driver, "return document.querySelectorAll('.legend .traces').length > 0")
+    boxes = """
+        return ['.gtitle', '.legend', '.annotation, .xtitle, .x2title'].map(name =>
+            [...document.querySelectorAll(name)].map(found => {
+                const {left, top, right, bottom} = found.getBoundingClientRect();
+                return [left, top, right, bottom];
+            }));
+    """
+    (title,), (legend,), others = driver.execute_script(boxes)
+    for one, group in ((title, [legend, *others]), (legend, others)):
+        for other in group:
+            assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]

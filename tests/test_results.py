@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import re
+from math import nan
 
 import pytest
 from test_journal import ABOUT, REQUEST, TASKS, rows, stored
 
 from memtrain.errors import DataError
 from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import predicted_row
+from memtrain.measure.row import COLUMNS, predicted_row
+from memtrain.sweeps.files import csv_line
 from memtrain.sweeps.journal import journal_path
 from memtrain.sweeps.results import read_results
 from memtrain.sweeps.store import RowStore, rows_csv
@@ -70,14 +73,22 @@ def test_a_file_from_before_the_later_columns_and_one_with_more_can_be_read(tmp_
         (lambda text: text.replace(",train,", ",fly,"), "line 2"),
         (lambda text: text.replace("mlp,1,", "mlp,one,"), "line 2"),
         (lambda text: text.replace("mlp,2,", "mlp,-2,"), "line 3"),
-        (lambda text: text.replace(",false,", ",no,"), "neither true"),
+        (lambda text: text.replace(",false,", ",no,"), "bias 'no' is not true or false"),
         (lambda text: text[:-300], "ends before|cannot be read"),
-        (lambda text: "\0" * 100, "cannot be read"),
-        (lambda text: re.sub(r",ok,,\d+,", f",ok,,{'9' * 400},", text, count=1), "line 2: .* no number"),
-        (lambda text: re.sub(r",ok,,\d+,", ",ok,,-5,", text, count=1), "line 2: .* no number"),
+        (lambda text: "\0" * 100, "holds no rows"),
+        (
+            lambda text: re.sub(r",ok,,\d+,", f",ok,,{'9' * 400},", text, count=1),
+            "line 2: parameter_bytes .* is not a number of bytes",
+        ),
+        (
+            lambda text: re.sub(r",ok,,\d+,", ",ok,,-5,", text, count=1),
+            "line 2: parameter_bytes .* is not a number of bytes",
+        ),
         (lambda text: text.replace(",ok,", ",weird,"), "weird"),
         (lambda text: text.replace("\n", ",more\n").replace(",more\n", "\n", 1), "line 2 has more fields"),
         (lambda text: text + text.splitlines()[1] + "\n", "repeats a cell"),
+        (lambda text: text.replace("mlp,1,", "mlp,1_0,"), "depth '1_0' is not a whole number"),
+        (lambda text: re.sub(r"mlp,1,\d+", "mlp,1,0_1", text), "width '0_1' is not a whole number"),
     ],
 )
 def test_what_is_no_result_is_refused_with_the_line(change, words, tmp_path):
@@ -85,6 +96,43 @@ def test_what_is_no_result_is_refused_with_the_line(change, words, tmp_path):
     path.write_text(change(rows_csv(rows())))
     with pytest.raises(DataError, match=words):
         read_results(path)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "-1", "1e999", "1x"])
+def test_what_is_no_number_is_refused_in_every_numeric_column_but_a_loss_that_diverged(text, tmp_path):
+    path = tmp_path / "x.csv"
+    cell = Cell(memory_limit_bytes=10**9)
+    whole = dict(
+        zip(
+            COLUMNS,
+            next(csv.reader([rows_csv([predicted_row(cell, Mode.TRAIN)]).splitlines()[1]])),
+            strict=True,
+        )
+    )
+    words = {"model", "activation", "bias", "optimizer", "dtype", "data", "policy", "update", "allocation"}
+    words |= {"mode", "status", "reason", "peak_phase", "blas", "cpu", "python", "numpy", "memtrain", "cost"}
+    for name in set(COLUMNS) - words:
+        path.write_text(csv_line(COLUMNS) + csv_line({**whole, name: text}.values()))
+        if name.startswith("loss") and text != "1x":
+            assert repr(read_results(path).rows[0][name]) == repr(float(text))
+        else:
+            with pytest.raises(DataError, match=f"line 2: .*{name}"):
+                read_results(path)
+
+
+def test_a_row_whose_loss_is_no_number_keeps_what_the_journal_knows(tmp_path):
+    path = tmp_path / "x.csv"
+    made = rows()
+    made[0].figures.loss_first, made[0].figures.loss_last = 2.5, nan
+    made[0].environment, made[0].notes = {"numpy": "2"}, ["a note"]
+    with RowStore.create(path, TASKS, REQUEST, ABOUT) as store:
+        for row in made:
+            store.add(row)
+    found = read_results(path).rows[0]
+    assert (found.environment, found.notes) == ({"numpy": "2"}, ["a note"])
+    assert (found.peak_node, found.retained) == (made[0].peak_node, made[0].retained)
+    path.write_text(path.read_text().replace(",2.5,nan,", ",2.25,nan,"))  # not the row of the journal
+    assert read_results(path).rows[0].notes == []
 
 
 def test_a_missing_file_is_refused(tmp_path):

@@ -18,7 +18,10 @@ def compare(
     after: Annotated[Path, typer.Argument(help="The CSV of another.")],
     fail_over: Annotated[
         str | None,
-        typer.Option(help="End with 1 where a figure has grown by more than this: 5%.", show_default="never"),
+        typer.Option(
+            help="End with 1 where a figure has grown by more than this, and beyond noise: 5%.",
+            show_default="never",
+        ),
     ] = None,
     meters: Annotated[
         str, typer.Option(help="Of ledger, heap, resident, time: what is compared.")
@@ -31,8 +34,10 @@ def compare(
 ) -> None:
     """Join two results by cell; show peaks and times side by side, with the ratio.
 
-    With --fail-over it is a check for somebody's CI: cells that grew by more, that fail or that are missing
-    are named, and the exit code is 1.
+    With --fail-over it is a check for your CI: cells that grew by more, that fail or that are missing are
+    named, and the exit code is 1. Ledger and heap are the same bytes every time, so any growth beyond the
+    share counts. Resident must also rise by more than its tolerance. Time counts where both files have 5
+    repetitions or more (--repeat 5), and where it rises by more than times of these differ.
 
     \b
     Examples:
@@ -41,7 +46,12 @@ def compare(
       memtrain compare before.csv after.csv --meters heap --export-markdown -
     """
     from memtrain.cli.console import messages, results, say, warn
-    from memtrain.report.comparison import comparison_csv, comparison_markdown, regression_lines
+    from memtrain.report.comparison import (
+        comparison_csv,
+        comparison_markdown,
+        judgement_lines,
+        regression_lines,
+    )
     from memtrain.report.json import comparison_document
     from memtrain.report.terminal.comparison import comparison_table
     from memtrain.sweeps.comparison import compare as compare_rows
@@ -68,9 +78,11 @@ def compare(
         out.print(comparison_table(found, out.width))
     if allowed is None:
         return
-    log, lines = messages(), regression_lines(found, allowed)
-    for line in lines:
+    log, grown = messages(), regression_lines(found, allowed)
+    for line in grown:
         warn(log, line)
-    if lines:
+    for line in judgement_lines(found):
+        say(log, line)
+    if grown:
         raise typer.Exit(1)
     say(log, f"nothing has grown by more than {fail_over}")

@@ -7,13 +7,13 @@ the graphs of L, L + 1 and L + 2 layers; where the peak moves between those it i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from math import prod
 
 from memtrain.explain.formulas import symbol, symbols
-from memtrain.graph.node import Node, Role
+from memtrain.graph.node import Dim, Node, Role
 from memtrain.graph.ops.arithmetic import SPREAD_PARTS, Broadcast, spread_rows
 from memtrain.graph.ops.base import BLOCK, Op, rows_per_block
 from memtrain.graph.ops.loss import RowWise
@@ -64,28 +64,60 @@ def _terms_at_peak(liveness: Liveness) -> Terms:
     node = liveness.peak_node
     if node is not None:
         inputs = [liveness.schedule.graph[i] for i in node.inputs]
-        for count, dtype in node.op.workspace(*inputs):
-            terms[Role.WORKSPACE, (str(dtype.itemsize), *_factors(node.op, count, inputs))] += 1
+        for place, (_, dtype) in enumerate(node.op.workspace(*inputs)):
+            terms[Role.WORKSPACE, (str(dtype.itemsize), *_factors(node.op, place, inputs))] += 1
     return dict(terms)
 
 
-def _factors(op: Op, count: int, inputs: Sequence[Node]) -> Monomial:
-    """How an op's workspace of ``count`` elements follows from sizes and the block that caps it."""
-    for node in inputs:
-        if isinstance(op, (RowWise, Broadcast)) and node.shape:
-            row = node.shape[-1:] if isinstance(op, RowWise) else node.shape[1:]
-            lead = node.shape[: len(node.shape) - len(row)]
-            most, all_rows = rows_per_block(prod(row)), "·".join(map(symbol, lead))
-            if isinstance(op, Broadcast) and lead and count == spread_rows(node.shape) * prod(row):
-                return (f"min({most}, ⌈{all_rows}/{SPREAD_PARTS}⌉)", *map(symbol, row))
-            rows = f"min({most}, {all_rows})"
-            if lead and count == min(most, prod(lead)) * prod(row):
-                return (rows, *map(symbol, row))
-            if lead and count == min(most, prod(lead)):
-                return (rows,)
-        elif node.shape and count == min(BLOCK, node.size):
-            return (f"min({BLOCK}, {'·'.join(map(symbol, node.shape))})",)
+def _factors(op: Op, place: int, inputs: Sequence[Node]) -> Monomial:
+    """The elements of an op's workspace array ``place``, as sizes and the block that caps them.
+
+    A product of sizes can be the right number by chance, as n·q is where q = 1. So it must also be what the
+    op declares for inputs whose sizes are different primes, too small for any cap.
+    """
+    others = _with_prime_sizes(inputs)
+    count, other_count = (op.workspace(*nodes)[place][0] for nodes in (inputs, others))
+    for (monomial, value), (_, other_value) in zip(_products(op, inputs), _products(op, others), strict=True):
+        if (count, other_count) == (value, other_value):
+            return monomial
     return (str(count),)
+
+
+def _products(op: Op, inputs: Sequence[Node]) -> Iterator[tuple[Monomial, int]]:
+    """What a workspace may be made of, in symbols and as a number."""
+    for node in inputs:
+        if isinstance(op, Broadcast) and node.shape:
+            row = node.shape[1:]
+            rows = f"min({rows_per_block(prod(row))}, ⌈{symbol(node.shape[0])}/{SPREAD_PARTS}⌉)"
+            yield (rows, *map(symbol, row)), spread_rows(node.shape) * prod(row)
+        elif isinstance(op, RowWise) and len(node.shape) > 1:
+            lead, row = node.shape[:-1], node.shape[-1:]
+            most = rows_per_block(prod(row))
+            rows, count = f"min({most}, {_joined(lead)})", min(most, prod(lead))
+            yield (rows, *map(symbol, row)), count * prod(row)
+            yield (rows,), count
+        elif not isinstance(op, RowWise) and node.shape:
+            yield (f"min({BLOCK}, {_joined(node.shape)})",), min(BLOCK, node.size)
+
+
+def _joined(sizes: Sequence[int]) -> str:
+    return "·".join(map(symbol, sizes))
+
+
+def _with_prime_sizes(inputs: Sequence[Node]) -> list[Node]:
+    """The inputs, but with a small prime for each symbol."""
+    names = dict.fromkeys(size.symbol for node in inputs for size in node.shape if isinstance(size, Dim))
+    primes = dict(zip(names, (17, 19, 23, 29, 31, 37, 41, 43), strict=False))
+    return [
+        replace(
+            node,
+            shape=tuple(
+                Dim(primes[size.symbol], size.symbol) if isinstance(size, Dim) else size
+                for size in node.shape
+            ),
+        )
+        for node in inputs
+    ]
 
 
 def _slopes(terms: Terms, cell: Cell, mode: Mode) -> dict[tuple[Role, Monomial], int]:

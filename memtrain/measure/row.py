@@ -30,7 +30,7 @@ class Tolerance:
     array_bytes: int
     """What each array at the peak takes besides its values."""
 
-    def bytes(self, peak_bytes: int, array_count: int) -> float:
+    def bytes(self, peak_bytes: float, array_count: int) -> float:
         """For a peak of so many bytes in so many arrays."""
         return max(self.share * peak_bytes, self.least_bytes + self.array_bytes * array_count)
 

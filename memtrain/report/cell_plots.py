@@ -14,26 +14,27 @@ _GREY = "#7b8592"
 
 
 def timeline_plot(timeline: Timeline) -> Plot:
-    """Training above inference, on one scale of bytes."""
-    tracks = (timeline.train, timeline.infer)
+    """Training above inference, on one scale of bytes; one alone where the other has no plan."""
+    axes: dict[str, dict[str, Any]] = {}
     traces: list[dict[str, Any]] = []
+    marks: list[tuple[dict[str, Any] | None, dict[str, Any]]] = []
     named: set[str] = set()
-    for track, suffix in zip(tracks, ("", "2"), strict=True):
+    ticks, texts = linear_ticks(timeline.most_bytes)
+    scale = {"tickvals": ticks, "ticktext": texts, "range": [0, ticks[-1] * 1.12], "automargin": True}
+    domains = [[0.59, 1], [0, 0.41]] if len(timeline.tracks) > 1 else [[0, 1]]
+    for track, domain, suffix in zip(timeline.tracks, domains, ("", "2"), strict=False):
+        axes[f"xaxis{suffix}"] = {**_steps(track), "anchor": f"y{suffix}"}
+        axes[f"yaxis{suffix}"] = {**scale, "domain": domain, "title": {"text": track.mode.noun}}
+        marks += _marks(track, suffix)
         for trace in _areas(track, suffix):
             traces.append({**trace, "showlegend": trace["name"] not in named})
             named.add(trace["name"])
-    ticks, texts = linear_ticks(max(track.peak.total_bytes for track in tracks))
-    scale = {"tickvals": ticks, "ticktext": texts, "range": [0, ticks[-1] * 1.12], "automargin": True}
-    marks = [mark for track, suffix in zip(tracks, ("", "2"), strict=True) for mark in _marks(track, suffix)]
     return plot(
         traces,
-        height=680,
+        height=680 if len(timeline.tracks) > 1 else 420,
         legend={**LEGEND, "y": 1.05, "traceorder": "normal"},
         hovermode="x unified",
-        xaxis={**_steps(timeline.train), "anchor": "y"},
-        yaxis={**scale, "domain": [0.59, 1], "title": {"text": "training"}},
-        xaxis2={**_steps(timeline.infer), "anchor": "y2"},
-        yaxis2={**scale, "domain": [0, 0.41], "title": {"text": "inference"}},
+        **axes,
         shapes=[shape for shape, _ in marks if shape],
         annotations=[note for _, note in marks],
     )
@@ -128,6 +129,8 @@ def _towards_middle(track: Track) -> dict[str, Any]:
 
 def life_plot(found: LifeLines) -> Plot:
     """A bar per retained intermediate: what of its life is in forward, and what in backward."""
+    if not found.lives:
+        return plot([], height=150, xaxis={"visible": False}, yaxis={"visible": False})
     before = {
         "name": "forward: made, and kept",
         "base": [life.born_step for life in found.lives],
@@ -152,7 +155,7 @@ def life_plot(found: LifeLines) -> Plot:
         "hovertemplate": "%{customdata}<extra></extra>",
     }
     return plot(
-        [{**common, **part} for part in (before, after)] if found.lives else [],
+        [{**common, **part} for part in (before, after)],
         height=min(150 + 20 * len(found.lives), 760),
         barmode="overlay",
         bargap=0.25,

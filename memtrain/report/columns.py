@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from memtrain.graph.node import Role
 from memtrain.measure.cell import Mode
-from memtrain.measure.row import Row
+from memtrain.measure.row import Figures, Row
 from memtrain.report.findings import Pair, main_row, peak_bytes, ratio, varying_fields
 from memtrain.units import binary_unit, format_bytes, format_difference
 
@@ -22,6 +22,20 @@ _SHORT = {
 
 Column = tuple[str, Callable[[Pair], str]]
 """A title and what stands under it for a cell."""
+
+
+def shown_mode(rows: Sequence[Row]) -> Mode:
+    """The mode that a table speaks of where a column is not of both: training, where any row has it.
+
+    A cell of which only the other mode was measured leaves such columns empty.
+    """
+    return Mode.TRAIN if any(row.mode is Mode.TRAIN for row in rows) else Mode.INFER
+
+
+def _shown_figures(rows: Sequence[Row]) -> Callable[[Pair], Figures]:
+    """Gives the figures of the shown mode; of a cell without it, figures that are all missing."""
+    mode = shown_mode(rows)
+    return lambda pair: pair[mode].figures if mode in pair else Figures()
 
 
 def axis_columns(rows: Sequence[Row]) -> list[Column]:
@@ -55,22 +69,23 @@ def peak_columns(rows: Sequence[Row]) -> list[Column]:
 
         return f"{mode}\n{unit}", show
 
+    shown = _shown_figures(rows)
     return [
         peak(Mode.TRAIN),
         peak(Mode.INFER),
         ("\nratio", lambda pair: f"{value:.2f}" if (value := ratio(pair)) is not None else ""),
-        (f"retained\n{unit}", lambda pair: in_unit(main_row(pair).figures.retained_bytes)),
+        (f"retained\n{unit}", lambda pair: in_unit(shown(pair).retained_bytes)),
     ]
 
 
 def difference_columns(rows: Sequence[Row]) -> list[Column]:
     """How far heap and resident are from the prediction, where they were measured."""
+    shown = _shown_figures(rows)
 
     def column(meter: str) -> Column:
         def show(pair: Pair) -> str:
-            figures = main_row(pair).figures
-            measured = getattr(figures, f"{meter}_peak_bytes")
-            return format_difference(measured, figures.predicted_peak_bytes)
+            figures = shown(pair)
+            return format_difference(getattr(figures, f"{meter}_peak_bytes"), figures.predicted_peak_bytes)
 
         return f"{meter}\n±%", show
 
@@ -84,34 +99,43 @@ def difference_columns(rows: Sequence[Row]) -> list[Column]:
 
 def time_columns(rows: Sequence[Row]) -> list[Column]:
     """The time of an iteration, where it was measured."""
+    shown = _shown_figures(rows)
 
     def show(pair: Pair) -> str:
-        seconds = main_row(pair).figures.step_s
+        seconds = shown(pair).step_s
         return "" if seconds is None else f"{1000 * seconds:.2f}"
 
     return [("step\nms", show)] if any(row.figures.step_s is not None for row in rows) else []
 
 
-def _shares(row: Row) -> dict[Role, float]:
+def _shares(figures: Figures) -> dict[Role, float]:
     """The share of each role in what stands at the peak; empty where the peak was not observed."""
-    total = row.figures.ledger_peak_bytes
+    total = figures.ledger_peak_bytes
     if not total:
         return {}
-    return {role: (getattr(row.figures, f"peak_{role}_bytes") or 0) / total for role in Role}
+    return {role: (getattr(figures, f"peak_{role}_bytes") or 0) / total for role in Role}
 
 
-def made_of(pair: Pair) -> str:
-    """The largest parts of what stands at the peak."""
-    shares = sorted(_shares(main_row(pair)).items(), key=lambda item: -item[1])
-    return ", ".join(f"{_SHORT.get(role, role)} {share:.0%}" for role, share in shares[:4] if share >= 0.005)
+def made_of_column(rows: Sequence[Row]) -> Column:
+    """The largest parts of what stands at the peak, in words."""
+    shown = _shown_figures(rows)
+
+    def show(pair: Pair) -> str:
+        shares = sorted(_shares(shown(pair)).items(), key=lambda item: -item[1])
+        return ", ".join(
+            f"{_SHORT.get(role, role)} {share:.0%}" for role, share in shares[:4] if share >= 0.005
+        )
+
+    return "peak is\nmade of", show
 
 
 def composition_columns(rows: Sequence[Row]) -> list[Column]:
     """Each role's share of what stands at the peak; of recomputed values only where there are any."""
+    shown = _shown_figures(rows)
 
     def column(role: Role) -> Column:
         def show(pair: Pair) -> str:
-            shares = _shares(main_row(pair))
+            shares = _shares(shown(pair))
             return f"{100 * shares[role]:.0f}" if shares else ""
 
         return _SHORT.get(role, role), show

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
+from memtrain.measure.row import TOLERANCES
 from memtrain.report.findings import cell_name, varying_fields
-from memtrain.report.markdown import markdown_table
-from memtrain.sweeps.comparison import MEASURED, Comparison, Pairing
+from memtrain.report.markdown import markdown_code, markdown_table
+from memtrain.sweeps.comparison import LEAST_REPEATS, MEASURED, Comparison, Pairing
 from memtrain.sweeps.files import csv_line
 from memtrain.units import format_bytes, format_seconds
 
@@ -52,7 +53,7 @@ def comparison_markdown(comparison: Comparison, command: str) -> str:
         [title for title, _ in columns],
         ([show(pairing) for _, show in columns] for pairing in comparison.pairings),
     )
-    return f"`{command}`\n\n{table}"
+    return f"{markdown_code(command)}\n\n{table}"
 
 
 def regression_lines(comparison: Comparison, allowed: Fraction) -> list[str]:
@@ -62,6 +63,30 @@ def regression_lines(comparison: Comparison, allowed: Fraction) -> list[str]:
         f"{cell_name(pairing.cell, varying)}, {pairing.mode}: {what}"
         for pairing, what in comparison.regressions(allowed)
     ]
+
+
+def judgement_lines(comparison: Comparison) -> list[str]:
+    """Which meters were judged and by what rule, and which were not and why, a line each."""
+    rules = {
+        "ledger": "ledger exactly",
+        "heap": "heap exactly",
+        "resident": f"resident where it rises by more than {TOLERANCES['resident']} and "
+        "by more than its repetitions differ",
+        "time": f"time where it rises by more than {100 * comparison.time_spread:.0f} %, "
+        "for so far apart are the repetitions in the two files",
+    }
+    used, lines = [], []
+    for meter in comparison.meters:
+        judged, both = comparison.judged(meter)
+        if judged:
+            used.append(rules[meter])
+        if judged < both:
+            lines.append(
+                f"not judged: {meter} in {both - judged} of {both} rows; measure both files with --repeat "
+                f"{LEAST_REPEATS} or more, for fewer repetitions do not show how far it spreads"
+            )
+    lines += [f"not judged: {meter}, of which the first file has no figures" for meter in comparison.absent]
+    return [f"judged: {'; '.join(used) or 'nothing'}", *lines]
 
 
 def _meter_column(meter: str, part: str) -> Column:

@@ -19,6 +19,7 @@ from math import hypot
 
 from memtrain.errors import InputError
 from memtrain.plan.schedule import Schedule
+from memtrain.report.install import install_command
 from memtrain.report.picture import Mark, Picture, make_picture
 
 MEANINGS = {"φ": "activation", "l": "loss", "log σ": "log-softmax", "λ/2": "of the regulariser"}
@@ -103,7 +104,7 @@ def _lay_out(picture: Picture) -> tuple[dict[str, Point], dict[tuple[str, str], 
         raise InputError(
             f"an SVG drawing needs the package graphlay ({error})",
             "allowed without it: --dot, for Graphviz to draw",
-            "pip install 'graphlay>=0.3.1,<0.4'",
+            install_command("graphlay"),
         ) from error
 
     marks, side = picture.marks, _side_leaves(picture)

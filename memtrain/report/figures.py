@@ -11,10 +11,11 @@ from typing import Literal
 
 from memtrain.graph.node import Role
 from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import Row
+from memtrain.measure.row import Row, planned_row, predicted_row
+from memtrain.plan.frontier import largest_within
 from memtrain.plan.policy import BUDGET, read_policy
 from memtrain.report.findings import Pair, cell_name, main_row, pairs, peak_bytes, ratio, varying_fields
-from memtrain.sweeps.frontier import find_frontier
+from memtrain.sweeps.frontier import MOST_BATCH
 from memtrain.units import format_bytes
 
 ROLE_COLOURS = {
@@ -125,19 +126,14 @@ class Table:
 
 
 def groups(rows: Iterable[Row]) -> list[Group]:
-    """The rows by what varies besides depth and batch; those for which there is no plan are left out."""
-    rows = [row for row in rows if row.figures.predicted_peak_bytes is not None or not _planned(row)]
+    """The rows by what varies besides depth and batch."""
+    rows = list(rows)
     varying = varying_fields(row.cell for row in rows)
     found: dict[str, dict[tuple[int, int], Pair]] = {}
     for cell, pair in pairs(rows).items():
         name = ", ".join(f"{field} {cell.columns()[field]}" for field in varying)
         found.setdefault(name, {})[cell.depth, cell.batch] = pair
     return [Group(name, by_place) for name, by_place in found.items()]
-
-
-def _planned(row: Row) -> bool:
-    """Whether the row's policy has a budget, which may be too small for any plan."""
-    return read_policy(row.cell.policy).kind == BUDGET
 
 
 def curves(group: Group, axis: Axis) -> Curves:
@@ -175,23 +171,45 @@ def ratios(group: Group) -> Table | None:
 
 def fitting(group: Group, budget_bytes: int) -> Table:
     """What each cell can do in ``budget_bytes``, as a place in `FITS`, from predictions."""
-    cell = replace(group.cells[0], threads=1)  # predictions are the same for any number of threads
-    frontier = find_frontier(cell, budget_bytes, group.depths, ())
-    largest = frontier.largest_batches()
-    values = {
-        (depth, batch): 2.0
-        if batch <= largest[depth, Mode.TRAIN]
-        else float(batch <= largest[depth, Mode.INFER])
-        for depth, batch in group.pairs
-    }
+    values = {place: _fits(pair, budget_bytes) for place, pair in group.pairs.items()}
     counts = [sum(value == fits for value in values.values()) for fits in range(3)]
-    depth = group.depths[-1]
     reading = (
         f"In {format_bytes(budget_bytes)}, {counts[2]} of {len(values)} cells can be trained, {counts[1]} "
-        f"can only predict, {counts[0]} do not fit; at depth {depth} the largest batch is "
-        f"{_count(largest[depth, Mode.TRAIN])} to train and {_count(largest[depth, Mode.INFER])} to predict."
+        f"can only predict, {counts[0]} do not fit; {_largest_batches(group.cells[-1], budget_bytes)}."
     )
     return _table(group, values, reading)
+
+
+def _fits(pair: Pair, budget_bytes: int) -> float:
+    """The place in `FITS`. A mode without a row is predicted here; one without a plan does not fit."""
+    for fits, mode in ((2.0, Mode.TRAIN), (1.0, Mode.INFER)):
+        row = pair.get(mode)
+        if row is None or row.figures.predicted_peak_bytes is None:
+            row = planned_row(main_row(pair).cell, mode)
+        peak = row.figures.predicted_peak_bytes
+        if peak is not None and peak <= budget_bytes:
+            return fits
+    return 0.0
+
+
+def _largest_batches(cell: Cell, budget_bytes: int) -> str:
+    """The largest batches that fit at the depth of ``cell``, in words; or why they are not known."""
+    if read_policy(cell.policy).kind == BUDGET:
+        return "the largest batch is not known, for each batch would need a plan of its own"
+
+    def largest(mode: Mode) -> int:
+        def peak(count: int) -> int:
+            row = predicted_row(replace(cell, batch=count * cell.accumulate), mode)
+            return row.figures.predicted_peak_bytes or 0
+
+        found = largest_within(peak, budget_bytes, 1, MOST_BATCH // cell.accumulate)
+        return (found or 0) * cell.accumulate
+
+    of = f" of {cell.accumulate} micro-batches" if cell.accumulate > 1 else ""
+    return (
+        f"at depth {cell.depth} the largest batch{of} is {_count(largest(Mode.TRAIN))} to train and "
+        f"{_count(largest(Mode.INFER))} to predict"
+    )
 
 
 def _table(group: Group, values: dict[tuple[int, int], float], reading: str) -> Table:

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from memtrain.measure.cell import SECONDS
 from memtrain.report.findings import cell_name, fold_names
-from memtrain.report.markdown import markdown_table
+from memtrain.report.markdown import markdown_code, markdown_list, markdown_table
 from memtrain.sweeps.files import csv_line
 from memtrain.sweeps.fit import Fit, Kind, Option, command_of
 from memtrain.units import format_bytes
@@ -50,7 +50,7 @@ def fit_csv(fit: Fit) -> str:
 def fit_markdown(fit: Fit, command: str) -> str:
     """The options as a table, and what was found as a list."""
     table = markdown_table(TITLES, (shown(option) for option in fit.options))
-    return f"`{command}`\n\n{table}\n" + "".join(f"- {sentence}\n" for sentence in fit_sentences(fit))
+    return f"{markdown_code(command)}\n\n{table}\n{markdown_list(fit_sentences(fit))}"
 
 
 TITLES = (

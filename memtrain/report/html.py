@@ -20,6 +20,7 @@ from memtrain.report.cell_plots import life_plot, timeline_plot
 from memtrain.report.figures import Axis, Group
 from memtrain.report.findings import cell_name, summary
 from memtrain.report.fit import fit_sentences
+from memtrain.report.install import install_command
 from memtrain.report.lifelines import MOST_LIVES, MOST_MOMENTS, of_cell
 from memtrain.report.plots import Plot
 from memtrain.sweeps.files import as_text
@@ -41,8 +42,8 @@ def check_installed() -> None:
     if missing:
         raise InputError(
             f"the report needs {' and '.join(missing)}",
-            "allowed: where the extra report is installed",
-            "pip install 'memtrain[report]'",
+            "allowed: where both are installed",
+            install_command("plotly", "jinja2", extra="report"),
         )
 
 
@@ -68,10 +69,6 @@ def report_html(
     loader = PackageLoader("memtrain.report", "page")
     page = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("page.html.j2")
     groups = figures.groups(rows)
-    if not groups:
-        raise InputError(
-            "rows of which none has a plan", "allowed: at least one that could run", "give a larger budget"
-        )
     return page.render(
         summary=sentences or summary(rows, laws),
         title="Peak memory of training and inference" if trade is None else "What would make it fit",
@@ -111,7 +108,8 @@ def timeline_figure(cell: Cell | Row) -> Figure:
 
     shown = cell.cell if isinstance(cell, Row) else cell
     figure = Figure(timeline_plot(of_cell(shown)[0]))
-    return figure.update_layout(title=cell_name(shown))
+    below = {"yref": "container", "y": 0, "yanchor": "bottom"}  # the title stands where the legend was
+    return figure.update_layout(title=cell_name(shown), margin_t=70, legend=below)
 
 
 def _page_data(rows: Sequence[Row], groups: Sequence[Group], budget_bytes: int | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from memtrain.errors import SpecError
 from memtrain.explain.formulas import Book
 from memtrain.explain.reasons import Retained, retained_reasons
 from memtrain.explain.timeline import Moment, timeline
@@ -50,11 +51,21 @@ class Track:
 
 @dataclass(frozen=True)
 class Timeline:
-    """Training and inference of a cell."""
+    """Training and inference of a cell; ``train`` is ``None`` where the cell's policy has no plan for it."""
 
-    train: Track
+    train: Track | None
     infer: Track
     reading: str
+
+    @property
+    def tracks(self) -> list[Track]:
+        """Those that there are, training first."""
+        return [self.infer] if self.train is None else [self.train, self.infer]
+
+    @property
+    def most_bytes(self) -> int:
+        """The larger peak."""
+        return max(track.peak.total_bytes for track in self.tracks)
 
 
 @dataclass(frozen=True)
@@ -83,14 +94,23 @@ class LifeLines:
 def of_cell(
     cell: Cell, most_moments: int = MOST_MOMENTS, most_lives: int = MOST_LIVES
 ) -> tuple[Timeline, LifeLines]:
-    """The figures of a cell, from its graph alone; what is more than the most is left out evenly."""
-    train, retained = _track(cell, Mode.TRAIN, most_moments)
+    """The figures of a cell, from its graph alone; what is more than the most is left out evenly.
+
+    Where training has no plan within the budget of the cell's policy, the readings say so.
+    """
     infer, _ = _track(cell, Mode.INFER, most_moments)
+    infer_bytes = format_bytes(infer.peak.total_bytes)
+    try:
+        train, retained = _track(cell, Mode.TRAIN, most_moments)
+    except SpecError as error:
+        lacking = f"Training has no plan: {error}."
+        reading = f"At {cell_name(cell)}, inference's peak is {infer_bytes}, and it retains none. {lacking}"
+        return Timeline(None, infer, reading), LifeLines((), 0, 0, lacking)
     share = train.peak.live_bytes[Role.RETAINED] / train.peak.total_bytes
     reading = (
         f"At {cell_name(cell)}, training's peak is {format_bytes(train.peak.total_bytes)}, at step "
         f"{train.peak.step} ({train.peak.phase}, {train.peak.node}), and {share:.0%} of it is retained "
-        f"intermediates; inference's is {format_bytes(infer.peak.total_bytes)}, and it retains none."
+        f"intermediates; inference's is {infer_bytes}, and it retains none."
     )
     if cell.allocation_for(timing=False) == PACKED:
         reading += " The arena that holds the values may be larger, and is what the peaks of the rows count."

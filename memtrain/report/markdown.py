@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from memtrain.measure.row import Row
@@ -18,8 +19,7 @@ def sweep_markdown(rows: Sequence[Row], laws: Sequence[Verdict], command: str) -
         [title for title, _ in columns],
         ([show(pair) for _, show in columns] for pair in pairs(rows).values()),
     )
-    sentences = "".join(f"- {_escaped(sentence)}\n" for sentence in findings(rows, laws))
-    return f"`{command}`\n\n{table}\n{sentences}"
+    return f"{markdown_code(command)}\n\n{table}\n{markdown_list(findings(rows, laws))}"
 
 
 def frontier_markdown(frontier: Frontier, command: str) -> str:
@@ -28,7 +28,8 @@ def frontier_markdown(frontier: Frontier, command: str) -> str:
         ["" if value is None else str(value) for value in (getattr(found, name) for name in COLUMNS)]
         for found in frontier.boundaries
     )
-    return f"`{command}`\n\n{markdown_table([name.replace('_', ' ') for name in COLUMNS], lines)}"
+    table = markdown_table([name.replace("_", " ") for name in COLUMNS], lines)
+    return f"{markdown_code(command)}\n\n{table}"
 
 
 def markdown_table(titles: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -43,5 +44,23 @@ def markdown_table(titles: Sequence[str], lines: Iterable[Sequence[str]]) -> str
     return "".join(f"| {line} |\n" for line in padded)
 
 
+def markdown_list(sentences: Iterable[str]) -> str:
+    """A point for each sentence."""
+    return "".join(f"- {_escaped(sentence)}\n" for sentence in sentences)
+
+
+def markdown_code(text: str) -> str:
+    """``text`` as code, whatever backticks it holds: the fence has one more than its longest run of them."""
+    text = re.sub(r"[\r\n]+", " ", text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    room = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{room}{text}{room}{fence}"
+
+
+_SPECIAL = re.compile(r"[\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])|^=")
+"""What markdown does not show as it is. An underscore within a word is harmless, and so is a later ``=``."""
+
+
 def _escaped(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    """``text`` in one line, so that markdown shows each of its characters."""
+    return _SPECIAL.sub(lambda match: f"\\{match[0]}", " ".join(text.split()))

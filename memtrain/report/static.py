@@ -7,6 +7,7 @@ from functools import partial
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from memtrain.errors import InputError
@@ -15,6 +16,7 @@ from memtrain.measure.row import Row
 from memtrain.report import figures
 from memtrain.report.figures import Curves, Group, Table
 from memtrain.report.findings import cell_name
+from memtrain.report.install import install_command
 from memtrain.report.lifelines import LifeLines, Timeline, of_cell
 from memtrain.report.ticks import linear_ticks, log_ticks
 from memtrain.sweeps.files import check_outputs, write_new
@@ -41,8 +43,8 @@ def draw_pictures(
     if find_spec("matplotlib") is None:
         raise InputError(
             "pictures need matplotlib",
-            "allowed: where the extra static is installed",
-            "pip install 'memtrain[static]'",
+            "allowed: where it is installed",
+            install_command("matplotlib", extra="static"),
         )
     drawings = dict(_drawings(rows, budget_bytes))
     paths = {folder / f"{name}.{ending}": (name, ending) for name in drawings for ending in FORMATS}
@@ -148,9 +150,9 @@ def _grid(figure: Figure, table: Table, title: str, texts: list[list[str]], colo
 
 def _timeline(timeline: Timeline, title: str, figure: Figure) -> None:
     figure.suptitle(title)
-    tracks = (timeline.train, timeline.infer)
-    ticks, texts = linear_ticks(max(track.peak.total_bytes for track in tracks))
-    for axes, track in zip(figure.subplots(2, 1), tracks, strict=True):
+    ticks, texts = linear_ticks(timeline.most_bytes)
+    panels = figure.subplots(len(timeline.tracks), 1, squeeze=False)[:, 0]
+    for axes, track in zip(panels, timeline.tracks, strict=True):
         edges = [moment.step for moment in track.moments] + [track.step_count]
         below = [0] * len(edges)
         for role in track.roles:
@@ -175,6 +177,10 @@ def _timeline(timeline: Timeline, title: str, figure: Figure) -> None:
 
 
 def _lives(found: LifeLines, title: str, figure: Figure) -> None:
+    if not found.lives:
+        figure.suptitle(title)
+        figure.text(0.5, 0.5, fill(found.reading, 80), ha="center", va="center")
+        return
     axes = figure.subplots()
     for place, life in enumerate(found.lives):
         before = (life.born_step, found.backward_step - life.born_step)

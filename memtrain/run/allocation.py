@@ -57,7 +57,7 @@ def planned(schedule: Schedule, policy: Policy, cost: CostOf, allocation: str) -
             budget, smallest = error.least_bytes, True
             continue
         taken = peak_bytes(analyse(plan.schedule), allocation)
-        if taken <= policy.number:
+        if taken <= policy.number or not plan.passes:  # without backward, as in fresh: nothing to plan
             return replace(plan, policy=policy)
         if smallest:
             raise too_small(policy, taken)

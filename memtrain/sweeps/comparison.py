@@ -1,14 +1,16 @@
-"""Two sets of results side by side: the same cells, before and after."""
+"""Two sets of results side by side: the same cells, before and after; and what has grown beyond noise."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 from memtrain.errors import SpecError, unknown_choice
 from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import Row
+from memtrain.measure.row import SPREADS, TOLERANCES, Row
+from memtrain.units import format_bytes, format_seconds
 
 MEASURED = {
     "ledger": "ledger_peak_bytes",
@@ -17,6 +19,12 @@ MEASURED = {
     "time": "step_s",
 }
 """What is compared, and its column."""
+
+EXACT = ("ledger", "heap")
+"""Meters that read the same bytes every time, so that any difference comes from the code."""
+
+LEAST_REPEATS = 5
+"""A time is judged from so many repetitions on: fewer do not show how far it spreads."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +43,15 @@ class Pairing:
         return before, after
 
     def ratio(self, meter: str) -> float | None:
-        """After ÷ before; ``None`` where one is missing."""
+        """After ÷ before; ``None`` where one is missing, or the first is 0."""
         before, after = self.figures(meter)
         return after / before if before and after is not None else None
+
+    @property
+    def repeated(self) -> bool:
+        """Whether both rows have so many repetitions that they show how far times spread."""
+        rows = (self.before, self.after)
+        return all(row is not None and (row["repeat_count"] or 0) >= LEAST_REPEATS for row in rows)
 
 
 @dataclass(frozen=True)
@@ -47,9 +61,50 @@ class Comparison:
     pairings: tuple[Pairing, ...]
     meters: tuple[str, ...]
     """Those that the first set has figures of, among those asked for."""
+    absent: tuple[str, ...]
+    """The others that were asked for."""
+
+    @cached_property
+    def time_spread(self) -> float:
+        """How far times spread between repetitions, as a share: the most of the first set plus of the second.
+
+        Other programs slow one cell down and not the next, so the most of all cells stands for each.
+        """
+        found = 0.0
+        for side in ("before", "after"):
+            rows = [getattr(pairing, side) for pairing in self.pairings if pairing.repeated]
+            found += max(
+                ((row["step_spread_s"] or 0) / row["step_s"] for row in rows if row["step_s"]), default=0
+            )
+        return found
+
+    def noise(self, pairing: Pairing, meter: str) -> float | None:
+        """How far a figure may rise without any change of the code; ``None`` where nothing tells.
+
+        0 for the exact meters. Resident may rise by its tolerance, or by both spreads together: beyond those,
+        every repetition after is above every one before. A time may rise by `time_spread`, where the cell was
+        repeated often enough in both sets.
+        """
+        if meter in EXACT:
+            return 0
+        before = pairing.figures(meter)[0] or 0
+        if meter == "time":
+            return self.time_spread * before if pairing.repeated else None
+        rows = [row for row in (pairing.before, pairing.after) if row is not None]
+        arrays = max((row["peak_array_count"] or 0 for row in rows), default=0)
+        promised = TOLERANCES[meter].bytes(before, arrays)
+        return max(promised, sum(row[SPREADS[MEASURED[meter]]] or 0 for row in rows))
+
+    def grown(self, pairing: Pairing, meter: str, allowed: Fraction) -> bool:
+        """Whether a figure is above the first by more than ``allowed`` (a share of it), and beyond noise."""
+        before, after = pairing.figures(meter)
+        noise = self.noise(pairing, meter)
+        if before is None or after is None or noise is None:
+            return False
+        return Fraction(after) > Fraction(before) * (1 + allowed) and after - before > noise
 
     def regressions(self, allowed: Fraction) -> list[tuple[Pairing, str]]:
-        """Cells that have grown by more than ``allowed`` (a share), or fail or miss a figure now; and how."""
+        """What grew by more than ``allowed`` (a share) and beyond noise, fails or is missing; and how."""
         found = []
         for pairing in self.pairings:
             before, after = pairing.before, pairing.after
@@ -62,34 +117,67 @@ class Comparison:
                 found.append((pairing, f"{after.figures.status}: {after.figures.reason}"))
             for meter in self.meters:
                 old, new = pairing.figures(meter)
-                if old is None:
-                    continue
-                if new is None:
+                if old is not None and new is None:
                     found.append((pairing, f"{meter} is missing"))
-                elif old and Fraction(new) > Fraction(old) * (1 + allowed):
-                    found.append((pairing, f"{meter} {100 * (new / old - 1):+.2f} %"))
+                elif self.grown(pairing, meter, allowed):
+                    found.append((pairing, f"{meter} {_growth(meter, old or 0, new or 0)}"))
         return found
+
+    def judged(self, meter: str) -> tuple[int, int]:
+        """In how many cells and modes a rise of the figure can be told from noise, and how many have both."""
+        both = [found for found in self.pairings if None not in found.figures(meter)]
+        return sum(self.noise(found, meter) is not None for found in both), len(both)
 
 
 def compare(
     before: Sequence[Row], after: Sequence[Row], meters: Sequence[str] = tuple(MEASURED)
 ) -> Comparison:
-    """Join two sets of rows. Raises ``SpecError`` for an unknown meter, or where none has a figure."""
+    """Join two sets of rows.
+
+    Raises ``SpecError`` for an unknown meter, where no cell is in both sets, or where none has a figure.
+    """
     for meter in meters:
         if meter not in MEASURED:
             raise unknown_choice("meter", meter, MEASURED)
     old = {(row.cell, row.mode): row for row in before}
     new = {(row.cell, row.mode): row for row in after}
+    if old.keys().isdisjoint(new):
+        raise SpecError(
+            f"the two results have no cell and mode in common{_difference(before, after)}",
+            "allowed: results with at least one cell and mode that is in both",
+            "measure the same cells again",
+        )
     pairings = tuple(Pairing(*task, old.get(task), new.get(task)) for task in {**old, **new})
-    there = [
-        meter
-        for meter in MEASURED
-        if meter in meters and any(pairing.figures(meter)[0] is not None for pairing in pairings)
-    ]
+    asked = [meter for meter in MEASURED if meter in meters]
+    there = [m for m in asked if any(pairing.figures(m)[0] is not None for pairing in pairings)]
     if not there:
         raise SpecError(
             f"the first results have no figures of {', '.join(meters)}",
             "allowed: meters that it was measured with",
             "name others with --meters, or measure again",
         )
-    return Comparison(pairings, tuple(there))
+    return Comparison(pairings, tuple(there), tuple(meter for meter in asked if meter not in there))
+
+
+def _growth(meter: str, before: float, after: float) -> str:
+    """How much more it is: in percent, or from what to what where it was 0."""
+    if before:
+        return f"{100 * (after / before - 1):+.2f} %"
+    text = format_seconds if meter == "time" else format_bytes
+    return f"from {text(before)} to {text(after)}"
+
+
+def _difference(before: Sequence[Row], after: Sequence[Row]) -> str:
+    """The columns without a common value, with their values: `` (depth: 1, 4 before and 9 after)``."""
+    names = [*Cell().columns(), "mode"]
+    parts = []
+    for name in names:
+        one, other = ([*dict.fromkeys(str(row[name]) for row in rows)] for rows in (before, after))
+        if not set(one) & set(other):
+            parts.append(f"{name}: {_few(one)} before and {_few(other)} after")
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _few(values: Sequence[str]) -> str:
+    """The first values of a list."""
+    return ", ".join([*values[:4], *(["…"] if values[4:] else [])])

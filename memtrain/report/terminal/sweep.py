@@ -18,8 +18,9 @@ from memtrain.report.columns import (
     axis_columns,
     composition_columns,
     difference_columns,
-    made_of,
+    made_of_column,
     peak_columns,
+    shown_mode,
     time_columns,
 )
 from memtrain.report.findings import Pair, pairs, peak_bytes
@@ -40,14 +41,15 @@ def sweep_tables(rows: Sequence[Row], width: int, ascii_only: bool = False) -> l
     title = "Peak memory of training and inference, " + (
         "above the baseline; ±% against predicted" if observed else "predicted"
     )
-    beside = [("peak is\nmade of", made_of)] if observed and width >= _WIDE else []
+    beside = [made_of_column(rows)] if observed and width >= _WIDE else []
     room = width - _width([*columns, *beside], rows) - len(columns) - 2
     bars = [_bars(rows, min(room, _LONGEST_BAR), ascii_only)] if room >= _SHORTEST_BAR else []
     tables = [_filled(title, [*columns, *bars, *beside], rows, width)]
     if observed and not beside:
-        mode = Mode.TRAIN if any(row.mode is Mode.TRAIN for row in rows) else Mode.INFER
+        mode = shown_mode(rows)
         below = f"What the peak of {mode.noun} is made of, in percent"
-        tables.append(_filled(below, [*axis_columns(rows), *composition_columns(rows)], rows, width))
+        of_mode = [row for row in rows if row.mode is mode]
+        tables.append(_filled(below, [*axis_columns(rows), *composition_columns(rows)], of_mode, width))
     return tables
 
 
@@ -123,8 +125,8 @@ def plain_table(title: str, gap: int = 2) -> Table:
 def _filled(title: str, columns: Sequence[Column], rows: Sequence[Row], width: int) -> Table:
     roomy = _width(columns, rows) + len(columns) <= width
     table = plain_table(title, gap=2 if roomy else 1)
-    for heading, show in columns:
-        left = show is made_of or heading.endswith("train")
+    for heading, _ in columns:
+        left = heading.endswith(("made of", "train"))
         table.add_column(heading, justify="left" if left else "right")
     for pair in pairs(rows).values():
         failed = any(not row.ok for row in pair.values())
