@@ -71,13 +71,30 @@ def test_synthetic_data_have_the_sizes_asked_for_and_depend_on_the_seed_alone():
 def test_the_split_is_fixed_stratified_disjoint_and_leaves_nothing_out():
     y = load("digits").y
     data = Dataset(np.arange(len(y), dtype=np.float32)[:, None], y, 10)
-    (train, test), again = split(data), split(data)
-    np.testing.assert_array_equal(train.x, again[0].x)
+    parts = split(data)
+    train, test = (part.take(np.arange(len(part))) for part in parts)
+    np.testing.assert_array_equal(parts[0].rows, split(data)[0].rows)
     assert sorted([*train.x[:, 0], *test.x[:, 0]]) == list(range(len(y)))
     assert (len(train), len(test)) == (1438, 359)
     for label, count in enumerate(np.bincount(y)):
         assert (test.y == label).sum() == round(0.2 * count)
     np.testing.assert_array_equal(y[test.x[:, 0].astype(int)], test.y)
+
+
+def test_a_part_copies_no_example_until_it_is_taken():
+    data = load("digits")
+    for part in split(data):
+        assert part.data is data
+        assert part.rows.nbytes <= 2 * len(part)
+        np.testing.assert_array_equal(part.take(np.array([3, 1])).x, data.x[part.rows[[3, 1]]])
+
+
+@pytest.mark.parametrize("examples", [1, 2, 255, 256, 257, 65536, 65537])
+def test_rows_are_drawn_as_numpy_permutes_whatever_the_type_of_their_numbers(examples):
+    rng = np.random.default_rng([7, examples])
+    expected = np.concatenate([rng.permutation(examples), rng.permutation(examples)])
+    found = np.concatenate(list(itertools.islice(draw_rows(examples, examples, 7), 2)))
+    np.testing.assert_array_equal(found, expected)
 
 
 @given(st.integers(1, 30), st.integers(1, 70), st.integers(0, 5))

@@ -14,7 +14,7 @@ from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import predicted_row
 from memtrain.models.mlp import MLP, initial_values
 from memtrain.train.data import load_digits
-from memtrain.train.loop import predict
+from memtrain.train.prediction import Predictor
 from memtrain.train.snapshot import Snapshot, load_snapshot, snapshot_bytes
 
 SPEC = MLP(batch=4, input_size=3, hidden=(5, 2), output_size=2, activation="tanh", bias=True, dtype="float64")
@@ -36,14 +36,15 @@ def test_predictions_are_those_of_numpy_whatever_the_batch():
     x = np.random.default_rng(0).standard_normal((11, 3)).astype(np.float32)
     values = initial_values(SPEC, 1)
     h = np.tanh(np.tanh(x @ values["W1"].T + values["b1"]) @ values["W2"].T + values["b2"])
-    outputs, _ = predict(SPEC, values, x)
+    outputs = Predictor(SPEC, values).outputs(x)
     assert np.allclose(outputs, h @ values["W3"].T + values["b3"], rtol=1e-12)
 
 
 def test_it_takes_what_the_sweep_says_that_inference_takes():
     spec = Cell(batch=64).spec()
-    _, peak = predict(spec, initial_values(spec, 0), load_digits().x[:64], "fresh")
-    assert peak == predicted_row(Cell(batch=64), Mode.INFER)["predicted_peak_bytes"]
+    predictor = Predictor(spec, initial_values(spec, 0), "fresh")
+    predictor.outputs(load_digits().x[:64])
+    assert predictor.peak_bytes == predicted_row(Cell(batch=64), Mode.INFER)["predicted_peak_bytes"]
 
 
 def test_training_saves_and_predicting_reads_with_labels_or_without(tmp_path):
