@@ -30,7 +30,9 @@ def predict(
 ) -> None:
     """Predict the label of each example: the inference that a sweep measures.
 
-    How many are right, if the data have labels, and the peak memory go to stderr.
+    Examples are read, predicted and written a block at a time. The peak memory, what the data take, and how
+    many are right if the data have labels, go to stderr. Where the data are those of the training, the test
+    examples are reported apart: the model was trained on the others.
 
     \b
     Examples:

@@ -58,7 +58,8 @@ def train(
 ) -> None:
     """Train a network, test it, and see its peak memory.
 
-    Four fifths of the data are trained on, the rest tests; the split is stratified and fixed.
+    Four fifths of the data are trained on, the rest tests; the split is stratified and fixed. A training that
+    diverges is not saved, and ends with exit code 1.
 
     \b
     Examples:

@@ -28,6 +28,10 @@ Block = tuple[Array, Array | None]
 """Examples (rows, input_size) of float32, and their labels (rows,) of int64 if the data have them."""
 
 
+_KEPT_BYTES = 16
+"""At most so many bytes of each answer are kept until the end, where it is found which were right."""
+
+
 class Examples:
     """The examples of the data set of that name or path, for a network with these sizes.
 
@@ -74,6 +78,7 @@ class Examples:
             check_numeric(self._path, y.dtype, "labels ")
             if y.shape != (count,):
                 raise self._misfit(f"y has the shape {list(y.shape)} for {count:,} examples")
+        check_room(self._path, _KEPT_BYTES * count, self._free_bytes)
         rows = min(rows, count)
         if x.by_rows:
             blocks = x.rows(rows)

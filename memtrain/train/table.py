@@ -141,7 +141,7 @@ def check_room(path: Path, needed_bytes: int, free_bytes: int | None) -> None:
     """Raise ``DataError`` for data that would take more than is free, with a quarter for their reading."""
     if free_bytes is not None and needed_bytes + needed_bytes // 4 > free_bytes:
         raise DataError(
-            f"data file {path} takes {format_bytes(needed_bytes)} of memory as float32",
+            f"data file {path} takes {format_bytes(needed_bytes)} of memory",
             f"allowed: what fits into the {format_bytes(free_bytes)} that are free, with a quarter to spare",
             "take fewer examples, or fewer inputs",
         )
