@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import pickle
+import socket
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -71,13 +73,30 @@ def test_synthetic_data_have_the_sizes_asked_for_and_depend_on_the_seed_alone():
 def test_the_split_is_fixed_stratified_disjoint_and_leaves_nothing_out():
     y = load("digits").y
     data = Dataset(np.arange(len(y), dtype=np.float32)[:, None], y, 10)
-    (train, test), again = split(data), split(data)
-    np.testing.assert_array_equal(train.x, again[0].x)
+    parts = split(data)
+    train, test = (part.take(np.arange(len(part))) for part in parts)
+    np.testing.assert_array_equal(parts[0].rows, split(data)[0].rows)
     assert sorted([*train.x[:, 0], *test.x[:, 0]]) == list(range(len(y)))
     assert (len(train), len(test)) == (1438, 359)
     for label, count in enumerate(np.bincount(y)):
         assert (test.y == label).sum() == round(0.2 * count)
     np.testing.assert_array_equal(y[test.x[:, 0].astype(int)], test.y)
+
+
+def test_a_part_copies_no_example_until_it_is_taken():
+    data = load("digits")
+    for part in split(data):
+        assert part.data is data
+        assert part.rows.nbytes <= 2 * len(part)
+        np.testing.assert_array_equal(part.take(np.array([3, 1])).x, data.x[part.rows[[3, 1]]])
+
+
+@pytest.mark.parametrize("examples", [1, 2, 255, 256, 257, 65536, 65537])
+def test_rows_are_drawn_as_numpy_permutes_whatever_the_type_of_their_numbers(examples):
+    rng = np.random.default_rng([7, examples])
+    expected = np.concatenate([rng.permutation(examples), rng.permutation(examples)])
+    found = np.concatenate(list(itertools.islice(draw_rows(examples, examples, 7), 2)))
+    np.testing.assert_array_equal(found, expected)
 
 
 @given(st.integers(1, 30), st.integers(1, 70), st.integers(0, 5))
@@ -113,6 +132,64 @@ def test_a_csv_may_have_a_header_a_bom_and_any_line_ends(csv, text):
     assert (data.output_size, data.x.dtype, data.y.dtype) == (2, np.float32, np.int64)
 
 
+ROWS = "1.5,2,0\n3,4,1\n5,6,1\n1,2,0\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "note"),
+    [
+        ("", ""),
+        ("a,b,label", "names the columns"),
+        ('"a","b","label"', "names the columns"),
+        ('"0","1","2"', "names the columns"),
+        ("0,1,label", "names the columns"),
+        ("1, 2, class", "names the columns"),
+        ("0,1,2", "is taken as names of the columns"),
+        ("1,2,3", "is taken as names of the columns"),
+    ],
+)
+def test_a_first_line_of_names_or_of_numbers_that_count_is_no_example_and_that_is_said(csv, first, note):
+    data = load(str(csv(f"{first}\n{ROWS}")))
+    np.testing.assert_array_equal(data.x, [[1.5, 2], [3, 4], [5, 6], [1, 2]])
+    np.testing.assert_array_equal(data.y, [0, 1, 1, 0])
+    assert note in data.note
+    assert bool(data.note) is bool(note)
+    assert first in data.note
+
+
+def test_a_first_line_that_counts_is_an_example_where_its_last_number_is_a_label_and_that_is_said(csv):
+    data = load(str(csv("0,1,2\n" + ROWS + "7,8,2\n")))
+    np.testing.assert_array_equal(data.y, [2, 0, 1, 1, 0, 2])
+    assert "taken as an example" in data.note
+    assert load(str(csv("1.0,2,0\n" + ROWS))).note == ""
+    assert load(str(csv("1,0\n2,1\n"))).note == ""
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(["\n", "\r", "\r\n", "\n\n"]), st.booleans())
+@settings(derandomize=True, deadline=None, max_examples=60)
+def test_a_csv_reads_as_numpy_reads_it_wherever_its_blocks_end(tmp_path_factory, block, rows, end, named):
+    rng = np.random.default_rng(rows)
+    x, y = rng.standard_normal((rows, 3)).astype(np.float32), np.arange(rows) % 2
+    lines = [
+        ",".join([*map(repr, example.tolist()), str(label)]) for example, label in zip(x, y, strict=True)
+    ]
+    path = tmp_path_factory.mktemp("blocks") / "data.csv"
+    path.write_bytes(end.join(["a,b,c,label"] * named + lines).encode())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("memtrain.train.csv_file._BLOCK_BYTES", block)
+        data = load(str(path))
+    expected = np.loadtxt(lines, delimiter=",", ndmin=2)
+    np.testing.assert_array_equal(data.x, expected[:, :-1].astype(np.float32))
+    np.testing.assert_array_equal(data.y, expected[:, -1])
+
+
+def test_a_line_without_end_is_refused(csv, monkeypatch):
+    monkeypatch.setattr("memtrain.train.csv_file._LONGEST_LINE_BYTES", 100)
+    monkeypatch.setattr("memtrain.train.csv_file._BLOCK_BYTES", 30)
+    refused(csv("1," * 60), "a line is longer")
+    assert len(load(str(csv(GOOD)))) == 3
+
+
 @pytest.mark.parametrize("name", ["data.CSV", "ü n í.csv", "[red]a.csv", "a.npz.csv", " .csv"])
 def test_a_file_may_have_any_name_with_the_right_ending(csv, name):
     assert len(load(str(csv(GOOD, name)))) == 3
@@ -145,6 +222,21 @@ def test_images_of_any_rank_are_rows_of_numbers_and_one_example_is_enough(npz):
         ("NA,2,0\n1,2,0\n1,2,1\n", "is not numeric"),  # not a header: it has numbers
         (",2,0\n1,2,0\n1,2,1\n", "is not numeric"),
         ("1,nan,0\n1,2,1\n", "example 1, input 2 is nan"),
+        ("1,+NaN,0\n1,2,1\n", "example 1, input 2 is nan"),
+        ("1,2,inf\n1,2,1\n", "example 1, the last value is inf"),
+        ("nan,nan,nan\n1,2,0\n", "example 1, input 1 is nan"),  # not a header: values are missing
+        ("1,2,0\n1_000,2,1\n", "example 2 is not numeric ('1_000' in '1_000,2,1')"),
+        ("１,2,0\n1,2,1\n", "example 1 is not numeric ('１' in"),
+        ("1,٢,0\n1,2,1\n", "is not numeric"),
+        ("1,\u00a02,0\n1,2,1\n", "is not numeric"),
+        ("1,2 3,0\n1,2,1\n", "is not numeric"),
+        ("0x10,2,0\n1,2,1\n", "is not numeric"),
+        ('"1","2","0"\n"1","2","1"\n', "is not numeric"),
+        ("1,2e,0\n1,2,1\n", "is not numeric"),
+        ("1,+-2,0\n1,2,1\n", "is not numeric"),
+        ("0,1,NA\n1,2,0\n", "is not numeric"),  # not a header: its label is missing
+        ("2,3,label\n1,2,0\n", "is not numeric"),  # not a header: it does not count from 0 or 1
+        ("1,2,0\n1,2,1\0\n", "zero bytes"),
         ("1,2,0\n-inf,2,1\n", "example 2, input 1 is -inf"),
         ("1e39,2,0\n1,2,1\n", "fit a float32"),
         ("1" + "0" * 5000 + ",2,0\n1,2,1\n", "example 1, input 1 is inf"),
@@ -227,6 +319,55 @@ def test_an_array_that_claims_more_than_the_file_holds_is_refused(tmp_path, shap
     refused(tmp_path / "data.npz")
 
 
+def test_an_array_by_columns_or_compressed_reads_as_any_other(tmp_path):
+    x = np.random.default_rng(0).standard_normal((500, 3, 2))
+    for save, values in ((np.savez, np.asfortranarray(x)), (np.savez_compressed, x), (np.savez, x[::-1])):
+        save(tmp_path / "data.npz", x=values, y=np.arange(500) % 2)
+        np.testing.assert_array_equal(load(str(tmp_path / "data.npz")).x, values.reshape(500, 6).astype("f4"))
+    x[400, 2, 1] = np.nan
+    np.savez(tmp_path / "data.npz", x=np.asfortranarray(x), y=np.arange(500) % 2)
+    refused(tmp_path / "data.npz", "example 401, input 6 is nan")
+
+
+def test_data_that_need_more_memory_than_is_free_are_refused_before_they_are_read(tmp_path, csv):
+    """A compressed file of 10 KB claims 10 MB, truly; the limit stands for the machine's free memory."""
+    path = tmp_path / "data.npz"
+    np.savez_compressed(path, x=np.zeros((1000, 2500), "f4"), y=np.arange(1000) % 2)
+    assert path.stat().st_size < 30_000
+    for big in (path, csv("0.5," * 2500 + "0\n" + ("0.5," * 2500 + "1\n") * 999)):
+        tracemalloc.start()
+        with pytest.raises(DataError, match=r"takes 9\.5 MiB of memory.* 8\.0 MiB that are free"):
+            load(str(big), free_bytes=8 * 1024**2)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+        tracemalloc.stop()
+        assert len(load(str(big), free_bytes=13 * 1024**2)) == 1000
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("name", ["x", "y"])
+def test_a_claim_of_10_GiB_is_refused_at_once(name, method, tmp_path):
+    header = (NPY_HEADER % f"({10 * 1024**3 // 8},)").ljust(117).encode() + b"\n"
+    with zipfile.ZipFile(tmp_path / "data.npz", "w", method) as archive:
+        for member in ("x", "y"):
+            with archive.open(f"{member}.npy", "w") as file:
+                if member == name:
+                    file.write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+                else:
+                    np.save(file, np.zeros((4, 1)))
+    refused(tmp_path / "data.npz", f"{name} claims to be 10.0 GiB")
+
+
+def test_a_compression_that_numpy_does_not_use_is_refused(tmp_path):
+    with (
+        zipfile.ZipFile(tmp_path / "data.npz", "w", zipfile.ZIP_LZMA) as archive,
+        archive.open("x.npy", "w") as x,
+    ):
+        np.save(x, X)
+    with zipfile.ZipFile(tmp_path / "data.npz", "a") as archive, archive.open("y.npy", "w") as y:
+        np.save(y, Y)
+    refused(tmp_path / "data.npz", "x is compressed in a way")
+
+
 @pytest.mark.parametrize("name", ["x", "x.npy"])
 def test_a_member_that_is_no_array_is_refused(tmp_path, name):
     with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
@@ -240,8 +381,19 @@ def test_what_is_no_regular_file_or_cannot_be_one_is_refused_without_waiting_for
         (tmp_path / f"folder.{suffix}").mkdir()
         os.mkfifo(tmp_path / f"pipe.{suffix}")
         (tmp_path / f"loop.{suffix}").symlink_to(f"loop.{suffix}")
-        for name in ("missing", "folder", "pipe", "loop", "x" * 300):
-            refused(tmp_path / f"{name}.{suffix}")
+        (tmp_path / f"endless.{suffix}").symlink_to("/dev/zero")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(tmp_path / f"socket.{suffix}"))
+        for name, word in {
+            "missing": "does not exist",
+            "folder": "a directory, not a regular file",
+            "pipe": "a pipe, not a regular file",
+            "endless": "a character device, not a regular file",
+            "socket": "a socket, not a regular file",
+            "loop": "",
+            "x" * 300: "",
+        }.items():
+            refused(tmp_path / f"{name}.{suffix}", word)
 
 
 @pytest.mark.parametrize("name", ["data", "data.txt", "data.csv.gz", "Digits", ".csv"])

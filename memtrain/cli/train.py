@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -59,7 +58,8 @@ def train(
 ) -> None:
     """Train a network, test it, and see its peak memory.
 
-    Four fifths of the data are trained on, the rest tests; the split is stratified and fixed.
+    Four fifths of the data are trained on, the rest tests; the split is stratified and fixed. A training that
+    diverges is not saved, and ends with exit code 1.
 
     \b
     Examples:
@@ -72,7 +72,7 @@ def train(
     threads = threads or useful_threads(2 * batch * width * width)
     os.environ.update(blas_environment(threads, os.environ))  # before numpy loads
 
-    from memtrain.cli.console import messages, progress_bar, results, warn
+    from memtrain.cli.console import messages, progress_bar, results, say, warn
     from memtrain.errors import SpecError
     from memtrain.measure.cell import Cell, Mode
     from memtrain.measure.machine import free_memory_bytes
@@ -82,6 +82,7 @@ def train(
     from memtrain.report.terminal.sweep import training_table
     from memtrain.sweeps.files import check_outputs, write_new
     from memtrain.train.data import load, split
+    from memtrain.train.digest import DataDigest
     from memtrain.train.loop import check_rate
     from memtrain.train.loop import train as run_training
     from memtrain.train.optimizers import LEARNING_RATES
@@ -90,7 +91,7 @@ def train(
     check_outputs({"--save": save}, force, [data])
     if save is not None and save.suffix != ".npz":
         raise SpecError(f"--save {save}", "allowed: a name that ends with .npz", "name a .npz")
-    examples = load(data)
+    examples = load(data, free_memory_bytes())
     cell = Cell(
         depth=depth,
         width=width,
@@ -117,6 +118,8 @@ def train(
     rate = check_rate(LEARNING_RATES[optimizer] if lr is None else lr)
     training_data, test_data = split(examples)
     out, log = results(), messages(quiet)
+    if examples.note:
+        say(log, examples.note)
     if batch > len(training_data):
         warn(
             log,
@@ -144,15 +147,15 @@ def train(
                 count=f"{epoch.number}/{epochs}",
             ),
         )
-    diverged = not isfinite(trained.epochs[-1].loss)
-    if save is not None and not diverged:
-        write_new(save, snapshot_bytes(Snapshot(cell.spec(), trained.parameters)), force)
     if json:
         typer.echo(training_document(cell, rate, trained))
     else:
         out.print(training_table(cell, trained))
-    if diverged:
+    if trained.diverged:
         kept = "" if save is None else f"; {save} is not written"
-        warn(log, f"the loss has diverged; try a smaller --lr than {rate:g}, or scale the inputs{kept}")
-        if save is not None:
-            raise typer.Exit(1)
+        warn(log, f"the training has diverged; try a smaller --lr than {rate:g}, or scale the inputs{kept}")
+        raise typer.Exit(1)
+    if save is not None:
+        digest = DataDigest()
+        digest.add(examples.x, examples.y)
+        write_new(save, snapshot_bytes(Snapshot(cell.spec(), trained.parameters, digest.text())), force)

@@ -15,7 +15,7 @@ from memtrain.measure.cell import Cell, Mode
 from memtrain.models.mlp import initial_values
 from memtrain.run.allocation import AnyRun, make_run
 from memtrain.run.ledger import Ledger
-from memtrain.train.data import SYNTHETIC, Dataset, draw_rows, load, split, synthetic
+from memtrain.train.data import SYNTHETIC, Dataset, Part, draw_rows, load, split, synthetic
 from memtrain.train.optimizers import ITERATION
 
 
@@ -75,16 +75,18 @@ class Workload:
 
 def batches(cell: Cell) -> Iterator[dict[str, Array]]:
     """The batches of a cell by leaf name, for ever: examples, labels and the count of iterations."""
+    data: Dataset | Part
     if cell.data == SYNTHETIC:
         data = synthetic(cell.input_size, cell.output_size, cell.batch, cell.seed)
     else:
         data = training_data(cell.data)
     for number, rows in enumerate(draw_rows(len(data), cell.batch, cell.seed), start=1):
-        yield {"x": data.x[rows], "y": data.y[rows], ITERATION: np.asarray(number)}
+        batch = data.take(rows)
+        yield {"x": batch.x, "y": batch.y, ITERATION: np.asarray(number)}
 
 
 @cache
-def training_data(name: str) -> Dataset:
+def training_data(name: str) -> Part:
     """The training examples of a data set, loaded once in a process."""
     return split(load(name))[0]
 

@@ -53,6 +53,8 @@ def training_document(cell: Cell, rate: float, trained: Trained) -> str:
         "training_peak_bytes": trained.peak_bytes,
         "inference_peak_bytes": trained.inference_peak_bytes,
         "inference_batch": trained.inference_batch,
+        "data_bytes": trained.data_bytes,
+        "diverged": trained.diverged,
     }
     return _text(document)
 

@@ -13,8 +13,11 @@ from threading import get_ident
 
 from memtrain.errors import InputError, StoreError
 
+Content = str | bytes | Iterable[str]
+"""What a file holds; pieces of text are written one by one, as they are made."""
 
-def write_new(path: Path, content: str | bytes, force: bool) -> None:
+
+def write_new(path: Path, content: Content, force: bool) -> None:
     """Write a whole file. Raises ``InputError`` when it exists and ``force`` is not set."""
     refuse_existing(path, force)
     try:
@@ -26,18 +29,18 @@ def write_new(path: Path, content: str | bytes, force: bool) -> None:
         raise StoreError(f"cannot write {path}: {error.strerror}; choose another place") from error
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_whole(path: Path, content: Content) -> None:
     """Put ``content`` in place of what ``path`` holds, all of it or nothing. Raises ``OSError``."""
-    if isinstance(content, str):
-        content = content.encode("utf-8", errors="surrogateescape")
+    pieces = _pieces(content)
     if path.exists() and not path.is_file():  # a pipe or device has no place to be put in
-        path.write_bytes(content)
+        with path.open("wb") as target:
+            target.writelines(pieces)
         return
     path = path.resolve()
     beside = path.with_name(f".{path.name[:100]}.{os.getpid()}-{get_ident()}.new")
     try:
         with open(beside, "xb") as file:
-            file.write(content)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         with suppress(OSError):
@@ -48,6 +51,13 @@ def write_whole(path: Path, content: str | bytes) -> None:
             os.unlink(beside)
         raise
     _sync_folder(path.parent)
+
+
+def _pieces(content: Content) -> Iterable[bytes]:
+    if isinstance(content, bytes):
+        return (content,)
+    texts = (content,) if isinstance(content, str) else content
+    return (text.encode("utf-8", errors="surrogateescape") for text in texts)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from memtrain.errors import SpecError, unknown_choice
 from memtrain.measure.cell import Cell
+from memtrain.measure.machine import free_memory_bytes
 from memtrain.models.mlp import check_integer
 from memtrain.train.data import DIGITS, SYNTHETIC, load, split
 
@@ -77,7 +78,7 @@ def oversized_batches(cells: Sequence[Cell]) -> dict[str, int]:
     for cell in cells:
         if cell.data != SYNTHETIC:
             largest[cell.data] = max(cell.batch, largest.get(cell.data, 0))
-    examples = {data: len(split(load(data))[0]) for data in largest}
+    examples = {data: len(split(load(data, free_memory_bytes()))[0]) for data in largest}
     return {data: examples[data] for data, batch in largest.items() if batch > examples[data]}
 
 
@@ -99,7 +100,7 @@ def _sizes(data: str) -> dict[str, Any]:
     """What a data set says about the network; nothing for synthetic data."""
     if data == SYNTHETIC:
         return {}
-    examples = load(data)
+    examples = load(data, free_memory_bytes())
     return {"input_size": examples.input_size, "output_size": examples.output_size}
 
 

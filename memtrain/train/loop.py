@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import count
 from math import ceil, isfinite
 from time import perf_counter
@@ -13,14 +13,15 @@ import numpy as np
 from memtrain.errors import DataError, SpecError
 from memtrain.graph.node import Role
 from memtrain.graph.ops.base import Array
-from memtrain.models.mlp import MLP, build, initial_values
+from memtrain.models.mlp import MLP, initial_values
 from memtrain.plan.cost import CostOf, flops
 from memtrain.plan.policy import KEEP_ALL, Policy
 from memtrain.run.allocation import PACKED, make_run, planned
 from memtrain.run.ledger import Ledger
-from memtrain.train.data import Dataset, draw_rows
-from memtrain.train.iteration import DEFERRED, accumulating, inference
+from memtrain.train.data import Part, draw_rows
+from memtrain.train.iteration import DEFERRED, accumulating
 from memtrain.train.optimizers import ITERATION
+from memtrain.train.prediction import evaluate
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,20 @@ class Trained:
     """Ledger peak of predicting one batch."""
     inference_batch: int
     """How many examples that batch has: as many as in training, if there are so many to test on."""
+    data_bytes: int
+    """What the data take, apart from the network: examples, labels, and row numbers for split and order."""
+
+    @property
+    def diverged(self) -> bool:
+        """Whether it ended with numbers that are not finite."""
+        finite = all(np.isfinite(value).all() for value in self.parameters.values())
+        return not (finite and isfinite(self.epochs[-1].loss))
 
 
 def train(
     spec: MLP,
-    train_data: Dataset,
-    test_data: Dataset,
+    train_data: Part,
+    test_data: Part,
     *,
     optimizer: str,
     rate: float,
@@ -96,8 +105,17 @@ def train(
     parameters = {node.name: run.value(node.name).copy() for node in run.schedule.leaves(Role.PARAMETER)}
     with np.errstate(all="ignore"):
         accuracy, inference_peak = evaluate(spec, parameters, test_data, allocation)
-    tested = min(spec.batch, len(test_data))
-    return Trained(parameters, tuple(history), accuracy, train_s, ledger.peak_bytes, inference_peak, tested)
+    order_bytes = train_data.rows.nbytes
+    return Trained(
+        parameters,
+        tuple(history),
+        accuracy,
+        train_s,
+        ledger.peak_bytes,
+        inference_peak,
+        inference_batch=min(spec.batch, len(test_data)),
+        data_bytes=train_data.data.nbytes + train_data.rows.nbytes + order_bytes + test_data.rows.nbytes,
+    )
 
 
 def check_rate(rate: float) -> float:
@@ -105,45 +123,3 @@ def check_rate(rate: float) -> float:
     if not (isfinite(rate) and rate > 0):
         raise SpecError(f"lr {rate}", "allowed: a finite number > 0", "give 0.1, say")
     return rate
-
-
-def evaluate(
-    spec: MLP, parameters: Mapping[str, Array], data: Dataset, allocation: str = PACKED
-) -> tuple[float, int]:
-    """The share of ``data`` that the network labels rightly, and the ledger peak of a batch."""
-    outputs, peak = predict(spec, parameters, data.x, allocation)
-    return float(np.mean(outputs.argmax(axis=1) == data.y)), peak
-
-
-def predict(
-    spec: MLP, parameters: Mapping[str, Array], x: Array, allocation: str = PACKED
-) -> tuple[Array, int]:
-    """The outputs o for examples ``x`` (examples, input_size), a batch at a time; the ledger peak of a batch.
-
-    It is the inference that a sweep measures.
-    """
-    outputs = np.empty((len(x), spec.output_size), spec.dtype)
-    peak, whole = 0, len(x) - len(x) % spec.batch
-    for start, stop, batch in ((0, whole, spec.batch), (whole, len(x), len(x) - whole)):
-        if start == stop:
-            continue
-        ledger = Ledger()
-        run = make_run(inference(build(replace(spec, batch=batch))), allocation, ledger)
-        run.load(parameters)
-        for place in range(start, stop, batch):
-            run.feed({"x": x[place : place + batch]})
-            with np.errstate(all="ignore"):  # what is not finite shows in the outputs
-                outputs[place : place + batch] = run.iterate()[0]
-        peak = max(peak, ledger.peak_bytes)
-    return outputs, peak
-
-
-def check_finite(outputs: Array) -> None:
-    """Raise ``DataError`` for outputs of which no label can be told."""
-    bad = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
-    if len(bad):
-        raise DataError(
-            f"the outputs for {len(bad):,} examples (the first is {bad[0] + 1}) are not finite",
-            "allowed: a model and examples that go together",
-            "scale the examples as in training, or train again",
-        )

@@ -10,14 +10,23 @@ from pathlib import Path
 
 import numpy as np
 
-from memtrain.errors import DataError, MemtrainError
-from memtrain.graph.node import Role
+from memtrain.errors import DataError
+from memtrain.files import open_regular, reason
+from memtrain.graph.node import Node, Role
 from memtrain.graph.ops.base import Array
 from memtrain.models.mlp import MLP, build
 from memtrain.plan.schedule import leaf_role
+from memtrain.train.npz_file import Npz
+from memtrain.units import format_bytes
 
 _SPEC = "network"
 """The member that says, as JSON, what network the others are the parameters of."""
+
+_DIGEST = "data_digest"
+"""The member that identifies the data of the training; older snapshots have none."""
+
+_LONGEST_TEXT_BYTES = 8 * 1024**2
+"""The description of a network is shorter, however deep it is."""
 
 
 @dataclass(frozen=True)
@@ -26,40 +35,61 @@ class Snapshot:
 
     spec: MLP
     parameters: Mapping[str, Array]
+    data_digest: str | None = None
+    """Of the data that were split for its training, where that is known."""
 
 
 def snapshot_bytes(snapshot: Snapshot) -> bytes:
     """The snapshot as the content of an npz file."""
     out = io.BytesIO()
-    spec = np.array(json.dumps(asdict(snapshot.spec)))
-    np.savez(out, allow_pickle=False, **{_SPEC: spec}, **snapshot.parameters)
+    texts = {_SPEC: np.array(json.dumps(asdict(snapshot.spec)))}
+    if snapshot.data_digest is not None:
+        texts[_DIGEST] = np.array(snapshot.data_digest)
+    np.savez(out, allow_pickle=False, **texts, **snapshot.parameters)
     return out.getvalue()
 
 
-def load_snapshot(path: Path) -> Snapshot:
-    """The network in a file. Raises ``DataError`` for what is none, or does not fit together."""
+def load_snapshot(path: Path, free_bytes: int | None = None) -> Snapshot:
+    """The network in a file. Raises ``DataError`` for what is none, or does not fit together.
+
+    Parameters of more than ``free_bytes`` are not read.
+    """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            values = json.loads(str(arrays[_SPEC]))
+        with open_regular(path) as file:
+            arrays = Npz(file)
+            values = json.loads(_text(arrays, _SPEC))
             spec = MLP(**{**values, "hidden": tuple(values["hidden"])})
             leaves = [node for node in build(spec).builder.nodes if leaf_role(node) is Role.PARAMETER]
-            parameters = {node.name: arrays[node.name] for node in leaves}
+            needed = sum(node.nbytes for node in leaves)
+            if free_bytes is not None and needed > free_bytes:
+                raise ValueError(
+                    f"its parameters take {format_bytes(needed)}, {format_bytes(free_bytes)} are free"
+                )
+            parameters = {node.name: _parameter(arrays, node) for node in leaves}
+            digest = _text(arrays, _DIGEST) if _DIGEST in arrays else None
     except (Exception, MemoryError) as error:  # whatever a hostile file makes its reader stumble over
-        if isinstance(error, MemtrainError) and not isinstance(error, DataError):
-            raise _unreadable(path, str(error)) from error
-        raise _unreadable(path, str(error).partition("\n")[0] or type(error).__name__) from error
-    for node in leaves:
-        found = parameters[node.name]
-        if found.shape != node.shape or found.dtype != node.dtype:
-            raise _unreadable(path, f"{node} does not fit {list(found.shape)} {found.dtype}")
-        if not np.isfinite(found).all():
-            raise _unreadable(path, f"{node.name} is not finite")
-    return Snapshot(spec, parameters)
+        raise DataError(
+            f"model {path} cannot be read ({reason(error)})",
+            "allowed: a file that memtrain train --save wrote",
+            "check the path, or train again",
+        ) from error
+    return Snapshot(spec, parameters, digest)
 
 
-def _unreadable(path: Path, why: str) -> DataError:
-    return DataError(
-        f"model {path} cannot be read ({why})",
-        "allowed: a file that memtrain train --save wrote",
-        "check the path, or train again",
-    )
+def _text(arrays: Npz, name: str) -> str:
+    """A member that is text."""
+    member = arrays.open(name)
+    if member.dtype.kind != "U" or member.shape or member.nbytes > _LONGEST_TEXT_BYTES:
+        raise ValueError(f"{name} is not a text")
+    return str(member.array())
+
+
+def _parameter(arrays: Npz, node: Node) -> Array:
+    """The values of a parameter, whose size is checked before they are read."""
+    member = arrays.open(node.name)
+    if member.shape != node.shape or member.dtype != node.dtype:
+        raise ValueError(f"{node} does not fit {list(member.shape)} {member.dtype}")
+    values = member.array()
+    if not np.isfinite(values).all():
+        raise ValueError(f"{node.name} is not finite")
+    return values

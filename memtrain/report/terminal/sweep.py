@@ -83,6 +83,7 @@ def training_table(cell: Cell, trained: Trained) -> Table:
     table.add_row(
         f"peak memory of predicting {trained.inference_batch}", format_bytes(trained.inference_peak_bytes)
     )
+    table.add_row("the data, besides the network", format_bytes(trained.data_bytes))
     return table
 
 

@@ -1,0 +1,28 @@
+"""A digest that tells whether data are those that a network was trained on."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import numpy as np
+
+from memtrain.graph.ops.base import Array
+
+
+class DataDigest:
+    """A digest of examples and labels in their order, whatever file and blocks they come from."""
+
+    def __init__(self) -> None:
+        self._x, self._y = blake2b(), blake2b()
+        self._inputs = 0
+
+    def add(self, x: Array, y: Array) -> None:
+        """Go on with ``x`` (rows, inputs), taken as float32, and their labels ``y``."""
+        self._inputs = x.shape[1]
+        self._x.update(np.ascontiguousarray(x, "<f4").reshape(-1).data)
+        self._y.update(np.ascontiguousarray(y, "<i8").data)
+
+    def text(self) -> str:
+        """The digest of all so far."""
+        parts = f"{self._inputs} {self._x.hexdigest()} {self._y.hexdigest()}"
+        return blake2b(parts.encode(), digest_size=16).hexdigest()

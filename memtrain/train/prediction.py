@@ -1,0 +1,157 @@
+"""What a network says of examples: the inference that a sweep measures, a block of examples at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from memtrain.errors import DataError
+from memtrain.graph.ops.base import Array
+from memtrain.models.mlp import MLP, build
+from memtrain.run.allocation import PACKED, AnyRun, make_run
+from memtrain.run.ledger import Ledger
+from memtrain.train.data import Part, split_rows
+from memtrain.train.digest import DataDigest
+from memtrain.train.examples import Examples
+from memtrain.train.iteration import inference
+from memtrain.train.snapshot import Snapshot
+from memtrain.train.table import rows_at_a_time
+
+
+class Predictor:
+    """A network that is ready to be asked, again and again."""
+
+    def __init__(self, spec: MLP, parameters: Mapping[str, Array], allocation: str = PACKED) -> None:
+        self._spec, self._parameters, self._allocation = spec, parameters, allocation
+        self._runs: dict[int, AnyRun] = {}
+        self._ledgers: list[Ledger] = []
+
+    def outputs(self, x: Array) -> Array:
+        """The outputs o for examples ``x`` (examples, input_size), a batch at a time."""
+        outputs = np.empty((len(x), self._spec.output_size), self._spec.dtype)
+        for start in range(0, len(x), self._spec.batch):
+            batch = x[start : start + self._spec.batch]
+            run = self._run(len(batch))
+            run.feed({"x": batch})
+            with np.errstate(all="ignore"):  # what is not finite shows in the outputs
+                outputs[start : start + len(batch)] = run.iterate()[0]
+        return outputs
+
+    @property
+    def peak_bytes(self) -> int:
+        """The ledger peak of a batch."""
+        return max((ledger.peak_bytes for ledger in self._ledgers), default=0)
+
+    def _run(self, batch: int) -> AnyRun:
+        """A run for batches of this size: that of the network, and once what is left at the end."""
+        if batch not in self._runs:
+            self._runs.clear()
+            self._ledgers.append(Ledger())
+            schedule = inference(build(replace(self._spec, batch=batch)))
+            self._runs[batch] = make_run(schedule, self._allocation, self._ledgers[-1])
+            self._runs[batch].load(self._parameters)
+        return self._runs[batch]
+
+
+def evaluate(
+    spec: MLP, parameters: Mapping[str, Array], part: Part, allocation: str = PACKED
+) -> tuple[float, int]:
+    """The share of ``part`` that the network labels rightly, and the ledger peak of a batch."""
+    predictor = Predictor(spec, parameters, allocation)
+    rows = whole_batches(spec)
+    right = 0
+    for start in range(0, len(part), rows):
+        block = part.take(np.arange(start, min(start + rows, len(part))))
+        right += int(np.sum(predictor.outputs(block.x).argmax(axis=1) == block.y))
+    return right / len(part), predictor.peak_bytes
+
+
+def whole_batches(spec: MLP) -> int:
+    """How many examples make a block of whole batches."""
+    return -(-rows_at_a_time(spec.input_size) // spec.batch) * spec.batch
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How many of some examples are labelled rightly."""
+
+    right: int
+    count: int
+
+    @property
+    def share(self) -> float:
+        """That as a number from 0 to 1."""
+        return self.right / self.count
+
+
+class Prediction:
+    """What a saved network says of examples, and, when all of it is said, how it did."""
+
+    def __init__(self, snapshot: Snapshot, examples: Examples) -> None:
+        self._snapshot, self._examples = snapshot, examples
+        self._predictor = Predictor(snapshot.spec, snapshot.parameters)
+        self._digest = DataDigest()
+        self._labels: list[Array] = []
+        self._right: list[Array] = []
+        self.count = 0
+        """How many examples there were."""
+
+    def outputs(self) -> Iterator[Array]:
+        """The outputs o, (rows, output_size), block by block. Raises ``DataError`` as it comes to a fault."""
+        spec = self._snapshot.spec
+        smallest = np.min_scalar_type(spec.output_size - 1)
+        for x, y in self._examples.blocks(whole_batches(spec)):
+            outputs = self._predictor.outputs(x)
+            _check_finite(outputs, self.count)
+            self.count += len(x)
+            if y is not None:
+                self._digest.add(x, y)
+                self._labels.append(y.astype(smallest))
+                self._right.append(outputs.argmax(axis=1) == y)
+            yield outputs
+
+    @property
+    def peak_bytes(self) -> int:
+        """The ledger peak of a batch."""
+        return self._predictor.peak_bytes
+
+    @property
+    def data_bytes(self) -> int:
+        """Most bytes of examples and labels that were held at a time, apart from the network."""
+        return self._examples.most_bytes
+
+    @property
+    def note(self) -> str:
+        """How the data file's first line was understood."""
+        return self._examples.note
+
+    @property
+    def trained_on(self) -> bool | None:
+        """Whether the model was made from these data; ``None`` where the model or the data cannot tell."""
+        if self._snapshot.data_digest is None or not self._labels:
+            return None
+        return self._digest.text() == self._snapshot.data_digest
+
+    def accuracy(self) -> Accuracy | None:
+        """Of all examples; ``None`` where they have no labels."""
+        return Accuracy(sum(int(right.sum()) for right in self._right), self.count) if self._right else None
+
+    def test_accuracy(self) -> Accuracy | None:
+        """Of those that training set aside; ``None`` unless these are its data."""
+        if not self.trained_on:
+            return None
+        _, test = split_rows(np.concatenate(self._labels), self._snapshot.spec.output_size)
+        return Accuracy(int(np.concatenate(self._right)[test].sum()), len(test))
+
+
+def _check_finite(outputs: Array, before: int) -> None:
+    """Raise ``DataError`` for outputs of which no label can be told."""
+    bad = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
+    if len(bad):
+        raise DataError(
+            f"the outputs for example {before + bad[0] + 1:,} are not finite",
+            "allowed: a model and examples that go together",
+            "scale the examples as in training, or train again",
+        )
