@@ -18,6 +18,7 @@ A traceback of anything else is a bug of ours.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -90,8 +91,17 @@ class StoreError(MemtrainError):
 
 
 def unknown_choice(option: str, given: object, choices: Iterable[str]) -> SpecError:
-    """The error for a word that is not one of ``choices``, with the nearest one."""
+    """The error for a word that is not one of ``choices``, with the nearest one if one is near.
+
+    A word with another number is no misspelling: float16 is not a slip for float64.
+    """
     known = list(choices)
-    near = get_close_matches(str(given).lower(), known, n=1, cutoff=0.5)
+    alike = [choice for choice in known if _numbers(choice) == _numbers(str(given))]
+    near = get_close_matches(str(given).lower(), alike, n=1)
     remedy = f"did you mean {near[0]}?" if near else "choose one of these"
     return SpecError(f"{option} {given!r} is not known", f"allowed: {', '.join(known)}", remedy)
+
+
+def _numbers(word: str) -> list[str]:
+    """The numbers in a word; those after a colon are the user's own (``budget:32MiB``)."""
+    return re.findall(r"\d+", word.partition(":")[0])

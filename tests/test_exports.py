@@ -324,8 +324,8 @@ def test_it_is_said_which_meters_were_judged_and_which_were_not():
     for row in repeated[:2]:
         row.figures.repeat_count, row.figures.step_spread_s = 5, 0.01
     assert judgement_lines(compare(single, single)) == [
-        "judged: ledger exactly; heap exactly; resident where it rises by more than max(1 %, 1.0 MiB + 4.0 KiB per array) and by "
-        "more than its repetitions differ",
+        "judged: ledger exactly; heap exactly; resident where it rises by more than "
+        "max(1 %, 1.0 MiB + 4.0 KiB per array) and by more than its repetitions differ",
         "not judged: time in 8 of 8 rows; measure both files with --repeat 5 or more, for fewer repetitions "
         "do not show how far it spreads",
     ]

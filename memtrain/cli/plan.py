@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -34,9 +35,9 @@ def plan(
         str | None, typer.Option(help="The memory above the baseline: 64MiB, 1GB, or bytes.")
     ] = None,
     pareto: Annotated[
-        bool, typer.Option("--pareto", help="All plans from the smallest to the one that keeps all.")
+        bool, typer.Option("--pareto", help="Plans from the smallest to the one without recomputation.")
     ] = False,
-    points: Annotated[int, typer.Option(min=2, max=200, help="Plans of the frontier, at most.")] = 8,
+    points: Annotated[int, typer.Option(min=2, max=200, help="At most so many plans with --pareto.")] = 8,
     depth: Annotated[
         int | None, typer.Option(min=0, help="Hidden layers, 0 for a linear model.", show_default="1")
     ] = None,
@@ -58,7 +59,8 @@ def plan(
     cost: Cost = "seconds",
     seed: Seed = 0,
     measure: Annotated[
-        bool, typer.Option("--measure/--no-measure", help="Run every option and hold it against the plan.")
+        bool,
+        typer.Option("--measure/--no-measure", help="Run every option and compare it with its prediction."),
     ] = True,
     timeout: Timeout = None,
     export_csv: Annotated[Path | None, typer.Option(help="A row per option; - for stdout.")] = None,
@@ -71,11 +73,13 @@ def plan(
     quiet: Quiet = False,
     force: Force = False,
 ) -> None:
-    """Make a network fit into a memory: what to keep, what to compute again, and what that costs.
+    """Make a network fit into a memory: what to keep, what to recompute, and what that costs.
 
-    The cheapest plan for the memory is run and measured, and its gradients are compared bit by bit with
-    those of a training that keeps all. Other ways to hold less are run beside it. Ends with 1 where
-    nothing fits, or something came out otherwise than predicted.
+    Finds the cheapest plan of recomputation that fits into the memory. Where no plan is enough, it looks for
+    the cheapest combination of eager updates, micro-batches, optimizer and dtype, with a plan on top. Every
+    option is run and measured, and its gradients are compared with those of training without recomputation.
+    Where nothing fits, it names the largest batch that does. Ends with 1 where nothing fits, or where a
+    measurement differs from its prediction.
 
     \b
     Examples:
@@ -84,21 +88,23 @@ def plan(
       memtrain plan --memory 1GiB --depth 100 --batch 65536 --no-measure
     """
     from memtrain.cli.console import messages, progress_bar, results, warn
-    from memtrain.errors import InputError
+    from memtrain.errors import InputError, MemtrainError
     from memtrain.measure.environment import environment
     from memtrain.report.fit import fit_csv, fit_markdown, fit_problems
     from memtrain.report.html import check_installed, fit_html
     from memtrain.report.json import fit_document
     from memtrain.report.terminal.fit import fit_sections
-    from memtrain.sweeps.fit import Option, find_fit, measure_fit
+    from memtrain.sweeps.fit import find_fit
     from memtrain.sweeps.grid import make_cell
+    from memtrain.sweeps.option import Option
     from memtrain.sweeps.ranges import parse_sizes
     from memtrain.sweeps.sweep import check_limits
+    from memtrain.sweeps.trial import measure_fit
     from memtrain.units import parse_bytes
 
     if memory is None and not pareto:
         raise InputError(
-            "neither --memory nor --pareto", "allowed: one of them, or both", "give --memory 64MiB, say"
+            "neither --memory nor --pareto is given", "allowed: one of them, or both", "add --memory 64MiB"
         )
     check_limits(None, timeout)
     outputs = {
@@ -141,24 +147,30 @@ def plan(
                 progress.update(bar, advance=1, description=f"ran {option.name}")
 
             fit = measure_fit(fit, timeout_s=timeout, done=done)
-    command = shlex.join(["memtrain", *sys.argv[1:]])
-    recorded = environment()
-    taken = export(
-        {
-            "--export-csv": (export_csv, lambda: fit_csv(fit)),
-            "--export-json": (export_json, lambda: fit_document(fit, recorded, command)),
-            "--json": (STDOUT if json else None, lambda: fit_document(fit, recorded, command)),
-            "--export-markdown": (export_markdown, lambda: fit_markdown(fit, command)),
-            "--html": (html, lambda: fit_html(fit, command)),
-        },
-        force,
-    )
-    if not taken:
+    if STDOUT not in outputs.values():
         for section in fit_sections(fit, out.width, out.options.ascii_only):
             out.print(section)
             out.print()
     problems = fit_problems(fit)
     for problem in problems:
         warn(log, problem)
+    command = shlex.join(["memtrain", *sys.argv[1:]])
+    texts: dict[str, Callable[[], str]] = {
+        "--export-csv": lambda: fit_csv(fit),
+        "--export-json": lambda: fit_document(fit, environment(), command),
+        "--json": lambda: fit_document(fit, environment(), command),
+        "--export-markdown": lambda: fit_markdown(fit, command),
+        "--html": lambda: fit_html(fit, command),
+    }
+    failed: MemtrainError | None = None
+    for option, text in texts.items():
+        try:
+            export({option: (outputs[option], text)}, force)
+        except MemtrainError as error:  # the others are written all the same
+            if failed is not None:
+                warn(log, str(failed))
+            failed = error
+    if failed is not None:
+        raise failed
     if problems:
         raise typer.Exit(1)

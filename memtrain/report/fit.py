@@ -9,7 +9,7 @@ from memtrain.measure.cell import SECONDS
 from memtrain.report.findings import cell_name, fold_names
 from memtrain.report.markdown import markdown_code, markdown_list, markdown_table
 from memtrain.sweeps.files import csv_line
-from memtrain.sweeps.fit import Fit, Kind, Option, command_of
+from memtrain.sweeps.option import Fit, Kind, Option, command_of, plan_command
 from memtrain.units import format_bytes
 
 Value = str | int | float | None
@@ -50,21 +50,23 @@ def fit_csv(fit: Fit) -> str:
 def fit_markdown(fit: Fit, command: str) -> str:
     """The options as a table, and what was found as a list."""
     table = markdown_table(TITLES, (shown(option) for option in fit.options))
-    return f"{markdown_code(command)}\n\n{table}\n{markdown_list(fit_sentences(fit))}"
+    todo = advice(fit)
+    sentences = [*fit_sentences(fit), *([f"Do this: {todo}"] if todo else [])]
+    return f"{markdown_code(command)}\n\n{table}\n{markdown_list(sentences)}"
 
 
 TITLES = (
     "option",
-    "predicted MiB",
+    "peak MiB",
     "ledger ±B",
     "heap ±B",
-    "extra predicted",
-    "extra measured",
-    "bits",
-    "stages again",
+    "time, predicted",
+    "time, measured",
+    "gradients equal?",
+    "stages recomputed",
     "smallest plan MiB",
 )
-"""The last two matter for plans, and for what has none."""
+"""Ledger and heap against the predicted peak. The last two matter for plans, and for what has none."""
 
 
 def shown(option: Option) -> list[str]:
@@ -77,7 +79,7 @@ def shown(option: Option) -> list[str]:
         "" if heap is None else f"{heap - predicted:+,}",
         percent(option.predicted_extra),
         percent(option.measured_extra),
-        bits(option),
+        equality(option),
         f"{option.executed_count} of {option.abstract_count}"
         if option.kind is Kind.RULE
         else f"{option.executed_count}",
@@ -95,45 +97,60 @@ def percent(share: float | None) -> str:
     return "" if share is None else f"{round(100 * share) + 0:+d} %"
 
 
-def bits(option: Option) -> str:
-    """How the gradients compare with those of an iteration that keeps all."""
+def equality(option: Option) -> str:
+    """Whether the gradients equal those of an iteration that keeps all: in every bit, or to how much."""
     if option.differing is None:
         return ""
-    return "same" if not option.differing else f"≤ {option.largest_difference:.0e}"
+    if not option.same:
+        return "NO"
+    return "yes" if option.exact else f"to {option.largest_difference:.0e}"
 
 
 def fit_sentences(fit: Fit) -> list[str]:
     """What was found, the answer first."""
-    keep_all, name = fit.keep_all, cell_name(fit.cell)
-    whole = f"{name}: keeping all that backward reads needs {format_bytes(keep_all.predicted_peak_bytes)}"
-    least = format_bytes(keep_all.least_bytes)
-    if fit.memory_bytes is None:
-        sentences = [f"{whole}; the smallest plan needs {least}."]
-    elif fit.chosen is None:
-        sentences = [
-            f"{whole}. No plan fits into {format_bytes(fit.memory_bytes)}: the smallest needs {least} "
-            f"({keep_all.least_bytes:,} B). {_smaller_levers(fit)}"
-        ]
-    elif fit.chosen.kind is Kind.KEEP_ALL:
-        sentences = [f"{whole} and fits into {format_bytes(fit.memory_bytes)} as it is."]
-    else:
-        sentences = [f"{whole}. {_plan_sentence(fit.memory_bytes, fit.chosen, fit.cell.cost)}"]
+    whole = (
+        f"{cell_name(fit.cell)}: without recomputation, training needs "
+        f"{format_bytes(fit.keep_all.predicted_peak_bytes)}."
+    )
+    sentences = [
+        f"{whole} {_answer(fit)}",
+        *(f"{name} is left out: it needs {format_bytes(peak)}, {_why(name)}." for name, peak in fit.left_out),
+    ]
+    if any(not option.exact and option.differing is not None for option in fit.options):
+        sentences.append(ROUNDED + (KINK if fit.cell.activation == "relu" else ""))
     rule = max(fit.rules, key=lambda option: option.abstract_count - option.executed_count, default=None)
     if rule is not None and rule.abstract_count > rule.executed_count:
         sentences.append(
-            f"{rule.name}: the abstract plan computes {rule.abstract_count} stages anew, of which "
-            f"{rule.executed_count} are needed here: a stage's backward reads its input, and what would "
-            "only be its output is not computed."
+            f"{rule.name}: of the {rule.abstract_count} stages that the abstract plan computes again, only "
+            f"{rule.executed_count} are needed: a stage's backward reads its input, so that nobody would "
+            "read the output of the others."
         )
     return sentences + [f"{option.name}: {note}" for option in fit.options for note in option.notes]
+
+
+ROUNDED = (
+    "Micro-batches add up the same gradients in another order. So they are compared in float64: there they "
+    "are equal to the given share of the largest entry."
+)
+KINK = " In float32, rounding can also move a unit across the kink of ReLU; then gradients differ by more."
+
+
+def advice(fit: Fit) -> str | None:
+    """The command to run next; ``None`` where nothing has to be done, or no memory was given."""
+    if fit.chosen is not None:
+        return None if fit.chosen.kind is Kind.KEEP_ALL else command_of(fit.chosen.cell)
+    if fit.smaller is not None:
+        return command_of(fit.smaller.cell)
+    return None if fit.least_bytes is None else plan_command(fit.cell, fit.least_bytes)
 
 
 def fit_problems(fit: Fit) -> list[str]:
     """What did not come out as it should: nothing fits, a run failed, bits differ."""
     problems = []
     if fit.memory_bytes is not None and fit.chosen is None:
-        least = fit.keep_all.least_bytes
-        problems.append(f"no plan fits into {format_bytes(fit.memory_bytes)}; the smallest needs {least:,} B")
+        problems.append(
+            f"nothing fits into {format_bytes(fit.memory_bytes)}: at least {fit.least_bytes:,} B are needed"
+        )
     for option in fit.options:
         if option.row is not None and not option.row.ok:
             problems.append(f"{option.name}: {option.row.figures.status}: {option.row.figures.reason}")
@@ -141,45 +158,113 @@ def fit_problems(fit: Fit) -> list[str]:
             problems.append(
                 f"{option.name}: the heap is {option.row.difference_bytes('heap'):,} B off the ledger"
             )
-        elif not option.ok:
+        elif option.changed_by_plan:
+            problems.append(f"{option.name}: the plan changes bits of {fold_names(option.changed_by_plan)}")
+        elif not option.ok and option.exact:
             problems.append(f"{option.name}: not the same bits: {fold_names(option.differing or ())}")
+        elif not option.ok:
+            problems.append(
+                f"{option.name}: gradients differ by {option.largest_difference:.0e} in float64: "
+                "more than rounding"
+            )
     return problems
 
 
-def _plan_sentence(memory_bytes: int, chosen: Option, cost: str) -> str:
-    unit = "time" if cost == SECONDS else "FLOPs"
-    again = [node.name for node, times in chosen.values if times]
-    words = (
-        f"A plan fits into {format_bytes(memory_bytes)}: it keeps {len(chosen.values) - len(again)} of the "
-        f"{len(chosen.values)} values and computes {len(again)} again, holds "
-        f"{format_bytes(chosen.predicted_peak_bytes)} at its peak and takes "
-        f"{percent(chosen.predicted_extra)} {unit}"
-    )
-    if chosen.measured_extra is not None:
-        words += f" as predicted, {percent(chosen.measured_extra)} time as measured"
-    if chosen.differing is not None:
-        words += "; gradients and parameters " + (
-            f"DIFFER in {fold_names(chosen.differing)}" if chosen.differing else "are the same bits"
+def _answer(fit: Fit) -> str:
+    """What makes it fit; the least that a plan needs where no memory was given."""
+    if fit.memory_bytes is None:
+        return f"The smallest plan needs {format_bytes(fit.keep_all.least_bytes)}."
+    memory, chosen = format_bytes(fit.memory_bytes), fit.chosen
+    if chosen is None:
+        return f"Nothing fits into {memory}. {_what_would(fit)}"
+    if chosen.kind is Kind.KEEP_ALL:
+        return f"It fits into {memory} as it is."
+    if chosen.kind is Kind.CHOSEN:
+        again = sum(1 for _, times in chosen.values if times)
+        return (
+            f"A plan fits into {memory}: it keeps {len(chosen.values) - again} of the {len(chosen.values)} "
+            f"values that backward reads and recomputes {again}. {_costs(chosen, fit.cell.cost)}"
+            f"{_cheaper(fit, chosen)}"
         )
-    return f"{words}."
+    least = fit.keep_all.least_bytes
+    return (
+        f"Recomputation alone is not enough for {memory}: its smallest plan needs {format_bytes(least)} "
+        f"({least:,} B). It fits with {chosen.name}. {_costs(chosen, fit.cell.cost)}"
+    )
 
 
-def _smaller_levers(fit: Fit) -> str:
-    inside = [option for option in fit.levers if option.predicted_peak_bytes <= (fit.memory_bytes or 0)]
-    if not inside:
-        return "None of the levers below is enough."
-    return f"It does with {' or with '.join(option.name for option in inside)}."
+def _costs(option: Option, cost: str) -> str:
+    """What an option needs and takes, and whether its gradients are the same."""
+    unit = "time" if cost == SECONDS else "FLOPs"
+    words = (
+        f"It needs {format_bytes(option.predicted_peak_bytes)} at its peak and takes "
+        f"{percent(option.predicted_extra)} {unit} (predicted)"
+    )
+    if option.measured_extra is not None:
+        words += f", {percent(option.measured_extra)} time (measured)"
+    if option.differing is None:
+        return f"{words}."
+    if not option.same:
+        return f"{words}. Its gradients and parameters are NOT the same."
+    if option.exact:
+        return f"{words}. Its gradients and parameters are the same bits as without it."
+    return (
+        f"{words}. Its gradients and parameters are the same up to rounding "
+        f"({option.largest_difference:.0e} in float64)."
+    )
+
+
+def _cheaper(fit: Fit, chosen: Option) -> str:
+    """The lever that fits, too, takes less time than the plan, and trains the same; empty without."""
+    found = [
+        option
+        for option in fit.levers
+        if option.predicted_peak_bytes <= (fit.memory_bytes or 0)
+        and option.predicted_extra < chosen.predicted_extra
+        and (option.cell.optimizer, option.cell.dtype) == (fit.cell.optimizer, fit.cell.dtype)
+    ]
+    best = min(found, key=lambda option: option.predicted_extra, default=None)
+    if best is None or percent(best.predicted_extra) == percent(chosen.predicted_extra):
+        return ""
+    return f" {best.name} fits, too, and takes {percent(best.predicted_extra)} (predicted)."
+
+
+def _what_would(fit: Fit) -> str:
+    """Where nothing fits: what is lacking, and the largest batch that fits."""
+    words = (
+        f"The parameters alone need {format_bytes(fit.parameter_bytes)}; with all levers and the smallest "
+        f"plan, training needs {format_bytes(fit.least_bytes)} ({fit.least_bytes:,} B)."
+    )
+    if fit.most_accumulate is not None:
+        words += f" More than {fit.most_accumulate:,} micro-batches were not tried."
+    if fit.smaller is None:
+        return f"{words} Not even a batch of one example fits."
+    batch = fit.smaller.cell.batch
+    all_tried = fit.most_accumulate is None or batch < fit.most_accumulate
+    said = f"The largest batch that fits is {batch:,}" if all_tried else f"A batch of {batch:,} fits"
+    return f"{words} {said} ({fit.smaller.name})."
+
+
+def _why(name: str) -> str:
+    """Why a lever can need more than changing nothing."""
+    more = "more than changing nothing"
+    if not name.startswith("--accumulate"):
+        return more
+    return f"{more}, because the gradients of earlier micro-batches stay while later ones are computed"
+
+
+TIMES = {1: "once", 2: "twice"}
 
 
 def fates(option: Option) -> list[tuple[str, str, int]]:
     """What becomes of the values that backward reads: the fate, their names folded, and their bytes.
 
-    Kept ones come first, then those that are computed again once, twice, …
+    Kept ones come first, then those that are recomputed once, twice, …
     """
     by_times = sorted(option.values, key=lambda value: value[1])
     found = []
     for times, group in groupby(by_times, key=lambda value: value[1]):
         nodes = [node for node, _ in group]
-        fate = "kept" if not times else f"again × {times}"
+        fate = "kept" if not times else f"recomputed {TIMES.get(times, f'{times} times')}"
         found.append((fate, fold_names([node.name for node in nodes]), sum(node.nbytes for node in nodes)))
     return found

@@ -24,8 +24,8 @@ from memtrain.report.install import install_command
 from memtrain.report.lifelines import MOST_LIVES, MOST_MOMENTS, of_cell
 from memtrain.report.plots import Plot
 from memtrain.sweeps.files import as_text
-from memtrain.sweeps.fit import Fit, command_of
 from memtrain.sweeps.law import Verdict
+from memtrain.sweeps.option import Fit, command_of
 from memtrain.units import format_bytes
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from memtrain.explain.second import SecondOrder
 from memtrain.graph.node import Graph, Node
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.row import Row
-from memtrain.report.fit import fit_records
+from memtrain.report.fit import advice, fit_records
 from memtrain.sweeps.comparison import MEASURED, Comparison
-from memtrain.sweeps.fit import Fit
 from memtrain.sweeps.frontier import Frontier
 from memtrain.sweeps.law import Law, Verdict
+from memtrain.sweeps.option import Fit
 from memtrain.train.loop import Trained
 
 SCHEMA_VERSION = 1
@@ -116,6 +116,11 @@ def fit_document(fit: Fit, environment: Mapping[str, Any], command: str) -> str:
         "memory_bytes": fit.memory_bytes,
         "fits": None if fit.memory_bytes is None else fit.chosen is not None,
         "chosen": None if fit.chosen is None else fit.chosen.name,
+        "advice": advice(fit),
+        "parameter_bytes": fit.parameter_bytes,
+        "least_bytes": fit.least_bytes,
+        "largest_batch": None if fit.smaller is None else fit.smaller.cell.batch,
+        "left_out": [{"name": name, "predicted_peak_bytes": peak} for name, peak in fit.left_out],
         "options": [
             {
                 **record,
@@ -124,6 +129,7 @@ def fit_document(fit: Fit, environment: Mapping[str, Any], command: str) -> str:
                     for node, times in option.values
                 ],
                 "differing": option.differing,
+                "changed_by_plan": option.changed_by_plan,
                 "notes": option.notes,
                 "row": None if option.row is None else _row(option.row),
             }

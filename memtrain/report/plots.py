@@ -15,7 +15,7 @@ from typing import Any
 from memtrain.report import figures
 from memtrain.report.figures import LINE_COLOURS, Curves, Point, Table
 from memtrain.report.ticks import linear_ticks, log_ticks
-from memtrain.sweeps.fit import Fit, Kind, Option
+from memtrain.sweeps.option import Fit, Kind, Option
 from memtrain.units import format_bytes
 
 Plot = dict[str, Any]

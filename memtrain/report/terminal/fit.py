@@ -9,20 +9,20 @@ from rich.table import Table
 from rich.text import Text
 
 from memtrain.plan.policy import NONE
-from memtrain.report.fit import fates, fit_sentences, shown
+from memtrain.report.fit import advice, fates, fit_sentences, shown
 from memtrain.report.terminal.sweep import plain_table
-from memtrain.sweeps.fit import Fit, Kind, Option, command_of
+from memtrain.sweeps.option import Fit, Kind, Option, command_of
 from memtrain.units import format_bytes
 
 _HEADS = (
     "option",
-    "predicted\nMiB",
+    "peak\nMiB",
     "ledger\n±B",
     "heap\n±B",
-    "extra\npred.",
-    "extra\nmeas.",
-    "bits",
-    "stages\nagain",
+    "time,\npred.",
+    "time,\nmeas.",
+    "gradients\nequal?",
+    "stages re-\ncomputed",
     "smallest\nplan MiB",
 )
 _OF_PLANS, _OF_LEVERS = (0, 1, 2, 3, 4, 5, 6, 7), (0, 1, 2, 3, 4, 5, 6, 8)
@@ -38,22 +38,26 @@ def fit_sections(fit: Fit, width: int, ascii_only: bool) -> Iterator[RenderableT
     """The answer, the plan, every option, the picture of the frontier, and the commands."""
     sentences = fit_sentences(fit)
     yield Text(sentences[0])
-    chosen = fit.chosen
-    if chosen is not None and chosen.kind is Kind.CHOSEN:
-        yield _plan(chosen)
+    if fit.chosen is not None and fit.chosen.cell.policy != NONE:
+        yield _plan(fit.chosen)
     if fit.points:
         titles = "Plans, from the smallest to the one that keeps all"
         yield _options(titles, [*fit.points, *fit.rules], _OF_PLANS)
         yield _picture(fit, width, ascii_only)
-    yield _options("Ways to hold less", [*_bases(fit), *fit.levers], _OF_LEVERS)
-    yield _commands(fit)
+    yield _options("Ways to hold less", [*_bases(fit), *fit.levers, *_smaller(fit)], _OF_LEVERS)
+    yield from _commands(fit)
     if sentences[1:]:
         yield Text("\n".join(sentences[1:]))
 
 
 def _bases(fit: Fit) -> list[Option]:
-    chosen = [] if fit.chosen is None or fit.chosen.kind is Kind.KEEP_ALL else [fit.chosen]
+    """Keep-all, and the plan that was chosen."""
+    chosen = [fit.chosen] if fit.chosen is not None and fit.chosen.kind is Kind.CHOSEN else []
     return [fit.keep_all, *chosen]
+
+
+def _smaller(fit: Fit) -> list[Option]:
+    return [] if fit.smaller is None else [fit.smaller]
 
 
 def _plan(chosen: Option) -> Table:
@@ -69,11 +73,13 @@ def _plan(chosen: Option) -> Table:
 def _options(title: str, options: Sequence[Option], places: Sequence[int]) -> Table:
     table = plain_table(title)
     for place in places:
-        table.add_column(_HEADS[place], justify="right" if place else "left", no_wrap=True)
+        table.add_column(_HEADS[place], justify="right" if place else "left", no_wrap=place > 0)
+    above = ""
     for option in options:
         cells = shown(option)
-        if option.kind is Kind.LEVER and option.cell.policy != NONE:  # below the lever itself
+        if option.name == f"{above}, {option.cell.policy}":
             cells[0] = f"  + {option.cell.policy}"
+        above = option.name
         table.add_row(*(cells[place] for place in places), style=None if option.ok else "red")
     return table
 
@@ -100,7 +106,7 @@ def _picture(fit: Fit, width: int, ascii_only: bool) -> RenderableType:
     rule = ("-" if ascii_only else "─") * (columns + 1)
     axis = f"{'':>9} {'+' if ascii_only else '└'}{rule}"
     scale = f"{'':>11}+0 %{f'+{100 * most_extra:.0f} % time':>{columns - 3}}"
-    legend = f"{marks[Kind.POINT]} cheapest for its budget  {marks[Kind.KEEP_ALL]} keeps all"
+    legend = f"{marks[Kind.POINT]} cheapest for its budget  {marks[Kind.KEEP_ALL]} no recomputation"
     if fit.chosen is not None and fit.chosen.kind is Kind.CHOSEN:
         legend += f"  {marks[Kind.CHOSEN]} the plan for {format_bytes(fit.memory_bytes)}"
     legend += "".join(f"  {letter} {name}" for name, letter in letters.items())
@@ -113,7 +119,15 @@ def _extra(option: Option) -> float:
     return option.predicted_extra if option.measured_extra is None else option.measured_extra
 
 
-def _commands(fit: Fit) -> RenderableType:
-    options = [*_bases(fit)[1:], *fit.levers]
-    lines = "\n".join(f"  {command_of(option.cell)}" for option in options)
-    return Group(Text("Commands", style="bold"), Text(lines, overflow="fold"))
+def _commands(fit: Fit) -> Iterator[RenderableType]:
+    """The command of the answer, and those of the others."""
+    todo = advice(fit)
+    if todo is not None:
+        yield _command_list("Do this", [todo])
+    others = [command_of(option.cell) for option in (*_bases(fit)[1:], *fit.levers, *_smaller(fit))]
+    yield _command_list("Commands", [command for command in others if command != todo])
+
+
+def _command_list(title: str, commands: Sequence[str]) -> RenderableType:
+    lines = "\n".join(f"  {command}" for command in commands)
+    return Group(Text(title, style="bold"), Text(lines, overflow="fold"))

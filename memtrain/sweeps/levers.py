@@ -1,0 +1,249 @@
+"""Other ways to hold less than a cell does, and which of their combinations fit into a memory.
+
+The levers are the update (eager), the optimiser (sgd), micro-batches, the dtype (float32), and a plan of
+rematerialisation on top. Eager updates and plans change no bit of the result, micro-batches change its
+rounding, optimiser and dtype change what is trained: so those two come last.
+
+Peaks are predicted. From three micro-batches on the middle ones are alike: the peak of a thousand is that of
+three with as many rows, and the rest of the batch beside them. More of them have fewer rows, so that from
+three on the peak only falls, and the fewest that fit are found by bisection.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from itertools import islice
+
+from memtrain.graph.builder import Builder
+from memtrain.measure.cell import Cell, Mode
+from memtrain.models.mlp import make_leaves
+from memtrain.plan.frontier import largest_within
+from memtrain.plan.liveness import analyse
+from memtrain.plan.policy import BUDGET, NONE, Policy
+from memtrain.plan.rematerialisation import smallest_budget
+from memtrain.run.allocation import peak_bytes
+from memtrain.sweeps.option import Option
+from memtrain.train.iteration import EAGER
+
+MOST_MICRO_BATCHES, MOST_LAYERS = 1024, 16_384
+"""What is tried at most: micro-batches, and layers of all of them. More take minutes to be written down."""
+
+WORTHWHILE = 0.05
+"""Where micro-batches alone take less than this share of time more, no plan is looked for that takes less."""
+
+ALIKE = 3
+"""From so many micro-batches on a further one is like the one before it."""
+
+
+class Peaks:
+    """The predicted peaks of cells without a plan, and of their smallest plans, each computed once."""
+
+    def __init__(self) -> None:
+        self._kept, self._least = cache(_kept_bytes), cache(_least_bytes)
+        self.standing_bytes = cache(_standing_bytes)
+
+    def kept_bytes(self, cell: Cell) -> int:
+        """What ``cell`` holds when all is kept that backward reads."""
+        few, rest = _few(cell)
+        return self._kept(few) + rest
+
+    def least_bytes(self, cell: Cell) -> int:
+        """What its smallest plan needs."""
+        few, rest = _few(cell)
+        return self._least(few) + rest
+
+    def fits(self, cell: Cell, memory_bytes: int) -> bool:
+        """Whether all can be kept within a memory."""
+        return self.standing_bytes(cell) <= memory_bytes and self.kept_bytes(cell) <= memory_bytes
+
+    def has_plan(self, cell: Cell, memory_bytes: int) -> bool:
+        """Whether a plan of rematerialisation is within a memory."""
+        return self.standing_bytes(cell) <= memory_bytes and self.least_bytes(cell) <= memory_bytes
+
+
+def _few(cell: Cell) -> tuple[Cell, int]:
+    """A cell of few micro-batches whose peaks are as many bytes below those of ``cell`` as is said."""
+    cell = replace(cell, policy=NONE)
+    if cell.accumulate <= ALIKE:
+        return cell, 0
+    few = replace(cell, batch=ALIKE * (cell.batch // cell.accumulate), accumulate=ALIKE)
+    leaves = make_leaves(Builder(), replace(cell.spec(), batch=1))
+    example_bytes = leaves.inputs.nbytes + leaves.labels.nbytes
+    return few, (cell.batch - few.batch) * example_bytes
+
+
+def _kept_bytes(cell: Cell) -> int:
+    return peak_bytes(analyse(cell.keep_all(Mode.TRAIN)), cell.allocation_for(timing=False))
+
+
+def _least_bytes(cell: Cell) -> int:
+    return smallest_budget(cell.keep_all(Mode.TRAIN))
+
+
+def _standing_bytes(cell: Cell) -> int:
+    """What stands at one time under any plan: found without a graph, and never more than a peak.
+
+    Parameters and the batch, and all gradients unless each is updated with as soon as it is there.
+    """
+    leaves = make_leaves(Builder(), cell.spec())
+    parameters = parameter_bytes(cell)
+    gradients = parameters if cell.accumulate > 1 or cell.update != EAGER else 0
+    return leaves.inputs.nbytes + leaves.labels.nbytes + parameters + gradients
+
+
+def parameter_bytes(cell: Cell) -> int:
+    """The bytes of the parameters of the network."""
+    return sum(node.nbytes for node in make_leaves(Builder(), cell.spec()).parameters)
+
+
+# -- what can be changed -----------------------------------------------------------------------------
+
+
+def most_accumulate(cell: Cell) -> int:
+    """The most micro-batches that are tried."""
+    return max(1, min(cell.batch, MOST_MICRO_BATCHES, MOST_LAYERS // (cell.depth + 1)))
+
+
+def _counts(cell: Cell) -> list[int]:
+    """The numbers of micro-batches that are tried: divisors of the batch, rising."""
+    return [count for count in range(1, most_accumulate(cell) + 1) if cell.batch % count == 0]
+
+
+def _updates(cell: Cell) -> list[Cell]:
+    """``cell``, and with eager updates."""
+    return list(dict.fromkeys([cell, replace(cell, update=EAGER)]))
+
+
+def _tiers(cell: Cell) -> list[list[Cell]]:
+    """``cell``, then with another optimiser or dtype, then with both."""
+    sgd, single = replace(cell, optimizer="sgd"), replace(cell, dtype="float32")
+    if cell in (sgd, single):  # there is one other cell, or none
+        return [[one] for one in dict.fromkeys([cell, sgd, single])]
+    return [[cell], [sgd, single], [replace(sgd, dtype="float32")]]
+
+
+def _fewest(counts: Sequence[int], fits: Callable[[int], bool]) -> int | None:
+    """The first of the rising ``counts`` that fits. From ``ALIKE`` on one that fits is followed by such."""
+    few = bisect_left(counts, ALIKE)
+    for count in counts[:few]:
+        if fits(count):
+            return count
+    found = bisect_left(counts, True, lo=few, key=fits)
+    return counts[found] if found < len(counts) else None
+
+
+def single_levers(cell: Cell, memory_bytes: int | None, peaks: Peaks) -> Iterator[Cell]:
+    """``cell`` with one lever moved: micro-batches as many as needed for the memory, or to hold less.
+
+    Where no number of them is enough for the memory, as many as are enough with a plan on top.
+    """
+    less = peaks.kept_bytes(cell) - 1
+    wanted = less if memory_bytes is None else min(memory_bytes, less)
+    if cell.update != EAGER:
+        yield replace(cell, update=EAGER)
+    if cell.optimizer != "sgd":
+        yield replace(cell, optimizer="sgd")
+    counts = [count for count in _counts(cell) if count > cell.accumulate]
+    if counts:
+        at = {count: replace(cell, accumulate=count) for count in counts}
+        count = _fewest(counts, lambda count: peaks.fits(at[count], wanted))
+        if count is None:
+            count = _fewest(counts, lambda count: peaks.has_plan(at[count], wanted))
+        if count is None:
+            count = _fewest(counts, lambda count: peaks.fits(at[count], less))
+        yield at[count or counts[-1]]
+    if cell.dtype != "float32":
+        yield replace(cell, dtype="float32")
+
+
+# -- which combinations fit --------------------------------------------------------------------------
+
+
+def ways(
+    cell: Cell, memory_bytes: int, peaks: Peaks, option: Callable[[Cell], Option]
+) -> Iterator[list[Option]]:
+    """Combinations of levers that fit into a memory, made by ``option``: those that change least first.
+
+    Each list is of those that change as much of the training. It has the fewest micro-batches that do
+    alone, and plans for fewer of them, from the fewest on as long as more of them make a plan cheaper.
+    """
+    for tier in _tiers(cell):
+        yield [way for one in tier for way in _ways(one, memory_bytes, peaks, option)]
+
+
+def _ways(cell: Cell, memory_bytes: int, peaks: Peaks, option: Callable[[Cell], Option]) -> Iterator[Option]:
+    counts = _counts(cell)
+    at = {count: _updates(replace(cell, accumulate=count)) for count in counts}
+
+    def kept(count: int) -> Iterator[Cell]:
+        return (one for one in at[count] if peaks.fits(one, memory_bytes))
+
+    def planned(count: int) -> Iterator[Cell]:
+        return (one for one in at[count] if peaks.has_plan(one, memory_bytes))
+
+    enough = _fewest(counts, lambda count: any(True for _ in kept(count)))
+    if enough is not None:
+        way = option(next(kept(enough)))
+        yield way
+        if way.predicted_extra <= WORTHWHILE:
+            return
+        counts = counts[: counts.index(enough)]
+    first = _fewest(counts, lambda count: any(True for _ in planned(count)))
+    if first is None:
+        return
+    cheapest = float("inf")
+    for count in counts[counts.index(first) :]:
+        # With micro-batches all sums of gradients stand either way: then eager updates change little.
+        cells = islice(planned(count), None if count == 1 else 1)
+        found = [option(replace(one, policy=str(Policy(BUDGET, memory_bytes)))) for one in cells]
+        yield from found
+        extra = min((way.predicted_extra for way in found), default=cheapest)
+        if extra > cheapest:
+            return
+        cheapest = extra
+
+
+# -- where none does ---------------------------------------------------------------------------------
+
+
+def _smallest(cell: Cell, peaks: Peaks, most: float) -> float:
+    """The least bytes that ``cell`` needs with its number of micro-batches, whatever else is changed.
+
+    Where that is surely above ``most``, another number above it, which is found much faster.
+    """
+    least = float("inf")
+    for one in reversed(_updates(_tiers(cell)[-1][0])):
+        standing = peaks.standing_bytes(one)
+        least = min(least, standing if standing > min(least, most) else peaks.least_bytes(one))
+    return least
+
+
+def least_of_all(cell: Cell, peaks: Peaks) -> int:
+    """The least memory that any combination of levers needs for the batch of ``cell``."""
+    counts, least = _counts(cell), float("inf")
+    for count in dict.fromkeys([*counts[:2], counts[-1]]):
+        least = min(least, _smallest(replace(cell, accumulate=count), peaks, least))
+    return int(least)
+
+
+def largest_batch(cell: Cell, memory_bytes: int, peaks: Peaks) -> int | None:
+    """The largest batch, up to that of ``cell``, that any combination of levers fits into a memory.
+
+    It is whole, in two micro-batches, or in micro-batches of one example: nothing else holds less.
+    """
+
+    def least(batch: int, count: int) -> int:
+        return int(_smallest(replace(cell, batch=batch, accumulate=count), peaks, memory_bytes))
+
+    def largest(peak_bytes: Callable[[int], int], most: int) -> int:
+        return largest_within(peak_bytes, memory_bytes, 1, most) or 0
+
+    whole = largest(lambda batch: least(batch, 1), cell.batch)
+    if not whole:
+        return None
+    halved = 2 * largest(lambda rows: least(2 * rows, 2), max(1, cell.batch // 2))
+    single = largest(lambda batch: least(batch, batch), most_accumulate(cell))
+    return max(whole, halved, single)

@@ -1,0 +1,168 @@
+"""The answer of ``plan`` as data: ways to train a network, and the command that trains in each way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from memtrain.graph.node import Node
+from memtrain.measure.cell import Cell
+from memtrain.measure.row import Row
+from memtrain.plan.policy import BUDGET
+from memtrain.run.allocation import FRESH
+from memtrain.sweeps.files import quoted
+from memtrain.train.data import SYNTHETIC
+
+ROUNDING = 1e-9
+"""Sums of micro-batches in float64 may differ by this share of the largest entry: rounding makes less."""
+
+
+class Kind(StrEnum):
+    """What an option is among the others."""
+
+    KEEP_ALL = "keep_all"
+    CHOSEN = "chosen"
+    """The cheapest plan of rematerialisation within the memory, all else as it was given."""
+    POINT = "point"
+    """Of the frontier of plans: the cheapest for its budget."""
+    RULE = "rule"
+    """sqrt and revolve."""
+    LEVER = "lever"
+    """One or more other settings, perhaps with a plan of rematerialisation on top."""
+    BATCH = "batch"
+    """The largest batch that fits, where the given one does not."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A way to train the network of a cell, and what is known of it."""
+
+    kind: Kind
+    name: str
+    cell: Cell
+    predicted_peak_bytes: int
+    predicted_extra: float
+    """The time, or FLOPs, that an iteration takes beyond one that keeps all, as a share of that."""
+    abstract_count: int
+    """Stages computed again as the plan says it."""
+    executed_count: int
+    """Stages computed again because a later step reads what they give."""
+    values: tuple[tuple[Node, int], ...]
+    """What backward reads of forward, and how often it is computed again: 0 is kept."""
+    least_bytes: int
+    """The smallest budget that a plan could have in this cell."""
+    exact: bool = True
+    """Whether its gradients are those of keep-all in every bit; micro-batches round otherwise."""
+    row: Row | None = None
+    time_ratio: float | None = None
+    """Of its iteration to that which keeps all, run in turns."""
+    step_s: float | None = None
+    differing: tuple[str, ...] | None = None
+    """The gradients and parameters that are not the same in every bit; ``None``: not compared.
+
+    Those of micro-batches are compared in float64 (see `memtrain.sweeps.trial`).
+    """
+    largest_difference: float | None = None
+    """Of any gradient or parameter, as a share of the largest entry."""
+    changed_by_plan: tuple[str, ...] = ()
+    """What is not the same in every bit as in the same micro-batches without a plan: there must be none."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ledger_peak_bytes(self) -> int | None:
+        """As measured; ``None`` where it was not."""
+        return None if self.row is None else self.row.figures.ledger_peak_bytes
+
+    @property
+    def heap_peak_bytes(self) -> int | None:
+        """As measured; ``None`` where it was not."""
+        return None if self.row is None else self.row.figures.heap_peak_bytes
+
+    @property
+    def measured_extra(self) -> float | None:
+        """As ``predicted_extra``, in time measured."""
+        return None if self.time_ratio is None else self.time_ratio - 1
+
+    @property
+    def same(self) -> bool:
+        """Whether gradients and parameters, where compared, are what they must be.
+
+        A plan must give the same bits, micro-batches the same up to rounding.
+        """
+        if self.exact:
+            return not self.differing
+        return not self.changed_by_plan and (self.largest_difference or 0) <= ROUNDING
+
+    @property
+    def ok(self) -> bool:
+        """Whether what was measured is as predicted, gradients included."""
+        fine = self.row is None or (self.row.ok and self.row.agrees("heap") is not False)
+        return fine and self.same
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A cell, a memory, and all that would make it fit."""
+
+    cell: Cell
+    memory_bytes: int | None
+    keep_all: Option
+    chosen: Option | None
+    """The answer: keep-all, a plan, or one of ``levers``; ``None`` without a memory, or if nothing fits."""
+    points: tuple[Option, ...] = ()
+    """The frontier, from the smallest peak to keep-all."""
+    rules: tuple[Option, ...] = ()
+    levers: tuple[Option, ...] = ()
+    left_out: tuple[tuple[str, int], ...] = ()
+    """Names and peaks of levers that would need more memory than changing nothing."""
+    parameter_bytes: int = 0
+    least_bytes: int | None = None
+    """The least memory that any way needs; known only where nothing fits."""
+    smaller: Option | None = None
+    """The largest batch that fits, where nothing makes the given batch fit; ``None``: no batch does."""
+    most_accumulate: int | None = None
+    """The most micro-batches that were tried, where that is fewer than the batch has examples."""
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """Every one of them that can be run, each once."""
+        chosen = [self.chosen] if self.chosen is not None and self.chosen.kind is Kind.CHOSEN else []
+        smaller = [] if self.smaller is None else [self.smaller]
+        return (self.keep_all, *chosen, *self.points, *self.rules, *self.levers, *smaller)
+
+
+def command_of(cell: Cell) -> str:
+    """The command that trains the network of a cell; a sweep of this cell where its data are synthetic."""
+    words = ["memtrain", "train"] if cell.data != SYNTHETIC else ["memtrain", "sweep", "--mode", "train"]
+    options = _settings(cell)
+    if cell.data != SYNTHETIC and cell.policy.startswith(BUDGET):
+        options["allocation"] = FRESH  # as it was planned and measured; an arena can need some bytes more
+    return _command(words, options)
+
+
+def plan_command(cell: Cell, memory_bytes: int) -> str:
+    """The command that asks what makes the network of a cell fit into a memory."""
+    return _command(["memtrain", "plan", "--memory", f"{memory_bytes}B"], _settings(cell))
+
+
+def _settings(cell: Cell) -> dict[str, str]:
+    """The options that describe a cell, those with their default left out."""
+    synthetic = cell.data == SYNTHETIC
+    columns, default = cell.columns(), Cell().columns()
+    told = {"depth", "width", "input_size", "output_size", "batch", "steps", "threads"}
+    if synthetic:
+        spec = cell.spec()
+        sizes = (spec.input_size, *spec.hidden, spec.output_size)
+        options = {"layers": ",".join(map(str, sizes)), "batch": str(cell.batch)}
+        told.add("data")
+    else:
+        options = {name: str(columns[name]) for name in ("depth", "width", "batch")}
+    return options | {
+        name: str(value) for name, value in columns.items() if name not in told and value != default[name]
+    }
+
+
+def _command(words: list[str], options: dict[str, str]) -> str:
+    for name, value in options.items():
+        words += [f"--{name.replace('_', '-')}", *([] if value == "True" else [value])]
+    return " ".join(map(quoted, words))

@@ -1,0 +1,343 @@
+"""Combinations of levers, held against trying all of them, and the answer where nothing fits."""
+
+from __future__ import annotations
+
+import json
+import random
+import shlex
+from dataclasses import replace
+from itertools import product
+
+import pytest
+from command_line import memtrain
+
+from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.client import measure
+from memtrain.measure.pairs import likeness_meter
+from memtrain.models.mlp import ACTIVATIONS
+from memtrain.plan.cost import flops
+from memtrain.plan.liveness import analyse
+from memtrain.plan.rematerialisation import smallest_budget
+from memtrain.report.fit import advice, fit_problems, fit_sentences
+from memtrain.sweeps.fit import find_fit
+from memtrain.sweeps.levers import MOST_MICRO_BATCHES, WORTHWHILE, Peaks, most_accumulate
+from memtrain.sweeps.option import ROUNDING, Kind
+from memtrain.sweeps.trial import measure_fit
+from memtrain.train.optimizers import OPTIMIZERS
+
+WIDE = Cell(
+    depth=1, width=256, output_size=50_000, batch=512, l2=0, data="synthetic", cost="flops"
+)  # 64, 256, 50000
+DEEP = Cell(depth=16, batch=256, cost="flops")
+
+
+def kept_bytes(cell):
+    return analyse(cell.keep_all(Mode.TRAIN)).peak_bytes
+
+
+def least_bytes(cell):
+    return smallest_budget(cell.keep_all(Mode.TRAIN))
+
+
+def combinations(cell):
+    """All of them, none left out because it could be foreseen."""
+    divisors = [count for count in range(1, cell.batch + 1) if cell.batch % count == 0]
+    choices = ({cell.update, "eager"}, {cell.optimizer, "sgd"}, {cell.dtype, "float32"}, divisors)
+    names = ("update", "optimizer", "dtype", "accumulate")
+    return [replace(cell, **dict(zip(names, values, strict=True))) for values in product(*choices)]
+
+
+def changes(cell, other):
+    """How much of the training is another one."""
+    return (cell.optimizer != other.optimizer) + (cell.dtype != other.dtype)
+
+
+def random_cell(rng):
+    depth = rng.randint(0, 4)
+    return Cell(
+        depth=depth,
+        width=tuple(rng.choice([1, 3, 8, 30]) for _ in range(depth)) or 1,
+        batch=rng.choice([6, 8, 12, 15, 30]),
+        activation=rng.choice(["relu", "gelu", "tanh", "identity"]),
+        bias=rng.random() < 0.5,
+        optimizer=rng.choice(OPTIMIZERS),
+        l2=rng.choice([0, 1e-4]),
+        dtype=rng.choice(["float32", "float64"]),
+        update=rng.choice(["deferred", "eager"]),
+        data="synthetic",
+        input_size=rng.choice([1, 5, 40]),
+        output_size=rng.choice([2, 10, 100]),
+        cost="flops",
+        steps=2,
+    )
+
+
+# -- by hand -------------------------------------------------------------------------------------------
+
+
+def test_where_only_micro_batches_fit_the_fewest_that_do_are_the_answer():
+    """At the peak ∂W2 of the last micro-batch is made: the sums, the parameters and the batch stand by."""
+    weights = 4 * (64 * 256 + 256 * 50_000)
+
+    def peak(count):
+        rows = 512 // count
+        batch = 512 * (4 * 64 + 8)
+        product = 4 * 256 * 50_000  # ∂W2, before it is added to its sum
+        return batch + 2 * weights + product + 4 * rows * (50_000 + 256) + 4  # ∂o, h1 and the loss
+
+    fit = find_fit(WIDE, 160 * 2**20)
+    assert (fit.chosen.kind, fit.chosen.name) == (Kind.LEVER, "--accumulate 8")
+    assert fit.chosen.predicted_peak_bytes == peak(8) == 166_731_780
+    assert peak(4) > 160 * 2**20
+    assert kept_bytes(replace(WIDE, update="eager")) > 160 * 2**20
+    assert least_bytes(replace(WIDE, update="eager")) > 160 * 2**20
+
+
+def test_where_only_a_combination_fits_it_is_the_answer():
+    memory = 6 * 2**20
+    fit = find_fit(DEEP, memory)
+    assert fit.chosen.name == "--update eager, budget:6MiB"
+    assert fit.chosen in fit.levers
+    assert fit.chosen.predicted_peak_bytes <= memory
+    singles = [replace(DEEP, update="eager"), *(replace(DEEP, accumulate=2**k) for k in range(1, 9))]
+    assert min(map(kept_bytes, singles)) > memory
+    assert min(map(least_bytes, [DEEP, *singles[1:]])) > memory
+
+
+def test_where_nothing_fits_the_answer_is_the_largest_batch_that_does():
+    memory = 4_718_592
+    fit = find_fit(DEEP, memory)
+    assert fit.chosen is None
+    batch = fit.smaller.cell.batch
+    assert fit.smaller.predicted_peak_bytes <= memory
+    assert find_fit(replace(DEEP, batch=batch), memory).chosen is not None
+    assert find_fit(replace(DEEP, batch=batch + 1), memory).chosen is None
+    assert f"The largest batch that fits is {batch}" in fit_sentences(fit)[0]
+    assert f"--batch {batch} " in advice(fit)
+
+
+def test_where_not_even_one_example_fits_the_answer_is_the_memory_that_is_needed():
+    parameters = 4 * (64 * 256 + 15 * 256 * 256 + 256 * 10)
+    fit = find_fit(DEEP, parameters)
+    assert (fit.chosen, fit.smaller) == (None, None)
+    assert fit.parameter_bytes == parameters == 4_007_936
+    assert "The parameters alone need 3.8 MiB" in fit_sentences(fit)[0]
+    assert "Not even a batch of one example fits." in fit_sentences(fit)[0]
+    assert f"--memory {fit.least_bytes}B " in advice(fit)
+    assert find_fit(DEEP, fit.least_bytes).chosen.predicted_peak_bytes <= fit.least_bytes
+    assert find_fit(DEEP, fit.least_bytes - 1).chosen is None
+
+
+def test_a_lever_that_needs_more_than_changing_nothing_is_no_option_but_a_sentence():
+    cell = replace(DEEP, batch=4)
+    fit = find_fit(cell, kept_bytes(cell) - 1)
+    ((name, peak),) = fit.left_out
+    assert (name, peak) == ("--accumulate 4", kept_bytes(replace(cell, accumulate=4)))
+    assert peak > kept_bytes(cell)
+    assert all(option.predicted_peak_bytes <= kept_bytes(cell) for option in fit.options)
+    assert any("--accumulate 4 is left out" in sentence for sentence in fit_sentences(fit))
+
+
+def test_what_changes_the_training_comes_last():
+    adam = replace(DEEP, depth=4, optimizer="adam", dtype="float64", batch=64)
+    memory = min(least_bytes(cell) for cell in combinations(adam) if not changes(adam, cell))
+    assert changes(adam, find_fit(adam, memory).chosen.cell) == 0
+    assert changes(adam, find_fit(adam, memory - 1).chosen.cell) == 1
+    both = find_fit(adam, least_bytes(replace(adam, optimizer="sgd", dtype="float32", update="eager")))
+    assert (both.chosen.cell.optimizer, both.chosen.cell.dtype) == ("sgd", "float32")
+
+
+def test_a_cheaper_lever_is_named_beside_a_plan():
+    cell = Cell(depth=32, batch=2048, cost="flops")
+    fit = find_fit(cell, 64 * 2**20)
+    assert fit.chosen.kind is Kind.CHOSEN
+    assert "--accumulate 2 fits, too, and takes +0 % (predicted)." in fit_sentences(fit)[0]
+
+
+# -- against trying all --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_peaks_of_many_micro_batches_are_foreseen_to_the_byte(seed):
+    cell, peaks = random_cell(random.Random(seed)), Peaks()
+    for other in combinations(cell):
+        assert peaks.kept_bytes(other) == kept_bytes(other)
+        assert peaks.least_bytes(other) == least_bytes(other)
+        assert peaks.standing_bytes(other) <= least_bytes(other)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_least_memory_is_that_of_the_best_of_all_combinations(seed):
+    cell = random_cell(random.Random(100 + seed))
+    least = min(map(least_bytes, combinations(cell)))
+    assert find_fit(cell, least).chosen.predicted_peak_bytes <= least
+    fit = find_fit(cell, least - 1)
+    assert (fit.chosen, fit.least_bytes) == (None, least)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_answer_is_as_cheap_as_the_best_of_all_combinations(seed):
+    rng = random.Random(200 + seed)
+    cell = random_cell(rng)
+
+    def cost(schedule):
+        return sum(flops(schedule.graph, schedule.graph[step.node]) for step in schedule.steps)
+
+    least = min(map(least_bytes, combinations(cell)))
+    memory = rng.randint(least, kept_bytes(cell))
+    found = {}
+    for other in combinations(cell):
+        schedule = other.keep_all(Mode.TRAIN)
+        if analyse(schedule).peak_bytes > memory:
+            if smallest_budget(schedule) > memory:
+                continue
+            schedule = replace(other, policy=f"budget:{memory}").schedule(Mode.TRAIN)
+        found.setdefault(changes(cell, other), []).append(cost(schedule))
+    chosen = find_fit(cell, memory).chosen
+    assert chosen.predicted_peak_bytes <= memory
+    assert changes(cell, chosen.cell) == min(found)
+    if chosen.kind is Kind.LEVER:
+        best = min(found[min(found)]) / cost(cell.keep_all(Mode.TRAIN)) - 1
+        assert chosen.predicted_extra <= best + WORTHWHILE
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_largest_batch_is_that_of_trying_all(seed):
+    rng = random.Random(300 + seed)
+    cell = random_cell(rng)
+    least = min(map(least_bytes, combinations(cell)))
+    memory = rng.randint(least // 2, least - 1)
+    batches = range(cell.batch, 0, -1)
+    fitting = (
+        batch
+        for batch in batches
+        if min(map(least_bytes, combinations(replace(cell, batch=batch, accumulate=1)))) <= memory
+    )
+    smaller = find_fit(cell, memory).smaller
+    assert (smaller and smaller.cell.batch) == next(fitting, None)
+    assert smaller is None or smaller.predicted_peak_bytes <= memory
+
+
+def test_more_micro_batches_than_can_be_written_down_are_not_tried_and_that_is_said():
+    cell = Cell(depth=0, batch=4 * MOST_MICRO_BATCHES, cost="flops")
+    assert most_accumulate(cell) == MOST_MICRO_BATCHES
+    fit = find_fit(cell, 2**20)
+    assert fit.chosen is None
+    assert "More than 1,024 micro-batches were not tried." in fit_sentences(fit)[0]
+    assert fit.smaller.predicted_peak_bytes <= 2**20
+
+
+# -- gradients of micro-batches ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_micro_batches_are_equal_in_float64_with_every_seed(activation):
+    for seed in range(20):
+        cell = Cell(depth=4, width=64, batch=96, activation=activation, seed=seed, steps=2, dtype="float64")
+        found = likeness_meter(replace(cell, accumulate=2), Mode.TRAIN, cell)
+        assert found["largest_difference"] < 1e-13
+
+
+BASE = Cell(depth=6, width=16, batch=64, cost="flops", steps=2)
+
+
+@pytest.fixture
+def planned():
+    """What fits of a small cell, with nothing but two micro-batches under a plan."""
+    micro = replace(BASE, accumulate=2)
+    memory = (least_bytes(micro) + kept_bytes(micro)) // 2
+    cell = replace(micro, policy=f"budget:{memory}")
+    fit = find_fit(BASE, None)
+    peak = analyse(cell.schedule(Mode.TRAIN)).peak_bytes
+    lever = replace(fit.levers[-1], name="both", cell=cell, predicted_peak_bytes=peak, exact=False)
+    return replace(fit, levers=(lever,))
+
+
+def test_micro_batches_and_a_plan_on_top_are_compared_one_after_the_other(planned):
+    asked = []
+
+    def spy(meter, cell, mode, timeout_s=None, other=None):
+        if meter == "likeness":
+            asked.append((cell, other))
+        return measure(meter, cell, mode, timeout_s, other)
+
+    (found,) = measure_fit(planned, measure=spy).levers
+    micro = replace(BASE, accumulate=2)
+    assert asked == [
+        (planned.levers[0].cell, micro),
+        (replace(micro, dtype="float64"), replace(BASE, dtype="float64")),
+    ]
+    assert found.ok
+    assert found.changed_by_plan == ()
+    assert 0 < found.largest_difference < 1e-13
+
+
+@pytest.mark.parametrize(
+    ("dtype", "said"), [("float32", "the plan changes bits of ∂W1"), ("float64", "more than rounding")]
+)
+def test_a_difference_that_rounding_cannot_make_is_a_failure(planned, dtype, said):
+    def likeness(meter, cell, mode, timeout_s=None, other=None):
+        figures = measure(meter, cell, mode, timeout_s, other)
+        if meter == "likeness" and cell.dtype == dtype:
+            figures |= {"differing": ["∂W1"], "largest_difference": 2 * ROUNDING}
+        return figures
+
+    found = measure_fit(planned, measure=likeness)
+    assert not found.levers[0].ok
+    (problem,) = fit_problems(found)
+    assert said in problem
+
+
+# -- the command ---------------------------------------------------------------------------------------
+
+
+def test_a_lever_that_fits_is_an_answer_and_ends_with_0(tmp_path):
+    small = ("plan", "--depth", 16, "--batch", 256, "--memory", "6MiB", "--cost", "flops")
+    said = memtrain(*small, "--export-json", "p.json", cwd=tmp_path)
+    assert (said.code, said.err) == (0, "")
+    assert "It fits with --update eager, budget:6MiB." in " ".join(said.out.split())
+    document = json.loads((tmp_path / "p.json").read_text())
+    assert document["fits"] is True
+    assert document["chosen"] == "--update eager, budget:6MiB"
+    (option,) = (each for each in document["options"] if each["name"] == document["chosen"])
+    assert option["ledger_peak_bytes"] == option["predicted_peak_bytes"] <= 6 * 2**20
+    assert option["differing"] == []
+    assert document["advice"] == option["command"]
+    assert memtrain(*shlex.split(option["command"])[1:], "--epochs", 1, cwd=tmp_path).code == 0
+
+
+def test_where_nothing_fits_the_advice_can_be_followed(tmp_path):
+    said = memtrain(
+        *("plan", "--depth", 16, "--batch", 256, "--memory", "4.5MiB", "--cost", "flops"),
+        *("--no-measure", "--json"),
+        cwd=tmp_path,
+    )
+    assert said.code == 1
+    assert "nothing fits into 4.5 MiB" in said.err
+    document = json.loads(said.out)
+    assert (document["fits"], document["chosen"]) == (False, None)
+    assert document["parameter_bytes"] == 4_007_936
+    words = shlex.split(document["advice"])
+    assert words[words.index("--batch") + 1] == str(document["largest_batch"])
+    trained = memtrain(*words[1:], "--epochs", 1, "--json", cwd=tmp_path)
+    assert json.loads(trained.out)["training_peak_bytes"] <= 4.5 * 2**20
+
+
+def test_results_are_shown_and_other_exports_written_where_one_cannot_be(tmp_path):
+    said = memtrain(
+        *("plan", "--depth", 2, "--memory", "4MiB", "--no-measure", "--cost", "flops"),
+        *("--export-csv", "/dev/full", "--export-json", "p.json", "--export-markdown", "p.md"),
+        cwd=tmp_path,
+    )
+    assert said.code == 1
+    assert "It fits into 4.0 MiB as it is." in " ".join(said.out.split())
+    assert "/dev/full" in said.err
+    assert json.loads((tmp_path / "p.json").read_text())["fits"] is True
+    assert (tmp_path / "p.md").exists()
+
+
+def test_another_number_is_no_misspelling(tmp_path):
+    said = memtrain("plan", "--memory", "1MiB", "--dtype", "float16", cwd=tmp_path)
+    assert said.code == 2
+    assert "dtype 'float16' is not known; allowed: float32, float64; choose one of these" in said.err
+    assert "did you mean gelu_tanh?" in memtrain("train", "--activation", "gelutanh", cwd=tmp_path).err
