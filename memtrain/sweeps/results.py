@@ -6,12 +6,14 @@ import csv
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from memtrain.errors import DataError, MemtrainError
 from memtrain.measure.cell import LATER, Cell, Mode
 from memtrain.measure.row import STATUSES, Figures, Row, planned_row
+from memtrain.sweeps.files import MOST_RESULTS_BYTES, open_regular
 from memtrain.sweeps.journal import journal_path, read_journal
 
 _CELL = tuple(field.name for field in fields(Cell))
@@ -36,7 +38,10 @@ def read_results(path: Path) -> Results:
     is no such file, naming the line.
     """
     try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        with (
+            open_regular(path, MOST_RESULTS_BYTES) as content,
+            TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="") as file,
+        ):
             lines = list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error) as error:
         raise _unreadable(path, str(error)) from error
