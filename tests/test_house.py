@@ -15,6 +15,7 @@ PACKAGE = Path(memtrain.__file__).parent
 ROOMS = [
     "errors",
     "units",
+    "files",
     "graph",
     "models",
     "plan",

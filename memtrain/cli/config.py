@@ -28,7 +28,7 @@ def use_config(context: typer.Context, path: Path | None) -> Path | None:
     import tomllib
 
     from memtrain.errors import InputError, unknown_choice
-    from memtrain.sweeps.files import open_regular
+    from memtrain.files import open_regular
 
     try:
         with open_regular(path, MOST_BYTES) as file:

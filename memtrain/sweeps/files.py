@@ -17,6 +17,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from memtrain.errors import InputError, StoreError
+from memtrain.files import kind_of, reason
 
 RESULTS = Path("results")
 """The folder of rows unless a file is named: the only one that is made where it does not exist."""
@@ -24,27 +25,8 @@ RESULTS = Path("results")
 MOST_RESULTS_BYTES = 2 * 1024**3
 """A CSV or journal of results that is larger is not read."""
 
-_KINDS = (
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a character device"),
-    (stat.S_ISBLK, "a block device"),
-)
-"""What a path can be besides a regular file."""
-
-
-def open_regular(path: Path, most_bytes: int | None = None) -> io.BufferedReader:
-    """``path``, open for reading bytes. Raises ``OSError`` for what is no regular file, or is too large.
-
-    A pipe could keep its reader waiting for ever, and a device may have no end.
-    """
-    found = os.stat(path)
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(f"it is {_kind(found.st_mode)}, not a regular file")
-    if most_bytes is not None and found.st_size > most_bytes:
-        raise OSError(f"it has {found.st_size:,} bytes; at most {most_bytes:,} are read")
-    return open(path, "rb")
+Content = str | bytes | Iterable[str]
+"""What a file holds; pieces of text are written one by one, as they are made."""
 
 
 def is_special(path: Path) -> bool:
@@ -52,11 +34,7 @@ def is_special(path: Path) -> bool:
     return path.exists() and not path.is_file()
 
 
-def _kind(mode: int) -> str:
-    return next((name for is_one, name in _KINDS if is_one(mode)), "a special file")
-
-
-def write_new(path: Path, content: str | bytes, force: bool) -> None:
+def write_new(path: Path, content: Content, force: bool) -> None:
     """Write a whole file. Raises ``InputError`` when it exists and ``force`` is not set."""
     refuse_existing(path, force)
     if isinstance(content, str) and not content.endswith("\n"):
@@ -74,15 +52,15 @@ def make_results_folder(path: Path) -> None:
         RESULTS.mkdir(exist_ok=True)
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_whole(path: Path, content: Content) -> None:
     """Put ``content`` in place of what ``path`` holds, all of it or nothing. Raises ``OSError``."""
-    if isinstance(content, str):
-        content = content.encode("utf-8", errors="surrogateescape")
+    pieces = _pieces(content)
     if is_special(path):
-        path.write_bytes(content)
+        with path.open("wb") as target:
+            target.writelines(pieces)
         return
     path = path.resolve()
-    beside = _write_beside(path.parent, content)
+    beside = _write_beside(path.parent, pieces)
     try:
         with suppress(OSError):
             os.chmod(beside, path.stat().st_mode & 0o777)  # as it was, if it was there
@@ -94,12 +72,19 @@ def write_whole(path: Path, content: str | bytes) -> None:
     _sync_folder(path.parent)
 
 
-def _write_beside(folder: Path, content: bytes) -> Path:
+def _pieces(content: Content) -> Iterable[bytes]:
+    if isinstance(content, bytes):
+        return (content,)
+    texts = (content,) if isinstance(content, str) else content
+    return (text.encode("utf-8", errors="surrogateescape") for text in texts)
+
+
+def _write_beside(folder: Path, pieces: Iterable[bytes]) -> Path:
     """A new file in ``folder``, on the disk. Its name is short, however long that of the target is."""
     beside = folder / f".memtrain-{os.getpid()}-{token_hex(4)}.new"
     try:
         with open(beside, "xb") as file:
-            file.write(content)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
@@ -155,14 +140,13 @@ def _checked_place(option: str, path: Path) -> Path:
         folder, found = place.parent, _stat(path)
         above = _stat(folder)
     except (OSError, RuntimeError, ValueError) as error:  # Python < 3.13 says RuntimeError of a loop of links
-        why = getattr(error, "strerror", None) or error
         raise InputError(
-            f"{option}: {str(path)[:40]!r}… ({why})", "allowed: the path of a file", "name another"
+            f"{option}: {str(path)[:40]!r}… ({reason(error)})", "allowed: the path of a file", "name another"
         ) from error
     if found is not None and (stat.S_ISFIFO(found.st_mode) or stat.S_ISCHR(found.st_mode)):
         return place
     if found is not None and not stat.S_ISREG(found.st_mode):
-        wrong = f"{path} is {_kind(found.st_mode)}"
+        wrong = f"{path} is {kind_of(found.st_mode)}"
         raise InputError(f"{option}: {wrong}", "allowed: the path of a file", "name another")
     if above is None and path.parent != RESULTS:
         raise InputError(
@@ -192,7 +176,7 @@ def _try_to_write(path: Path) -> None:
             raise PermissionError(EACCES, os.strerror(EACCES))
         return
     folder = path.resolve().parent
-    os.unlink(_write_beside(folder if folder.exists() else folder.parent, b"\n"))
+    os.unlink(_write_beside(folder if folder.exists() else folder.parent, [b"\n"]))
 
 
 def cannot_write(path: Path, error: OSError, done: str = "") -> StoreError:

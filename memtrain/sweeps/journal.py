@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from memtrain.errors import InputError, StoreError
+from memtrain.files import open_regular, reason
 from memtrain.measure.cell import Mode, read_cell
 from memtrain.measure.row import Figures, Row
 from memtrain.sweeps.files import (
@@ -24,7 +25,6 @@ from memtrain.sweeps.files import (
     already_there,
     cannot_write,
     make_results_folder,
-    open_regular,
     quoted,
 )
 from memtrain.sweeps.request import Request, read_request
@@ -115,7 +115,7 @@ class Journal:
             stored = read_journal(path)
         except OSError as error:
             file.close()
-            raise StoreError(f"cannot read {path}: {error}; begin a new file") from error
+            raise StoreError(f"cannot read {path}: {reason(error)}; begin a new file") from error
         except BaseException:
             file.close()
             raise

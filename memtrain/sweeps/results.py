@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from memtrain.errors import DataError, MemtrainError
+from memtrain.files import open_regular
 from memtrain.measure.cell import LATER, Cell, Mode
 from memtrain.measure.row import STATUSES, Figures, Row, planned_row
-from memtrain.sweeps.files import MOST_RESULTS_BYTES, open_regular
+from memtrain.sweeps.files import MOST_RESULTS_BYTES
 from memtrain.sweeps.journal import journal_path, read_journal
 
 _CELL = tuple(field.name for field in fields(Cell))

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from memtrain.errors import InputError, MemtrainError, StoreError
+from memtrain.files import open_regular
 from memtrain.measure.cell import Cell
 from memtrain.measure.row import Row
-from memtrain.sweeps.files import check_outputs, is_special, open_regular, quoted
+from memtrain.sweeps.files import check_outputs, is_special, quoted
 from memtrain.sweeps.journal import SUFFIX, Journal, Stored, check_same, is_in_use, journal_path
 from memtrain.sweeps.request import Request, make_tasks
 from memtrain.sweeps.runner import Task
