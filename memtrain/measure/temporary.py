@@ -1,8 +1,8 @@
 """Temporary folders of measuring processes, and the removal of those whose owner was killed.
 
 The owner of a folder holds a lock on a file in it while it lives. However a process ends, the kernel lets
-go of its locks, so a folder whose lock is free is abandoned. Folders without that file, and those of other
-users, are never touched.
+go of its locks, so a folder whose lock is free is abandoned, and so is an empty one, whose owner was killed
+before it made that file. Other folders without it, and those of other users, are never touched.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-PREFIX = "memtrain-"
+PREFIX = "memtrain-measuring-"
 OWNER = ".owner"
 """The file in each folder that its owner has locked."""
 
@@ -70,9 +70,12 @@ def _take(folder: str) -> int | None:
 
 
 def _remove_if_abandoned(folder: Path) -> None:
-    """Remove it if it is ours and nobody holds its lock. Raises ``OSError`` where that is not so."""
+    """Remove it if it is ours, and empty or its lock free. Raises ``OSError`` where that is not so."""
     found = os.lstat(folder)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        return
+    with suppress(OSError):
+        os.rmdir(folder)  # it was empty; if its owner lives, it makes another
         return
     lock = os.open(folder / OWNER, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:

@@ -106,7 +106,7 @@ class Journal:
         """The journal of an earlier sweep, and what it holds. Raises ``InputError`` and ``StoreError``."""
         if not path.is_file():
             raise InputError(
-                f"--resume: there is no {path}",
+                f"--resume: {path} is no regular file" if path.exists() else f"--resume: there is no {path}",
                 "allowed: the CSV of a sweep that has its journal beside it",
                 "check the path, and that both files are there",
             )
