@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
@@ -17,16 +17,22 @@ _KINDS = (
 """What a path can be besides a regular file."""
 
 
-def open_regular(path: Path) -> BinaryIO:
-    """``path``, open for reading bytes. Raises ``OSError`` for what is not a regular file.
+def open_regular(path: Path, most_bytes: int | None = None) -> BufferedReader:
+    """``path``, open for reading bytes. Raises ``OSError`` for what is no regular file, or is too large.
 
     A pipe could keep its reader waiting for ever, and a device may have no end.
     """
-    mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode):
-        kind = next((name for is_one, name in _KINDS if is_one(mode)), "a special file")
-        raise OSError(f"it is {kind}, not a regular file")
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(f"it is {kind_of(found.st_mode)}, not a regular file")
+    if most_bytes is not None and found.st_size > most_bytes:
+        raise OSError(f"it has {found.st_size:,} bytes; at most {most_bytes:,} are read")
     return open(path, "rb")
+
+
+def kind_of(mode: int) -> str:
+    """What a path is that is no regular file, by its ``st_mode``, with its article."""
+    return next((name for is_one, name in _KINDS if is_one(mode)), "a special file")
 
 
 def reason(error: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -179,7 +180,7 @@ def test_under_a_hard_limit_the_inside_runs_and_the_outside_fails_at_a_named_ste
         == ",".join(COLUMNS)
         == (
             "depth,batch,mode,predicted_peak_bytes,budget_bytes,limit_bytes,outside_batch,"
-            "outside_predicted_peak_bytes,confirmed_inside,confirmed_outside"
+            "outside_predicted_peak_bytes,confirmed_inside,confirmed_outside,training_examples"
         )
     )
     assert {(row["confirmed_inside"], row["confirmed_outside"]) for row in rows} == {("true", "true")}
@@ -204,6 +205,41 @@ def test_a_sweep_under_a_limit_shows_that_training_runs_out_of_memory_first(tmp_
             assert row["ledger_peak_bytes"] is None
     shown = memtrain(*sweep, "--memory-limit", "5MiB", cwd=tmp_path).out
     assert "training runs in 3 of 6 cells" in " ".join(shown.split())
+
+
+def marked(text):
+    """Whether each row of figures marks the batch that fits, by depth and mode."""
+    rows = re.findall(r"^ +(\d+)  (train|infer) +([\d,]+)(\*?) ", text, re.MULTILINE)
+    return {
+        (int(depth), mode): (int(batch.replace(",", "")), bool(mark)) for depth, mode, batch, mark in rows
+    }
+
+
+def test_a_batch_larger_than_the_training_examples_is_marked_and_the_number_is_told(tmp_path):
+    """Of 625 examples four fifths are trained on: 500. Counted here by hand, not by the split."""
+    lines = (f"{number / 625},{number % 7},{number % 2}\n" for number in range(625))
+    (tmp_path / "d.csv").write_text("".join(lines))
+    line = ("frontier", "--memory", "8MiB", "--depth", "1,32", "--no-confirm", "--data", "d.csv")
+    said = memtrain(*line, cwd=tmp_path).out
+    found = marked(said)
+    assert {mark for _, mark in found.values()} == {True, False}
+    assert all(mark is (batch > 500) for batch, mark in found.values())
+    assert "* more than the 500 training examples of d.csv." in " ".join(said.split())
+    assert re.search(r"^depth +64 +256 +1Ki\* ", said, re.MULTILINE)
+    document = strict_json(memtrain(*line, "--json", cwd=tmp_path).out)
+    assert document["training_examples"] == 500
+    assert {row["training_examples"] for row in document["rows"]} == {500}
+    rows = rows_of(memtrain(*line, "--export-csv", "-", cwd=tmp_path).out)
+    assert {row["training_examples"] for row in rows} == {"500"}
+    assert "training examples |" in memtrain(*line, "--export-markdown", "-", cwd=tmp_path).out
+
+
+@pytest.mark.parametrize("options", [("--input-size", "64", "--output-size", "10"), ("--batch", "8")])
+def test_nothing_is_marked_where_no_batch_is_larger_or_examples_are_made(options, tmp_path):
+    line = ("frontier", "--memory", "1MiB", "--depth", "1,16", "--no-confirm", *options)
+    said = memtrain(*line, cwd=tmp_path).out
+    assert "*" not in said
+    assert "training examples" not in said
 
 
 @linux

@@ -94,10 +94,18 @@ def main() -> None:
         _refuse(f"cannot write or read: {error}", 1)
     except MemoryError as error:
         _refuse(f"there is not enough memory: {error}", 1)
+    except RuntimeError as error:
+        if "can't start new thread" not in str(error):
+            _report_bug()
+        _refuse("no thread can be started: the limit on processes (ulimit -u) is reached; raise it", 1)
     except Exception:
-        traceback.print_exc()
-        _refuse("this is a bug of memtrain; please report it with the lines above", EXIT_BUG)
+        _report_bug()
     sys.exit(code)
+
+
+def _report_bug() -> NoReturn:
+    traceback.print_exc()
+    _refuse("this is a bug of memtrain; please report it with the lines above", EXIT_BUG)
 
 
 def _refuse(message: str, code: int) -> NoReturn:

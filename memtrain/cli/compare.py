@@ -64,7 +64,8 @@ def compare(
     check_exports({**outputs, "--json": STDOUT if json else None}, force, [before, after])
     found = compare_rows(read_results(before).rows, read_results(after).rows, parse_words(meters, "--meters"))
     command = shlex.join(["memtrain", *sys.argv[1:]])
-    taken = export(
+    out = results()
+    export(
         {
             "--export-csv": (export_csv, lambda: comparison_csv(found)),
             "--export-json": (export_json, lambda: comparison_document(found, command)),
@@ -72,10 +73,8 @@ def compare(
             "--export-markdown": (export_markdown, lambda: comparison_markdown(found, command)),
         },
         force,
+        lambda: out.print(comparison_table(found, out.width)),
     )
-    if not taken:
-        out = results()
-        out.print(comparison_table(found, out.width))
     if allowed is None:
         return
     log, grown = messages(), regression_lines(found, allowed)

@@ -12,6 +12,9 @@ import typer
 FILES = ("export_csv", "export_json", "export_markdown", "html")
 """Options that name a file."""
 
+MOST_BYTES = 1024**2
+"""A file of options is not larger."""
+
 NOT_IN_A_FILE = ("config", "print_config", "resume", "help")
 
 
@@ -25,9 +28,11 @@ def use_config(context: typer.Context, path: Path | None) -> Path | None:
     import tomllib
 
     from memtrain.errors import InputError, unknown_choice
+    from memtrain.files import open_regular
 
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path, MOST_BYTES) as file:
+            values = tomllib.load(file)
     except (OSError, ValueError) as error:
         raise InputError(
             f"--config {path} cannot be read ({error})", "allowed: a TOML file", "check the path and its text"

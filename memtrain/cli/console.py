@@ -9,6 +9,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from memtrain.cli.streams import close_stdout
 
+NARROWEST, USUAL = 40, 80
+"""Columns: with fewer than the first (``COLUMNS=0``) figures would be cut, so the second is used instead."""
+
 
 class Console(RichConsole):
     """A rich console for which a reader that closes the pipe is no failure."""
@@ -21,12 +24,19 @@ class Console(RichConsole):
 
 def results() -> Console:
     """For results."""
-    return Console(highlight=False)
+    return _readable(Console(highlight=False))
 
 
 def messages(quiet: bool = False) -> Console:
     """For progress and messages."""
-    return Console(stderr=True, highlight=False, quiet=quiet)
+    return _readable(Console(stderr=True, highlight=False, quiet=quiet))
+
+
+def _readable(console: Console) -> Console:
+    """The console, wide enough for tables; a terminal that is narrower wraps their lines."""
+    if console.width < NARROWEST:
+        console.width = USUAL
+    return console
 
 
 def progress_bar(quiet: bool = False) -> Progress:

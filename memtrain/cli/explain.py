@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from memtrain.cli.exports import STDOUT, check_exports, export
 from memtrain.cli.options import (
     L2,
     Activation,
@@ -46,8 +47,8 @@ def explain(
     seed: Seed = 0,
     prove: Annotated[bool, typer.Option("--prove", help="Prove that all that is kept is needed.")] = False,
     second: Annotated[bool, typer.Option("--second", help="The Hessian-vector product, too.")] = False,
-    svg: Annotated[Path | None, typer.Option(help="Draw the graph.")] = None,
-    dot: Annotated[Path | None, typer.Option(help="The drawing for Graphviz.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Draw the graph into a file; - for stdout.")] = None,
+    dot: Annotated[Path | None, typer.Option(help="The same drawing for Graphviz; or -.")] = None,
     backward: Annotated[bool, typer.Option("--backward", help="Backward in the drawing, too.")] = False,
     measure: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Hold ledger and heap against the prediction.")
@@ -69,9 +70,9 @@ def explain(
     from memtrain.explain import evidence
     from memtrain.explain.explanation import explain as explain_cell
     from memtrain.explain.second import second_order
+    from memtrain.report.drawing import draw_dot, draw_svg
     from memtrain.report.json import explain_document
     from memtrain.report.terminal.explain import proof_section, second_section, sections
-    from memtrain.sweeps.files import check_outputs, write_new
     from memtrain.sweeps.grid import make_cell
     from memtrain.sweeps.ranges import parse_sizes
 
@@ -94,7 +95,7 @@ def explain(
     )
     if backward and svg is None and dot is None:
         raise InputError("--backward alone", "allowed: with --svg or --dot", "name a file to draw into")
-    check_outputs({"--svg": svg, "--dot": dot}, force, [data])
+    check_exports({"--svg": svg, "--dot": dot, "--json": STDOUT if json else None}, force, [data])
     out, log = results(), messages()
 
     explanation = explain_cell(cell)
@@ -108,17 +109,8 @@ def explain(
     rows = evidence.measured(cell) if measure and runs else {}
     proof = evidence.proved(cell) if prove else None
     product = second_order(cell) if second else None
-    if svg is not None or dot is not None:
-        from memtrain.report.drawing import draw_dot, draw_svg
 
-        for path, draw in ((svg, draw_svg), (dot, draw_dot)):
-            if path is not None:
-                write_new(path, draw(explanation.train.schedule, backward=backward), force)
-
-    if json:
-        command = shlex.join(["memtrain", *sys.argv[1:]])
-        typer.echo(explain_document(explanation, rows, proof, product, command))
-    else:
+    def tables() -> None:
         for section in sections(explanation, rows, out.width, out.options.ascii_only):
             out.print(section)
             out.print()
@@ -127,6 +119,21 @@ def explain(
             out.print()
         if product is not None:
             out.print(second_section(product))
+
+    command = shlex.join(["memtrain", *sys.argv[1:]])
+    schedule = explanation.train.schedule
+    export(
+        {
+            "--json": (
+                STDOUT if json else None,
+                lambda: explain_document(explanation, rows, proof, product, command),
+            ),
+            "--svg": (svg, lambda: draw_svg(schedule, backward=backward)),
+            "--dot": (dot, lambda: draw_dot(schedule, backward=backward)),
+        },
+        force,
+        tables,
+    )
     checks = [row.ok for row in rows.values()] + [found.ok for found in (proof, product) if found is not None]
     if not all(checks):
         raise typer.Exit(1)

@@ -30,11 +30,11 @@ def frontier(
     memory: Annotated[str, typer.Option(help="The memory above the baseline: 256MiB, 1GB, or bytes.")],
     depth: Annotated[
         str | None,
-        typer.Option(help="Depths, each with its largest batch: a range.", show_default="1:64:x2"),
+        typer.Option(help="Depths to find the largest batch for: a range.", show_default="1:64:x2"),
     ] = None,
     batch: Annotated[
         str | None,
-        typer.Option(help="Batches, each with its largest depth: a range.", show_default="64, 256, 1024, …"),
+        typer.Option(help="Batches to find the largest depth for: a range.", show_default="64, 256, 1024, …"),
     ] = None,
     width: Annotated[
         int | None, typer.Option(min=1, help="Width of every hidden layer.", show_default="256")
@@ -52,7 +52,11 @@ def frontier(
     update: Update = "deferred",
     seed: Seed = 0,
     confirm: Annotated[
-        bool, typer.Option("--confirm/--no-confirm", help="Run inside and outside under a hard limit.")
+        bool,
+        typer.Option(
+            "--confirm/--no-confirm",
+            help="Run the largest batch, and one that must fail, under a hard limit.",
+        ),
     ] = True,
     jobs: Jobs = None,
     timeout: Timeout = None,
@@ -67,8 +71,8 @@ def frontier(
 ) -> None:
     """Find the largest batch for each depth, and the largest depth for each batch, that fit into a memory.
 
-    Found from predictions; then confirmed: under a hard limit the largest batch runs, and a larger one
-    fails. Ends with 1 where that was tried and came out otherwise.
+    They are found from predictions. Then each is tried under a hard limit: the largest batch must run, and a
+    larger one must fail. Ends with 1 where a trial comes out otherwise.
 
     \b
     Examples:
@@ -84,7 +88,7 @@ def frontier(
     from memtrain.report.terminal.frontier import frontier_sections
     from memtrain.sweeps.frontier import confirm as confirm_frontier
     from memtrain.sweeps.frontier import default_batches, find_frontier, frontier_csv
-    from memtrain.sweeps.grid import make_cell
+    from memtrain.sweeps.grid import make_cell, training_examples
     from memtrain.sweeps.ranges import parse_integers
     from memtrain.sweeps.sweep import check_limits, default_jobs
     from memtrain.units import parse_bytes
@@ -111,7 +115,8 @@ def frontier(
         }
     )
     out, log = results(), messages(quiet)
-    found = find_frontier(cell, budget_bytes, depths, default_batches if batches is None else batches)
+    wanted = default_batches if batches is None else batches
+    found = find_frontier(cell, budget_bytes, depths, wanted, training_examples(cell.data))
     recorded = environment()
     if confirm:
         with SERVERS:
@@ -123,7 +128,13 @@ def frontier(
                 found, jobs=jobs or default_jobs(), timeout_s=timeout, done=lambda _: progress.advance(bar)
             )
     command = shlex.join(["memtrain", *sys.argv[1:]])
-    taken = export(
+
+    def tables() -> None:
+        for section in frontier_sections(found, out.width, out.options.ascii_only):
+            out.print(section)
+            out.print()
+
+    export(
         {
             "--export-csv": (export_csv, lambda: frontier_csv(found)),
             "--export-json": (export_json, lambda: frontier_document(found, recorded, command)),
@@ -131,11 +142,8 @@ def frontier(
             "--export-markdown": (export_markdown, lambda: frontier_markdown(found, command)),
         },
         force,
+        tables,
     )
-    if not taken:
-        for section in frontier_sections(found, out.width, out.options.ascii_only):
-            out.print(section)
-            out.print()
     for boundary in found.boundaries:
         for reason in boundary.problems():
             warn(log, f"depth {boundary.depth}, {boundary.mode}: {reason}")

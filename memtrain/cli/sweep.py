@@ -192,13 +192,16 @@ def sweep(
             "--export-markdown": (export_markdown, lambda: sweep_markdown(rows, laws, command)),
             "--html": (html, lambda: report_html(rows, commands=[command], laws=laws)),
         }
-        wanted = {name: found for name, found in exports.items() if files or found[0] == STDOUT}
-        if not export(wanted, force):
+
+        def tables() -> None:
             for table in sweep_tables(rows, out.width, out.options.ascii_only):
                 out.print(table)
                 out.print()
             for sentence in findings(rows, laws):
                 out.print(sentence, markup=False, emoji=False)
+
+        wanted = {name: found for name, found in exports.items() if files or found[0] == STDOUT}
+        export(wanted, force, tables)
 
     if quiet and verbose:
         raise InputError("-q and -v together", "allowed: one of them", "leave out the other")

@@ -9,7 +9,6 @@ import re
 import selectors
 import signal
 import subprocess
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.launch import command_of
 from memtrain.measure.rates import rates
+from memtrain.measure.temporary import TemporaryFolder
 from memtrain.run.blas import blas_environment
 
 MEMORY_SETTINGS = {
@@ -57,7 +57,7 @@ class Server:
         settings = blas_environment(threads, os.environ) | ({} if timing else MEMORY_SETTINGS)
         try:
             # Of this process, so that it goes in any case: a child that is killed cleans nothing up.
-            self._folder = tempfile.TemporaryDirectory(prefix="memtrain-", ignore_cleanup_errors=True)
+            self._folder = TemporaryFolder()
             self._process = subprocess.Popen(
                 [*SERVER_COMMAND, *([] if timing else ["heap"])],
                 env={**os.environ, **settings, "TMPDIR": self._folder.name},

@@ -45,7 +45,14 @@ ANSWERS: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Serve until stdin closes."""
+    """Serve until stdin closes, or nobody reads the replies any more."""
+    try:
+        _serve()
+    except BrokenPipeError:  # the asker has gone; what is still buffered is for nobody
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _serve() -> None:
     if "heap" in sys.argv[1:]:
         with suppress(ImportError):
             importlib.import_module("memray")  # children find it loaded
@@ -53,18 +60,34 @@ def main() -> None:
     training_data(DIGITS)  # the likely one; it takes longer to load than a small cell to run
     gc.freeze()
     print(json.dumps(READY), flush=True)
-    while line := sys.stdin.readline():
-        reply = _measure_in_child(json.loads(line))
+    while (line := sys.stdin.readline()).endswith("\n"):  # a line that is torn is of an asker that was killed
+        try:
+            reply = _measure_in_child(json.loads(line))
+        except OSError as error:
+            reply = _refused(f"no process can be started for it: {error.strerror}")
         if reply is None:
             return
         print(json.dumps(reply), flush=True)
 
 
+def _refused(reason: str) -> dict[str, Any]:
+    """The reply for a measurement that could not begin."""
+    return {"status": 1, "output": json.dumps({"error": reason}), "messages": ""}
+
+
 def _measure_in_child(request: dict[str, Any]) -> dict[str, Any] | None:
-    """How the child ended and what it wrote; ``None`` when the asker has gone."""
-    read_end, write_end = os.pipe()
+    """How the child ended and what it wrote; ``None`` when the asker has gone.
+
+    Raises ``OSError`` where the system has no process or file left for it.
+    """
     with _messages_file() as messages:
-        child = os.fork()
+        read_end, write_end = os.pipe()
+        try:
+            child = os.fork()
+        except OSError:
+            os.close(read_end)
+            os.close(write_end)
+            raise
         if child == 0:
             os.close(read_end)
             os.dup2(messages.fileno(), 1)

@@ -100,6 +100,7 @@ def frontier_document(frontier: Frontier, environment: Mapping[str, Any], comman
         "environment": environment,
         "cell": {k: v for k, v in frontier.cell.columns().items() if k not in ("depth", "batch")},
         "budget_bytes": frontier.budget_bytes,
+        "training_examples": frontier.training_examples,
         "rows": [asdict(boundary) for boundary in frontier.boundaries],
         "largest_depths": [asdict(found) for found in frontier.depths],
     }

@@ -49,6 +49,8 @@ class Boundary:
     """The value that it was computing then."""
     slack_needed_bytes: int | None = None
     """What the process took beyond its arrays when the batch inside ran."""
+    training_examples: int | None = None
+    """How many there are: a larger batch holds some of them more than once. ``None`` for synthetic data."""
 
     @property
     def ok(self) -> bool:
@@ -79,6 +81,7 @@ COLUMNS = (
     "outside_predicted_peak_bytes",
     "confirmed_inside",
     "confirmed_outside",
+    "training_examples",
 )
 """What a row of the CSV holds."""
 
@@ -105,6 +108,11 @@ class Frontier:
     boundaries: tuple[Boundary, ...]
     depths: tuple[LargestDepth, ...]
 
+    @property
+    def training_examples(self) -> int | None:
+        """How many examples there are to train on; ``None`` for synthetic data."""
+        return next((boundary.training_examples for boundary in self.boundaries), None)
+
     def largest_batches(self) -> dict[tuple[int, Mode], int]:
         """By depth and mode the largest batch that fits; 0 where none does."""
         return {(boundary.depth, boundary.mode): boundary.batch or 0 for boundary in self.boundaries}
@@ -115,14 +123,20 @@ def find_frontier(
     budget_bytes: int,
     depths: Sequence[int],
     batches: Sequence[int] | Callable[[Sequence[Boundary]], Sequence[int]],
+    training_examples: int | None = None,
 ) -> Frontier:
     """For each depth the largest batch, for each batch the largest depth, in both modes. Runs nothing.
 
-    ``batches`` may be a function of what was found for the depths.
+    ``batches`` may be a function of what was found for the depths. ``training_examples`` is how many there
+    are, where that is known; it bounds no batch.
     """
     cell = replace(cell, memory_limit_bytes=budget_bytes, steps=2)
     predict = _predictor()
-    boundaries = [_boundary(cell, budget_bytes, depth, mode, predict) for depth in depths for mode in Mode]
+    boundaries = [
+        replace(_boundary(cell, budget_bytes, depth, mode, predict), training_examples=training_examples)
+        for depth in depths
+        for mode in Mode
+    ]
     if callable(batches):
         batches = batches(boundaries)
     deepest = _largest_depths(cell, budget_bytes, batches, predict)

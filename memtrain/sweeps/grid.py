@@ -76,10 +76,14 @@ def oversized_batches(cells: Sequence[Cell]) -> dict[str, int]:
     """Data sets that some cell's batch is larger than, with their number of training examples."""
     largest: dict[str, int] = {}
     for cell in cells:
-        if cell.data != SYNTHETIC:
-            largest[cell.data] = max(cell.batch, largest.get(cell.data, 0))
-    examples = {data: len(split(load(data, free_memory_bytes()))[0]) for data in largest}
-    return {data: examples[data] for data, batch in largest.items() if batch > examples[data]}
+        largest[cell.data] = max(cell.batch, largest.get(cell.data, 0))
+    counted = ((data, batch, training_examples(data)) for data, batch in largest.items())
+    return {data: count for data, batch, count in counted if count is not None and batch > count}
+
+
+def training_examples(data: str) -> int | None:
+    """How many examples of a data set are trained on; ``None`` for synthetic data, made for each batch."""
+    return None if data == SYNTHETIC else len(split(load(data, free_memory_bytes()))[0])
 
 
 def _as_list(values: Sequence[Any] | Any) -> list[Any]:

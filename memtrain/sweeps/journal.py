@@ -17,10 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from memtrain.errors import InputError, StoreError
+from memtrain.files import open_regular, reason
 from memtrain.measure.cell import Mode, read_cell
 from memtrain.measure.rates import known_rates
 from memtrain.measure.row import Figures, Row
-from memtrain.sweeps.files import already_there, quoted
+from memtrain.sweeps.files import (
+    MOST_RESULTS_BYTES,
+    already_there,
+    cannot_write,
+    make_results_folder,
+    quoted,
+)
 from memtrain.sweeps.request import Request, read_request
 
 SCHEMA_VERSION = 1
@@ -43,9 +50,14 @@ MUST_AGREE = (
 
 
 def journal_path(rows: Path) -> Path:
-    """The journal beside a CSV; of a journal, itself. Raises ``InputError`` for a path without a name."""
+    """The journal beside a CSV; of a journal, itself. Raises ``InputError`` for a path without a name.
+
+    Of a link it is the one beside the file that the link leads to: one journal, whatever name is given.
+    """
     if not rows.name.removesuffix(SUFFIX):
         raise InputError(f"{str(rows)!r} names no file", "allowed: the CSV of a sweep", "name the file")
+    if rows.is_symlink():
+        rows = rows.resolve()
     return rows if rows.name.endswith(SUFFIX) else rows.with_name(rows.name + SUFFIX)
 
 
@@ -83,7 +95,13 @@ class Journal:
         """
         journal = cls(path, _locked(path, os.O_CREAT | (0 if force else os.O_EXCL)), 0)
         header = {"memtrain_journal": SCHEMA_VERSION, "request": request.as_json(), **about}
-        journal._append(header)
+        try:
+            journal._append(header)
+        except OSError as error:
+            with suppress(OSError):
+                path.unlink()  # without its first line nobody could go on with it
+            journal.close()
+            raise cannot_write(path, error, "no row has been measured") from error
         return journal
 
     @classmethod
@@ -91,13 +109,16 @@ class Journal:
         """The journal of an earlier sweep, and what it holds. Raises ``InputError`` and ``StoreError``."""
         if not path.is_file():
             raise InputError(
-                f"--resume: there is no {path}",
+                f"--resume: {path} is no regular file" if path.exists() else f"--resume: there is no {path}",
                 "allowed: the CSV of a sweep that has its journal beside it",
                 "check the path, and that both files are there",
             )
         file = _locked(path, 0)
         try:
-            stored = _read(path, file.read())
+            stored = read_journal(path)
+        except OSError as error:
+            file.close()
+            raise StoreError(f"cannot read {path}: {reason(error)}; begin a new file") from error
         except BaseException:
             file.close()
             raise
@@ -105,17 +126,22 @@ class Journal:
 
     def add(self, row: Row) -> None:
         """Append a row and see it to the disk. Raises ``StoreError``; what was there before is whole."""
-        self._append(
-            {
-                "cell": asdict(row.cell),
-                "mode": row.mode,
-                "figures": asdict(row.figures),
-                "peak_node": row.peak_node,
-                "retained": row.retained,
-                "environment": row.environment,
-                "notes": row.notes,
-            }
-        )
+        line = {
+            "cell": asdict(row.cell),
+            "mode": row.mode,
+            "figures": asdict(row.figures),
+            "peak_node": row.peak_node,
+            "retained": row.retained,
+            "environment": row.environment,
+            "notes": row.notes,
+        }
+        try:
+            self._append(line)
+        except OSError as error:
+            raise StoreError(
+                f"cannot write {self.path}: {error.strerror}; the rows before are stored, and when this is "
+                f"mended --resume {quoted(str(self.path))} goes on"
+            ) from error
 
     def close(self) -> None:
         """Let go of it."""
@@ -123,6 +149,7 @@ class Journal:
             self._file.close()
 
     def _append(self, values: Mapping[str, Any]) -> None:
+        """Write a line and see it to the disk, or leave the file as it was. Raises ``OSError``."""
         line = (json.dumps(values, separators=(",", ":")) + "\n").encode()
         try:
             self._check_there()
@@ -132,13 +159,10 @@ class Journal:
                 line = line[self._file.write(line) :]
             os.fsync(self._file.fileno())
             self._end = self._file.tell()
-        except OSError as error:
+        except OSError:
             with suppress(OSError):
                 self._file.truncate(self._end)
-            raise StoreError(
-                f"cannot write {self.path}: {error.strerror}; the rows before are stored, and when this is "
-                f"mended --resume {quoted(str(self.path))} goes on"
-            ) from error
+            raise
 
     def _check_there(self) -> None:
         """Raise ``StoreError`` when the file was taken away: what is written to it now would be lost."""
@@ -156,7 +180,8 @@ class Journal:
 
 def read_journal(path: Path) -> Stored:
     """What a journal holds, without touching it. Raises ``OSError`` and ``StoreError``."""
-    return _read(path, path.read_bytes())
+    with open_regular(path, MOST_RESULTS_BYTES) as file:
+        return _read(path, file.read())
 
 
 def check_same(stored: Mapping[str, Any], here: Mapping[str, Any]) -> None:
@@ -182,7 +207,7 @@ def _flat(environment: Mapping[str, Any]) -> dict[str, Any]:
 def is_in_use(path: Path) -> bool:
     """Whether a sweep is writing this journal now."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -194,12 +219,12 @@ def is_in_use(path: Path) -> bool:
 def _locked(path: Path, flags: int) -> FileIO:
     """The file, open for reading and writing, and ours alone."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_results_folder(path)
         file = FileIO(os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o666), "r+")
     except FileExistsError:
         raise already_there(path) from None
     except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}; choose another place") from error
+        raise cannot_write(path, error) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -6,13 +6,16 @@ import csv
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
+from io import TextIOWrapper
 from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
 
 from memtrain.errors import DataError, MemtrainError, NoRowsError
+from memtrain.files import open_regular
 from memtrain.measure.cell import LATER, Cell, Mode
 from memtrain.measure.row import STATUSES, Figures, Row, planned_row
+from memtrain.sweeps.files import MOST_RESULTS_BYTES
 from memtrain.sweeps.journal import journal_path, read_journal
 
 _CELL = tuple(field.name for field in fields(Cell))
@@ -37,7 +40,10 @@ def read_results(path: Path) -> Results:
     cannot be read, naming the line, and ``NoRowsError`` for a CSV without the columns or rows of a sweep.
     """
     try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        with (
+            open_regular(path, MOST_RESULTS_BYTES) as content,
+            TextIOWrapper(content, encoding="utf-8-sig", errors="surrogateescape", newline="") as file,
+        ):
             lines = list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error) as error:
         raise _unreadable(path, str(error)) from error

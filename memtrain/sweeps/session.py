@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from memtrain.errors import InputError, MemtrainError, StoreError
+from memtrain.files import open_regular
 from memtrain.measure.cell import Cell
 from memtrain.measure.rates import rates
 from memtrain.measure.row import Row
-from memtrain.sweeps.files import check_outputs, quoted
+from memtrain.sweeps.files import check_outputs, is_special, quoted
 from memtrain.sweeps.journal import SUFFIX, Journal, Stored, check_same, is_in_use, journal_path
 from memtrain.sweeps.request import Request, make_tasks
 from memtrain.sweeps.runner import Task
@@ -82,7 +83,8 @@ def resume(path: Path, environment: Environment) -> Session:
         done = {(row.cell, row.mode): row for row in stored.rows.values()}
         if not done.keys() <= set(tasks):
             raise StoreError(f"{journal.path} has rows of other cells than it asks for; begin a new file")
-        store = RowStore.resume(path.with_name(path.name.removesuffix(SUFFIX)), tasks, journal, stored)
+        rows = journal.path.with_name(journal.path.name.removesuffix(SUFFIX))
+        store = RowStore.resume(rows, tasks, journal, stored)
     except BaseException:
         journal.close()
         raise
@@ -99,9 +101,19 @@ def check_new(
             f"--export-csv {path}", f"allowed: a name that does not end with {SUFFIX}", "name a .csv"
         )
     check_outputs({"--export-csv": path}, force=True)
+    outputs, inputs = {"--export-csv": path, **others}, [*_data_files(request), config]
+    if is_special(path):  # it gets no journal
+        check_outputs(outputs, force, inputs)
+        return
     journal = journal_path(path)
-    outputs = {"--export-csv": path, "the journal of --export-csv": journal, **others}
-    check_outputs(outputs, True, [*_data_files(request), config])
+    outputs["the journal of --export-csv"] = journal
+    check_outputs(outputs, True, inputs)
+    if is_special(journal):
+        raise InputError(
+            f"{journal}, the journal of --export-csv, is no regular file",
+            "allowed: a new file, or any with --force",
+            "name another file",
+        )
     if is_in_use(journal):
         raise InputError(
             f"{path} is being written by another sweep", "allowed: a file for each sweep", "name another file"
@@ -133,7 +145,7 @@ def _fingerprints(request: Request) -> dict[str, str]:
     """By data file, of its content."""
     found = {}
     for name in _data_files(request):
-        with open(name, "rb") as file:
+        with open_regular(Path(name)) as file:
             found[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
 
@@ -151,7 +163,7 @@ def _check_data(stored: Stored) -> None:
         now = _fingerprints(stored.request)
     except OSError as error:
         raise InputError(
-            f"--resume: {error.filename} cannot be read ({error.strerror})",
+            f"--resume: the data of the sweep cannot be read ({error})",
             "allowed: the data that the sweep was begun with",
             "put the file back",
         ) from error

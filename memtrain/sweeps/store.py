@@ -10,7 +10,7 @@ from typing import Any
 
 from memtrain.errors import StoreError
 from memtrain.measure.row import COLUMNS, Row
-from memtrain.sweeps.files import csv_line, refuse_existing, write_whole
+from memtrain.sweeps.files import csv_line, is_special, refuse_existing, write_whole
 from memtrain.sweeps.journal import Journal, Stored, journal_path
 from memtrain.sweeps.request import Request
 from memtrain.sweeps.runner import Task
@@ -48,8 +48,7 @@ class RowStore:
         Raises ``InputError`` when it exists and ``force`` is not set, and ``StoreError``.
         """
         refuse_existing(path, force)
-        special = path.exists() and not path.is_file()
-        journal = None if special else Journal.create(journal_path(path), request, about, force)
+        journal = None if is_special(path) else Journal.create(journal_path(path), request, about, force)
         store = cls(path, tasks, journal)
         if journal is not None:
             store._write()

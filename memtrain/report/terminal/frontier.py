@@ -14,23 +14,49 @@ from memtrain.units import format_bytes
 _SIGNS = {"train": ("█", "#", "green"), "infer": ("▒", "+", "yellow"), "none": ("·", ".", "dim")}
 """What stands for: fits to train, fits only to predict, does not fit."""
 
+_DEPTHS = "For each batch: the largest depth that fits"
+
+_MORE = "*"
+"""Marks a batch that is larger than the training examples."""
+
 
 def frontier_sections(frontier: Frontier, width: int, ascii_only: bool) -> list[RenderableType]:
-    """The map, the figures of each depth, those of each batch, and a sentence on the slack."""
+    """The map, the figures of each depth and of each batch, and what is to be said of marks and slack."""
     sections: list[RenderableType] = [
         _map(frontier, ascii_only),
         _legend(ascii_only),
         first_fitting([_boundaries(frontier, exact=True), _boundaries(frontier, exact=False)], width),
         first_fitting([_depths(frontier), _depths_downwards(frontier)], width),
     ]
+    examples = frontier.training_examples
+    if examples is not None and any(batch > examples for batch in _batches(frontier)):
+        sections.append(
+            f"{_MORE} more than the {examples:,} training examples of {frontier.cell.data}. Such a batch "
+            "fits into the memory; to fill it, training draws examples again."
+        )
     needed = [b.slack_needed_bytes for b in frontier.boundaries if b.slack_needed_bytes is not None]
     if needed:
         given = max(b.limit_bytes - b.budget_bytes for b in frontier.boundaries)
         sections.append(
-            f"Allocator and interpreter took up to {format_bytes(max(needed))} beyond the arrays; the limit "
-            f"allows them up to {format_bytes(given)}."
+            f"The allocator and the interpreter took up to {format_bytes(max(needed))} beyond the arrays; "
+            f"the limit allows them up to {format_bytes(given)}."
         )
     return sections
+
+
+def _batches(frontier: Frontier) -> list[int]:
+    """Every batch that the tables name."""
+    of_depths = [batch for found in frontier.boundaries for batch in (found.batch, found.outside_batch)]
+    of_depths += [found.batch for found in frontier.depths]
+    return [batch for batch in of_depths if batch is not None]
+
+
+def _marked(text: str, batch: int | None, frontier: Frontier) -> str:
+    """The text of a batch, with the mark where the batch is larger than the training examples."""
+    examples = frontier.training_examples
+    if examples is None:
+        return text
+    return text + (_MORE if batch is not None and batch > examples else " ")
 
 
 def _map(frontier: Frontier, ascii_only: bool) -> Table:
@@ -40,7 +66,7 @@ def _map(frontier: Frontier, ascii_only: bool) -> Table:
     table = plain_table(f"What fits into {format_bytes(frontier.budget_bytes)}: depth × batch")
     table.add_column("depth", justify="right")
     for batch in batches:
-        table.add_column(_short(batch), justify="center")
+        table.add_column(_marked(_short(batch), batch, frontier), justify="center")
     for depth in dict.fromkeys(boundary.depth for boundary in frontier.boundaries):
         table.add_row(
             str(depth),
@@ -65,20 +91,20 @@ def _legend(ascii_only: bool) -> Text:
 
 def _boundaries(frontier: Frontier, exact: bool) -> Table:
     """A line per depth and mode; peaks to the byte where there is room."""
-    table = plain_table("For each depth the largest batch inside, and the first beyond the slack, too")
+    table = plain_table("For each depth: the largest batch that fits, and the smallest that must fail")
     unit = "predicted\nB" if exact else "\npredicted"
     shown = _count if exact else format_bytes
-    for title in ("depth", "mode", "batch\ninside", unit, "batch\noutside", unit):
+    for title in ("depth", "mode", "batch\nfits", unit, "batch\nmust fail", unit):
         table.add_column(title, justify="left" if title == "mode" else "right", no_wrap=True)
-    for title in ("inside\nran", "outside\nfailed"):
+    for title in ("ran?", "failed\nat"):
         table.add_column(title, no_wrap=True)
     for boundary in frontier.boundaries:
         table.add_row(
             str(boundary.depth),
             str(boundary.mode),
-            _count(boundary.batch),
+            _marked(_count(boundary.batch), boundary.batch, frontier),
             shown(boundary.predicted_peak_bytes),
-            _count(boundary.outside_batch),
+            _marked(_count(boundary.outside_batch), boundary.outside_batch, frontier),
             shown(boundary.outside_predicted_peak_bytes),
             _confirmed(boundary.confirmed_inside),
             _failed_at(boundary),
@@ -100,10 +126,10 @@ def _depths(frontier: Frontier) -> Table:
     """Under the columns of the map."""
     found = {(entry.batch, entry.mode): entry.depth for entry in frontier.depths}
     batches = list(dict.fromkeys(entry.batch for entry in frontier.depths))
-    table = plain_table("For each batch the largest depth")
+    table = plain_table(_DEPTHS)
     table.add_column("batch")
     for batch in batches:
-        table.add_column(_short(batch), justify="right", no_wrap=True)
+        table.add_column(_marked(_short(batch), batch, frontier), justify="right", no_wrap=True)
     for mode in Mode:
         table.add_row(str(mode), *(_depth(found[batch, mode]) for batch in batches))
     return table
@@ -112,11 +138,11 @@ def _depths(frontier: Frontier) -> Table:
 def _depths_downwards(frontier: Frontier) -> Table:
     """The same with a line per batch, for narrow terminals."""
     found = {(entry.batch, entry.mode): entry.depth for entry in frontier.depths}
-    table = plain_table("For each batch the largest depth")
+    table = plain_table(_DEPTHS)
     for title in ("batch", *Mode):
         table.add_column(title, justify="right", no_wrap=True)
     for batch in dict.fromkeys(entry.batch for entry in frontier.depths):
-        table.add_row(f"{batch:,}", *(_depth(found[batch, mode]) for mode in Mode))
+        table.add_row(_marked(f"{batch:,}", batch, frontier), *(_depth(found[batch, mode]) for mode in Mode))
     return table
 
 

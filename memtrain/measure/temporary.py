@@ -1,0 +1,85 @@
+"""Temporary folders of measuring processes, and the removal of those whose owner was killed.
+
+The owner of a folder holds a lock on a file in it while it lives. However a process ends, the kernel lets
+go of its locks, so a folder whose lock is free is abandoned, and so is an empty one, whose owner was killed
+before it made that file. Other folders without it, and those of other users, are never touched.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+PREFIX = "memtrain-measuring-"
+OWNER = ".owner"
+"""The file in each folder that its owner has locked."""
+
+
+class TemporaryFolder:
+    """A new folder of this process, for its children to work in. `cleanup` removes it, or Python's end."""
+
+    def __init__(self) -> None:
+        """Make it, and remove what others have abandoned. Raises ``OSError``."""
+        sweep_abandoned()
+        while True:
+            self._folder = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
+            lock = _take(self._folder.name)
+            if lock is not None:
+                break
+            self._folder.cleanup()
+        self._lock = lock
+
+    @property
+    def name(self) -> str:
+        """Its path."""
+        return self._folder.name
+
+    def cleanup(self) -> None:
+        """Remove it."""
+        self._folder.cleanup()
+        with suppress(OSError):
+            os.close(self._lock)
+
+
+def sweep_abandoned() -> None:
+    """Remove the folders of this user whose owner has ended without removing them."""
+    with suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:
+        for entry in entries:
+            if entry.name.startswith(PREFIX):
+                with suppress(OSError):  # it has gone, or its file system knows no locks
+                    _remove_if_abandoned(Path(entry.path))
+
+
+def _take(folder: str) -> int | None:
+    """The lock of a new folder; ``None`` where another process has just swept it. Raises ``OSError``."""
+    try:
+        lock = os.open(Path(folder, OWNER), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return None
+    with suppress(OSError):  # not every file system knows locks; there, nobody can find this one free
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    if os.fstat(lock).st_nlink:
+        return lock
+    os.close(lock)
+    return None
+
+
+def _remove_if_abandoned(folder: Path) -> None:
+    """Remove it if it is ours, and empty or its lock free. Raises ``OSError`` where that is not so."""
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        return
+    with suppress(OSError):
+        os.rmdir(folder)  # it was empty; if its owner lives, it makes another
+        return
+    lock = os.open(folder / OWNER, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)
