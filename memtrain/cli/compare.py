@@ -37,7 +37,7 @@ def compare(
     With --fail-over it is a check for your CI: cells that grew by more, that fail or that are missing are
     named, and the exit code is 1. Ledger and heap are the same bytes every time, so any growth beyond the
     share counts. Resident must also rise by more than its tolerance. Time counts where both files have 5
-    repetitions or more (--repeat 5), and where it rises by more than times of these differ.
+    repetitions or more (--repeat 5), and where it rises by more than the repetitions differ.
 
     \b
     Examples:
