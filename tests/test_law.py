@@ -211,16 +211,25 @@ def test_a_cell_without_which_no_law_can_be_fitted_cannot_be_held_out():
 
 
 def test_a_heap_that_jumps_between_the_cells_of_the_sweep_is_found():
-    """numpy keeps blocks below 1 KiB for itself, so that small batches may take less than the line."""
+    """The sweep has both ends, where a line fits; the smallest cells between them are measured too."""
 
     def heap(cell, mode):
-        return predicted_heap(cell, mode) + (2000 if cell.batch > 8 else 400)
+        return predicted_heap(cell, mode) + (4000 if cell.batch > 128 else 1000)
 
-    rows = [measured(cell, Mode.INFER) for cell in grid([2, 4, 8], [8, 64], width=32)]
+    rows = [measured(cell, Mode.INFER) for cell in grid(DEPTHS, [128, 1024], width=32)]
     for row in rows:
         row.figures.heap_peak_bytes = heap(row.cell, row.mode)
     (found,) = fit_laws(rows, heap)
     assert found.reason == module.SMALL
+
+
+def test_batches_between_which_arrays_become_visible_to_a_heap_meter_have_no_law():
+    """At width 20, h takes 80·B bytes and o 40·B: both are seen, at 1 KiB or more, from batch 26 on."""
+    for batches, stated in (([2, 1016], False), ([26, 1016], True)):
+        rows = [measured(cell, Mode.INFER) for cell in grid([2, 4, 9, 14], batches, width=20)]
+        (found,) = fit_laws(rows, predicted_heap)
+        assert isinstance(found, Law) is stated
+        assert stated or found.reason == module.SMALL
 
 
 def test_modes_and_activations_have_laws_of_their_own():
