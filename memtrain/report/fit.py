@@ -207,7 +207,7 @@ def _costs(option: Option, cost: str) -> str:
     if not option.same:
         return f"{words}. Its gradients and parameters are NOT the same."
     if option.exact:
-        return f"{words}. Its gradients and parameters are the same bits as without it."
+        return f"{words}. Its gradients and parameters are the same bits as those of the unchanged training."
     return (
         f"{words}. Its gradients and parameters are the same up to rounding "
         f"({option.largest_difference:.0e} in float64)."

@@ -53,16 +53,12 @@ def find_fit(cell: Cell, memory_bytes: int | None, points: int = 0) -> Fit:
     fit = replace(fit, levers=tuple(levers), left_out=tuple(left_out))
     if memory_bytes is None:
         return fit
-    if keep_all.predicted_peak_bytes <= memory_bytes:
-        return replace(fit, chosen=keep_all)
-    if keep_all.least_bytes <= memory_bytes:
-        with suppress(BudgetError):  # in one arena a plan may need some bytes more
-            return replace(fit, chosen=finder.within(memory_bytes, Kind.CHOSEN))
-    best = finder.cheapest(memory_bytes)
-    if best is not None:
-        new = () if best in levers else (best,)
-        return replace(fit, chosen=best, levers=(*new, *levers))
-    return finder.without(fit, memory_bytes)
+    chosen = finder.answer(memory_bytes)
+    if chosen is None:
+        return finder.without(fit, memory_bytes)
+    if chosen.kind is Kind.LEVER and chosen not in levers:
+        levers.insert(0, chosen)
+    return replace(fit, chosen=chosen, levers=tuple(levers))
 
 
 class _Finder:
@@ -123,8 +119,16 @@ class _Finder:
                 helpful.append(self._lever(replace(cell, policy=policy)))
         return helpful, left_out
 
-    def cheapest(self, memory_bytes: int) -> Option | None:
-        """The cheapest combination of levers that fits; one that changes less of the training comes first."""
+    def answer(self, memory_bytes: int) -> Option | None:
+        """What to do: nothing, a plan, or the cheapest combination of levers; ``None`` if nothing fits.
+
+        A combination that changes less of the training comes first.
+        """
+        if self.keep_all.predicted_peak_bytes <= memory_bytes:
+            return self.keep_all
+        if self.keep_all.least_bytes <= memory_bytes:
+            with suppress(BudgetError):  # in one arena a plan may need some bytes more
+                return self.within(memory_bytes, Kind.CHOSEN)
         for options in ways(self.cell, memory_bytes, self._peaks, self._lever):
             found = [option for option in options if option.predicted_peak_bytes <= memory_bytes]
             if found:
@@ -136,14 +140,8 @@ class _Finder:
         batch = largest_batch(self.cell, memory_bytes, self._peaks)
         smaller = None
         if batch is not None:
-            at_batch = _Finder(replace(self.cell, batch=batch, accumulate=1))
-            found = at_batch.keep_all
-            if found.predicted_peak_bytes > memory_bytes:
-                try:
-                    found = at_batch.within(memory_bytes, Kind.BATCH)
-                except BudgetError:
-                    found = at_batch.cheapest(memory_bytes) or found
-            smaller = self._option(Kind.BATCH, found.cell)
+            found = _Finder(replace(self.cell, batch=batch, accumulate=1)).answer(memory_bytes)
+            smaller = None if found is None else self._option(Kind.BATCH, found.cell)
         most = most_accumulate(self.cell)
         return replace(
             fit,
