@@ -137,12 +137,12 @@ def test_what_varies_besides_depth_and_batch_makes_groups():
         "width 4, activation gelu",
         "width 8, activation gelu",
     ]
-    assert all(len(group.cells) == 1 for group in found)
+    assert all(len(group.rows) == 1 for group in found)
 
 
 def test_the_largest_cell_is_that_of_the_largest_peak():
     (group,) = figures.groups(square())
-    assert group.cells[group.largest] == Cell(depth=3, batch=20)
+    assert group.rows[group.largest].cell == Cell(depth=3, batch=20)
 
 
 def test_the_timeline_of_the_book_network_step_by_step():

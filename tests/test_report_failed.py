@@ -13,7 +13,7 @@ from rich.console import Console
 
 from memtrain import timeline_figure
 from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import STATUSES, Figures, planned_row, predicted_row
+from memtrain.measure.row import STATUSES, Figures, Row, planned_row, predicted_row
 from memtrain.report import figures
 from memtrain.report.cell_plots import timeline_plot
 from memtrain.report.html import report_html
@@ -229,3 +229,19 @@ def test_files_that_are_no_sweep_are_skipped_in_words_as_long_as_one_is(tmp_path
     )
     assert "line 2" in refused("report", "a.csv", "broken.csv", "-o", "x.html", cwd=tmp_path)
     assert "no.csv cannot be read" in refused("report", "a.csv", "no.csv", "-o", "x.html", cwd=tmp_path)
+
+
+def test_the_page_plans_with_the_rates_that_were_recorded_with_the_row():
+    """On a machine of other rates the same budget keeps other values, and the page would show another plan."""
+    cell = Cell(depth=8, width=32, batch=256, activation="gelu", policy="budget:500KiB")
+    kept = {}
+    for dear in ("gelu", "matmul"):
+        rates = {
+            "flops_per_s": 1e3 if dear == "matmul" else 1e15,
+            "bytes_per_s": 1e9,
+            "op_bytes_per_s": {"gelu": 1e3 if dear == "gelu" else 1e15},
+        }
+        row = Row(cell, Mode.TRAIN, Figures(), environment={"rates": rates})
+        _, lives = of_cell(row.cell, rates=row.rates)
+        kept[dear] = [life.name for life in lives.lives]
+    assert kept["gelu"] != kept["matmul"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from statistics import median_low
 from typing import Any
 
-from memtrain.errors import BudgetError, ChildFailed, MeterUnavailable
+from memtrain.errors import BudgetError, ChildFailed, MeterUnavailable, SpecError
 from memtrain.graph.node import Role
 from memtrain.measure.cell import LATER, Cell, Mode
 from memtrain.measure.client import measure
@@ -166,6 +166,11 @@ class Row:
         return TOLERANCES[meter].bytes(peak_bytes or 0, self.figures.peak_array_count or 0)
 
     @property
+    def rates(self) -> dict[str, Any] | None:
+        """What its plan spared time with; ``None`` where it did not, or that is not known."""
+        return self.environment.get("rates")
+
+    @property
     def settled(self) -> bool:
         """Whether measuring again would tell nothing new: it is well, or has met its memory limit."""
         limit = self.cell.memory_limit_bytes
@@ -200,11 +205,12 @@ def predicted_row(cell: Cell, mode: Mode) -> Row:
 
 
 def planned_row(cell: Cell, mode: Mode) -> Row:
-    """The same; a row that failed where no plan fits into the budget of the cell's policy."""
+    """The same; a row that failed where the cell's policy has no plan."""
     try:
         return predicted_row(cell, mode)
-    except BudgetError as error:
-        return Row(cell, mode, Figures(status="memory_limit", reason=str(error)))
+    except SpecError as error:
+        status = "memory_limit" if isinstance(error, BudgetError) else "error"
+        return Row(cell, mode, Figures(status=status, reason=str(error)))
 
 
 def needed_bytes(row: Row) -> int:

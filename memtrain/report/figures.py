@@ -11,6 +11,7 @@ from typing import Literal
 
 from memtrain.graph.node import Role
 from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.rates import known_rates
 from memtrain.measure.row import Row, planned_row, predicted_row
 from memtrain.plan.frontier import largest_within
 from memtrain.plan.policy import BUDGET, read_policy
@@ -62,14 +63,14 @@ class Group:
         return sorted({batch for _, batch in self.pairs})
 
     @property
-    def cells(self) -> list[Cell]:
-        """In the order of depth and batch."""
-        return [main_row(self.pairs[place]).cell for place in sorted(self.pairs)]
+    def rows(self) -> list[Row]:
+        """The main row of each cell, in the order of depth and batch."""
+        return [main_row(self.pairs[place]) for place in sorted(self.pairs)]
 
     @property
     def largest(self) -> int:
-        """Which of ``cells`` has the largest peak."""
-        peaks = [peak_bytes(main_row(self.pairs[place])) or 0 for place in sorted(self.pairs)]
+        """Which of ``rows`` has the largest peak."""
+        peaks = [peak_bytes(row) or 0 for row in self.rows]
         return peaks.index(max(peaks))
 
 
@@ -175,7 +176,7 @@ def fitting(group: Group, budget_bytes: int) -> Table:
     counts = [sum(value == fits for value in values.values()) for fits in range(3)]
     reading = (
         f"In {format_bytes(budget_bytes)}, {counts[2]} of {len(values)} cells can be trained, {counts[1]} "
-        f"can only predict, {counts[0]} do not fit; {_largest_batches(group.cells[-1], budget_bytes)}."
+        f"can only predict, {counts[0]} do not fit; {_largest_batches(group.rows[-1].cell, budget_bytes)}."
     )
     return _table(group, values, reading)
 
@@ -185,7 +186,8 @@ def _fits(pair: Pair, budget_bytes: int) -> float:
     for fits, mode in ((2.0, Mode.TRAIN), (1.0, Mode.INFER)):
         row = pair.get(mode)
         if row is None or row.figures.predicted_peak_bytes is None:
-            row = planned_row(main_row(pair).cell, mode)
+            with known_rates(main_row(pair).rates):
+                row = planned_row(main_row(pair).cell, mode)
         peak = row.figures.predicted_peak_bytes
         if peak is not None and peak <= budget_bytes:
             return fits

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from memtrain.errors import InputError
 from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import COLUMNS, Row, predicted_row
+from memtrain.measure.row import COLUMNS, Figures, Row, predicted_row
 from memtrain.report import figures, plots
 from memtrain.report.account import METERS, account, account_reading, environments, place_names
 from memtrain.report.cell_plots import life_plot, timeline_plot
@@ -106,15 +106,15 @@ def timeline_figure(cell: Cell | Row) -> Figure:
     check_installed()
     from plotly.graph_objects import Figure
 
-    shown = cell.cell if isinstance(cell, Row) else cell
-    figure = Figure(timeline_plot(of_cell(shown)[0]))
+    row = cell if isinstance(cell, Row) else Row(cell, Mode.TRAIN, Figures())
+    figure = Figure(timeline_plot(of_cell(row.cell, rates=row.rates)[0]))
     below = {"yref": "container", "y": 0, "yanchor": "bottom"}  # the title stands where the legend was
-    return figure.update_layout(title=cell_name(shown), margin_t=70, legend=below)
+    return figure.update_layout(title=cell_name(row.cell), margin_t=70, legend=below)
 
 
 def _page_data(rows: Sequence[Row], groups: Sequence[Group], budget_bytes: int | None) -> dict[str, Any]:
     """What the page's script draws: the figures by group and cell, and the rows as text."""
-    count = sum(len(group.cells) for group in groups)
+    count = sum(len(group.pairs) for group in groups)
     most = (
         max(FEWEST_MOMENTS, min(MOST_MOMENTS, MOMENTS_OF_ALL // count)),
         max(FEWEST_LIVES, min(MOST_LIVES, LIVES_OF_ALL // count)),
@@ -134,7 +134,7 @@ def _group_data(group: Group, budget_bytes: int | None, most: tuple[int, int]) -
         "batch": _curves_data(group, "batch"),
         "ratio": ratios and {**plots.ratio_map(ratios), "reading": ratios.reading},
         "fits": fits and {**plots.fits_map(fits), "reading": fits.reading},
-        "cells": [_cell_data(cell, most) for cell in group.cells],
+        "cells": [_cell_data(row, most) for row in group.rows],
         "largest": group.largest,
     }
 
@@ -144,10 +144,10 @@ def _curves_data(group: Group, axis: Axis) -> dict[str, Any]:
     return {**plots.peak_curves(curves), "reading": curves.reading, "scales": plots.scales(curves)}
 
 
-def _cell_data(cell: Cell, most: tuple[int, int]) -> dict[str, Any]:
-    timeline, lives = of_cell(cell, *most)
+def _cell_data(row: Row, most: tuple[int, int]) -> dict[str, Any]:
+    timeline, lives = of_cell(row.cell, *most, row.rates)
     return {
-        "name": cell_name(cell),
+        "name": cell_name(row.cell),
         "timeline": {**timeline_plot(timeline), "reading": timeline.reading},
         "lives": {**life_plot(lives), "reading": lives.reading},
     }

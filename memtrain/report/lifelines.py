@@ -5,7 +5,9 @@ Both come from the prediction, so that a cell need not have run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from memtrain.errors import SpecError
 from memtrain.explain.formulas import Book
@@ -13,6 +15,7 @@ from memtrain.explain.reasons import Retained, retained_reasons
 from memtrain.explain.timeline import Moment, timeline
 from memtrain.graph.node import Phase, Role
 from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.rates import known_rates
 from memtrain.plan.liveness import analyse
 from memtrain.report.findings import cell_name
 from memtrain.run.allocation import PACKED
@@ -92,20 +95,27 @@ class LifeLines:
 
 
 def of_cell(
-    cell: Cell, most_moments: int = MOST_MOMENTS, most_lives: int = MOST_LIVES
+    cell: Cell,
+    most_moments: int = MOST_MOMENTS,
+    most_lives: int = MOST_LIVES,
+    rates: Mapping[str, Any] | None = None,
 ) -> tuple[Timeline, LifeLines]:
     """The figures of a cell, from its graph alone; what is more than the most is left out evenly.
 
-    Where training has no plan within the budget of the cell's policy, the readings say so.
+    A plan is made with ``rates``, those of this machine if none are given. Where training has no plan within
+    the budget of the cell's policy, the readings say so.
     """
-    infer, _ = _track(cell, Mode.INFER, most_moments)
-    infer_bytes = format_bytes(infer.peak.total_bytes)
-    try:
-        train, retained = _track(cell, Mode.TRAIN, most_moments)
-    except SpecError as error:
-        lacking = f"Training has no plan: {error}."
-        reading = f"At {cell_name(cell)}, inference's peak is {infer_bytes}, and it retains none. {lacking}"
-        return Timeline(None, infer, reading), LifeLines((), 0, 0, lacking)
+    with known_rates(rates):
+        infer, _ = _track(cell, Mode.INFER, most_moments)
+        infer_bytes = format_bytes(infer.peak.total_bytes)
+        try:
+            train, retained = _track(cell, Mode.TRAIN, most_moments)
+        except SpecError as error:
+            lacking = f"Training has no plan: {error}."
+            reading = (
+                f"At {cell_name(cell)}, inference's peak is {infer_bytes}, and it retains none. {lacking}"
+            )
+            return Timeline(None, infer, reading), LifeLines((), 0, 0, lacking)
     share = train.peak.live_bytes[Role.RETAINED] / train.peak.total_bytes
     reading = (
         f"At {cell_name(cell)}, training's peak is {format_bytes(train.peak.total_bytes)}, at step "

@@ -90,10 +90,11 @@ def _group_drawings(group: Group, budget_bytes: int | None) -> Iterator[tuple[st
     if budget_bytes is not None:
         title = f"What fits into {format_bytes(budget_bytes)}{of}"
         yield "fits", partial(_fits, figures.fitting(group, budget_bytes), title)
-    cell = group.cells[group.largest]
-    timeline, lives = of_cell(cell)
-    yield "timeline", partial(_timeline, timeline, f"Live bytes, step by step: {cell_name(cell)}{of}")
-    yield "lives", partial(_lives, lives, f"What forward leaves for backward: {cell_name(cell)}{of}")
+    row = group.rows[group.largest]
+    timeline, lives = of_cell(row.cell, rates=row.rates)
+    named = f"{cell_name(row.cell)}{of}"
+    yield "timeline", partial(_timeline, timeline, f"Live bytes, step by step: {named}")
+    yield "lives", partial(_lives, lives, f"What forward leaves for backward: {named}")
 
 
 def _curves(curves: Curves, of: str, figure: Figure) -> None:

@@ -304,11 +304,17 @@ def _row(values: Mapping[str, Any]) -> Row | None:
             retained=[
                 {"name": str(kept["name"]), "bytes": int(kept["bytes"])} for kept in values["retained"]
             ],
-            environment=dict(values["environment"]),
+            environment=_environment(values["environment"]),
             notes=[str(note) for note in values["notes"]],
         )
-    except (KeyError, TypeError, ValueError, InputError):
+    except (KeyError, TypeError, ValueError, InputError, StoreError):
         return None
+
+
+def _environment(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row was measured in. Raises ``StoreError`` where its rates are none."""
+    _rates(values.get("rates"))
+    return dict(values)
 
 
 def _figures(values: Mapping[str, Any]) -> Figures:

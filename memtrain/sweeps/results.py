@@ -14,6 +14,7 @@ from typing import Any
 from memtrain.errors import DataError, MemtrainError, NoRowsError
 from memtrain.files import open_regular
 from memtrain.measure.cell import LATER, Cell, Mode
+from memtrain.measure.rates import known_rates
 from memtrain.measure.row import STATUSES, Figures, Row, planned_row
 from memtrain.sweeps.files import MOST_RESULTS_BYTES
 from memtrain.sweeps.journal import journal_path, read_journal
@@ -57,17 +58,18 @@ def read_results(path: Path) -> Results:
         if (row.cell, row.mode) in seen:
             raise _unreadable(path, f"line {number} repeats a cell")
         seen.add((row.cell, row.mode))
-    command, known = "", {}
+    command, known, recorded = "", {}, None
     with suppress(MemtrainError, OSError):
         stored = read_journal(journal_path(path))
-        command, known = stored.command, stored.rows
+        command, known, recorded = stored.command, stored.rows, stored.rates
     for row in rows:
         stored_row = known.get(row.cell.key(row.mode))
         if stored_row is not None and _same(stored_row.figures, row.figures):
             row.peak_node, row.retained = stored_row.peak_node, stored_row.retained
             row.environment, row.notes = stored_row.environment, stored_row.notes
         else:
-            foreseen = planned_row(row.cell, row.mode)
+            with known_rates(recorded):
+                foreseen = planned_row(row.cell, row.mode)
             if foreseen["retained_bytes"] == row["retained_bytes"]:
                 row.peak_node, row.retained = foreseen.peak_node, foreseen.retained
     return Results(path, tuple(rows), command)
