@@ -232,7 +232,7 @@ def test_files_that_are_no_sweep_are_skipped_in_words_as_long_as_one_is(tmp_path
 
 
 def test_the_page_plans_with_the_rates_that_were_recorded_with_the_row():
-    """On a machine of other rates the same budget keeps other values, and the page would show another plan."""
+    """With other rates the same budget keeps other values, and the page would show another plan."""
     cell = Cell(depth=8, width=32, batch=256, activation="gelu", policy="budget:500KiB")
     kept = {}
     for dear in ("gelu", "matmul"):

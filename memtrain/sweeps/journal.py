@@ -312,9 +312,10 @@ def _row(values: Mapping[str, Any]) -> Row | None:
 
 
 def _environment(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row was measured in. Raises ``StoreError`` where its rates are none."""
-    _rates(values.get("rates"))
-    return dict(values)
+    """What a row was measured in. Raises ``ValueError``, ``TypeError`` or ``StoreError`` if it is none."""
+    known = dict(values)
+    _rates(known.get("rates"))
+    return known
 
 
 def _figures(values: Mapping[str, Any]) -> Figures:
