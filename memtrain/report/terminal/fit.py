@@ -125,7 +125,8 @@ def _commands(fit: Fit) -> Iterator[RenderableType]:
     if todo is not None:
         yield _command_list("Do this", [todo])
     others = [command_of(option.cell) for option in (*_bases(fit)[1:], *fit.levers, *_smaller(fit))]
-    yield _command_list("Commands", [command for command in others if command != todo])
+    title = "Commands" if todo is None else "Other commands"
+    yield _command_list(title, [command for command in others if command != todo])
 
 
 def _command_list(title: str, commands: Sequence[str]) -> RenderableType:
