@@ -363,6 +363,7 @@ def test_the_command_makes_a_page_of_several_files(tmp_path):
     rows = square()
     (tmp_path / "a.csv").write_text(rows_csv(rows[:4]))
     (tmp_path / "b.csv").write_text(rows_csv(rows[4:]))
+    (tmp_path / "out").mkdir()
     said = memtrain("report", "a.csv", "b.csv", "-o", "out/page.html", "--memory", "1MiB", cwd=tmp_path)
     assert (said.code, said.out, said.err) == (0, "", "report: out/page.html\n")
     page = (tmp_path / "out/page.html").read_text()
