@@ -22,7 +22,14 @@ from memtrain.measure.row import measured_row, predicted_row
 from memtrain.plan.frontier import largest_within
 from memtrain.plan.liveness import analyse
 from memtrain.report.findings import findings
-from memtrain.sweeps.frontier import COLUMNS, MOST_DEPTH, confirm, default_batches, find_frontier
+from memtrain.sweeps.frontier import (
+    COLUMNS,
+    MOST_DEPTH,
+    confirm,
+    default_batches,
+    find_frontier,
+    problem_lines,
+)
 from memtrain.units import parse_bytes
 
 MIB = 1024**2
@@ -145,7 +152,9 @@ def test_confirming_says_what_the_runs_said():
     assert all(not b.problems() for b in boundaries)
     seen, boundaries = states(lambda cell: True)
     assert seen == {(True, False)}
-    assert all("should not fit" in b.problems()[0] for b in boundaries)
+    assert all("should not fit" in b.problems()[0][0] for b in boundaries)
+    (line,) = problem_lines(replace(found, boundaries=boundaries))
+    assert f"(and {len(boundaries) - 1} more)" in line
     assert states(lambda cell: False)[0] == {(False, True)}
 
 

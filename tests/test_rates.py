@@ -197,3 +197,28 @@ def test_measuring_processes_plan_with_the_rates_of_the_asking_one(monkeypatch, 
     kept = [node.name for node, times in cell.plan(Mode.TRAIN).values() if not times]
     dear = "h" if slow == "gelu" else "z"
     assert sum(name.startswith(dear) for name in kept) > sum(name.startswith(dear) for name in again)
+
+
+@pytest.mark.measure
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sweep", "--depth", 8, "--policy", "budget:1MiB", "--meters", "ledger", "--export-csv", "out.csv"),
+        ("explain", "--depth", 8, "--policy", "budget:1MiB", "--no-measure"),
+        ("plan", "--depth", 8, "--memory", "1MiB", "--no-measure"),
+        ("train", "--depth", 8, "--policy", "budget:1MiB", "--epochs", 1),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_command_says_when_its_plans_can_differ_from_run_to_run(command, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.touch()
+    (tmp_path / f"memtrain.{os.geteuid()}").symlink_to(tmp_path / "elsewhere")
+    options = {"XDG_CACHE_HOME": blocked, "TMPDIR": tmp_path}
+    command = (*command, "--width", 32, "--batch", 256)
+    said = memtrain(*command, cwd=tmp_path, **options)
+    assert said.err.count("can differ from run to run") == 1, said.err
+    quiet = memtrain(
+        *command, "--width", 32, "--batch", 256, "--cost", "flops", "--force", cwd=tmp_path, **options
+    )
+    assert "can differ" not in quiet.err

@@ -61,3 +61,12 @@ def say(console: Console, text: str, style: str | None = None) -> None:
 def warn(console: Console, text: str) -> None:
     """One line that the user should see."""
     say(console, f"memtrain: {text}", style="yellow")
+
+
+def warn_of_rates(console: Console, planned_by_time: bool) -> None:
+    """Say when plans that spare time can differ from run to run: the rates of this machine are not kept."""
+    from memtrain.measure.rates import unkept_rates
+
+    unkept = unkept_rates() if planned_by_time else None
+    if unkept is not None:
+        warn(console, unkept)

@@ -65,7 +65,7 @@ def explain(
       memtrain explain --depth 8 --policy sqrt
       memtrain explain --depth 1000 --width 4096 --batch 1048576
     """
-    from memtrain.cli.console import messages, results, warn
+    from memtrain.cli.console import messages, results, warn, warn_of_rates
     from memtrain.errors import InputError
     from memtrain.explain import evidence
     from memtrain.explain.explanation import explain as explain_cell
@@ -106,6 +106,7 @@ def explain(
         )
     if measure and not runs:
         warn(log, "too large to be run here: predicted only")
+    warn_of_rates(log, cell.plans_by_time)
     rows = evidence.measured(cell) if measure and runs else {}
     proof = evidence.proved(cell) if prove else None
     product = second_order(cell) if second else None

@@ -87,7 +87,7 @@ def frontier(
     from memtrain.report.markdown import frontier_markdown
     from memtrain.report.terminal.frontier import frontier_sections
     from memtrain.sweeps.frontier import confirm as confirm_frontier
-    from memtrain.sweeps.frontier import default_batches, find_frontier, frontier_csv
+    from memtrain.sweeps.frontier import default_batches, find_frontier, frontier_csv, problem_lines
     from memtrain.sweeps.grid import make_cell, training_examples
     from memtrain.sweeps.ranges import parse_integers
     from memtrain.sweeps.sweep import check_limits, default_jobs
@@ -144,8 +144,7 @@ def frontier(
         force,
         tables,
     )
-    for boundary in found.boundaries:
-        for reason in boundary.problems():
-            warn(log, f"depth {boundary.depth}, {boundary.mode}: {reason}")
+    for line in problem_lines(found):
+        warn(log, line)
     if not all(boundary.ok for boundary in found.boundaries):
         raise typer.Exit(1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -87,8 +86,9 @@ def plan(
       memtrain plan --pareto --points 4 --depth 12 --width 64 --batch 256
       memtrain plan --memory 1GiB --depth 100 --batch 65536 --no-measure
     """
-    from memtrain.cli.console import messages, progress_bar, results, warn
-    from memtrain.errors import InputError, MemtrainError
+    from memtrain.cli.console import messages, progress_bar, results, warn, warn_of_rates
+    from memtrain.errors import InputError
+    from memtrain.measure.cell import SECONDS
     from memtrain.measure.environment import environment
     from memtrain.report.fit import fit_csv, fit_markdown, fit_problems
     from memtrain.report.html import check_installed, fit_html
@@ -147,30 +147,29 @@ def plan(
                 progress.update(bar, advance=1, description=f"ran {option.name}")
 
             fit = measure_fit(fit, timeout_s=timeout, done=done)
-    if STDOUT not in outputs.values():
+    command = shlex.join(["memtrain", *sys.argv[1:]])
+    problems = fit_problems(fit)
+
+    def show() -> None:
         for section in fit_sections(fit, out.width, out.options.ascii_only):
             out.print(section)
             out.print()
-    problems = fit_problems(fit)
-    for problem in problems:
-        warn(log, problem)
-    command = shlex.join(["memtrain", *sys.argv[1:]])
-    texts: dict[str, Callable[[], str]] = {
+
+    def document() -> str:
+        return fit_document(fit, environment(), command)
+
+    texts = {
         "--export-csv": lambda: fit_csv(fit),
-        "--export-json": lambda: fit_document(fit, environment(), command),
-        "--json": lambda: fit_document(fit, environment(), command),
+        "--export-json": document,
+        "--json": document,
         "--export-markdown": lambda: fit_markdown(fit, command),
         "--html": lambda: fit_html(fit, command),
     }
-    failed: MemtrainError | None = None
-    for option, text in texts.items():
-        try:
-            export({option: (outputs[option], text)}, force)
-        except MemtrainError as error:  # the others are written all the same
-            if failed is not None:
-                warn(log, str(failed))
-            failed = error
-    if failed is not None:
-        raise failed
+    try:
+        export({option: (outputs[option], text) for option, text in texts.items()}, force, show)
+    finally:
+        for problem in problems:
+            warn(log, problem)
+        warn_of_rates(log, cell.cost == SECONDS)
     if problems:
         raise typer.Exit(1)

@@ -152,12 +152,12 @@ def sweep(
       memtrain sweep --memory-limit 64MiB
     """
     # What computes is imported here, so that --help does not wait for numpy.
-    from memtrain.cli.console import messages, results, say, warn
+    from memtrain.cli.console import messages, results, say, warn, warn_of_rates
     from memtrain.cli.grid import request_of
     from memtrain.errors import InputError, MemtrainError
     from memtrain.measure.client import SERVERS, measuring_environment
     from memtrain.measure.doctor import State, examine_memory
-    from memtrain.measure.rates import known_rates, unkept_rates
+    from memtrain.measure.rates import known_rates
     from memtrain.measure.row import planned_row
     from memtrain.report.findings import findings
     from memtrain.report.html import check_installed, report_html
@@ -245,8 +245,7 @@ def sweep(
         if verbose:
             for name, value in measuring_environment(session.tasks[0][0]).items():
                 say(log, f"{name}: {value}")
-        if session.rates is not None and resume is None and (unkept := unkept_rates()) is not None:
-            warn(log, unkept)
+        warn_of_rates(log, session.rates is not None and resume is None)
         try:
             with known_rates(session.rates):
                 _measure(session, jobs, timeout, force, quiet, verbose)

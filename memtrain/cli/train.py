@@ -72,7 +72,7 @@ def train(
     threads = threads or useful_threads(2 * batch * width * width)
     os.environ.update(blas_environment(threads, os.environ))  # before numpy loads
 
-    from memtrain.cli.console import messages, progress_bar, results, say, warn
+    from memtrain.cli.console import messages, progress_bar, results, say, warn, warn_of_rates
     from memtrain.errors import SpecError
     from memtrain.measure.cell import Cell, Mode
     from memtrain.measure.machine import free_memory_bytes
@@ -120,6 +120,7 @@ def train(
     out, log = results(), messages(quiet)
     if examples.note:
         say(log, examples.note)
+    warn_of_rates(log, cell.plans_by_time)
     if batch > len(training_data):
         warn(
             log,

@@ -57,16 +57,18 @@ class Boundary:
         """Whether nothing that was run said otherwise."""
         return self.confirmed_inside is not False and self.confirmed_outside is not False
 
-    def problems(self) -> list[str]:
-        """Why it is not confirmed, where that was tried."""
-        found = []
+    def problems(self) -> list[tuple[str, str]]:
+        """What is not confirmed, where that was tried, and why."""
+        found, of = [], f"depth {self.depth}, {self.mode}: batch"
         if self.inside_reason:
-            found.append(f"batch {self.batch:,}, which should fit: {self.inside_reason}")
+            why = self.inside_reason
             if self.limit_bytes - self.budget_bytes == most_slack_bytes(self.budget_bytes):
-                found[-1] += "; so many arrays need more than the slack that is allowed"
+                why += "; so many arrays need more than the slack that is allowed"
+            found.append((f"{of} {self.batch:,}, which should fit", why))
         if not self.confirmed_outside and (self.outside_reason or self.confirmed_outside is False):
-            said = self.outside_reason or "it ran"
-            found.append(f"batch {self.outside_batch:,}, which should not fit: {said}")
+            found.append(
+                (f"{of} {self.outside_batch:,}, which should not fit", self.outside_reason or "it ran")
+            )
         return found
 
 
@@ -141,6 +143,18 @@ def find_frontier(
         batches = batches(boundaries)
     deepest = _largest_depths(cell, budget_bytes, batches, predict)
     return Frontier(cell, budget_bytes, tuple(boundaries), tuple(deepest))
+
+
+def problem_lines(frontier: Frontier) -> list[str]:
+    """What is not confirmed and why, each reason once."""
+    by_reason: dict[str, list[str]] = {}
+    for boundary in frontier.boundaries:
+        for what, why in boundary.problems():
+            by_reason.setdefault(why, []).append(what)
+    return [
+        f"{whats[0]}{f' (and {len(whats) - 1} more)' if len(whats) > 1 else ''}: {why}"
+        for why, whats in by_reason.items()
+    ]
 
 
 def default_batches(boundaries: Sequence[Boundary]) -> list[int]:
