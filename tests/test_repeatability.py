@@ -110,7 +110,7 @@ def test_a_cell_beyond_the_free_memory_is_not_tried_unless_forced(monkeypatch):
     peak = found["predicted_peak_bytes"]
     before = found["parameter_bytes"] + 4 * found["input_bytes"]  # of 3 steps
     assert found["reason"] == (
-        f"not tried: it takes {format_bytes(peak + before)} (its peak of {format_bytes(peak)}, and "
+        f"not tried: it takes {format_bytes(peak + before)} of memory (its peak of {format_bytes(peak)}, and "
         f"{format_bytes(before)} of start values and batches, which are drawn before), and 1.0 MiB are free "
         "(`--force` tries it)"
     )

@@ -229,7 +229,7 @@ def lacking(row: Row, free_bytes: int) -> str | None:
     if needed <= free_bytes:
         return None
     return (
-        f"not tried: it takes {format_bytes(needed)} (its peak of {format_bytes(peak)}, and "
+        f"not tried: it takes {format_bytes(needed)} of memory (its peak of {format_bytes(peak)}, and "
         f"{format_bytes(needed - peak)} of start values and batches, which are drawn before), and "
         f"{format_bytes(free_bytes)} are free"
     )
