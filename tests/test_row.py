@@ -258,3 +258,9 @@ def test_the_meters_are_said_to_agree_only_within_what_is_promised(extra, words)
     said = findings([row_of(fake(heap_extra=extra))], [])[-1]
     assert f"The meters {words}predicted = ledger in 1 of 1 rows" in said
     assert f"in {1 if extra == 16 * 1024 else 0} of 1, at most {extra // 1024}.0 KiB off" in said
+    assert "BLAS requests" not in said
+
+
+def test_with_two_threads_it_is_said_what_the_heap_holds_besides():
+    row = measured_row(Cell(depth=2, threads=2), Mode.TRAIN, measure=fake(heap_extra=525_000))
+    assert "with more than one thread, for which BLAS requests memory of its own" in findings([row], [])[-1]

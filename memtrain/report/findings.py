@@ -222,6 +222,9 @@ def _agreement(rows: Sequence[Row]) -> list[str]:
             f"{meter} within {tolerance} in {near} of {len(found)}, at most "
             f"{format_bytes(max(map(abs, found)))} off"
         )
+        others = [row.cell.threads for row in measured if row.agrees(meter) is False]
+        if meter == "heap" and others and min(others) > 1:
+            parts[-1] += " (with more than one thread, for which BLAS requests memory of its own)"
         all_agree = all_agree and near == len(found)
     failed = sum(not row.ok for row in measured)
     if not all_agree:
