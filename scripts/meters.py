@@ -13,12 +13,14 @@ from memtrain.measure.row import TOLERANCES, Row, planned_row
 from memtrain.models.mlp import ACTIVATIONS, DTYPES
 from memtrain.report.findings import cell_name, findings
 from memtrain.sweeps.runner import Task
-from memtrain.sweeps.sweep import run_sweep
+from memtrain.sweeps.sweep import expected_s, run_sweep
 from memtrain.train.iteration import UPDATES
 from memtrain.train.optimizers import OPTIMIZERS
 
-MOST_BYTES = 200 * 1024**2
-"""Larger cells take long and show nothing new."""
+METERS = ("ledger", "heap", "resident")
+
+MOST_BYTES, MOST_S = 200 * 1024**2, 1.0
+"""Cells that are larger, or whose row takes longer than about this, show nothing new."""
 
 
 def main() -> int:
@@ -28,7 +30,7 @@ def main() -> int:
     parser.add_argument("seed", nargs="?", type=int, default=0)
     given = parser.parse_args()
     tasks = draw_tasks(given.count, random.Random(given.seed))
-    rows = run_sweep(tasks, meters=("ledger", "heap", "resident"), finished=show_if_unusual)
+    rows = run_sweep(tasks, meters=METERS, finished=show_if_unusual)
     by_kind: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         threads = f"{row.cell.threads} thread{'s' if row.cell.threads > 1 else ''}"
@@ -46,10 +48,12 @@ def main() -> int:
 
 
 def draw_tasks(count: int, rng: random.Random) -> list[Task]:
-    """Cells of every option, each in a mode, none beyond `MOST_BYTES` and none without a plan."""
+    """Cells of every option, each in a mode, none beyond `MOST_BYTES` or `MOST_S`, none without a plan."""
     tasks: dict[Task, None] = {}
     while len(tasks) < count:
         cell, mode = draw_cell(rng), rng.choice((Mode.TRAIN, Mode.TRAIN, Mode.INFER))
+        if expected_s(cell, mode, METERS) > MOST_S:
+            continue
         row = planned_row(cell, mode)
         if row.ok and (row["predicted_peak_bytes"] or 0) <= MOST_BYTES:
             tasks[cell, mode] = None
