@@ -232,6 +232,16 @@ def test_batches_between_which_arrays_become_visible_to_a_heap_meter_have_no_law
         assert stated or found.reason == module.SMALL
 
 
+def test_a_workspace_that_becomes_visible_counts_too():
+    """The loss takes an index of 8 bytes an example: not seen in micro-batches of 17, but in those of 170."""
+    fields = {"width": 10, "activation": "gelu_tanh", "optimizer": "adam", "l2": 0.0, "dtype": "float64"}
+    for batches, stated in (([136, 208, 1080, 1360], False), ([1080, 1360], True)):
+        cells = grid([3, 8], batches, accumulate=8, update="eager", **fields)
+        (found,) = fit_laws([measured(cell) for cell in cells], predicted_heap)
+        assert isinstance(found, Law) is stated
+        assert stated or found.reason == module.SMALL
+
+
 def test_modes_and_activations_have_laws_of_their_own():
     rows = [
         measured(cell, mode)

@@ -236,15 +236,19 @@ class _Group:
         seen = sum(count < KEPT_BYTES <= after.get(node, 0) for node, count in before.items())
         return seen * KEPT_BYTES > MOST_ERROR * self._predicted_bytes[depth, least]
 
-    def _standing(self, pair: Pair) -> dict[int, int]:
-        """The bytes of each array that stands at the predicted peak, by node."""
-        liveness = analyse(self._plain(pair).schedule(self._mode))
-        peak = liveness.peak_step
-        return {
-            life.node.id: life.node.nbytes
+    def _standing(self, pair: Pair) -> dict[tuple[str, int], int]:
+        """The bytes of each array that stands at the predicted peak: values by node, and the workspaces."""
+        schedule = self._plain(pair).schedule(self._mode)
+        liveness = analyse(schedule)
+        peak, node = liveness.peak_step, liveness.peak_node
+        values = {
+            ("value", life.node.id): life.node.nbytes
             for life in liveness.lives
             if life.born_step <= peak <= life.freed_step
         }
+        wanted = node.op.workspace(*[schedule.graph[i] for i in node.inputs]) if node else ()
+        works = {("work", k): count * dtype.itemsize for k, (count, dtype) in enumerate(wanted)}
+        return values | works
 
     def _unseen_error(self, pairs: Sequence[Pair], unseen: Sequence[Pair]) -> float:
         """The largest relative error at ``unseen`` of the line through the predictions of ``pairs``."""
