@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.client import SERVERS, measure
 from memtrain.measure.row import predicted_row
 from memtrain.report.findings import summary
 from memtrain.report.json import sweep_document
 from memtrain.sweeps import law as module
+from memtrain.sweeps.blocks import bend_bytes, jump_bytes
 from memtrain.sweeps.law import Law, fit_laws
 
 
@@ -230,6 +232,44 @@ def test_batches_between_which_arrays_become_visible_to_a_heap_meter_have_no_law
         (found,) = fit_laws(rows, predicted_heap)
         assert isinstance(found, Law) is stated
         assert stated or found.reason == module.SMALL
+
+
+def test_a_workspace_that_becomes_visible_counts_too():
+    """The loss takes an index of 8 bytes an example: not seen in micro-batches of 17, but in those of 170."""
+    fields = {"width": 10, "activation": "gelu_tanh", "optimizer": "adam", "l2": 0.0, "dtype": "float64"}
+    for batches, stated in (([136, 208, 1080, 1360], False), ([1080, 1360], True)):
+        cells = grid([3, 8], batches, accumulate=8, update="eager", **fields)
+        (found,) = fit_laws([measured(cell) for cell in cells], predicted_heap)
+        assert isinstance(found, Law) is stated
+        assert stated or found.reason == module.SMALL
+
+
+def test_depths_between_which_more_small_blocks_are_kept_have_no_law():
+    """numpy keeps 7 freed blocks of a size: at width 6 weights and biases are small ones."""
+    fields = {"width": 6, "bias": True, "activation": "gelu", "dtype": "float64"}
+    for depths, stated in (([1, 2, 4, 9], False), ([9, 12, 20], True)):
+        rows = [measured(cell, Mode.INFER) for cell in grid(depths, [350, 578, 1369], **fields)]
+        (found,) = fit_laws(rows, predicted_heap)
+        assert isinstance(found, Law) is stated
+        assert stated or found.reason == module.SMALL
+
+
+def test_what_small_blocks_can_do_is_counted_by_hand():
+    before = {("value", k): 100 for k in range(4)} | {("value", 9): 50, ("work", 0): 1000}
+    after = {("value", k): 100 for k in range(20)} | {("value", 9): 2000, ("work", 0): 1024}
+    assert jump_bytes(before, after) == 2 * 1024
+    assert bend_bytes(before, after) == abs((4 * 100 + 50 + 1000) - 7 * 100)
+
+
+@pytest.mark.measure
+def test_heap_peaks_bend_where_numpy_keeps_no_more_blocks():
+    """Each layer of width 6 has a weight of 288 B and a bias of 48 B; the first seven are not seen."""
+    cells = [Cell(depth=depth, width=6, batch=199, bias=True, dtype="float64") for depth in (2, 4, 6, 10, 12)]
+    with SERVERS:
+        peaks = [measure("heap", cell, Mode.INFER)["heap_peak_bytes"] for cell in cells]
+    a, b, c, d, e = (peak - predicted_heap(cell, Mode.INFER) for peak, cell in zip(peaks, cells, strict=True))
+    assert c - b == pytest.approx(b - a, abs=32)
+    assert e - d - (c - b) == pytest.approx(2 * (288 + 48), abs=32)
 
 
 def test_modes_and_activations_have_laws_of_their_own():

@@ -18,9 +18,9 @@ import numpy as np
 from memtrain.graph.ops.base import Array
 from memtrain.measure.cell import MOST_DEPTH, Cell, Mode
 from memtrain.measure.row import Row, predicted_row
-from memtrain.plan.liveness import analyse
 from memtrain.plan.policy import NONE
 from memtrain.run.allocation import PACKED
+from memtrain.sweeps.blocks import bend_bytes, jump_bytes, standing
 from memtrain.sweeps.regime import Pair, Regime, regimes, tried
 
 HeapMeter = Callable[[Cell, Mode], int | None]
@@ -33,9 +33,6 @@ _TERM_COUNT = 4
 
 SPARE_CELLS = 2
 """Cells that a fit has beyond its coefficients, so that its error says something."""
-
-KEPT_BYTES = 1024
-"""Blocks below this size numpy keeps for itself when they are freed: a heap meter may not see them."""
 
 MOST_TRIED = 5
 """Regimes of a group that are tried, those with most cells first."""
@@ -186,7 +183,7 @@ class _Group:
         known = {pair: peak for pair, peak in self._heap_bytes.items() if pair in regime}
         if _checkable(_terms(known)) and max(_errors(known)) > MOST_ERROR:
             return SMALL  # and more cells cannot mend it
-        if any(self._jumps(depth, regime) for depth in (regime.depths[0], regime.depths[-1])):
+        if self._off_by_small_blocks(regime):
             return SMALL
         probes = self._probes(regime, list(known))
         for pair in probes:
@@ -229,22 +226,12 @@ class _Group:
             probes.append(pair)
         return probes
 
-    def _jumps(self, depth: int, regime: Regime) -> bool:
-        """Whether heap peaks may jump between batches, where arrays reach the size that a meter sees."""
-        least, *_, largest = regime.batches
-        before, after = (self._standing((depth, batch)) for batch in (least, largest))
-        seen = sum(count < KEPT_BYTES <= after.get(node, 0) for node, count in before.items())
-        return seen * KEPT_BYTES > MOST_ERROR * self._predicted_bytes[depth, least]
-
-    def _standing(self, pair: Pair) -> dict[int, int]:
-        """The bytes of each array that stands at the predicted peak, by node."""
-        liveness = analyse(self._plain(pair).schedule(self._mode))
-        peak = liveness.peak_step
-        return {
-            life.node.id: life.node.nbytes
-            for life in liveness.lives
-            if life.born_step <= peak <= life.freed_step
-        }
+    def _off_by_small_blocks(self, regime: Regime) -> bool:
+        """Whether blocks that a heap meter may not see can put peaks between the corners off the law."""
+        least, wide, deep, largest = (standing(self._plain(pair), self._mode) for pair in regime.corners)
+        off = max(jump_bytes(least, wide), jump_bytes(deep, largest))
+        off += max(bend_bytes(least, deep), bend_bytes(wide, largest))
+        return off > MOST_ERROR * self._predicted_bytes[regime.corners[0]]
 
     def _unseen_error(self, pairs: Sequence[Pair], unseen: Sequence[Pair]) -> float:
         """The largest relative error at ``unseen`` of the line through the predictions of ``pairs``."""

@@ -31,7 +31,7 @@ class Regime:
 
     @property
     def corners(self) -> list[Pair]:
-        """The ends of both ranges: between them a law is never stretched beyond what it was fitted to."""
+        """The ends of both ranges, the shallow ones first; between them a law is never stretched."""
         return list(product((self.depths[0], self.depths[-1]), (self.batches[0], self.batches[-1])))
 
     @property

@@ -1,0 +1,49 @@
+"""Small blocks: numpy keeps some of them when they are freed, so that a heap meter does not see them.
+
+It keeps up to 7 freed blocks of each size below 1 KiB (NCACHE and NBUCKETS in its alloc.c; measured as well).
+After the warm-up a run takes these, and asks the system for the others only. So heap peaks bend where there
+are more than 7 arrays of a size, and jump where arrays reach 1 KiB, however straight the true peaks are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from memtrain.measure.cell import Cell, Mode
+from memtrain.plan.liveness import analyse
+
+KEPT_BYTES, KEPT_COUNT = 1024, 7
+"""Blocks below this size are kept, and so many of each size."""
+
+Standing = dict[tuple[str, int], int]
+"""The bytes of each array that stands at the predicted peak: values by node, and workspaces by number."""
+
+
+def standing(cell: Cell, mode: Mode) -> Standing:
+    """What stands at the predicted peak of a cell."""
+    schedule = cell.schedule(mode)
+    liveness = analyse(schedule)
+    peak, node = liveness.peak_step, liveness.peak_node
+    values = {
+        ("value", life.node.id): life.node.nbytes
+        for life in liveness.lives
+        if life.born_step <= peak <= life.freed_step
+    }
+    wanted = node.op.workspace(*[schedule.graph[i] for i in node.inputs]) if node else ()
+    works = {("work", k): count * dtype.itemsize for k, (count, dtype) in enumerate(wanted)}
+    return values | works
+
+
+def jump_bytes(before: Standing, after: Standing) -> int:
+    """The most by which heap peaks can jump between two batches: arrays become large enough to see."""
+    return KEPT_BYTES * sum(count < KEPT_BYTES <= after.get(name, 0) for name, count in before.items())
+
+
+def bend_bytes(before: Standing, after: Standing) -> int:
+    """The most by which heap peaks can bend between two depths: the further blocks that are kept."""
+    return abs(_kept_bytes(after) - _kept_bytes(before))
+
+
+def _kept_bytes(found: Standing) -> int:
+    counts = Counter(size for size in found.values() if size < KEPT_BYTES)
+    return sum(size * min(count, KEPT_COUNT) for size, count in counts.items())
