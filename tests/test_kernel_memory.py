@@ -93,7 +93,7 @@ def peaks():
     command = [sys.executable, "-W", "error", __file__]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    # Only here does memray tell that it could not write its record; that it corrects an address means nothing.
+    # Only here does memray tell that it could not write its record; corrected addresses mean nothing.
     said = [line for line in done.stderr.splitlines() if "Memray WARNING: Correcting symbol" not in line]
     assert not said
     return json.loads(done.stdout)
