@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from memtrain.errors import GraphError
 from memtrain.graph.check import check
-from memtrain.graph.node import Graph, Node, Phase
+from memtrain.graph.node import Block, Graph, Node, Phase, Scope
 from memtrain.graph.ops.arithmetic import Copy
 from memtrain.graph.ops.base import Op
 
@@ -19,12 +19,25 @@ class Builder:
     def __init__(self, graph: Graph | None = None) -> None:
         self.nodes: list[Node] = list(graph.nodes) if graph else []
         self.phase = Phase.FORWARD
+        self.scope: Scope = ()
 
     def __getitem__(self, index: int) -> Node:
         return self.nodes[index]
 
-    def apply(self, op: Op, *inputs: Node, name: str | None = None) -> Node:
-        """Append ``op`` applied to ``inputs``. Raises ``GraphError`` when the shapes do not fit."""
+    @contextmanager
+    def block(self, kind: str, number: int | None = None) -> Iterator[None]:
+        """The nodes that are appended meanwhile belong to this block of the present one."""
+        outside, self.scope = self.scope, (*self.scope, Block(kind, number))
+        try:
+            yield
+        finally:
+            self.scope = outside
+
+    def apply(self, op: Op, *inputs: Node, name: str | None = None, label: str | None = None) -> Node:
+        """Append ``op`` applied to ``inputs``. Raises ``GraphError`` when the shapes do not fit.
+
+        Without a ``label`` a node is labelled by its name, or by its op where it has none.
+        """
         if op.writes is not None and not inputs[op.writes].contiguous:
             raise GraphError(
                 f"{op.name} cannot write through {inputs[op.writes]}; update what it is a view of"
@@ -48,6 +61,8 @@ class Builder:
             phase=self.phase,
             storage=index if shared is None else inputs[shared].storage,
             contiguous=op.keeps_order(*inputs),
+            scope=self.scope,
+            label=label or name or op.name,
         )
         self.nodes.append(node)
         return node
@@ -56,9 +71,9 @@ class Builder:
         """``node`` itself, or its copy in row order: most kernels walk their inputs flat."""
         return node if node.contiguous else self.apply(Copy(), node)
 
-    def rename(self, node: Node, name: str) -> Node:
+    def rename(self, node: Node, name: str, label: str | None = None) -> Node:
         """The same node under another name; nodes built before keep their own."""
-        self.nodes[node.id] = renamed = node.renamed(name)
+        self.nodes[node.id] = renamed = node.renamed(name, label)
         return renamed
 
     def graph(self) -> Graph:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -60,12 +60,29 @@ def product(sizes: Shape) -> int:
     return Dim(prod(sizes), "·".join(symbols)) if symbols else 1
 
 
+class Block(NamedTuple):
+    """A part of a network. ``number`` counts the parts of a kind from 1, where they repeat."""
+
+    kind: str
+    number: int | None = None
+
+    def __str__(self) -> str:
+        return self.kind if self.number is None else f"{self.kind}{self.number}"
+
+
+Scope = tuple[Block, ...]
+"""The path of blocks from the whole network to where a node stands."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
     """One application of an op, and at the same time the one value that it gives.
 
     ``storage`` is the id of the node whose bytes this value lives in: its own, but for a view (the
     base's) and an update (the parameter's). ``contiguous`` says that the bytes lie in row order.
+
+    ``name`` is unique and for people only. ``label`` is what the value is called within its block: the same
+    for the same value of each block of a kind.
     """
 
     id: int
@@ -77,6 +94,8 @@ class Node:
     phase: Phase
     storage: int
     contiguous: bool
+    scope: Scope = ()
+    label: str = ""
 
     @property
     def size(self) -> int:
@@ -93,19 +112,9 @@ class Node:
         """Whether the value has bytes of its own."""
         return self.storage == self.id
 
-    def renamed(self, name: str) -> Node:
-        """The same node under another name."""
-        return Node(
-            self.id,
-            self.op,
-            self.inputs,
-            self.shape,
-            self.dtype,
-            name,
-            self.phase,
-            self.storage,
-            self.contiguous,
-        )
+    def renamed(self, name: str, label: str | None = None) -> Node:
+        """The same node under another name, and label if one is given."""
+        return replace(self, name=name, label=name if label is None else label)
 
     def __str__(self) -> str:
         return f"{self.name} {self.op.name}{list(map(int, self.shape))} {self.dtype}"
