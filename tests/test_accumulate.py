@@ -8,7 +8,7 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 from brute_force import brute_force, check_presence
-from test_packing import check_packing
+from packing_oracle import check_packing
 from test_run import outcome, same_bits
 
 from memtrain.errors import SpecError
@@ -20,8 +20,8 @@ from memtrain.plan import packing
 from memtrain.plan.cost import flops
 from memtrain.plan.liveness import analyse
 from memtrain.plan.packing import pack
-from memtrain.plan.policy import read_policy
-from memtrain.plan.rematerialisation import rematerialise, smallest_budget
+from memtrain.plan.remat.policy import read_policy
+from memtrain.plan.remat.rematerialisation import rematerialise, smallest_budget
 from memtrain.plan.schedule import Schedule
 from memtrain.run.executor import Run
 from memtrain.run.ledger import Ledger

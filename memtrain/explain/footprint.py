@@ -19,7 +19,7 @@ from memtrain.graph.ops.base import BLOCK, Op, rows_per_block
 from memtrain.graph.ops.loss import RowWise
 from memtrain.measure.cell import Cell, Mode
 from memtrain.plan.liveness import Liveness, analyse
-from memtrain.plan.policy import NONE
+from memtrain.plan.remat.policy import NONE
 
 Monomial = tuple[str, ...]
 """Symbols and numbers whose product is a number of bytes."""

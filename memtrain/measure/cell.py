@@ -12,8 +12,8 @@ from memtrain.graph.builder import no_collection
 from memtrain.measure.rates import rates
 from memtrain.models.mlp import MLP, build, check_integer
 from memtrain.plan.cost import CostOf, flops
-from memtrain.plan.policy import BUDGET, read_policy
-from memtrain.plan.rematerialisation import Plan
+from memtrain.plan.remat.policy import BUDGET, read_policy
+from memtrain.plan.remat.rematerialisation import Plan
 from memtrain.plan.schedule import Schedule
 from memtrain.run.allocation import ALLOCATIONS, FRESH, PACKED, planned
 from memtrain.train.data import DIGITS

@@ -25,7 +25,7 @@ from memtrain.measure.cell import Cell
 from memtrain.measure.machine import PAGE_BYTES, status_bytes
 from memtrain.measure.workload import Workload, give_back
 from memtrain.plan.liveness import Liveness, analyse
-from memtrain.plan.policy import NONE
+from memtrain.plan.remat.policy import NONE
 from memtrain.plan.schedule import Schedule
 from memtrain.run.ledger import Ledger
 

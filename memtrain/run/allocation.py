@@ -8,8 +8,8 @@ from memtrain.errors import BudgetError
 from memtrain.plan.cost import CostOf
 from memtrain.plan.liveness import Liveness, analyse
 from memtrain.plan.packing import pack
-from memtrain.plan.policy import BUDGET, Policy
-from memtrain.plan.rematerialisation import Plan, rematerialise, too_small
+from memtrain.plan.remat.policy import BUDGET, Policy
+from memtrain.plan.remat.rematerialisation import Plan, rematerialise, too_small
 from memtrain.plan.schedule import Schedule
 from memtrain.run.executor import Run
 from memtrain.run.ledger import Ledger

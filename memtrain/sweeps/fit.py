@@ -10,10 +10,10 @@ from functools import cache, partial
 from memtrain.errors import BudgetError
 from memtrain.measure.cell import SECONDS, Cell, Mode
 from memtrain.measure.rates import rates
-from memtrain.plan.chain import chains
 from memtrain.plan.cost import CostOf, flops
 from memtrain.plan.liveness import analyse
-from memtrain.plan.policy import BUDGET, NONE, REVOLVE, SQRT, Policy
+from memtrain.plan.remat.chain import chains
+from memtrain.plan.remat.policy import BUDGET, NONE, REVOLVE, SQRT, Policy
 from memtrain.plan.schedule import Schedule
 from memtrain.run.allocation import peak_bytes
 from memtrain.sweeps.levers import (

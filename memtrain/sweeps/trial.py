@@ -18,7 +18,7 @@ from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.client import SERVERS, measure
 from memtrain.measure.machine import ROOM
 from memtrain.measure.row import measured_row, needed_bytes, predicted_row
-from memtrain.plan.policy import NONE
+from memtrain.plan.remat.policy import NONE
 from memtrain.sweeps.option import Fit, Kind, Option
 from memtrain.units import format_bytes
 

@@ -12,8 +12,8 @@ from memtrain.measure.cell import Cell, Mode, read_cell
 from memtrain.measure.row import predicted_row
 from memtrain.plan import packing
 from memtrain.plan.liveness import analyse
-from memtrain.plan.policy import KEEP_ALL, Policy, read_policy
-from memtrain.plan.rematerialisation import smallest_budget
+from memtrain.plan.remat.policy import KEEP_ALL, Policy, read_policy
+from memtrain.plan.remat.rematerialisation import smallest_budget
 from memtrain.run.allocation import FRESH, PACKED, peak_bytes
 
 MIB = 1024**2

@@ -21,7 +21,7 @@ from brute_force import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_packing import check_packing
+from packing_oracle import check_packing
 from test_run import Poisoned, Watched, leaf_values, outcome, same_bits
 
 from memtrain.errors import BudgetError, GraphError
@@ -38,15 +38,15 @@ from memtrain.graph.ops.view import reshape
 from memtrain.measure.cell import Cell, Mode
 from memtrain.models.mlp import ACTIVATIONS, MLP, build
 from memtrain.plan import packing
-from memtrain.plan.chain import chains
 from memtrain.plan.cost import flops
 from memtrain.plan.liveness import analyse
 from memtrain.plan.packing import pack
-from memtrain.plan.policy import Policy, read_policy
-from memtrain.plan.rematerialisation import Plan, rematerialise, smallest_budget
-from memtrain.plan.replay import replay
+from memtrain.plan.remat.chain import chains
+from memtrain.plan.remat.policy import Policy, read_policy
+from memtrain.plan.remat.rematerialisation import Plan, rematerialise, smallest_budget
+from memtrain.plan.remat.replay import replay
+from memtrain.plan.remat.stage import stages
 from memtrain.plan.schedule import Schedule, make_schedule, schedule_in_order
-from memtrain.plan.stage import stages
 from memtrain.run.allocation import PACKED, peak_bytes
 from memtrain.run.executor import Run
 from memtrain.run.ledger import Ledger

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from memtrain.graph.builder import no_collection
-from memtrain.plan.chain import Chain, needed_for
 from memtrain.plan.cost import CostOf
 from memtrain.plan.liveness import Liveness, analyse, workspace_bytes
+from memtrain.plan.remat.chain import Chain, needed_for
 from memtrain.plan.schedule import Schedule, schedule_in_order
 
 
