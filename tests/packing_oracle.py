@@ -31,8 +31,8 @@ def present(schedule: Schedule) -> list[dict[Owner, int]]:
             born[node.id] = here
         wanted = node.op.workspace(*[graph[i] for i in node.inputs])
         work = {("work", k): count * dtype.itemsize for k, (count, dtype) in enumerate(wanted)}
-        found.append({("value", place): bytes_of(graph, i) for i, place in born.items()} | work)
-        born = {i: place for i, place in born.items() if i not in step.frees}
+        found.append({("value", maker): bytes_of(graph, i) for i, maker in born.items()} | work)
+        born = {i: maker for i, maker in born.items() if i not in step.frees}
     return found
 
 

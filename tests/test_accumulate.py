@@ -19,6 +19,7 @@ from memtrain.models.mlp import ACTIVATIONS, LOSSES, MLP, build
 from memtrain.plan import packing
 from memtrain.plan.cost import flops
 from memtrain.plan.liveness import analyse
+from memtrain.plan.occupancy import occupancy_of
 from memtrain.plan.packing import pack
 from memtrain.plan.remat.policy import read_policy
 from memtrain.plan.remat.rematerialisation import rematerialise, smallest_budget
@@ -217,7 +218,7 @@ def test_what_is_predicted_is_what_is_by_definition_and_what_the_ledger_counts(a
         assert predicted.peak_bytes == truth.peak_bytes == ledger.peak_bytes
         assert predicted.peak_role_bytes == truth.peak_role_bytes == ledger.peak_role_bytes
         check_presence(schedule)
-        check_packing(schedule, pack(schedule))
+        check_packing(schedule, pack(occupancy_of(schedule)))
         assert stale_reads(schedule) == []
 
 

@@ -40,6 +40,7 @@ from memtrain.models.mlp import ACTIVATIONS, MLP, build
 from memtrain.plan import packing
 from memtrain.plan.cost import flops
 from memtrain.plan.liveness import analyse
+from memtrain.plan.occupancy import occupancy_of
 from memtrain.plan.packing import pack
 from memtrain.plan.remat.chain import chains
 from memtrain.plan.remat.policy import Policy, read_policy
@@ -104,7 +105,7 @@ def check_sound(schedule: Schedule) -> None:
     """Fail if somebody reads what is gone, or two arrays lie over each other."""
     assert stale_reads(schedule) == []
     check_presence(schedule)
-    check_packing(schedule, pack(schedule))
+    check_packing(schedule, pack(occupancy_of(schedule)))
 
 
 def check_definition(schedule: Schedule) -> None:
