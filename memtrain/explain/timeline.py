@@ -33,11 +33,11 @@ class RunnerUp:
 
 def timeline(liveness: Liveness) -> list[Moment]:
     """Every step of the schedule."""
-    schedule = liveness.schedule
-    by_role = zip(*(liveness.role_bytes(role) for role in Role), strict=False)
+    schedule, roles = liveness.schedule, list(Role)
+    live_bytes = zip(*map(liveness.role_bytes, roles), strict=False)
     return [
-        Moment(number, str(step.phase), schedule.graph[step.node].name, dict(zip(Role, live, strict=True)))
-        for number, (step, live) in enumerate(zip(schedule.steps, by_role, strict=False))
+        Moment(number, str(step.phase), schedule.graph[step.node].name, dict(zip(roles, live, strict=True)))
+        for number, (step, live) in enumerate(zip(schedule.steps, live_bytes, strict=False))
     ]
 
 

@@ -7,6 +7,7 @@ step's output and workspace; only then does the step free (add first, then take 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from memtrain.graph.builder import no_collection
 from memtrain.graph.node import Node, Phase, Role
@@ -15,8 +16,7 @@ from memtrain.plan.occupancy import Occupancy, Stay, bytes_by_step, occupancy_of
 from memtrain.plan.schedule import Schedule, leaf_role
 
 
-@dataclass(frozen=True, slots=True)
-class Life:
+class Life(NamedTuple):
     """A value in its storage: from the step that computes it to the last step at which it is there.
 
     A value that is computed more than once has a life each time. Leaves live from step 0 to the last one.
@@ -153,8 +153,10 @@ _KEPT_AS = {Phase.FORWARD: Role.RETAINED, Phase.RECOMPUTE: Role.RECOMPUTED}
 def _kept_as(stay: Stay, phases: list[Phase]) -> Role:
     """The role of a value, from the phase that it is computed in and those that it is read in."""
     born = phases[stay.first_step]
-    if born in _KEPT_AS and any(phases[reader] is not born for reader in stay.reader_steps):
-        return _KEPT_AS[born]
+    if born in _KEPT_AS:
+        for reader in stay.reader_steps:
+            if phases[reader] is not born:
+                return _KEPT_AS[born]
     return Role.TRANSIENT
 
 

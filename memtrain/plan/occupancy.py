@@ -6,7 +6,7 @@ frees again, and none adds up bytes in a way of its own (`bytes_by_step`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
@@ -34,7 +34,7 @@ class Stay(NamedTuple):
     """The step that made the buffer: its own, unless it took the buffer over from another value."""
     heir_step: int | None
     """The step whose value takes the buffer over, right after ``last_step``; ``None`` where it is freed."""
-    reader_steps: tuple[int, ...]
+    reader_steps: Sequence[int]
     """The steps that read it, or a view of it, each once and in order."""
 
 
@@ -70,35 +70,33 @@ def occupancy_of(schedule: Schedule) -> Occupancy:
     """Follow what each step of ``schedule`` makes, hands on and frees."""
     nodes, steps = schedule.graph.nodes, schedule.steps
     end = max(len(steps) - 1, 0)
-    last_step = [end] * len(steps)  # this and the next three by the step that makes the value
+    last_step = [end] * len(steps)  # these four by the step that makes the value
     buffer_step = list(range(len(steps)))
     heir_step: list[int | None] = [None] * len(steps)
-    reader_steps: list[list[int]] = []
+    reader_steps: list[list[int]] = [[] for _ in steps]
     maker: dict[int, int] = {}  # by storage: the step that made the value that is there now
     workspaces = []
     for number, step in enumerate(steps):
         node = nodes[step.node]
         inputs = [nodes[i] for i in node.inputs]
-        for storage in {read.storage for read in inputs} & maker.keys():
-            reader_steps[maker[storage]].append(number)
+        for read in inputs:
+            made = maker.get(read.storage)
+            if made is not None and (not reader_steps[made] or reader_steps[made][-1] != number):
+                reader_steps[made].append(number)
         if step.reuse is not None:
             giver = maker.pop(step.reuse)
             last_step[giver], heir_step[giver] = number - 1, number
             buffer_step[number] = buffer_step[giver]
         if node.owns_storage:
             maker[node.id] = number
-        reader_steps.append([])
         for index in step.frees:
             if index in maker:  # a view has no storage to free
                 last_step[maker.pop(index)] = number
         workspaces.append(node.op.workspace(*inputs))
-    columns = zip(last_step, buffer_step, heir_step, map(tuple, reader_steps), strict=True)
-    stays = tuple(
-        Stay(node, number, *column)
-        for number, (step, column) in enumerate(zip(steps, columns, strict=True))
-        if (node := nodes[step.node]).owns_storage
-    )
-    sizes = tuple(sum([count * dtype.itemsize for count, dtype in wanted]) for wanted in workspaces)
+    makers = [nodes[step.node] for step in steps]
+    columns = zip(makers, range(len(steps)), last_step, buffer_step, heir_step, reader_steps, strict=True)
+    stays = tuple([Stay._make(column) for column in columns if column[0].owns_storage])
+    sizes = tuple([sum([count * dtype.itemsize for count, dtype in wanted]) for wanted in workspaces])
     return Occupancy(schedule, stays, tuple(workspaces), sizes)
 
 

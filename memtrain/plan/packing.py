@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,8 +28,7 @@ _SEARCH_OFFSETS = 60_000
 _MOST_ATTEMPTS = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Buffer:
+class Buffer(NamedTuple):
     """Bytes that are occupied from ``first_step`` to ``last_step``, both included."""
 
     nbytes: int
@@ -163,10 +163,10 @@ def _assign_in(order: Sequence[int], buffers: Sequence[Buffer]) -> tuple[list[in
     offsets = [0] * len(buffers)
     # The buffers so far, sorted by offset: a row each of first step, last step, offset, end. An arena too
     # large for int64 is counted in Python's integers.
-    whole = sum(aligned(buffer.nbytes) for buffer in buffers)
-    assigned = np.empty((4, len(buffers)), np.int64 if whole < 2**62 else object)
+    sizes = [aligned(buffer.nbytes) for buffer in buffers]
+    assigned = np.empty((4, len(buffers)), np.int64 if sum(sizes) < 2**62 else object)
     for count, i in enumerate(order):
-        buffer, size = buffers[i], aligned(buffers[i].nbytes)
+        buffer, size = buffers[i], sizes[i]
         first, last, starts, ends = assigned[:, :count]
         beside = np.flatnonzero((first <= buffer.last_step) & (last >= buffer.first_step))
         offset = _smallest_gap(starts[beside], ends[beside], size)
@@ -174,7 +174,7 @@ def _assign_in(order: Sequence[int], buffers: Sequence[Buffer]) -> tuple[list[in
         assigned[:, row + 1 : count + 1] = assigned[:, row:count]
         assigned[:, row] = buffer.first_step, buffer.last_step, offset, offset + size
         offsets[i] = offset
-    return offsets, max((offsets[i] + aligned(buffers[i].nbytes) for i in order), default=0)
+    return offsets, max(map(int.__add__, offsets, sizes), default=0)
 
 
 def _smallest_gap(starts: Array, ends: Array, size: int) -> int:
@@ -182,7 +182,8 @@ def _smallest_gap(starts: Array, ends: Array, size: int) -> int:
     if not len(starts):
         return 0
     reached = np.maximum.accumulate(ends)
-    before = np.concatenate((np.zeros_like(reached[:1]), reached[:-1]))
+    before = np.empty_like(reached)
+    before[0], before[1:] = 0, reached[:-1]
     gaps = starts - before
     fitting = np.flatnonzero(gaps >= size)
     if not len(fitting):

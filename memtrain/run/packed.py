@@ -14,6 +14,7 @@ from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Role
 from memtrain.graph.ops.base import Array, Call
 from memtrain.plan.liveness import analyse
+from memtrain.plan.occupancy import occupancy_of
 from memtrain.plan.packing import pack
 from memtrain.plan.schedule import Schedule
 from memtrain.run.leaves import Leaves, empty
@@ -25,10 +26,7 @@ class PackedRun(Leaves):
 
     def __init__(self, schedule: Schedule, ledger: Ledger | None = None) -> None:
         super().__init__(schedule, ledger)
-        liveness = analyse(schedule)
-        self._packing = pack(liveness.occupancy)
-        self._peak_step = liveness.peak_step
-        self._roles_in_arena = _roles_in_arena(liveness.peak_role_bytes, self._packing.arena_bytes)
+        self._packing = pack(occupancy_of(schedule))
         self._arena: Array | None = None  # until something is loaded
         self._prepared = False
         self._calls: list[Call] = []
@@ -42,8 +40,9 @@ class PackedRun(Leaves):
         super().load(values)
         arena = empty((self._packing.arena_bytes,), np.dtype(np.uint8))
         if self._ledger is not None:
-            self._ledger.step = self._peak_step
-            self._ledger.born_shared(arena, self._roles_in_arena)
+            liveness = analyse(self.schedule)
+            self._ledger.step = liveness.peak_step
+            self._ledger.born_shared(arena, _roles_in_arena(liveness.peak_role_bytes, arena.nbytes))
         self._arena = arena
 
     def prepare(self) -> None:
