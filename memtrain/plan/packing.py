@@ -174,7 +174,7 @@ def _assign_in(order: Sequence[int], buffers: Sequence[Buffer]) -> tuple[list[in
         assigned[:, row + 1 : count + 1] = assigned[:, row:count]
         assigned[:, row] = buffer.first_step, buffer.last_step, offset, offset + size
         offsets[i] = offset
-    return offsets, max(map(int.__add__, offsets, sizes), default=0)
+    return offsets, max((offset + size for offset, size in zip(offsets, sizes, strict=True)), default=0)
 
 
 def _smallest_gap(starts: Array, ends: Array, size: int) -> int:
