@@ -14,9 +14,10 @@ from memtrain.explain.cost import flops, recomputation
 from memtrain.explain.evidence import can_run, measured
 from memtrain.explain.explanation import explain
 from memtrain.explain.folding import fold
-from memtrain.explain.footprint import _factors, footprint
+from memtrain.explain.footprint import footprint
 from memtrain.explain.second import second_order
 from memtrain.explain.timeline import Moment, runner_up
+from memtrain.graph import size
 from memtrain.graph.node import Role
 from memtrain.graph.ops.activation import ReluGrad, SigmoidGrad, TanhGrad
 from memtrain.graph.ops.arithmetic import multiply
@@ -148,7 +149,7 @@ def test_the_loss_of_a_large_batch_is_said_in_examples_and_not_in_outputs():
     cell = Cell(depth=0, batch=20_000, input_size=1, output_size=3, data="synthetic")
     (loss,) = (node for node in cell.keep_all(Mode.TRAIN).graph if node.name == "L")
     inputs = [cell.keep_all(Mode.TRAIN).graph[index] for index in loss.inputs]
-    assert [_factors(loss.op, place, inputs) for place in (0, 1)] == [("min(16384, n)",)] * 2
+    assert [size.text(count) for count, _ in loss.op.workspace(*inputs)] == ["min(16384, n)"] * 2
 
 
 def test_a_batch_of_one_is_a_batch():

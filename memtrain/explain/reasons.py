@@ -154,12 +154,12 @@ def _why_dropped(
     freed_step: int,
     again: bool,
 ) -> str:
-    rules = []
-    for consumer in consumers:
-        if any(reader.op.name == f"{consumer.op.name}_grad" for reader in read_later.get(consumer.id, ())):
-            rules.append(f"{consumer.op.name}'s rule reads its output {consumer.name}")
-        else:
-            rules.append(f"{consumer.op.name}'s rule does not read it")
+    rules = [
+        f"{consumer.op.name}'s rule reads its output {consumer.name}"
+        if consumer.op.reads_output and consumer.id in read_later
+        else f"{consumer.op.name}'s rule does not read it"
+        for consumer in consumers
+    ]
     end = f"{heir.name} reuses its buffer" if heir else f"freed at step {freed_step}"
     if again:
         return f"{end}; computed again for backward"

@@ -153,11 +153,18 @@ def _moved(point: dict[str, Array], shift: float, direction: dict[str, Array]) -
 
 def _same_sides(schedule: Schedule, *points: dict[str, Array]) -> bool:
     """Whether every unit with a kink is on the same side of it at all of the points."""
-    kinked = [node for node in schedule.graph if node.op.kinked]
+    kinked = [node for node in schedule.graph if node.op.kinks]
     if not kinked:
         return True
     forward = make_schedule(schedule.graph, kinked)
-    first, *others = ([value > 0 for value in _evaluate(forward, point)] for point in points)
+    first, *others = (
+        [
+            np.sign(value - kink)
+            for node, value in zip(kinked, _evaluate(forward, point), strict=True)
+            for kink in node.op.kinks
+        ]
+        for point in points
+    )
     return all(all(map(np.array_equal, first, other)) for other in others)
 
 

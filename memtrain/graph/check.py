@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from memtrain.errors import GraphError
 from memtrain.graph.node import Graph, Node
-from memtrain.graph.ops.source import Leaf
 
 
 def check(graph: Graph) -> None:
@@ -16,7 +15,7 @@ def check(graph: Graph) -> None:
     current: dict[int, int] = {}  # storage that an update wrote -> the node that now is its value
     leaves: set[str] = set()
     for index, node in enumerate(graph.nodes):
-        if not node.inputs and isinstance(node.op, Leaf):
+        if not node.inputs and node.op.leaf_role:
             if node.name in leaves:
                 raise GraphError(f"two leaves are named {node.name}; a run could not tell them apart")
             leaves.add(node.name)

@@ -39,27 +39,6 @@ class Role(StrEnum):
     WORKSPACE = "workspace"
 
 
-class Dim(int):
-    """A size that remembers the symbol that the book gives it (n, d, h, q)."""
-
-    symbol: str
-
-    def __new__(cls, size: int, symbol: str) -> Dim:
-        """An int that also carries ``symbol``."""
-        dim = super().__new__(cls, size)
-        dim.symbol = symbol
-        return dim
-
-    def __reduce__(self) -> tuple[type[Dim], tuple[int, str]]:
-        return Dim, (int(self), self.symbol)
-
-
-def product(sizes: Shape) -> int:
-    """The product of sizes, with the product of their symbols: n·h."""
-    symbols = [size.symbol if isinstance(size, Dim) else str(size) for size in sizes if size != 1]
-    return Dim(prod(sizes), "·".join(symbols)) if symbols else 1
-
-
 class Block(NamedTuple):
     """A part of a network. ``number`` counts the parts of a kind from 1, where they repeat."""
 
@@ -106,6 +85,11 @@ class Node:
     def nbytes(self) -> int:
         """Bytes of the value; a view's are its base's and are not counted again."""
         return prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def role(self) -> Role | None:
+        """The role of a leaf; ``None`` for what is computed."""
+        return self.op.leaf_role
 
     @property
     def owns_storage(self) -> bool:

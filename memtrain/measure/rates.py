@@ -1,4 +1,4 @@
-"""How fast this machine computes: what plans weigh steps by. Measured once in half a second and kept.
+"""How fast this machine computes: what plans weigh steps by. Measured once in about a second and kept.
 
 Run as a program it measures in a process of its own, with one thread, and writes the rates as JSON.
 """
@@ -27,20 +27,14 @@ import numpy as np
 from memtrain.errors import MeasureError
 from memtrain.graph.builder import Builder
 from memtrain.graph.node import Graph, Node, Role
-from memtrain.graph.ops.activation import Relu, ReluGrad, Sigmoid, SigmoidGrad, Tanh, TanhGrad
-from memtrain.graph.ops.base import Op
-from memtrain.graph.ops.gelu import Gelu, GeluGrad, GeluTanh, GeluTanhGrad
-from memtrain.graph.ops.loss import LogSoftmax
+from memtrain.graph.ops import OPS
+from memtrain.graph.ops.base import Op, Speed
 from memtrain.graph.ops.matmul import MatMul
 from memtrain.graph.ops.source import Leaf
 from memtrain.measure.environment import environment
 from memtrain.measure.launch import command_of
 from memtrain.plan.cost import Rates, flops, moved_bytes
 from memtrain.run.blas import blas_environment
-
-_OPS = (Relu(), Tanh(), Sigmoid(), Gelu(), GeluTanh(), LogSoftmax())
-_GRADIENT_OPS = (ReluGrad(), TanhGrad(), SigmoidGrad(), GeluGrad(), GeluTanhGrad())
-"""The elementwise steps of a network that take most of the time beside its products."""
 
 _ROWS, _COLUMNS = 1024, 512
 _EACH_S = 0.03
@@ -164,8 +158,11 @@ def measured_rates() -> Rates:
     """Measure, with the threads that this process has."""
     product = _rate(MatMul(transpose_b=True), (_ROWS, _COLUMNS), (_COLUMNS, _COLUMNS), of=flops)
     shape = (_ROWS, _COLUMNS)
-    by_op = {op.name: _rate(op, shape, of=moved_bytes) for op in _OPS}
-    by_op |= {op.name: _rate(op, shape, shape, of=moved_bytes) for op in _GRADIENT_OPS}
+    by_op = {
+        name: _rate(op(), *[shape] * op.input_count, of=moved_bytes)
+        for name, op in OPS.items()
+        if op.speed is Speed.OWN
+    }
     return Rates(product, by_op["relu"], by_op)
 
 

@@ -14,29 +14,17 @@ import numpy as np
 
 from memtrain.errors import SpecError, unknown_choice
 from memtrain.graph.builder import Builder
-from memtrain.graph.node import Dim, DType, Node, Role
-from memtrain.graph.ops.activation import Relu, Sigmoid, Tanh
+from memtrain.graph.node import DType, Node, Role
+from memtrain.graph.ops import ACTIVATIONS
 from memtrain.graph.ops.arithmetic import add, scale
-from memtrain.graph.ops.base import Array, Op
-from memtrain.graph.ops.gelu import Gelu, GeluTanh
+from memtrain.graph.ops.base import Array
 from memtrain.graph.ops.loss import LogSoftmax, Mse, Nll, SquaredNorm
 from memtrain.graph.ops.matmul import matmul
 from memtrain.graph.ops.source import Leaf
-from memtrain.graph.ops.view import Identity
+from memtrain.graph.size import Dim
 
-ACTIVATIONS: dict[str, type[Op]] = {
-    "relu": Relu,
-    "tanh": Tanh,
-    "sigmoid": Sigmoid,
-    "gelu": Gelu,
-    "gelu_tanh": GeluTanh,
-    "identity": Identity,
-}
 LOSSES = ("cross_entropy", "mean_squared_error")
 DTYPES = ("float32", "float64")
-
-_RECTIFIERS = ("relu", "gelu", "gelu_tanh")
-"""Activations that pass about half of their input's variance: He et al. 2015 rather than Glorot."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +136,7 @@ def regulariser(b: Builder, spec: MLP, leaves: Leaves) -> Node | None:
     for weight in weights[1:]:
         norm = b.apply(SquaredNorm(), weight, name=f"‖{weight.name}‖²")
         total = add(b, total, norm, name=f"‖W1…{weight.name}‖²")
-    return scale(b, total, spec.l2 / 2, name="s")
+    return scale(b, total, spec.l2 / 2, name="s", symbol="λ/2")
 
 
 def initial_values(spec: MLP, seed: int) -> dict[str, Array]:
@@ -157,7 +145,7 @@ def initial_values(spec: MLP, seed: int) -> dict[str, Array]:
     values: dict[str, Array] = {}
     for k in range(1, len(sizes)):
         fan_in, fan_out = sizes[k - 1], sizes[k]
-        rectified = k < len(sizes) - 1 and spec.activation in _RECTIFIERS
+        rectified = k < len(sizes) - 1 and ACTIVATIONS[spec.activation].halves_variance
         deviation = sqrt(2 / fan_in) if rectified else sqrt(2 / (fan_in + fan_out))
         weight = np.random.default_rng([seed, k]).standard_normal((fan_out, fan_in), np.dtype(spec.dtype))
         weight *= deviation

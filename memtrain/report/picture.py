@@ -8,25 +8,7 @@ from dataclasses import dataclass, field
 
 from memtrain.graph.node import Graph, Node, Phase, Role
 from memtrain.plan.liveness import analyse
-from memtrain.plan.schedule import Schedule, leaf_role
-
-SYMBOLS = {
-    "matmul": "×",
-    "add": "+",
-    "multiply": "⊙",
-    "scale": "λ/2",
-    "add_scaled": "+λ",
-    "sum_to": "Σ",
-    "fill": "1",
-    "squared_norm": "‖·‖²",
-    "log_softmax": "log σ",
-    "log_softmax_grad": "σ′",
-    **dict.fromkeys(("nll", "mse"), "l"),
-    **dict.fromkeys(("nll_grad", "mse_grad"), "l′"),
-    **dict.fromkeys(("relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "identity"), "φ"),
-    **dict.fromkeys(("relu_grad", "tanh_grad", "sigmoid_grad", "gelu_grad", "gelu_tanh_grad"), "⊙φ′"),
-}
-"""What stands in the circle of an op; an op that is not here is written out."""
+from memtrain.plan.schedule import Schedule
 
 FOLD_LEAST = 3
 """Fewer equal layers than this are drawn out."""
@@ -63,10 +45,10 @@ def make_picture(schedule: Schedule, *, backward: bool = False) -> Picture:
     graph = schedule.graph
     phases = (Phase.FORWARD, Phase.BACKWARD) if backward else (Phase.FORWARD,)
     wanted = {step.node for step in schedule.steps} | set(schedule.persistent)
-    nodes = [n for n in graph if n.id in wanted and n.phase in phases and leaf_role(n) is not Role.OPTIMIZER]
+    nodes = [n for n in graph if n.id in wanted and n.phase in phases and n.role is not Role.OPTIMIZER]
     retained = {node.id for node in analyse(schedule).retained}
     read = {i for node in nodes for i in node.inputs}
-    nodes = [node for node in nodes if not leaf_role(node) or node.id in read]
+    nodes = [node for node in nodes if not node.role or node.id in read]
     folds = _folds(nodes, repeated_layers(graph, nodes))
 
     picture = Picture()
@@ -79,7 +61,7 @@ def make_picture(schedule: Schedule, *, backward: bool = False) -> Picture:
             members = [n for n in nodes if folds.get(n.id) == own]
             picture.marks[own] = _fold(own, members, retained)
         for i in dict.fromkeys(node.inputs):
-            if node.phase is Phase.FORWARD or not leaf_role(graph[i]):
+            if node.phase is Phase.FORWARD or not graph[i].role:
                 picture.connect(folds.get(i, f"v{i}"), operator)
             elif not (node.id in folds and i in folds):  # a box has the parameters of its own layers
                 title = f"{graph[i].name}, read again"
@@ -90,10 +72,9 @@ def make_picture(schedule: Schedule, *, backward: bool = False) -> Picture:
 
 def _add_variable(picture: Picture, node: Node, retained: bool) -> None:
     """The square of a value and, but for a leaf, the circle that it comes from."""
-    backward, leaf = node.phase is Phase.BACKWARD, leaf_role(node) is not None
+    backward, leaf = node.phase is Phase.BACKWARD, node.role is not None
     if not leaf:
-        symbol = SYMBOLS.get(node.op.name, node.op.name)
-        picture.marks[f"o{node.id}"] = Mark("operator", symbol, node.op.name, backward)
+        picture.marks[f"o{node.id}"] = Mark("operator", node.op.drawn, node.op.name, backward)
         picture.connect(f"o{node.id}", f"v{node.id}")
     shape = "×".join(str(int(size)) for size in node.shape) or "a number"
     title = f"{node.name}: {shape}, {node.nbytes:,} B" + ", retained" * retained

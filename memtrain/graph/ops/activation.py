@@ -5,30 +5,71 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from memtrain.graph.node import Node
 from memtrain.graph.ops.arithmetic import add, multiply, scale
-from memtrain.graph.ops.base import Array, Call, Elementwise, Op
+from memtrain.graph.ops.base import Array, Call, Op, Speed
+from memtrain.graph.ops.blockwise import Elementwise
 
 if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
+    from memtrain.graph.ops.notation import Writer
 
 
-class _ReadsOutput(Elementwise):
+class Activation(Op):
+    """h = φ(z), for each element: what a layer can put between its products."""
+
+    is_activation = True
+    glyph = "φ"
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        return f"φ({w.term(inputs[0])})"
+
+
+class ReadsInput(Activation, Elementwise):
+    """An activation whose derivative is a function of its input, which is kept for it."""
+
+    reuses = (0,)
+    speed = Speed.OWN
+
+
+class ReadsOutput(Activation, Elementwise):
     """An activation whose derivative is a function of its output: the input can go at once."""
 
     reuses = (0,)
+    speed = Speed.OWN
+    reads_output = True
     gradient: type[Op]
 
     def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
         return b.apply(self.gradient(), cotangent, node)
 
 
+class Slope(Elementwise):
+    """g ⊙ φ′, with φ′ from the output h of ``activation``, or from its input z."""
+
+    activation: ClassVar[str]
+    of_output: ClassVar[bool] = True
+    speed = Speed.OWN
+    input_count = 2
+    glyph = "⊙φ′"
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        incoming, argument = w.term(inputs[0]), inputs[1]
+        if self.of_output and argument.inputs:
+            argument = w.inputs(argument)[0]
+        return f"{incoming} ⊙ {w.factor(f'φ′({w.name(argument)})', argument)}"
+
+    def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
+        source = "output" if self.of_output else "input"
+        return f"for φ′, which {self.activation}'s rule takes from its {source} {w.name(read)}"
+
+
 @dataclass(frozen=True)
-class ReluGrad(Elementwise):
+class ReluGrad(Slope):
     """g ⊙ [h > 0], with h = NaN taken as positive.
 
     A float is positive just where its bits, read as a signed integer, are. So the mask is made in
@@ -36,6 +77,7 @@ class ReluGrad(Elementwise):
     """
 
     name = "relu_grad"
+    activation = "relu"
     reuses = (1,)
 
     def bind(self, out: Array, *inputs: Array, work: Sequence[Array]) -> Call:
@@ -53,11 +95,12 @@ def _masked(out: Array, g: Array, h: Array) -> None:
 
 
 @dataclass(frozen=True)
-class Relu(_ReadsOutput):
+class Relu(ReadsOutput):
     """max(z, 0)."""
 
     name = "relu"
-    kinked = True
+    kinks = (0.0,)
+    halves_variance = True
     gradient = ReluGrad
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
@@ -65,10 +108,11 @@ class Relu(_ReadsOutput):
 
 
 @dataclass(frozen=True)
-class TanhGrad(Elementwise):
+class TanhGrad(Slope):
     """g ⊙ (1 − h²)."""
 
     name = "tanh_grad"
+    activation = "tanh"
     reuses = (1,)
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
@@ -85,7 +129,7 @@ class TanhGrad(Elementwise):
 
 
 @dataclass(frozen=True)
-class Tanh(_ReadsOutput):
+class Tanh(ReadsOutput):
     """tanh(z)."""
 
     name = "tanh"
@@ -96,10 +140,11 @@ class Tanh(_ReadsOutput):
 
 
 @dataclass(frozen=True)
-class SigmoidGrad(Elementwise):
+class SigmoidGrad(Slope):
     """g ⊙ h ⊙ (1 − h)."""
 
     name = "sigmoid_grad"
+    activation = "sigmoid"
     reuses = (0, 1)
     scratch = 1
 
@@ -119,7 +164,7 @@ class SigmoidGrad(Elementwise):
 
 
 @dataclass(frozen=True)
-class Sigmoid(_ReadsOutput):
+class Sigmoid(ReadsOutput):
     """1 / (1 + exp(−z)), computed as (1 + tanh(z/2)) / 2, which cannot overflow."""
 
     name = "sigmoid"

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from memtrain.graph.node import DType, Node
-from memtrain.graph.ops.activation import Tanh, TanhGrad
+from memtrain.graph.ops.activation import ReadsInput, Slope, Tanh, TanhGrad
 from memtrain.graph.ops.arithmetic import Exp, Shift, add, multiply, scale
-from memtrain.graph.ops.base import Array, Elementwise
+from memtrain.graph.ops.base import Array
 
 if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
@@ -79,10 +79,12 @@ def _normal_integral(z: Array, out: Array, a: Array, b: Array) -> None:
 
 
 @dataclass(frozen=True)
-class GeluGrad(Elementwise):
+class GeluGrad(Slope):
     """g ⊙ (Φ(z) + z φ(z)), with φ the normal density and Φ its integral."""
 
     name = "gelu_grad"
+    activation = "gelu"
+    of_output = False
     reuses = (0, 1)
     scratch = 3
 
@@ -109,11 +111,11 @@ class GeluGrad(Elementwise):
 
 
 @dataclass(frozen=True)
-class Gelu(Elementwise):
+class Gelu(ReadsInput):
     """z Φ(z), exact."""
 
     name = "gelu"
-    reuses = (0,)
+    halves_variance = True
     scratch = 3
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
@@ -135,10 +137,12 @@ def _tanh_argument(z: Array, out: Array) -> None:
 
 
 @dataclass(frozen=True)
-class GeluTanhGrad(Elementwise):
+class GeluTanhGrad(Slope):
     """g ⊙ ((1 + t)/2 + z (1 − t²) u′(z)/2), with t = tanh u(z)."""
 
     name = "gelu_tanh_grad"
+    activation = "gelu_tanh"
+    of_output = False
     reuses = (0, 1)
     scratch = 2
 
@@ -182,11 +186,11 @@ def _polynomial(b: Builder, square: Node, constant: float, factor: float) -> Nod
 
 
 @dataclass(frozen=True)
-class GeluTanh(Elementwise):
+class GeluTanh(ReadsInput):
     """z (1 + tanh(√(2/π)(z + 0.044715 z³)))/2."""
 
     name = "gelu_tanh"
-    reuses = (0,)
+    halves_variance = True
     scratch = 1
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:

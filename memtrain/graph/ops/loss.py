@@ -11,50 +11,13 @@ import numpy as np
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.arithmetic import AddScaled, BroadcastTo, Exp, add, multiply, scale, sum_to
-from memtrain.graph.ops.base import (
-    BLOCK,
-    INDEX,
-    Array,
-    Op,
-    Workspace,
-    blocks,
-    rows_per_block,
-    same_shape,
-    same_type,
-)
+from memtrain.graph.ops.base import BLOCK, INDEX, Array, Op, Speed, Workspace, blocks, same_shape, same_type
+from memtrain.graph.ops.blockwise import RowWise
+from memtrain.graph.size import least, product, text
 
 if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
-
-
-class RowWise(Op):
-    """Ops over the last axis, computed in blocks of whole rows; ``scratch`` counts block-sized arrays.
-
-    One more array holds a figure per row of the block.
-    """
-
-    scratch: int
-
-    def result(self, *inputs: Node) -> tuple[Shape, DType]:
-        if not inputs[0].shape:
-            raise GraphError(f"{self.name} needs a last axis, not {inputs[0]}")
-        return same_shape(self, *inputs)
-
-    def workspace(self, *inputs: Node) -> Workspace:
-        x = inputs[0]
-        rows = min(x.size // x.shape[-1], rows_per_block(x.shape[-1]))
-        return ((rows, x.dtype), *(((rows * x.shape[-1], x.dtype),) * self.scratch))
-
-    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        row = out.shape[-1]
-        matrices = [x.reshape(-1, row) for x in (out, *inputs)]
-        per_row, scratch = work[0], [w.reshape(-1, row) for w in work[1:]]
-        for part, rows in blocks(len(matrices[0]), per_row.size):
-            self.rows(*[m[part] for m in matrices], work=(per_row[:rows], *[w[:rows] for w in scratch]))
-
-    def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        """The kernel of one block of rows."""
-        raise GraphError(f"{self.name} has no kernel")
+    from memtrain.graph.ops.notation import Writer
 
 
 @dataclass(frozen=True)
@@ -64,6 +27,14 @@ class LogSoftmaxGrad(RowWise):
     name = "log_softmax_grad"
     reuses = (0, 1)
     scratch = 2
+    glyph = "σ′"
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        incoming = w.term(inputs[0])
+        return f"{incoming} − exp({w.term(inputs[1])}) ⊙ Σ_{text(node.shape[-1])} {incoming}"
+
+    def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
+        return f"for the probabilities exp({w.name(read)})"
 
     def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         g, logp = inputs
@@ -92,6 +63,12 @@ class LogSoftmax(RowWise):
     name = "log_softmax"
     reuses = (0,)
     scratch = 1
+    reads_output = True
+    speed = Speed.OWN
+    glyph = "log σ"
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        return f"log softmax({w.term(inputs[0])})"
 
     def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         (x,) = inputs
@@ -109,6 +86,12 @@ class LogSoftmax(RowWise):
         return b.apply(LogSoftmaxGrad(), cotangent, node)
 
 
+def _divisor(value: Node) -> str:
+    """The number of elements of a value as a formula divides by it: ``n``, or ``(n·q)``."""
+    size = text(product(value.shape))
+    return size if size.isalnum() else f"({size})"
+
+
 def _label_places(labels: Array, row: int, part: slice, index: Array) -> Array:
     """The places of the labels of rows ``part`` in an array of rows laid flat, into ``index``."""
     places = index[: part.stop - part.start]
@@ -124,6 +107,10 @@ class Nll(Op):
     """The negative log-likelihood −mean log p[label]: log-probabilities (…, q), integer labels (…)."""
 
     name = "nll"
+    glyph = "l"
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        return f"−mean {w.term(inputs[0])}[{w.term(inputs[1])}]"
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         logp, labels = inputs
@@ -135,7 +122,7 @@ class Nll(Op):
 
     def workspace(self, *inputs: Node) -> Workspace:
         logp, labels = inputs
-        count = min(BLOCK, labels.size)
+        count = least(BLOCK, product(labels.shape))
         return (count, INDEX), (count, logp.dtype)
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
@@ -160,6 +147,11 @@ class NllGrad(Op):
     shape: Shape
 
     name = "nll_grad"
+    glyph = "l′"
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        g, labels = inputs
+        return f"−{w.coefficient(1.0, g)}onehot({w.term(labels)})/{_divisor(labels)}"
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         g, labels = inputs
@@ -169,7 +161,7 @@ class NllGrad(Op):
         return self.shape, g.dtype
 
     def workspace(self, *inputs: Node) -> Workspace:
-        return ((min(BLOCK, inputs[1].size), INDEX),)
+        return ((least(BLOCK, product(inputs[1].shape)), INDEX),)
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         g, labels = inputs
@@ -188,6 +180,14 @@ class MseGrad(Op):
 
     name = "mse_grad"
     reuses = (1, 2)
+    glyph = "l′"
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        g, o, y = inputs
+        return f"{w.coefficient(2.0, g)}({w.term(o)} − {w.term(y)})/{_divisor(o)}"
+
+    def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
+        return f"for the difference {w.name(inputs[1])} − {w.name(inputs[2])}"
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         g, o, y = inputs
@@ -214,12 +214,16 @@ class Mse(Op):
     """The mean squared error: mean (o − y)² over all elements."""
 
     name = "mse"
+    glyph = "l"
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        return f"mean ({w.term(inputs[0])} − {w.term(inputs[1])})²"
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         return (), same_shape(self, *inputs)[1]
 
     def workspace(self, *inputs: Node) -> Workspace:
-        return ((min(BLOCK, inputs[0].size), inputs[0].dtype),)
+        return ((least(BLOCK, product(inputs[0].shape)), inputs[0].dtype),)
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         o, y = (x.reshape(-1) for x in inputs)
@@ -241,6 +245,10 @@ class SquaredNorm(Op):
     """The squared Frobenius norm ‖W‖²."""
 
     name = "squared_norm"
+    glyph = "‖·‖²"
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        return f"‖{w.term(inputs[0])}‖²"
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         return (), inputs[0].dtype

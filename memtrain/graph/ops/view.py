@@ -11,7 +11,9 @@ import numpy as np
 
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
+from memtrain.graph.ops.activation import Activation
 from memtrain.graph.ops.base import Array, Op, input_of
+from memtrain.graph.size import part
 
 if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
@@ -70,7 +72,7 @@ class Reshape(_View):
 
 
 @dataclass(frozen=True)
-class Identity(_View):
+class Identity(Activation, _View):
     """The value itself under another name: the activation that is none."""
 
     name = "identity"
@@ -103,7 +105,7 @@ class Slice(_View):
         if not x.shape:
             raise GraphError(f"{self.name} needs at least one axis, not {x}")
         kept = [
-            size if stop - start == size else stop - start
+            stop - start if size % (stop - start) else part(size, size // (stop - start))
             for size, start, stop in zip(x.shape, self.starts, self.stops, strict=True)
         ]
         return tuple(kept), x.dtype

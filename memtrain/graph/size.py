@@ -1,0 +1,157 @@
+"""Sizes that know what they are made of: an int, and the expression in the book's symbols that gives it.
+
+A size is an ``int``. One that depends on the network or the batch is a `Dim`, which carries its meaning: a
+symbol (n, d, h, q), or a product, a quotient or the least of other sizes. So bytes can be written as
+formulas, and evaluated for other networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+BATCH = "n"
+"""The symbol of the number of examples in a batch."""
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A size with a name of its own."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Product:
+    """The product of sizes, none of which is a product itself."""
+
+    factors: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Quotient:
+    """One of ``parts`` equal parts; ``rounded`` up where they need not be equal."""
+
+    whole: int
+    parts: int
+    rounded: bool = False
+
+
+@dataclass(frozen=True)
+class Least:
+    """The smaller of two sizes."""
+
+    first: int
+    second: int
+
+
+Meaning = Symbol | Product | Quotient | Least
+
+
+class Dim(int):
+    """A size that knows its meaning; a text stands for the symbol of that name."""
+
+    meaning: Meaning
+
+    def __new__(cls, size: int, meaning: Meaning | str) -> Dim:
+        """An int that also carries ``meaning``."""
+        dim = super().__new__(cls, size)
+        dim.meaning = Symbol(meaning) if isinstance(meaning, str) else meaning
+        return dim
+
+    def __reduce__(self) -> tuple[type[Dim], tuple[int, Meaning]]:
+        return Dim, (int(self), self.meaning)
+
+
+def product(sizes: Sequence[int]) -> int:
+    """The product of sizes: n·h."""
+    value = prod(sizes)
+    known = [size for size in sizes if isinstance(size, Dim) or size != 1]
+    if not any(isinstance(size, Dim) for size in known):
+        return value
+    if len(known) == 1:
+        return known[0]
+    return Dim(value, Product(tuple([factor for size in known for factor in factors(size)])))
+
+
+def part(size: int, count: int) -> int:
+    """One of ``count`` equal parts of ``size``, which ``count`` divides: n/2."""
+    if not isinstance(size, Dim) or count == 1:
+        return size // count
+    whole, parts = size.meaning, count
+    if isinstance(whole, Quotient) and not whole.rounded:
+        return Dim(size // count, Quotient(whole.whole, whole.parts * parts))
+    return Dim(size // count, Quotient(size, parts))
+
+
+def rounded_part(size: int, count: int) -> int:
+    """A ``count``-th of ``size``, rounded up: ⌈n/8⌉."""
+    value = -(-size // count)
+    return Dim(value, Quotient(size, count, rounded=True)) if isinstance(size, Dim) else value
+
+
+def least(first: int, second: int) -> int:
+    """The smaller of two sizes: min(16384, n·h)."""
+    if isinstance(first, Dim) or isinstance(second, Dim):
+        return Dim(min(first, second), Least(first, second))
+    return min(first, second)
+
+
+def factors(size: int) -> tuple[int, ...]:
+    """The sizes whose product ``size`` is; itself where it is no product."""
+    if isinstance(size, Dim) and isinstance(size.meaning, Product):
+        return size.meaning.factors
+    return (size,)
+
+
+def text(size: int) -> str:
+    """A size as it stands in a formula; the digits of one without a meaning."""
+    if not isinstance(size, Dim):
+        return str(int(size))
+    match size.meaning:
+        case Symbol(name):
+            return name
+        case Product(sizes):
+            return "·".join(map(text, sizes))
+        case Quotient(whole, parts, rounded):
+            quotient = f"{text(whole)}/{parts}"
+            return f"⌈{quotient}⌉" if rounded else quotient
+        case Least(first, second):
+            return f"min({text(first)}, {text(second)})"
+
+
+def evaluate(size: int, sizes: Mapping[str, int]) -> int:
+    """The number that ``size`` is where symbols have the given ``sizes``. Raises ``KeyError``."""
+    if not isinstance(size, Dim):
+        return size
+    match size.meaning:
+        case Symbol(name):
+            return sizes[name]
+        case Product(found):
+            return prod(evaluate(factor, sizes) for factor in found)
+        case Quotient(whole, parts):
+            return -(-evaluate(whole, sizes) // parts)
+        case Least(first, second):
+            return min(evaluate(first, sizes), evaluate(second, sizes))
+
+
+def symbols(size: int) -> Iterator[tuple[str, int]]:
+    """The symbols in a size with the number behind each, in the order in which they are written."""
+    if isinstance(size, Dim):
+        match size.meaning:
+            case Symbol(name):
+                yield name, int(size)
+            case Product(sizes):
+                for factor in sizes:
+                    yield from symbols(factor)
+            case Quotient(whole):
+                yield from symbols(whole)
+            case Least(first, second):
+                yield from symbols(first)
+                yield from symbols(second)
+
+
+def carries_batch(shape: Sequence[int]) -> bool:
+    """Whether the first axis of a shape is that of the examples, or of some of them."""
+    return bool(shape) and any(name == BATCH for name, _ in symbols(shape[0]))
