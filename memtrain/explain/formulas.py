@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from memtrain.graph import size
-from memtrain.graph.node import Graph, Node, Phase, Shape
+from memtrain.graph.node import Graph, Node, Phase, Role, Shape
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Book:
     def __init__(self, graph: Graph, l2: float) -> None:
         self._graph = graph
         self._l2 = l2
-        self._single = not any(node.name in ("h2", "z2") for node in graph)
+        matrices = [node for node in graph if node.role is Role.PARAMETER and len(node.shape) == 2]
+        self._single = len(matrices) <= 2
         self._consumers: dict[int, list[int]] = {}
         for node in graph:
             for index in node.inputs:

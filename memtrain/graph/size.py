@@ -77,7 +77,9 @@ def product(sizes: Sequence[int]) -> int:
 
 def part(size: int, count: int) -> int:
     """One of ``count`` equal parts of ``size``, which ``count`` divides: n/2."""
-    if not isinstance(size, Dim) or count == 1:
+    if count == 1:
+        return size
+    if not isinstance(size, Dim):
         return size // count
     whole, parts = size.meaning, count
     if isinstance(whole, Quotient) and not whole.rounded:

@@ -64,6 +64,8 @@ class Slope(Elementwise):
         return f"{incoming} ⊙ {w.factor(f'φ′({w.name(argument)})', argument)}"
 
     def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
+        if read is inputs[0]:
+            return super().purpose(w, read, node, *inputs)
         source = "output" if self.of_output else "input"
         return f"for φ′, which {self.activation}'s rule takes from its {source} {w.name(read)}"
 

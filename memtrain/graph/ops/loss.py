@@ -34,6 +34,8 @@ class LogSoftmaxGrad(RowWise):
         return f"{incoming} − exp({w.term(inputs[1])}) ⊙ Σ_{text(node.shape[-1])} {incoming}"
 
     def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
+        if read is inputs[0]:
+            return super().purpose(w, read, node, *inputs)
         return f"for the probabilities exp({w.name(read)})"
 
     def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
@@ -187,6 +189,8 @@ class MseGrad(Op):
         return f"{w.coefficient(2.0, g)}({w.term(o)} − {w.term(y)})/{_divisor(o)}"
 
     def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
+        if read is inputs[0]:
+            return super().purpose(w, read, node, *inputs)
         return f"for the difference {w.name(inputs[1])} − {w.name(inputs[2])}"
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
