@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from memtrain.cells.cell import Mode, cell_of
 from memtrain.graph.node import Graph, Phase
-from memtrain.measure.cell import Cell, Mode
 from memtrain.models.mlp import ACTIVATIONS
 from memtrain.plan.liveness import analyse
 from memtrain.report.drawing import _is_upside_down, _lay_out, _side_leaves, _size, draw_dot, draw_svg
@@ -38,7 +38,7 @@ both_ways = pytest.mark.parametrize("backward", [False, True])
 
 
 def training(**cell):
-    return Cell(**cell).schedule(Mode.TRAIN)
+    return cell_of(**cell).schedule(Mode.TRAIN)
 
 
 def marks(svg):
@@ -222,8 +222,8 @@ def test_the_same_schedule_gives_the_same_drawing():
 
 def test_the_layout_library_is_loaded_only_for_svg():
     code = (
-        "import sys, memtrain.report.drawing as d; from memtrain.measure.cell import Cell, Mode;"
-        "d.draw_dot(Cell().schedule(Mode.TRAIN)); print('graphlay' in sys.modules)"
+        "import sys, memtrain.report.drawing as d; from memtrain.cells.cell import Mode, cell_of;"
+        "d.draw_dot(cell_of().schedule(Mode.TRAIN)); print('graphlay' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 

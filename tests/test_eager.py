@@ -11,6 +11,7 @@ import pytest
 from brute_force import brute_force, check_presence, holder, program, programs, retained
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from networks import Sized, build, mlp
 from test_run import evaluate, leaf_values, outcome, same_bits
 
 from memtrain.graph.builder import Builder
@@ -20,7 +21,7 @@ from memtrain.graph.ops.arithmetic import Copy, Exp, Scale, add, multiply
 from memtrain.graph.ops.source import Fill, Leaf
 from memtrain.graph.ops.update import Average, Descend
 from memtrain.graph.ops.view import Identity, reshape
-from memtrain.models.mlp import ACTIVATIONS, MLP, build
+from memtrain.models.mlp import ACTIVATIONS
 from memtrain.plan.liveness import analyse, workspace_bytes
 from memtrain.plan.schedule import Schedule, make_schedule
 from memtrain.run.executor import Run
@@ -78,12 +79,12 @@ BY_HAND = {
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_weight_is_updated_right_after_the_last_step_that_reads_it(optimizer):
-    spec = MLP(3, 4, (5, 5), 2, l2=0.0)
+    spec = mlp(3, 4, (5, 5), 2, l2=0.0)
     assert names(training(build(spec), optimizer, 0.1, EAGER)) == FORWARD + BY_HAND[optimizer]
 
 
 def test_a_regularised_weight_waits_for_its_regulariser_and_a_bias_for_nothing():
-    spec = MLP(3, 4, (5, 5), 2, l2=1e-4, bias=True)
+    spec = mlp(3, 4, (5, 5), 2, l2=1e-4, bias=True)
     steps = names(training(build(spec), "sgd", 0.1, EAGER))
     assert steps[steps.index("J") + 1 :] == [
         *("∂J/∂J", "∂s/∂‖W1…W3‖²", "∂L/∂logp", "∂L/∂o"),
@@ -94,7 +95,7 @@ def test_a_regularised_weight_waits_for_its_regulariser_and_a_bias_for_nothing()
 
 
 def test_a_gradient_goes_at_the_update_that_reads_it():
-    schedule = training(build(MLP(3, 4, (5, 5), 2, l2=0.0)), "sgd", 0.1, EAGER)
+    schedule = training(build(mlp(3, 4, (5, 5), 2, l2=0.0)), "sgd", 0.1, EAGER)
     graph = schedule.graph
     for step in schedule.steps:
         if step.phase is Phase.UPDATE:
@@ -104,17 +105,17 @@ def test_a_gradient_goes_at_the_update_that_reads_it():
 
 
 def test_deferred_updates_come_after_all_else_and_are_the_default():
-    model = build(MLP(3, 4, (5, 5), 2, bias=True))
+    model = build(mlp(3, 4, (5, 5), 2, bias=True))
     schedule = training(model, "adam", 0.1)
-    assert names(schedule) == names(training(build(MLP(3, 4, (5, 5), 2, bias=True)), "adam", 0.1, DEFERRED))
+    assert names(schedule) == names(training(build(mlp(3, 4, (5, 5), 2, bias=True)), "adam", 0.1, DEFERRED))
     phases = [step.phase for step in schedule.steps]
     assert phases == sorted(phases, key=list(Phase).index)
     assert phases.count(Phase.UPDATE) == 3 * 6
 
 
 def test_without_updates_nothing_moves():
-    model = build(MLP(3, 4, (5, 5), 2))
-    assert make_schedule(model.builder.graph(), [model.output], eager_updates=True) == inference(model)
+    model = build(mlp(3, 4, (5, 5), 2))
+    assert make_schedule(model.builder.graph(), [model.outputs[0]], eager_updates=True) == inference(model)
 
 
 # -- small graphs ------------------------------------------------------------------------------------
@@ -384,7 +385,7 @@ def gradient_bytes(schedule: Schedule) -> list[int]:
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_gradients_of_one_layer_at_most_are_there_at_a_time(activation, optimizer):
     for bias, l2 in product((False, True), (0.0, 1e-4)):
-        spec = MLP(64, 64, (256,) * 8, 10, activation=activation, bias=bias, l2=l2)
+        spec = mlp(64, 64, (256,) * 8, 10, activation=activation, bias=bias, l2=l2)
         deferred, eager = (training(build(spec), optimizer, 0.1, update) for update in (DEFERRED, EAGER))
         weight, others = 4 * 256 * 256, 4 * (64 * 256 + 256 * 10 + bias * (8 * 256 + 10))
         found = analyse(eager)
@@ -397,11 +398,11 @@ def test_the_gradients_of_one_layer_at_most_are_there_at_a_time(activation, opti
 GRID = list(product((16, 256), (1, 64, 1000), ("relu", "gelu", "tanh"), (False, True), ("sgd", "adam")))
 
 
-def pairs(depth: int, every: int) -> list[tuple[MLP, str, Schedule, Schedule]]:
+def pairs(depth: int, every: int) -> list[tuple[Sized, str, Schedule, Schedule]]:
     """Networks of a depth (one in so many of the grid) with their deferred and eager schedules."""
     found = []
     for width, batch, activation, bias, optimizer in GRID[::every]:
-        spec = MLP(batch, 64, (width,) * depth, 10, activation=activation, bias=bias)
+        spec = mlp(batch, 64, (width,) * depth, 10, activation=activation, bias=bias)
         trainings = [training(build(spec), optimizer, 0.1, update) for update in (DEFERRED, EAGER)]
         found.append((spec, optimizer, *trainings))
     return found

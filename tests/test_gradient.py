@@ -15,13 +15,13 @@ from examples import (
     leaves,
     make,
 )
+from networks import build, mlp
 
 from memtrain.errors import GraphError
 from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
 from memtrain.graph.node import Phase
 from memtrain.graph.ops import OPS, activation, arithmetic, loss
-from memtrain.models.mlp import MLP, build
 
 DIFFERENTIABLE = [(name, place) for name, place in CASES if is_differentiable(name)]
 
@@ -86,7 +86,7 @@ def test_the_check_catches_a_wrong_rule():
 
 
 def test_the_gradients_of_the_books_network_have_the_names_and_values_of_the_book():
-    model = build(MLP(batch=5, input_size=4, hidden=(6,), output_size=3, l2=0.1, dtype="float64"))
+    model = build(mlp(batch=5, input_size=4, hidden=(6,), output_size=3, l2=0.1, dtype="float64"))
     b = model.builder
     forward = len(b.nodes)
     gradients = gradient(b, model.objective, model.parameters)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from brute_force import programs
 from hypothesis import HealthCheck, assume, given, settings
+from networks import build, mlp
 from test_run import leaf_values
 
 from memtrain.errors import GraphError
@@ -21,16 +22,16 @@ from memtrain.graph.ops.arithmetic import Scale, sum_to
 from memtrain.graph.ops.loss import LogSoftmax, Nll
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.view import transpose
-from memtrain.models.mlp import ACTIVATIONS, DTYPES, LOSSES, MLP, build
+from memtrain.models.mlp import ACTIVATIONS, DTYPES, LOSSES
 from memtrain.plan.schedule import make_schedule
 from memtrain.train.iteration import training
 from memtrain.train.optimizers import OPTIMIZERS
 
-BOOK = MLP(batch=5, input_size=4, hidden=(7,), output_size=3)
+BOOK = mlp(batch=5, input_size=4, hidden=(7,), output_size=3)
 
 
 def spec(depth, **given):
-    return replace(BOOK, hidden=(7,) * depth, **given)
+    return BOOK.changed(depth=depth, width=(7,) * depth, **given)
 
 
 def schedule_of(spec, optimizer="sgd"):

@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from command_line import memtrain
 
+from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import MeasureError
 from memtrain.measure import rates as module
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.client import SERVERS
-from memtrain.measure.row import measured_row
+from memtrain.measure.measured import measured_row
 from memtrain.plan.cost import Rates, flops, moved_bytes
 
 RATES = Rates(1e9, 1e8, {"relu": 1e8, "gelu": 1e6})
@@ -176,7 +176,7 @@ def test_a_machine_has_rates_above_0():
 
 
 def test_a_step_takes_its_flops_or_its_bytes_at_the_rate_of_its_op():
-    graph = Cell(depth=1, width=4, batch=8, activation="gelu").schedule(Mode.TRAIN).graph
+    graph = cell_of(depth=1, width=4, batch=8, activation="gelu").schedule(Mode.TRAIN).graph
     product, gelu, other = (graph.named(name) for name in ("z1", "h1", "L"))
     assert RATES.seconds(graph, product) == 2 * 8 * 4 * 64 / 1e9
     assert RATES.seconds(graph, gelu) == 2 * 8 * 4 * 4 / 1e6
@@ -189,10 +189,10 @@ def test_a_step_takes_its_flops_or_its_bytes_at_the_rate_of_its_op():
 def test_measuring_processes_plan_with_the_rates_of_the_asking_one(monkeypatch, slow):
     rates = Rates(1e12 if slow == "gelu" else 1e3, 1e9, {"gelu": 1e3 if slow == "gelu" else 1e12})
     monkeypatch.setattr(module, "_given", [rates])
-    cell = Cell(depth=8, width=32, batch=256, activation="gelu", policy="budget:500KiB")
+    cell = cell_of(depth=8, width=32, batch=256, activation="gelu", policy="budget:500KiB")
     with SERVERS:
         row = measured_row(cell, Mode.TRAIN, ("ledger", "heap"))
-    assert row.ok, row.figures.reason
+    assert row.ok, row["reason"]
     again = [node.name for node, times in cell.plan(Mode.TRAIN).values() if times]
     kept = [node.name for node, times in cell.plan(Mode.TRAIN).values() if not times]
     dear = "h" if slow == "gelu" else "z"

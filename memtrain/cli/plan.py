@@ -86,9 +86,9 @@ def plan(
       memtrain plan --pareto --points 4 --depth 12 --width 64 --batch 256
       memtrain plan --memory 1GiB --depth 100 --batch 65536 --no-measure
     """
+    from memtrain.cells.cell import SECONDS
     from memtrain.cli.console import messages, progress_bar, results, warn, warn_of_rates
     from memtrain.errors import InputError
-    from memtrain.measure.cell import SECONDS
     from memtrain.measure.environment import environment
     from memtrain.report.fit import fit_csv, fit_markdown, fit_problems
     from memtrain.report.html import check_installed, fit_html

@@ -19,8 +19,8 @@ from memtrain.cli.streams import close_stdout
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from memtrain.measure.cell import Cell, Mode
-    from memtrain.measure.row import Row
+    from memtrain.cells.cell import Cell, Mode
+    from memtrain.cells.row import Row
     from memtrain.sweeps.law import Verdict
     from memtrain.sweeps.session import Session
 
@@ -152,13 +152,13 @@ def sweep(
       memtrain sweep --memory-limit 64MiB
     """
     # What computes is imported here, so that --help does not wait for numpy.
+    from memtrain.cells.row import planned_row
     from memtrain.cli.console import messages, results, say, warn, warn_of_rates
     from memtrain.cli.grid import request_of
     from memtrain.errors import InputError, MemtrainError
     from memtrain.measure.client import SERVERS, measuring_environment
     from memtrain.measure.doctor import State, examine_memory
     from memtrain.measure.rates import known_rates
-    from memtrain.measure.row import planned_row
     from memtrain.report.findings import findings
     from memtrain.report.html import check_installed, report_html
     from memtrain.report.json import sweep_document

@@ -72,11 +72,12 @@ def train(
     threads = threads or useful_threads(2 * batch * width * width)
     os.environ.update(blas_environment(threads, os.environ))  # before numpy loads
 
+    from memtrain.cells.cell import Mode, cell_of
+    from memtrain.cells.row import predicted_row
     from memtrain.cli.console import messages, progress_bar, results, say, warn, warn_of_rates
     from memtrain.errors import SpecError
-    from memtrain.measure.cell import Cell, Mode
     from memtrain.measure.machine import free_memory_bytes
-    from memtrain.measure.row import lacking, predicted_row
+    from memtrain.measure.measured import lacking
     from memtrain.plan.policy import read_policy
     from memtrain.report.json import training_document
     from memtrain.report.terminal.sweep import training_table
@@ -92,7 +93,7 @@ def train(
     if save is not None and save.suffix != ".npz":
         raise SpecError(f"--save {save}", "allowed: a name that ends with .npz", "name a .npz")
     examples = load(data, free_memory_bytes())
-    cell = Cell(
+    cell = cell_of(
         depth=depth,
         width=width,
         batch=batch,
@@ -129,7 +130,8 @@ def train(
     with progress_bar(quiet) as progress:
         bar = progress.add_task("loss …", total=epochs, count="")
         trained = run_training(
-            cell.spec(),
+            cell.network,
+            batch,
             training_data,
             test_data,
             optimizer=optimizer,
@@ -159,4 +161,6 @@ def train(
     if save is not None:
         digest = DataDigest()
         digest.add(examples.x, examples.y)
-        write_new(save, snapshot_bytes(Snapshot(cell.spec(), trained.parameters, digest.text())), force)
+        write_new(
+            save, snapshot_bytes(Snapshot(cell.network, batch, trained.parameters, digest.text())), force
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from memtrain.cells.cell import Cell, Mode
 from memtrain.explain.cost import Recomputation, recomputation
 from memtrain.explain.footprint import RoleFootprint, footprint
 from memtrain.explain.formulas import Book, Formula
@@ -17,7 +18,6 @@ from memtrain.explain.reasons import (
 )
 from memtrain.explain.timeline import Moment, RunnerUp, runner_up, timeline
 from memtrain.graph.node import Phase
-from memtrain.measure.cell import Cell, Mode
 from memtrain.plan.liveness import Liveness, analyse
 from memtrain.plan.schedule import Schedule
 
@@ -57,7 +57,7 @@ def explain(cell: Cell) -> Explanation:
     """Explain ``cell`` from its graph alone; nothing is run, so that any size can be explained."""
     train, infer = _account(cell, Mode.TRAIN), _account(cell, Mode.INFER)
     graph = train.schedule.graph
-    book = Book(graph, cell.l2)
+    book = Book(graph, cell["l2"])
     computed = [graph[step.node] for step in train.schedule.steps if step.phase is not Phase.RECOMPUTE]
     return Explanation(
         cell=cell,

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from math import prod
 
+from memtrain.cells.cell import Cell, Mode
 from memtrain.explain.formulas import symbol, symbols
 from memtrain.graph.node import Dim, Node, Role
 from memtrain.graph.ops.arithmetic import SPREAD_PARTS, Broadcast, spread_rows
 from memtrain.graph.ops.base import BLOCK, Op, rows_per_block
 from memtrain.graph.ops.loss import RowWise
-from memtrain.measure.cell import Cell, Mode
 from memtrain.plan.liveness import Liveness, analyse
 from memtrain.plan.policy import NONE
 
@@ -47,7 +47,7 @@ def footprint(cell: Cell, mode: Mode, liveness: Liveness) -> list[RoleFootprint]
         counts = {monomial: count for (owner, monomial), count in terms.items() if owner is role}
         by_size = sorted(counts, key=lambda monomial: -counts[monomial] * _value(monomial, sizes))
         formula = " + ".join(
-            _text(monomial, counts[monomial], slopes.get((role, monomial), 0), cell.depth)
+            _text(monomial, counts[monomial], slopes.get((role, monomial), 0), cell["depth"])
             for monomial in by_size
         )
         if counts:
@@ -122,10 +122,10 @@ def _with_prime_sizes(inputs: Sequence[Node]) -> list[Node]:
 
 def _slopes(terms: Terms, cell: Cell, mode: Mode) -> dict[tuple[Role, Monomial], int]:
     """How many more of each term a further layer brings; nothing where that is not the same twice."""
-    if not isinstance(cell.width, int) or cell.policy != NONE:
+    if not isinstance(cell["width"], int) or cell.policy != NONE:
         return {}
     first, second = (
-        _terms_at_peak(analyse(replace(cell, depth=cell.depth + more).schedule(mode))) for more in (1, 2)
+        _terms_at_peak(analyse(cell.changed(depth=cell["depth"] + more).schedule(mode))) for more in (1, 2)
     )
     slopes = {key: first.get(key, 0) - count for key, count in terms.items()}
     same = terms.keys() == first.keys() == second.keys() and all(

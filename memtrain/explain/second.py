@@ -5,19 +5,18 @@ The gradient is part of the graph, so the same transformation differentiates it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from memtrain.cells.cell import Cell
 from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
 from memtrain.graph.node import Node, Role
 from memtrain.graph.ops.arithmetic import add, multiply, sum_to
 from memtrain.graph.ops.base import Array
 from memtrain.graph.ops.source import Leaf
-from memtrain.measure.cell import Cell
 from memtrain.measure.workload import batches
-from memtrain.models.mlp import build, initial_values
 from memtrain.plan.liveness import Liveness, analyse
 from memtrain.plan.schedule import Schedule, make_schedule
 from memtrain.run.executor import Run
@@ -64,7 +63,7 @@ def second_order(cell: Cell) -> SecondOrder:
     first, second, boundaries = _schedules(cell)
     first_liveness, second_liveness = analyse(first), analyse(second)
     small = second_liveness.peak_bytes <= MOST_CHECKED_BYTES
-    error = _error(replace(cell, dtype="float64")) if small else None
+    error = _error(cell.changed(dtype="float64")) if small else None
     unchecked = f"at each of {_POINT_COUNT} points a unit changes sides within the smallest step"
     return SecondOrder(
         first=first_liveness,
@@ -78,13 +77,13 @@ def second_order(cell: Cell) -> SecondOrder:
 
 def _schedules(cell: Cell) -> tuple[Schedule, Schedule, tuple[int, int]]:
     """The schedules that ask for the gradients and for the product, and where each backward begins."""
-    model = build(cell.spec())
+    model = cell.network.build(cell.batch)
     b = model.builder
     first_start = len(b.nodes)
-    gradients = gradient(b, model.objective, model.parameters)
-    product = _dot(b, gradients, [_direction(b, parameter) for parameter in model.parameters])
+    gradients = gradient(b, model.objective, model.trainable)
+    product = _dot(b, gradients, [_direction(b, parameter) for parameter in model.trainable])
     second_start = len(b.nodes)
-    products = gradient(b, product, model.parameters)
+    products = gradient(b, product, model.trainable)
     graph = b.graph()
     return (
         make_schedule(graph, [model.objective, *gradients]),
@@ -125,7 +124,7 @@ def _error(cell: Cell) -> float | None:
     ``None`` when that happens at every point that is tried.
     """
     first, second, _ = _schedules(cell)
-    start = initial_values(cell.spec(), cell.seed)
+    start = cell.network.initial_values(cell.seed)
     rng = np.random.default_rng([cell.seed, 2])
     direction = {name: rng.standard_normal(value.shape) for name, value in start.items()}
     batch = {name: value for name, value in next(batches(cell)).items() if name != ITERATION}

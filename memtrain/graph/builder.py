@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from memtrain.errors import GraphError
@@ -66,6 +66,25 @@ class Builder:
         )
         self.nodes.append(node)
         return node
+
+    def include(self, nodes: Sequence[Node], wanted: Node, known: dict[int, Node], suffix: str = "") -> Node:
+        """Append what ``wanted`` of another graph's ``nodes`` needs, and return its counterpart here.
+
+        ``known`` has the nodes here of ids there. Those in it are not appended; those that are enter it,
+        with ``suffix`` at the end of their names.
+        """
+        needed = {wanted.id}
+        for index in range(wanted.id, -1, -1):
+            if index in needed and index not in known:
+                needed.update(nodes[index].inputs)
+        outside = self.scope
+        for index in sorted(needed - known.keys()):
+            node = nodes[index]
+            self.scope = (*outside, *node.scope)
+            inputs = [known[i] for i in node.inputs]
+            known[index] = self.apply(node.op, *inputs, name=f"{node.name}{suffix}", label=node.label)
+        self.scope = outside
+        return known[wanted.id]
 
     def contiguous(self, node: Node) -> Node:
         """``node`` itself, or its copy in row order: most kernels walk their inputs flat."""

@@ -10,9 +10,8 @@ from itertools import islice
 
 import numpy as np
 
+from memtrain.cells.cell import Cell, Mode
 from memtrain.graph.ops.base import Array
-from memtrain.measure.cell import Cell, Mode
-from memtrain.models.mlp import initial_values
 from memtrain.run.allocation import AnyRun, make_run
 from memtrain.run.ledger import Ledger
 from memtrain.train.data import SYNTHETIC, Dataset, Part, draw_rows, load, split, synthetic
@@ -28,7 +27,7 @@ class Workload:
         self.mode = mode
         self.steps = cell.steps
         self._reserve: list[bytes] = []
-        self._start = initial_values(cell.spec(), cell.seed)
+        self._start = cell.network.initial_values(cell.seed)
         self._batches = list(islice(batches(cell), cell.steps))
 
     def new_run(self, ledger: Ledger | None = None) -> AnyRun:
@@ -77,12 +76,12 @@ def batches(cell: Cell) -> Iterator[dict[str, Array]]:
     """The batches of a cell by leaf name, for ever: examples, labels and the count of iterations."""
     data: Dataset | Part
     if cell.data == SYNTHETIC:
-        data = synthetic(cell.input_size, cell.output_size, cell.batch, cell.seed)
+        data = synthetic(cell.network.input_count, cell.network.class_count, cell.batch, cell.seed)
     else:
         data = training_data(cell.data)
+    feeds = cell.network.feeds(cell.batch)
     for number, rows in enumerate(draw_rows(len(data), cell.batch, cell.seed), start=1):
-        batch = data.take(rows)
-        yield {"x": batch.x, "y": batch.y, ITERATION: np.asarray(number)}
+        yield {**data.take(rows).fed(feeds), ITERATION: np.asarray(number)}
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import groupby
 
-from memtrain.measure.cell import SECONDS
+from memtrain.cells.cell import SECONDS
 from memtrain.report.findings import cell_name, fold_names
 from memtrain.report.markdown import markdown_code, markdown_list, markdown_table
 from memtrain.sweeps.files import csv_line
@@ -117,7 +117,7 @@ def fit_sentences(fit: Fit) -> list[str]:
         *(f"{name} is left out: it needs {format_bytes(peak)}, {_why(name)}." for name, peak in fit.left_out),
     ]
     if any(not option.exact and option.differing is not None for option in fit.options):
-        sentences.append(ROUNDED + (KINK if fit.cell.activation == "relu" else ""))
+        sentences.append(ROUNDED + (KINK if fit.cell["activation"] == "relu" else ""))
     rule = max(fit.rules, key=lambda option: option.abstract_count - option.executed_count, default=None)
     if rule is not None and rule.abstract_count > rule.executed_count:
         sentences.append(
@@ -153,7 +153,7 @@ def fit_problems(fit: Fit) -> list[str]:
         )
     for option in fit.options:
         if option.row is not None and not option.row.ok:
-            problems.append(f"{option.name}: {option.row.figures.status}: {option.row.figures.reason}")
+            problems.append(f"{option.name}: {option.row['status']}: {option.row['reason']}")
         elif option.row is not None and option.row.agrees("heap") is False:
             problems.append(
                 f"{option.name}: the heap is {option.row.difference_bytes('heap'):,} B off the ledger"
@@ -221,7 +221,7 @@ def _cheaper(fit: Fit, chosen: Option) -> str:
         for option in fit.levers
         if option.predicted_peak_bytes <= (fit.memory_bytes or 0)
         and option.predicted_extra < chosen.predicted_extra
-        and (option.cell.optimizer, option.cell.dtype) == (fit.cell.optimizer, fit.cell.dtype)
+        and (option.cell.optimizer, option.cell["dtype"]) == (fit.cell.optimizer, fit.cell["dtype"])
     ]
     best = min(found, key=lambda option: option.predicted_extra, default=None)
     if best is None or percent(best.predicted_extra) == percent(chosen.predicted_extra):

@@ -8,12 +8,12 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.row import Row
 from memtrain.explain.explanation import Account, Explanation
 from memtrain.explain.proof import Proof
 from memtrain.explain.second import SecondOrder
 from memtrain.graph.node import Graph, Node
-from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import Row
 from memtrain.report.fit import advice, fit_records
 from memtrain.sweeps.comparison import MEASURED, Comparison
 from memtrain.sweeps.frontier import Frontier

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from memtrain.cells.cell import Cell, Mode
 from memtrain.errors import SpecError
 from memtrain.explain.formulas import Book
 from memtrain.explain.reasons import Retained, retained_reasons
 from memtrain.explain.timeline import Moment, timeline
 from memtrain.graph.node import Phase, Role
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.rates import known_rates
 from memtrain.plan.liveness import analyse
 from memtrain.report.findings import cell_name
@@ -140,7 +140,7 @@ def _track(cell: Cell, mode: Mode, most: int) -> tuple[Track, list[Retained]]:
     starts: dict[str, int] = {}
     for moment in moments:
         starts.setdefault(moment.phase, moment.step)
-    retained = retained_reasons(liveness, Book(schedule.graph, cell.l2))
+    retained = retained_reasons(liveness, Book(schedule.graph, cell["l2"]))
     track = Track(
         mode=mode,
         moments=tuple(_highest(moments, most)),

@@ -11,6 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from memtrain.cells.cell import Mode
+from memtrain.cells.row import Row
 from memtrain.explain.explanation import Account, Explanation
 from memtrain.explain.folding import fold
 from memtrain.explain.footprint import RoleFootprint
@@ -20,8 +22,6 @@ from memtrain.explain.reasons import Recomputed, Retained
 from memtrain.explain.second import SecondOrder
 from memtrain.explain.timeline import Moment
 from memtrain.graph.node import Role
-from memtrain.measure.cell import Mode
-from memtrain.measure.row import Row
 from memtrain.report.findings import fold_names
 from memtrain.units import format_bytes, format_flops
 
@@ -210,7 +210,7 @@ def _dropped(explanation: Explanation) -> RenderableType:
 
 def _number_bytes(explanation: Explanation) -> int:
     """Bytes of a single number of the cell's type: values of that size are not worth a line."""
-    return 8 if explanation.cell.dtype == "float64" else 4
+    return 8 if explanation.cell["dtype"] == "float64" else 4
 
 
 def _timelines(explanation: Explanation, width: int, ascii_only: bool) -> RenderableType:
@@ -284,7 +284,7 @@ def _peak_words(account: Account) -> str:
 
 def _footprints(explanation: Explanation, rows: dict[Mode, Row]) -> RenderableType:
     sizes = [f"{name} = {size}" for name, size in symbols(explanation.train.schedule.graph).items()]
-    sizes.append(f"L = {explanation.cell.depth}")
+    sizes.append(f"L = {explanation.cell['depth']}")
     parts: list[RenderableType] = [Text(f"The footprint at the peak ({', '.join(sizes)})", style="bold")]
     for mode, account in ((Mode.TRAIN, explanation.train), (Mode.INFER, explanation.infer)):
         parts += [_footprint(mode, account.footprint, rows.get(mode)), Text()]
@@ -298,19 +298,19 @@ def _footprint(mode: Mode, entries: Sequence[RoleFootprint], row: Row | None) ->
     table.add_column("predicted", justify="right")
     table.add_column("ledger", justify="right")
     for entry in entries:
-        ledger = None if row is None else getattr(row.figures, f"peak_{entry.role}_bytes")
+        ledger = None if row is None else row[f"peak_{entry.role}_bytes"]
         table.add_row(str(entry.role), entry.formula, f"{entry.bytes:,}", _number(ledger))
-    ledger_peak = None if row is None else row.figures.ledger_peak_bytes
+    ledger_peak = None if row is None else row["ledger_peak_bytes"]
     table.add_section()
     table.add_row("all", "", f"{sum(entry.bytes for entry in entries):,}", _number(ledger_peak))
-    if row is not None and row.figures.heap_peak_bytes is not None and ledger_peak is not None:
+    if row is not None and row["heap_peak_bytes"] is not None and ledger_peak is not None:
         table.add_row(
             "numpy's own",
             "shapes, strides, buffers of a call",
             "",
-            _number(row.figures.heap_peak_bytes - ledger_peak),
+            _number(row["heap_peak_bytes"] - ledger_peak),
         )
-        table.add_row("heap (memray)", "", "", _number(row.figures.heap_peak_bytes))
+        table.add_row("heap (memray)", "", "", _number(row["heap_peak_bytes"]))
     return table
 
 
