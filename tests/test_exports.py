@@ -344,9 +344,9 @@ def test_it_is_said_which_meters_were_judged_and_which_were_not():
 @pytest.mark.measure
 def test_identical_code_is_no_regression_and_a_row_that_grew_by_6_percent_is_named(tmp_path):
     sweep = ("sweep", "--depth", "1,4", "--batch", "64,256", "-q", "--export-csv")
-    for name in ("a.csv", "b.csv", "c.csv"):
+    for name in ("a.csv", "b.csv"):
         assert memtrain(*sweep, name, cwd=tmp_path).code == 0
-    for one, other in (("a.csv", "b.csv"), ("b.csv", "c.csv"), ("c.csv", "a.csv")):
+    for one, other in (("a.csv", "b.csv"), ("b.csv", "a.csv")):
         said = memtrain("compare", one, other, "--fail-over", "5%", cwd=tmp_path)
         assert said.code == 0, said.err
         assert "not judged: time" in said.err

@@ -285,7 +285,7 @@ def test_two_sweeps_cannot_write_the_same_file_through_a_link(tmp_path):
 
 
 @pytest.mark.measure
-@pytest.mark.parametrize("limit", [1, 512, 1024, 2048, 3072, 4096, 8192])
+@pytest.mark.parametrize("limit", [1, 1024, 4096])
 def test_what_is_said_of_going_on_is_true_under_a_limit_on_file_sizes(limit, tmp_path):
     sweep = ("sweep", "--depth", "1:4:+1", "--batch", "4", "--width", "8", "--meters", "ledger")
     ran = subprocess.run(
@@ -308,7 +308,7 @@ def test_what_is_said_of_going_on_is_true_under_a_limit_on_file_sizes(limit, tmp
 # --- a terminal without columns --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("columns", ["0", "1", "5", "39", "abc", "", "-3"])
+@pytest.mark.parametrize("columns", ["0", "39", "abc"])
 def test_a_width_that_cannot_be_gives_the_tables_of_80_columns(columns, tmp_path):
     for line in ((*LEDGER, "--dry-run"), FRONTIER):
         usual = memtrain(*line, cwd=tmp_path, COLUMNS="80").out
