@@ -9,7 +9,7 @@ from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.columns import FIGURE_NAMES, NAMES
 from memtrain.cells.kinds import written
 from memtrain.errors import BudgetError, SpecError
-from memtrain.graph.node import Role
+from memtrain.graph.node import Block, Name, Node, Role
 from memtrain.plan.liveness import analyse
 from memtrain.run.allocation import peak_array_count, peak_bytes
 from memtrain.units import format_bytes
@@ -55,13 +55,21 @@ class Row:
     peak_node: str = ""
     """The value that was being computed at the predicted peak."""
     retained: list[dict[str, Any]] = field(default_factory=list)
-    """Name and bytes of each retained intermediate."""
+    """Each retained intermediate: name, bytes, label within its block, and the blocks that it belongs to."""
     environment: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     """Why a meter gave no figure, a line each."""
 
     def __post_init__(self) -> None:
         self.figures = {**dict.fromkeys(FIGURE_NAMES), "status": "ok", "reason": "", **self.figures}
+
+    @property
+    def kept(self) -> list[Name]:
+        """The names of what is retained."""
+        return [
+            Name(entry["name"], entry["label"], tuple(Block(*block) for block in entry["scope"]))
+            for entry in self.retained
+        ]
 
     def columns(self) -> dict[str, Any]:
         """The row as it is written: the value of every column, in order."""
@@ -127,6 +135,16 @@ class Row:
         return bool(self["status"] == "ok")
 
 
+def kept_entry(node: Node) -> dict[str, Any]:
+    """What a row says of a retained intermediate, in JSON values."""
+    return {
+        "name": node.name,
+        "bytes": node.nbytes,
+        "label": node.label,
+        "scope": [list(block) for block in node.scope],
+    }
+
+
 def predicted_row(cell: Cell, mode: Mode) -> Row:
     """The row of a cell with what is known before anything runs."""
     mode = Mode(mode)
@@ -140,9 +158,7 @@ def predicted_row(cell: Cell, mode: Mode) -> Row:
     for role in (Role.PARAMETER, Role.GRADIENT, Role.OPTIMIZER, Role.INPUT):
         figures[f"{role}_bytes"] = liveness.total_bytes(role)
     peak_node = liveness.peak_node.name if liveness.peak_node else ""
-    return Row(
-        cell, mode, figures, peak_node, [{"name": node.name, "bytes": node.nbytes} for node in retained]
-    )
+    return Row(cell, mode, figures, peak_node, [kept_entry(node) for node in retained])
 
 
 def planned_row(cell: Cell, mode: Mode) -> Row:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from memtrain.graph.node import Dim, Graph, Node, Shape
+from memtrain.graph.node import Dim, Graph, Node, Scope, Shape
 from memtrain.graph.ops.activation import Relu, ReluGrad, Sigmoid, SigmoidGrad, Tanh, TanhGrad
 from memtrain.graph.ops.arithmetic import Add, AddScaled, Exp, Multiply, Scale, Shift, SumTo
 from memtrain.graph.ops.gelu import Gelu, GeluGrad, GeluTanh, GeluTanhGrad
@@ -26,10 +26,17 @@ class Formula:
     """``left = right``, with the shape of the value and of each factor, as the book orients them."""
 
     left: str
+    label: str
+    scope: Scope
     shape: str
     right: str
     factors: tuple[tuple[str, str], ...]
     """Text and shape of each factor, in the order in which ``right`` names them."""
+
+    @property
+    def name(self) -> str:
+        """The value that it gives."""
+        return self.left
 
     def __str__(self) -> str:
         return f"{self.left} = {self.right}"
@@ -55,7 +62,7 @@ class Book:
         """What ``node`` is, in terms of the values that it reads."""
         factors: list[tuple[str, str]] = []
         right = self._right(node, factors)
-        return Formula(self.name(node), self.shape(node), right, tuple(factors))
+        return Formula(self.name(node), node.label, node.scope, self.shape(node), right, tuple(factors))
 
     def shape(self, node: Node, transposed: bool = False) -> str:
         """The shape in symbols as the book orients it: ``q×h``; ``1`` for a number."""

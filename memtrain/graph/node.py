@@ -74,6 +74,14 @@ Scope = tuple[Block, ...]
 """The path of blocks from the whole network to where a node stands."""
 
 
+class Name(NamedTuple):
+    """What a value is called, where its node is not at hand."""
+
+    name: str
+    label: str
+    scope: Scope
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
     """One application of an op, and at the same time the one value that it gives.
@@ -106,6 +114,11 @@ class Node:
     def nbytes(self) -> int:
         """Bytes of the value; a view's are its base's and are not counted again."""
         return prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def called(self) -> Name:
+        """Its names alone."""
+        return Name(self.name, self.label, self.scope)
 
     @property
     def owns_storage(self) -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.columns import CELL_NAMES
 from memtrain.cells.row import TOLERANCES, Row
+from memtrain.explain.folding import fold_names
 from memtrain.report.laws import law_sentences
 from memtrain.sweeps.law import Verdict
 from memtrain.units import format_bytes
@@ -78,14 +77,6 @@ def ratio(pair: Pair) -> float | None:
     return train / infer if train is not None and infer else None
 
 
-def fold_names(names: Sequence[str]) -> str:
-    """``h1, h2, h3, logp`` as ``h1…h3, logp``; interleaved series fold one by one."""
-    series: dict[str, list[str]] = {}
-    for name in names:
-        series.setdefault(re.sub(r"\d+$", "", name), []).append(name)
-    return ", ".join(_fold(found) for found in series.values())
-
-
 def cell_name(cell: Cell, varying: Iterable[str] = ()) -> str:
     """A cell as people speak of it: depth, batch, and what else of it varies."""
     others = "".join(f", {name} {cell.columns()[name]}" for name in varying)
@@ -104,18 +95,6 @@ def row_line(row: Row) -> str:
     return f"{cell_name(row.cell)}, {row.mode}: {peaks}{said}"
 
 
-def _fold(names: list[str]) -> str:
-    """One series, its runs of consecutive numbers folded."""
-    if len(names) < 3:
-        return ", ".join(names)
-    numbers = [int(match[0]) if (match := re.search(r"\d+$", name)) else 0 for name in names]
-    runs = [
-        [names[place] for place, _ in run]
-        for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
-    ]
-    return ", ".join(f"{run[0]}…{run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs)
-
-
 def _largest_ratio(rows: Sequence[Row], varying: Sequence[str]) -> list[str]:
     both = [(value, pair) for pair in pairs(rows).values() if (value := ratio(pair)) is not None]
     if not both:
@@ -128,7 +107,7 @@ def _largest_ratio(rows: Sequence[Row], varying: Sequence[str]) -> list[str]:
         f"{value:.1f} × the {format_bytes(peak_bytes(infer))} of inference."
     ]
     if peak and retained:
-        kept = fold_names([entry["name"] for entry in train.retained])
+        kept = fold_names(train.kept)
         standing = train["peak_retained_bytes"]
         share = "" if standing is None else f"; {standing / peak:.0%} of the training peak is that"
         if standing == 0:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import groupby
 
-from memtrain.cells.cell import SECONDS
-from memtrain.report.findings import cell_name, fold_names
+from memtrain.cells.cell import SECONDS, Cell
+from memtrain.explain.folding import fold_names
+from memtrain.graph.node import Name
+from memtrain.report.findings import cell_name
 from memtrain.report.markdown import markdown_code, markdown_list, markdown_table
 from memtrain.sweeps.files import csv_line
 from memtrain.sweeps.option import Fit, Kind, Option, command_of, plan_command
@@ -159,9 +161,11 @@ def fit_problems(fit: Fit) -> list[str]:
                 f"{option.name}: the heap is {option.row.difference_bytes('heap'):,} B off the ledger"
             )
         elif option.changed_by_plan:
-            problems.append(f"{option.name}: the plan changes bits of {fold_names(option.changed_by_plan)}")
+            changed = _folded(option.cell, option.changed_by_plan)
+            problems.append(f"{option.name}: the plan changes bits of {changed}")
         elif not option.ok and option.exact:
-            problems.append(f"{option.name}: not the same bits: {fold_names(option.differing or ())}")
+            differing = _folded(option.cell, option.differing or ())
+            problems.append(f"{option.name}: not the same bits: {differing}")
         elif not option.ok:
             problems.append(
                 f"{option.name}: gradients differ by {option.largest_difference:.0e} in float64: "
@@ -256,6 +260,16 @@ def _why(name: str) -> str:
 TIMES = {1: "once", 2: "twice"}
 
 
+def _folded(cell: Cell, names: Iterable[str]) -> str:
+    """The names of parameters, their gradients (∂W1) and other values, folded."""
+    known = {
+        f"{prefix}{node.name}": Name(f"{prefix}{node.name}", f"{prefix}{node.label}", node.scope)
+        for node in cell.network.build(1).parameters
+        for prefix in ("", "∂")
+    }
+    return fold_names(known.get(name, Name(name, name, ())) for name in names)
+
+
 def fates(option: Option) -> list[tuple[str, str, int]]:
     """What becomes of the values that backward reads: the fate, their names folded, and their bytes.
 
@@ -266,5 +280,5 @@ def fates(option: Option) -> list[tuple[str, str, int]]:
     for times, group in groupby(by_times, key=lambda value: value[1]):
         nodes = [node for node, _ in group]
         fate = "kept" if not times else f"recomputed {TIMES.get(times, f'{times} times')}"
-        found.append((fate, fold_names([node.name for node in nodes]), sum(node.nbytes for node in nodes)))
+        found.append((fate, fold_names(nodes), sum(node.nbytes for node in nodes)))
     return found

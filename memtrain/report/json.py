@@ -86,10 +86,24 @@ def explain_document(
             for mode, account in (("train", explanation.train), ("infer", explanation.infer))
         },
         "rows": [_row(row) for row in rows.values()],
-        "proof": None if proof is None else {**asdict(proof), "ok": proof.ok, "failures": proof.failures()},
+        "proof": None if proof is None else _proof(proof),
         "second_order": None if second is None else _second(second),
     }
     return _text(document)
+
+
+def _proof(proof: Proof) -> dict[str, Any]:
+    needed = [
+        {"name": array.name, "nbytes": array.nbytes, "changes": [value.name for value in array.changes]}
+        for array in proof.needed
+    ]
+    return {
+        "needed": needed,
+        "poisoned_changes": [value.name for value in proof.poisoned_changes],
+        "stale_reads": proof.stale_reads,
+        "ok": proof.ok,
+        "failures": proof.failures(),
+    }
 
 
 def frontier_document(frontier: Frontier, environment: Mapping[str, Any], command: str) -> str:

@@ -302,14 +302,24 @@ def _row(values: Mapping[str, Any]) -> Row | None:
             mode=Mode(values["mode"]),
             figures=_figures(values["figures"]),
             peak_node=str(values["peak_node"]),
-            retained=[
-                {"name": str(kept["name"]), "bytes": int(kept["bytes"])} for kept in values["retained"]
-            ],
+            retained=[_kept(entry) for entry in values["retained"]],
             environment=_environment(values["environment"]),
             notes=[str(note) for note in values["notes"]],
         )
     except (KeyError, TypeError, ValueError, InputError, StoreError):
         return None
+
+
+def _kept(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A retained intermediate from its JSON; journals of the first edition have name and bytes only."""
+    name = str(values["name"])
+    scope = [[str(kind), None if number is None else int(number)] for kind, number in values.get("scope", [])]
+    return {
+        "name": name,
+        "bytes": int(values["bytes"]),
+        "label": str(values.get("label", name)),
+        "scope": scope,
+    }
 
 
 def _environment(values: Mapping[str, Any]) -> dict[str, Any]:

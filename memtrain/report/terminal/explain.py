@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from rich import box
@@ -14,7 +13,7 @@ from rich.text import Text
 from memtrain.cells.cell import Mode
 from memtrain.cells.row import Row
 from memtrain.explain.explanation import Account, Explanation
-from memtrain.explain.folding import fold
+from memtrain.explain.folding import Named, fold, fold_names
 from memtrain.explain.footprint import RoleFootprint
 from memtrain.explain.formulas import Formula, symbols
 from memtrain.explain.proof import Proof
@@ -22,10 +21,9 @@ from memtrain.explain.reasons import Recomputed, Retained
 from memtrain.explain.second import SecondOrder
 from memtrain.explain.timeline import Moment
 from memtrain.graph.node import Role
-from memtrain.report.findings import fold_names
 from memtrain.units import format_bytes, format_flops
 
-Item = TypeVar("Item")
+Item = TypeVar("Item", bound=Named)
 
 _STYLES = {
     Role.PARAMETER: ("█", "blue"),
@@ -66,9 +64,9 @@ def summary(explanation: Explanation) -> str:
     """What is kept, why, what it costs, and what storing it saves, in a paragraph."""
     train, infer = explanation.train, explanation.infer
     kept = sum(entry.bytes for entry in explanation.retained)
-    names = fold_names([entry.name for entry in explanation.retained])
+    names = fold_names(explanation.retained)
     work = explanation.work
-    again = fold_names(sorted((entry.name for entry in explanation.recomputed), key=_in_order))
+    again = fold_names(sorted(explanation.recomputed, key=_in_order))
     sentences = [
         f"Forward keeps {names}: {format_bytes(kept)}. Backward reads {again} too; that is computed again."
         if again
@@ -82,9 +80,9 @@ def summary(explanation: Explanation) -> str:
     return " ".join(sentences)
 
 
-def _in_order(name: str) -> list[tuple[str, int]]:
+def _in_order(value: Named) -> tuple[str, list[int]]:
     """A key that puts h2 before h10."""
-    return [(word, int(number or 0)) for word, number in re.findall(r"(\D+)(\d*)", name)]
+    return value.label, [block.number or 0 for block in value.scope]
 
 
 def second_section(second: SecondOrder) -> RenderableType:
@@ -96,7 +94,7 @@ def second_section(second: SecondOrder) -> RenderableType:
         ("gradient", second.first, second.first_kept),
         ("Hessian · v", second.second, second.second_kept),
     ):
-        names = fold_names([node.name for node in kept])
+        names = fold_names(kept)
         table.add_row(
             name, format_bytes(liveness.peak_bytes), names, format_bytes(sum(n.nbytes for n in kept))
         )
@@ -117,7 +115,7 @@ def proof_section(proof: Proof) -> RenderableType:
     table = _table()
     for title in ("filled with NaN", "bytes", "gradients that differ"):
         table.add_column(title, justify="right" if title == "bytes" else "left")
-    for entry, more in _folded(proof.needed, lambda entry: entry.name):
+    for entry, more in _folded(proof.needed, lambda entry: entry.nbytes):
         if entry is None:
             table.add_row(more)
         else:
@@ -134,14 +132,22 @@ def _table() -> Table:
     return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
 
 
-def _folded(items: Sequence[Item], text: Callable[[Item], str]) -> Iterator[tuple[Item | None, str]]:
-    for item, count in fold(items, text):
+def _folded(items: Sequence[Item], shown: Callable[[Item], Hashable]) -> Iterator[tuple[Item | None, str]]:
+    for item, count in fold(items, shown):
         yield item, f"⋮ × {count}" if item is None else ""
+
+
+def _shapes(formula: Formula) -> Hashable:
+    return formula.shape, tuple(shape for _, shape in formula.factors)
+
+
+def _readers(entry: Retained | Recomputed) -> Hashable:
+    return entry.shape, len(entry.read_by)
 
 
 def _formulas(formulas: Sequence[Formula]) -> RenderableType:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 2), pad_edge=True)
-    for formula, more in _folded(formulas, str):
+    for formula, more in _folded(formulas, _shapes):
         if formula is None:
             table.add_row(more)
             continue
@@ -155,9 +161,7 @@ def _retained(entries: Sequence[Retained]) -> RenderableType:
     table = _table()
     for title in ("name", "shape", "bytes", "formula", "made by", "steps", "waits", "read by"):
         table.add_column(title, justify="right" if title in ("bytes", "steps", "waits") else "left")
-    for entry, more in _folded(
-        entries, lambda entry: f"{entry.producer} {[r.formula for r in entry.read_by]}"
-    ):
+    for entry, more in _folded(entries, _readers):
         if entry is None:
             table.add_row(more)
             continue
@@ -179,9 +183,7 @@ def _recomputed(entries: Sequence[Recomputed]) -> RenderableType:
     table = _table()
     for title in ("name", "bytes", "times", "at steps", "by", "for"):
         table.add_column(title, justify="right" if title in ("bytes", "times") else "left")
-    for entry, more in _folded(
-        entries, lambda entry: f"{entry.producer} {[r.formula for r in entry.read_by]}"
-    ):
+    for entry, more in _folded(entries, _readers):
         if entry is None:
             table.add_row(more)
             continue
@@ -203,7 +205,7 @@ def _dropped(explanation: Explanation) -> RenderableType:
     ]
     lines = [
         f"  {more}" if entry is None else f"  {entry.name}: {entry.reason}"
-        for entry, more in _folded(arrays, lambda entry: f"{entry.name}: {entry.reason}")
+        for entry, more in _folded(arrays, lambda entry: entry.bytes)
     ]
     return Text("\n".join(lines) or "  every intermediate is kept")
 
