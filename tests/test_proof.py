@@ -143,8 +143,8 @@ def test_a_rule_that_asks_for_more_than_its_formula_reads_is_named_with_what_it_
     class Wasteful(Tanh):
         name = "wasteful"
 
-        def vjp(self, b, node, position, cotangent):
-            return b.apply(WastefulGrad(), cotangent, node, b[node.inputs[0]])
+        def vjp(self, b, node, cotangent, wanted):
+            yield 0, b.apply(WastefulGrad(), cotangent, node, b[node.inputs[0]])
 
     proof = proof_of(workshop(Wasteful))
     assert [(x.name, bool(x.changes)) for x in proof.needed] == [("z1", False), ("h1", True), ("logp", True)]
@@ -178,8 +178,8 @@ def test_a_rule_that_reads_a_freed_value_behind_the_back_of_the_graph_is_found(w
             stash.append(inputs[0])
             super().kernel(out, *inputs, work=work)
 
-        def vjp(self, b, node, position, cotangent):
-            return b.apply(ForgetfulGrad(), cotangent, node)
+        def vjp(self, b, node, cotangent, wanted):
+            yield 0, b.apply(ForgetfulGrad(), cotangent, node)
 
     Forgetful.reuses = reuses
     proof = proof_of(workshop(Forgetful))

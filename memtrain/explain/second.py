@@ -11,7 +11,7 @@ import numpy as np
 
 from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
-from memtrain.graph.node import Node, Role
+from memtrain.graph.node import Node, Phase, Role
 from memtrain.graph.ops.arithmetic import add, multiply, sum_to
 from memtrain.graph.ops.base import Array
 from memtrain.graph.ops.source import Leaf
@@ -82,7 +82,8 @@ def _schedules(cell: Cell) -> tuple[Schedule, Schedule, tuple[int, int]]:
     b = model.builder
     first_start = len(b.nodes)
     gradients = gradient(b, model.objective, model.parameters)
-    product = _dot(b, gradients, [_direction(b, parameter) for parameter in model.parameters])
+    with b.phase(Phase.BACKWARD):
+        product = _dot(b, gradients, [_direction(b, parameter) for parameter in model.parameters])
     second_start = len(b.nodes)
     products = gradient(b, product, model.parameters)
     graph = b.graph()

@@ -112,9 +112,14 @@ class Node:
         """Whether the value has bytes of its own."""
         return self.storage == self.id
 
-    def renamed(self, name: str, label: str | None = None) -> Node:
-        """The same node under another name, and label if one is given."""
-        return replace(self, name=name, label=name if label is None else label)
+    def renamed(self, name: str, label: str | None = None, scope: Scope | None = None) -> Node:
+        """The same node under another name; its label is the name, and its scope stays, unless given."""
+        return replace(
+            self,
+            name=name,
+            label=name if label is None else label,
+            scope=self.scope if scope is None else scope,
+        )
 
     def __str__(self) -> str:
         return f"{self.name} {self.op.name}{list(map(int, self.shape))} {self.dtype}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from memtrain.errors import SpecError
 from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
-from memtrain.graph.node import Node, Phase
+from memtrain.graph.node import Node
 from memtrain.graph.ops.arithmetic import add, scale
 from memtrain.graph.ops.view import Slice
 from memtrain.models.mlp import MLP, Leaves, Model, build, forward, make_leaves, regulariser
@@ -55,7 +55,6 @@ def _micro_batch(
     b: Builder, spec: MLP, leaves: Leaves, number: int, count: int, before: Sums | None = None
 ) -> Sums:
     """Append forward and backward of a micro-batch; returns the sums with those of the ones ``before``."""
-    b.phase = Phase.FORWARD
     rows, suffix = spec.batch // count, f"[{number}]"
 
     def cut(leaf: Node) -> Node:

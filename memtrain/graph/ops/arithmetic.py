@@ -15,6 +15,7 @@ from memtrain.graph.node import Dim, DType, Node, Shape
 from memtrain.graph.ops.base import (
     Array,
     Call,
+    Cotangents,
     Elementwise,
     Op,
     Workspace,
@@ -107,8 +108,9 @@ class Add(Broadcast):
     name = "add"
     ufunc = np.add
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return sum_to(b, cotangent, input_of(b, node, position).shape)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        for position in wanted:
+            yield position, sum_to(b, cotangent, input_of(b, node, position).shape)
 
 
 @dataclass(frozen=True)
@@ -118,9 +120,12 @@ class Multiply(Broadcast):
     name = "multiply"
     ufunc = np.multiply
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        product = multiply(b, cotangent, input_of(b, node, 1 - position))
-        return sum_to(b, product, input_of(b, node, position).shape)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        product = None
+        for position in wanted:
+            if product is None or node.inputs[0] != node.inputs[1]:
+                product = multiply(b, cotangent, input_of(b, node, 1 - position))
+            yield position, sum_to(b, product, input_of(b, node, position).shape)
 
 
 @dataclass(frozen=True)
@@ -135,8 +140,8 @@ class Scale(Elementwise):
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         np.multiply(inputs[0], self.factor, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(self, cotangent)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(self, cotangent)
 
 
 @dataclass(frozen=True)
@@ -151,8 +156,8 @@ class Shift(Elementwise):
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         np.add(inputs[0], self.amount, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return cotangent
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, cotangent
 
 
 @dataclass(frozen=True)
@@ -165,8 +170,8 @@ class Exp(Elementwise):
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         np.exp(inputs[0], out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return multiply(b, cotangent, node)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, multiply(b, cotangent, node)
 
 
 @dataclass(frozen=True)
@@ -191,13 +196,14 @@ class AddScaled(Elementwise):
         a, c, w = inputs
         add_product(out, a, w, self.factor * c.item(), work[0])
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         _, c, w = (b[i] for i in node.inputs)
-        if position == 0:
-            return cotangent
-        other = (w, c)[position - 1]
-        product = multiply(b, cotangent, other)
-        return b.apply(Scale(self.factor), sum_to(b, product, (c, w)[position - 1].shape))
+        for position in wanted:
+            if position == 0:
+                yield 0, cotangent
+                continue
+            product = multiply(b, cotangent, (w, c)[position - 1])
+            yield position, scale(b, sum_to(b, product, (c, w)[position - 1].shape), self.factor)
 
 
 @dataclass(frozen=True)
@@ -220,8 +226,8 @@ class SumTo(Op):
         axes = tuple(i for i, size in enumerate(kept) if size == 1 and x.shape[i] != 1)
         np.add.reduce(x, axis=axes, out=out.reshape(kept), keepdims=True)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(BroadcastTo(input_of(b, node, 0).shape), cotangent)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(BroadcastTo(input_of(b, node, 0).shape), cotangent)
 
 
 @dataclass(frozen=True)
@@ -240,8 +246,8 @@ class BroadcastTo(Op):
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         np.copyto(out, inputs[0])
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return sum_to(b, cotangent, input_of(b, node, 0).shape)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, sum_to(b, cotangent, input_of(b, node, 0).shape)
 
 
 @dataclass(frozen=True)
@@ -257,8 +263,8 @@ class Copy(Op):
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         np.copyto(out, inputs[0])
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return cotangent
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, cotangent
 
 
 def add(b: Builder, x: Node, y: Node, name: str | None = None) -> Node:
