@@ -62,17 +62,17 @@ class Builder:
             )
         shared = 0 if op.is_view else op.writes
         node = Node(
-            id=index,
-            op=op,
-            inputs=tuple([node.id for node in inputs]),
-            shape=shape,
-            dtype=dtype,
-            name=name or f"{op.name}#{index}",
-            phase=self._phase,
-            storage=index if shared is None else inputs[shared].storage,
-            contiguous=op.keeps_order(*inputs),
-            scope=self.scope,
-            label=label or name or op.name,
+            index,
+            op,
+            tuple([node.id for node in inputs]),
+            shape,
+            dtype,
+            name or f"{op.name}#{index}",
+            self._phase,
+            index if shared is None else inputs[shared].storage,
+            op.keeps_order(*inputs),
+            self.scope,
+            label or name or op.name,
         )
         self.nodes.append(node)
         return node

@@ -7,17 +7,14 @@ has so far: a value that many read holds one sum, never a cotangent for each rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from memtrain.errors import GraphError
 from memtrain.graph.builder import Builder
-from memtrain.graph.naming import Part, name_cotangents
+from memtrain.graph.naming import Parts, Paths, name_cotangents
 from memtrain.graph.node import Node, Phase
 from memtrain.graph.ops.arithmetic import add
 from memtrain.graph.ops.source import Fill
-
-Paths = dict[int, tuple[int, ...]]
-"""By node between ``wrt`` and the target: the positions of its inputs that lead on to ``wrt``."""
 
 
 def gradient(b: Builder, target: Node, wrt: Sequence[Node], into: Sequence[Node] | None = None) -> list[Node]:
@@ -36,114 +33,100 @@ def gradient(b: Builder, target: Node, wrt: Sequence[Node], into: Sequence[Node]
         if node.dtype.kind != "f":
             raise GraphError(f"there is no gradient with respect to {node}; ask for values of real numbers")
     paths = _paths(b, target, wrt)
-    sums = _Sums(b, paths)
+    sums = _Sums(b)
     if into is not None:
-        sums.start_from({v.id: total for v, total in zip(wrt, into, strict=True) if not v.inputs})
+        sums.totals.update({v.id: total for v, total in zip(wrt, into, strict=True) if not v.inputs})
 
     with b.phase(Phase.BACKWARD):
-        sums.add(target, target.id, b.apply(Fill(1.0, (), target.dtype)), new=True)
+        sums.add(target.id, target, b.apply(Fill(1.0, (), target.dtype)), new=True)
         for index in sorted(paths, reverse=True):
+            sums.complete(index)
             if paths[index]:
                 sums.pass_on(b[index], paths[index])
         for node in wrt:
             if node.id not in sums.totals:
-                sums.add(target, node.id, b.apply(Fill(0.0, node.shape, node.dtype)), new=True)
+                sums.add(node.id, target, b.apply(Fill(0.0, node.shape, node.dtype)), new=True)
     name_cotangents(b, target, paths, sums.parts)
     return [b[sums.totals[node.id].id] for node in wrt]
 
 
 class _Sums:
-    """The cotangent of each value, as far as it has been summed up."""
+    """The cotangents of values, as far as they have been added up."""
 
-    def __init__(self, b: Builder, paths: Paths) -> None:
+    def __init__(self, b: Builder) -> None:
         self.totals: dict[int, Node] = {}
-        self.parts: list[Part] = []
+        self.parts: Parts = {}
         self._b = b
-        self._open = _use_counts(b, paths)
         self._waiting: dict[int, list[tuple[Node, int, Node]]] = {}
 
-    def start_from(self, totals: Mapping[int, Node]) -> None:
-        """Add to these instead of starting at nothing."""
-        self.totals.update(totals)
-
-    def pass_on(self, node: Node, wanted: tuple[int, ...]) -> None:
+    def pass_on(self, node: Node, wanted: Sequence[int]) -> None:
         """Ask the rule of ``node``, and add what it gives to the cotangents of its inputs.
 
-        A part that can be added in place waits for a first one that makes the array. If none comes, the
-        first that waits makes it.
+        A part that can be added in place holds no array: it waits for one that does.
         """
-        b, cotangent, inputs = self._b, self.totals.get(node.id), node.inputs
-        outside, b.scope = b.scope, node.scope
-        if cotangent is not None:
-            in_place = node.op.adds_vjp
-            built = len(b.nodes)
-            rule = [position for position in wanted if position not in in_place] if in_place else wanted
-            if rule:
-                for position, part in node.op.vjp(b, node, cotangent, rule):
-                    self.add(node, inputs[position], part, new=part.id >= built)
-                    built = len(b.nodes)
-            for position in in_place:
-                if position in wanted:
-                    self._waiting.setdefault(inputs[position], []).append((node, position, cotangent))
-        for position in wanted:
-            self._close(inputs[position])
-        b.scope = outside
+        cotangent = self.totals.get(node.id)
+        if cotangent is None:
+            return
+        b, inputs = self._b, node.inputs
+        for position in node.op.adds_vjp:
+            if position in wanted:
+                self._waiting.setdefault(inputs[position], []).append((node, position, cotangent))
+                wanted = [other for other in wanted if other != position]
+        if wanted:
+            outside, b.scope = b.scope, node.scope
+            count = len(b.nodes)
+            try:
+                for position, part in node.op.vjp(b, node, cotangent, wanted):
+                    self.add(inputs[position], node, part, new=part.id >= count)
+                    count = len(b.nodes)
+            finally:
+                b.scope = outside
 
-    def add(self, consumer: Node, index: int, part: Node, *, new: bool) -> None:
+    def add(self, index: int, consumer: Node, part: Node, *, new: bool) -> None:
         """Add what ``consumer`` passes back to value ``index``; ``new`` says that it was built for this."""
         total = self.totals.get(index)
-        if total is None:
-            self.totals[index] = part
-        else:
-            self.totals[index] = part = add(self._b, total, part)
+        if total is not None:
+            part = add(self._b, total, part)
+        self.totals[index] = part
         if new or total is not None:
-            self.parts.append(Part(part.id, index, consumer.id))
+            self.parts.setdefault(index, []).append((part.id, consumer.id))
         if index in self._waiting:
             self._add_waiting(index)
 
-    def _close(self, index: int) -> None:
-        """Count one reader off; after the last one nothing can wait any longer."""
-        self._open[index] -= 1
-        if index in self._waiting and not self._open[index]:
-            if index in self.totals:
-                self._add_waiting(index)
-            else:
-                consumer, position, cotangent = self._waiting[index].pop(0)
-                for _, part in consumer.op.vjp(self._b, consumer, cotangent, (position,)):
-                    self.add(consumer, index, part, new=True)
+    def complete(self, index: int) -> None:
+        """Add what still waits: no other part of this cotangent comes any more."""
+        if index not in self._waiting:
+            return
+        if index not in self.totals:
+            consumer, position, cotangent = self._waiting[index].pop(0)
+            ((_, part),) = consumer.op.vjp(self._b, consumer, cotangent, (position,))
+            self.add(index, consumer, part, new=True)
+        else:
+            self._add_waiting(index)
 
     def _add_waiting(self, index: int) -> None:
         for consumer, position, cotangent in self._waiting.pop(index):
             total = consumer.op.add_vjp(self._b, consumer, position, cotangent, self.totals[index])
             self.totals[index] = total
-            self.parts.append(Part(total.id, index, consumer.id))
+            self.parts.setdefault(index, []).append((total.id, consumer.id))
 
 
 def _paths(b: Builder, target: Node, wrt: Sequence[Node]) -> Paths:
     """The nodes that depend on ``wrt`` and lead to ``target``, each with its inputs that do: leaves first."""
+    nodes, depends = b.nodes, {node.id for node in wrt}
+    first = min(depends, default=0)
     leads = {target.id}
-    for index in range(target.id, -1, -1):
+    for index in range(target.id, first, -1):
         if index in leads:
-            leads.update(b[index].inputs)
-    depends = {node.id for node in wrt}
-    for index in range(min(depends, default=0), target.id + 1):
-        if index in leads and not depends.isdisjoint(b[index].inputs):
-            depends.add(index)
-    on_path = leads & depends | {target.id}
-    return {index: _wanted(b, b[index].inputs, on_path) for index in on_path}
-
-
-def _wanted(b: Builder, inputs: tuple[int, ...], on_path: set[int]) -> tuple[int, ...]:
-    wanted = [position for position, i in enumerate(inputs) if i in on_path]
-    if len(wanted) > 1:
-        wanted.sort(key=lambda position: bool(b[inputs[position]].inputs))
-    return tuple(wanted)
-
-
-def _use_counts(b: Builder, paths: Paths) -> dict[int, int]:
-    counts = dict.fromkeys(paths, 0)
-    for index, wanted in paths.items():
-        inputs = b[index].inputs
-        for position in wanted:
-            counts[inputs[position]] += 1
-    return counts
+            leads.update(nodes[index].inputs)
+    paths: Paths = {index: () for index in depends & leads}
+    for index in range(first, target.id + 1):
+        if index in leads:
+            inputs = nodes[index].inputs
+            wanted = [position for position, i in enumerate(inputs) if i in paths]
+            if len(wanted) > 1:
+                wanted.sort(key=lambda position: bool(nodes[inputs[position]].inputs))
+            if wanted:
+                paths[index] = tuple(wanted)
+    paths.setdefault(target.id, ())
+    return paths

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from memtrain.graph.node import Node
 from memtrain.graph.ops.arithmetic import Add
@@ -12,32 +12,25 @@ if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
 
 
-class Part(NamedTuple):
-    """A node that holds the cotangent of ``value`` up to and including the part of ``consumer``."""
+Paths = dict[int, tuple[int, ...]]
+"""The nodes from a target down to what it is differentiated by, each with its inputs on the way (positions)."""
 
-    node: int
-    value: int
-    consumer: int
+Parts = dict[int, list[tuple[int, int]]]
+"""By value: the nodes that hold its cotangent, part by part, each with the consumer that gave the part."""
 
 
-def name_cotangents(
-    b: Builder, target: Node, paths: Mapping[int, Sequence[int]], parts: Iterable[Part]
-) -> None:
+def name_cotangents(b: Builder, target: Node, paths: Paths, parts: Parts) -> None:
     """Name the sums that `gradient` built: ∂L/∂h2, and before the last part is added part 1 of ∂L/∂h2.
 
-    Each gets the scope of its value, and a label made of labels. ``paths`` are the nodes between ``target``
-    and the values, each with the positions of its inputs that are among them too.
+    Each gets the scope of its value, and a label made of labels.
     """
-    heads = _heads(b, target, paths)
-    by_value: dict[int, list[Part]] = {}
-    for part in parts:
-        by_value.setdefault(part.value, []).append(part)
-    for index, found in by_value.items():
-        value, head = b[index], heads.get(index, target)
+    heads, nodes = _heads(b, target, paths), b.nodes
+    for index, found in parts.items():
+        value, head = nodes[index], heads.get(index, target)
         if len(found) > 1:
-            _name_partial_sums(b, value, head, [(part.node, heads[part.consumer]) for part in found])
+            _name_partial_sums(b, value, head, [(node, heads[consumer]) for node, consumer in found])
         name, label = f"∂{head.name}/∂{value.name}", f"∂{head.label}/∂{value.label}"
-        b.rename(b[found[-1].node], name, label, value.scope)
+        b.rename(nodes[found[-1][0]], name, label, value.scope)
 
 
 def _name_partial_sums(b: Builder, value: Node, head: Node, found: Sequence[tuple[int, Node]]) -> None:
@@ -55,20 +48,20 @@ def _name_partial_sums(b: Builder, value: Node, head: Node, found: Sequence[tupl
         b.rename(b[index], name, label, value.scope)
 
 
-def _heads(b: Builder, target: Node, paths: Mapping[int, Sequence[int]]) -> dict[int, Node]:
+def _heads(b: Builder, target: Node, paths: Paths) -> dict[int, Node]:
     """What the cotangent of each value is the derivative of, as the book writes it.
 
     J = L + s passes its cotangent on unchanged, so that what lies only below L is named ∂L/∂….
     """
     heads = {target.id: target}
+    if isinstance(target.op, Add):
+        terms = [b[target.inputs[position]] for position in paths[target.id]]
+        heads |= {term.id: term for term in terms if not term.shape and has_own_name(term)}
     for index in sorted(paths, reverse=True):
-        node, head = b[index], heads[index]
-        named_terms = index == target.id and isinstance(node.op, Add)
+        head, inputs = heads[index], b.nodes[index].inputs
         for position in paths[index]:
-            read = b[node.inputs[position]]
-            mine = read if named_terms and not read.shape and has_own_name(read) else head
-            if heads.setdefault(read.id, mine) is not mine:
-                heads[read.id] = target
+            if heads.setdefault(inputs[position], head) is not head and index != target.id:
+                heads[inputs[position]] = target
     return heads
 
 
@@ -79,6 +72,8 @@ def has_own_name(node: Node) -> bool:
 
 def make_unique(nodes: list[Node]) -> None:
     """Number the names that occur again: W1, then W1 (2). Leaves keep theirs: a run finds them by name."""
+    if len({node.name for node in nodes}) == len(nodes):
+        return
     taken = {node.name for node in nodes if not node.inputs}
     for index, node in enumerate(nodes):
         if not node.inputs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -114,11 +114,18 @@ class Node:
 
     def renamed(self, name: str, label: str | None = None, scope: Scope | None = None) -> Node:
         """The same node under another name; its label is the name, and its scope stays, unless given."""
-        return replace(
-            self,
-            name=name,
-            label=name if label is None else label,
-            scope=self.scope if scope is None else scope,
+        return Node(
+            self.id,
+            self.op,
+            self.inputs,
+            self.shape,
+            self.dtype,
+            name,
+            self.phase,
+            self.storage,
+            self.contiguous,
+            self.scope if scope is None else scope,
+            name if label is None else label,
         )
 
     def __str__(self) -> str:
