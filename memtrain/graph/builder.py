@@ -52,8 +52,8 @@ class Builder:
             raise GraphError(
                 f"{op.name} cannot write through {inputs[op.writes]}; update what it is a view of"
             )
-        if not op.strided and not all(node.contiguous for node in inputs):
-            inputs = tuple(self.contiguous(node) for node in inputs)
+        if not op.strided and False in [node.contiguous for node in inputs]:
+            inputs = tuple([self.contiguous(node) for node in inputs])
         index = len(self.nodes)
         shape, dtype = op.result(*inputs)
         if 0 in shape:

@@ -33,21 +33,28 @@ def gradient(b: Builder, target: Node, wrt: Sequence[Node], into: Sequence[Node]
         if node.dtype.kind != "f":
             raise GraphError(f"there is no gradient with respect to {node}; ask for values of real numbers")
     paths = _paths(b, target, wrt)
+    with b.phase(Phase.BACKWARD):
+        found, parts = _backward(b, target, wrt, into, paths)
+    name_cotangents(b, target, paths, parts)
+    return [b[index] for index in found]
+
+
+def _backward(
+    b: Builder, target: Node, wrt: Sequence[Node], into: Sequence[Node] | None, paths: Paths
+) -> tuple[list[int], Parts]:
+    """Append the nodes, yet without names: the ids of the gradients, and the parts of every cotangent."""
     sums = _Sums(b)
     if into is not None:
-        sums.totals.update({v.id: total for v, total in zip(wrt, into, strict=True) if not v.inputs})
-
-    with b.phase(Phase.BACKWARD):
-        sums.add(target.id, target, b.apply(Fill(1.0, (), target.dtype)), new=True)
-        for index in sorted(paths, reverse=True):
-            sums.complete(index)
-            if paths[index]:
-                sums.pass_on(b[index], paths[index])
-        for node in wrt:
-            if node.id not in sums.totals:
-                sums.add(node.id, target, b.apply(Fill(0.0, node.shape, node.dtype)), new=True)
-    name_cotangents(b, target, paths, sums.parts)
-    return [b[sums.totals[node.id].id] for node in wrt]
+        sums.totals = {v.id: total for v, total in zip(wrt, into, strict=True) if not v.inputs}
+    sums.add(target.id, target, b.apply(Fill(1.0, (), target.dtype)), new=True)
+    for index in sorted(paths, reverse=True):
+        sums.complete(index)
+        if paths[index]:
+            sums.pass_on(b[index], paths[index])
+    for node in wrt:
+        if node.id not in sums.totals:
+            sums.add(node.id, target, b.apply(Fill(0.0, node.shape, node.dtype)), new=True)
+    return [sums.totals[node.id].id for node in wrt], sums.parts
 
 
 class _Sums:

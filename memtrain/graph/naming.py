@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 Paths = dict[int, tuple[int, ...]]
-"""The nodes from a target down to what it is differentiated by, each with its inputs on the way (positions)."""
+"""The nodes from a target down to what it is differentiated by: positions of their inputs on the way."""
 
 Parts = dict[int, list[tuple[int, int]]]
 """By value: the nodes that hold its cotangent, part by part, each with the consumer that gave the part."""
@@ -29,8 +29,7 @@ def name_cotangents(b: Builder, target: Node, paths: Paths, parts: Parts) -> Non
         value, head = nodes[index], heads.get(index, target)
         if len(found) > 1:
             _name_partial_sums(b, value, head, [(node, heads[consumer]) for node, consumer in found])
-        name, label = f"∂{head.name}/∂{value.name}", f"∂{head.label}/∂{value.label}"
-        b.rename(nodes[found[-1][0]], name, label, value.scope)
+        b.rename(nodes[found[-1][0]], *_names(head, value), value.scope)
 
 
 def _name_partial_sums(b: Builder, value: Node, head: Node, found: Sequence[tuple[int, Node]]) -> None:
@@ -41,11 +40,19 @@ def _name_partial_sums(b: Builder, value: Node, head: Node, found: Sequence[tupl
     lower = found[0][1]
     for count, (index, given) in enumerate(found[:-1], start=1):
         lower = lower if given is lower else head
-        name, label = f"∂{lower.name}/∂{value.name}", f"∂{lower.label}/∂{value.label}"
+        name, label = _names(lower, value)
         if lower is head or found[count][1] is lower:
             prefix = f"part{'s 1…' if count > 1 else ' '}{count} of "
             name, label = prefix + name, prefix + label
         b.rename(b[index], name, label, value.scope)
+
+
+def _names(head: Node, value: Node) -> tuple[str, str]:
+    """Name and label of ∂head/∂value: one string where both are the same, since graphs are large."""
+    name = f"∂{head.name}/∂{value.name}"
+    if head.label is head.name and value.label is value.name:
+        return name, name
+    return name, f"∂{head.label}/∂{value.label}"
 
 
 def _heads(b: Builder, target: Node, paths: Paths) -> dict[int, Node]:

@@ -119,9 +119,11 @@ def rows_per_block(row_size: int) -> int:
 
 def same_type(op: Op, *inputs: Node) -> DType:
     """The one type of all inputs; raises ``GraphError`` when they differ."""
-    if any(node.dtype != inputs[0].dtype for node in inputs):
-        raise GraphError(f"{op.name} needs inputs of one type, not {', '.join(map(str, inputs))}")
-    return inputs[0].dtype
+    dtype = inputs[0].dtype
+    for node in inputs:
+        if node.dtype != dtype:
+            raise GraphError(f"{op.name} needs inputs of one type, not {', '.join(map(str, inputs))}")
+    return dtype
 
 
 def same_shape(op: Op, *inputs: Node) -> tuple[Shape, DType]:
