@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -74,7 +74,7 @@ Scope = tuple[Block, ...]
 """The path of blocks from the whole network to where a node stands."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Node:
     """One application of an op, and at the same time the one value that it gives.
 
@@ -83,19 +83,22 @@ class Node:
 
     ``name`` is unique and for people only. ``label`` is what the value is called within its block: the same
     for the same value of each block of a kind.
+
+    Nobody writes the fields of a node: they are final, which the type checker holds. A frozen dataclass holds it
+    too, but its objects take six times as long to make, and a deep network has tens of thousands.
     """
 
-    id: int
-    op: Op
-    inputs: tuple[int, ...]
-    shape: Shape
-    dtype: DType
-    name: str
-    phase: Phase
-    storage: int
-    contiguous: bool
-    scope: Scope = ()
-    label: str = ""
+    id: Final[int]
+    op: Final[Op]
+    inputs: Final[tuple[int, ...]]
+    shape: Final[Shape]
+    dtype: Final[DType]
+    name: Final[str]
+    phase: Final[Phase]
+    storage: Final[int]
+    contiguous: Final[bool]
+    scope: Final[Scope] = ()
+    label: Final[str] = ""
 
     @property
     def size(self) -> int:
