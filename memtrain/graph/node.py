@@ -84,8 +84,8 @@ class Node:
     ``name`` is unique and for people only. ``label`` is what the value is called within its block: the same
     for the same value of each block of a kind.
 
-    Nobody writes the fields of a node: they are final, which the type checker holds. A frozen dataclass holds it
-    too, but its objects take six times as long to make, and a deep network has tens of thousands.
+    Nobody writes the fields of a node: they are final, which the type checker holds. A frozen dataclass holds
+    it too, but its objects take six times as long to make, and a deep network has tens of thousands.
     """
 
     id: Final[int]

@@ -23,6 +23,7 @@ from memtrain.graph.ops.base import (
     rows_per_block,
     same_type,
 )
+from memtrain.graph.ops.source import Fill
 
 if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
@@ -124,7 +125,7 @@ class Multiply(Broadcast):
         product = None
         for position in wanted:
             if product is None or node.inputs[0] != node.inputs[1]:
-                product = multiply(b, cotangent, input_of(b, node, 1 - position))
+                product = _times(b, cotangent, input_of(b, node, 1 - position))
             yield position, sum_to(b, product, input_of(b, node, position).shape)
 
 
@@ -275,6 +276,16 @@ def add(b: Builder, x: Node, y: Node, name: str | None = None) -> Node:
 def multiply(b: Builder, x: Node, y: Node, name: str | None = None) -> Node:
     """x · y element by element, with broadcasting."""
     return b.apply(Multiply(), x, y, name=name)
+
+
+def _times(b: Builder, cotangent: Node, factor: Node) -> Node:
+    """``multiply`` of the two, without an array for a cotangent that is the same number everywhere."""
+    if isinstance(cotangent.op, BroadcastTo) and cotangent.shape == factor.shape:
+        spread = input_of(b, cotangent, 0)
+        cotangent = cotangent if spread.shape else spread
+    if isinstance(cotangent.op, Fill) and cotangent.op.value == 1 and not cotangent.shape:
+        return factor
+    return multiply(b, cotangent, factor)
 
 
 def scale(b: Builder, x: Node, factor: float, name: str | None = None) -> Node:
