@@ -95,8 +95,8 @@ class _Sums:
         if total is not None:
             part = add(self._b, total, part)
         self.totals[index] = part
-        if new or total is not None:
-            self.parts.setdefault(index, []).append((part.id, consumer.id))
+        built = part.id if new or total is not None else None
+        self.parts.setdefault(index, []).append((built, consumer.id))
         if index in self._waiting:
             self._add_waiting(index)
 

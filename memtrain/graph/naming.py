@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 Paths = dict[int, tuple[int, ...]]
 """The nodes from a target down to what it is differentiated by: positions of their inputs on the way."""
 
-Parts = dict[int, list[tuple[int, int]]]
-"""By value: the nodes that hold its cotangent, part by part, each with the consumer that gave the part."""
+Parts = dict[int, list[tuple[int | None, int]]]
+"""By value: the nodes that hold its cotangent, part by part, each with the consumer that gave the part.
+
+There is ``None`` for a first part that is another value's node, as L passes on the cotangent of J.
+"""
 
 
 def name_cotangents(b: Builder, target: Node, paths: Paths, parts: Parts) -> None:
@@ -29,10 +32,12 @@ def name_cotangents(b: Builder, target: Node, paths: Paths, parts: Parts) -> Non
         value, head = nodes[index], heads.get(index, target)
         if len(found) > 1:
             _name_partial_sums(b, value, head, [(node, heads[consumer]) for node, consumer in found])
-        b.rename(nodes[found[-1][0]], *_names(head, value), value.scope)
+        last, _ = found[-1]
+        if last is not None:
+            b.rename(nodes[last], *_names(head, value), value.scope)
 
 
-def _name_partial_sums(b: Builder, value: Node, head: Node, found: Sequence[tuple[int, Node]]) -> None:
+def _name_partial_sums(b: Builder, value: Node, head: Node, found: Sequence[tuple[int | None, Node]]) -> None:
     """Name all of ``found`` but the last.
 
     With J = L + s the part of L alone is ∂L/∂W: it needs no other name.
@@ -41,10 +46,11 @@ def _name_partial_sums(b: Builder, value: Node, head: Node, found: Sequence[tupl
     for count, (index, given) in enumerate(found[:-1], start=1):
         lower = lower if given is lower else head
         name, label = _names(lower, value)
-        if lower is head or found[count][1] is lower:
+        if lower.name == head.name or found[count][1] is lower:
             prefix = f"part{'s 1…' if count > 1 else ' '}{count} of "
             name, label = prefix + name, prefix + label
-        b.rename(b[index], name, label, value.scope)
+        if index is not None:
+            b.rename(b[index], name, label, value.scope)
 
 
 def _names(head: Node, value: Node) -> tuple[str, str]:
