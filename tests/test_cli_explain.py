@@ -40,10 +40,11 @@ def test_the_json_has_what_it_promises(tmp_path):
     kept = document["retained"]
     assert [entry["name"] for entry in kept] == ["h1", "logp"]
     assert set(kept[0]) == {
-        *("name", "shape", "dtype", "bytes", "formula", "producer", "read_by", "born_step", "freed_step")
+        *("name", "label", "scope", "shape", "dtype", "bytes", "formula", "producer", "read_by"),
+        *("born_step", "freed_step"),
     }
     assert kept[0]["read_by"][0]["formula"] == "∂J/∂W2 = ∂L/∂o hᵀ + λ W2"
-    assert {"name", "bytes", "reason"} == set(document["dropped"][0])
+    assert {"name", "label", "scope", "bytes", "reason"} == set(document["dropped"][0])
     assert {"step", "phase", "node", "live_bytes"} == set(document["timeline"][0])
     peak = max(sum(moment["live_bytes"].values()) for moment in document["timeline"])
     assert document["peak"]["bytes"] == peak == sum(e["bytes"] for e in document["footprint"]["train"])

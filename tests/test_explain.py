@@ -15,11 +15,11 @@ from memtrain.explain import second as explain_second
 from memtrain.explain.cost import flops, recomputation
 from memtrain.explain.evidence import can_run, measured
 from memtrain.explain.explanation import explain
-from memtrain.explain.folding import fold
+from memtrain.explain.folding import fold, fold_names
 from memtrain.explain.footprint import _factors, footprint
 from memtrain.explain.second import second_order
 from memtrain.explain.timeline import Moment, runner_up
-from memtrain.graph.node import Role
+from memtrain.graph.node import Block, Name, Role
 from memtrain.graph.ops.activation import ReluGrad, SigmoidGrad, TanhGrad
 from memtrain.graph.ops.arithmetic import multiply
 from memtrain.graph.ops.gelu import GeluGrad, GeluTanhGrad
@@ -251,11 +251,26 @@ def test_recomputing_everything_costs_what_can_be_counted_by_hand():
     assert recomputation(schedule).extra_flops == to_logp + 2 * to_h  # ∂L/∂o, ∂L/∂W2 and ∂L/∂z
 
 
+def line(label, *numbers):
+    scope = tuple(Block("block", number) for number in numbers)
+    return Name(f"{label}{'.'.join(map(str, numbers))}", label, scope)
+
+
 def test_repeated_layers_fold_to_the_first_and_the_last():
-    lines = [line for k in range(1, 9) for line in (f"z{k} = W{k} h{k - 1}", f"h{k} = φ(z{k})")]
-    assert fold(lines, str) == [(lines[0], 0), (lines[1], 0), (None, 6), (lines[14], 0), (lines[15], 0)]
-    assert [item for item, _ in fold(["a", "b", "a", "b", "a", "b", "a", "b"], str)] == list("abababab")
-    assert len(fold([str(formula) for formula in explain(cell_of(depth=500)).forward], str)) < 25
+    lines = [line(label, k) for k in range(1, 9) for label in "zh"]
+    found = fold(lines, lambda item: None)
+    assert found == [(lines[0], 0), (lines[1], 0), (None, 6), (lines[14], 0), (lines[15], 0)]
+    again = [line(label, 1) for _ in range(4) for label in "ab"]
+    assert [item for item, _ in fold(again, lambda item: None)] == again
+    differing = fold(lines, lambda item: item.scope[-1].number in (3, 6))
+    assert [item for item, _ in differing] == lines
+    formulas = explain(cell_of(depth=500)).forward
+    assert len(fold(formulas, lambda formula: formula.shape)) < 25
+
+
+def test_names_fold_by_the_last_block_within_the_ones_around_it():
+    lines = [line("h", part, k) for part in (1, 2) for k in (1, 2, 3, 5)]
+    assert fold_names([*lines, Name("o", "o", ())]) == "h1.1…h1.3, h1.5, h2.1…h2.3, h2.5, o"
 
 
 @pytest.mark.parametrize("depth", [1, 3, 8])
@@ -276,12 +291,14 @@ def test_a_unit_that_stands_at_its_kink_makes_no_right_product_wrong(seed):
     assert second.relative_error < 1e-6
 
 
-def without_mask(self, b, node, position, cotangent):
-    return cotangent if position == 0 else None
+def without_mask(self, b, node, cotangent, wanted):
+    if 0 in wanted:
+        yield 0, cotangent
 
 
-def without_factor(self, b, node, position, cotangent):
-    return multiply(b, cotangent, b[node.inputs[position]])
+def without_factor(self, b, node, cotangent, wanted):
+    for position in wanted:
+        yield position, multiply(b, cotangent, b[node.inputs[position]])
 
 
 @pytest.mark.parametrize(

@@ -50,17 +50,17 @@ def test_an_effect_or_a_constant_refuses_to_be_differentiated(name):
             gradient(b, arithmetic.sum_to(b, value, ()), [b[0]])
     else:
         with pytest.raises(GraphError, match="not differentiable"):
-            op.vjp(b, value, 0, value)
+            op.vjp(b, value, value, [0])
 
 
 class _SlopeOfOne(activation.Tanh):
-    def vjp(self, b, node, position, cotangent):
-        return cotangent
+    def vjp(self, b, node, cotangent, wanted):
+        yield 0, cotangent
 
 
 class _ForgetsItsOutput(activation.TanhGrad):
-    def vjp(self, b, node, position, cotangent):
-        return super().vjp(b, node, position, cotangent) if position == 0 else None
+    def vjp(self, b, node, cotangent, wanted):
+        return super().vjp(b, node, cotangent, [position for position in wanted if position == 0])
 
 
 class _WrongOnlyTwice(activation.Tanh):
@@ -68,8 +68,9 @@ class _WrongOnlyTwice(activation.Tanh):
 
 
 class _WrongSecondInput(loss.Mse):
-    def vjp(self, b, node, position, cotangent):
-        return super().vjp(b, node, 0, cotangent)
+    def vjp(self, b, node, cotangent, wanted):
+        (_, first) = next(super().vjp(b, node, cotangent, [0]))
+        return ((position, first) for position in wanted)
 
 
 def test_the_check_catches_a_wrong_rule():

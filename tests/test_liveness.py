@@ -135,7 +135,6 @@ def test_a_retained_value_whose_buffer_a_gradient_takes_over_is_still_retained()
     w = leaf(b, 10, role=Role.PARAMETER)
     h = b.apply(Relu(), w)
     slopes = gradient(b, sum_to(b, add(b, h, b.apply(Tanh(), w)), ()), [w])
-    b.phase = Phase.UPDATE
     updated = add_updates(b, "sgd", 0.1, (w,), slopes)
     found = liveness_of(b, *updated)
     assert h.id in [step.reuse for step in found.schedule.steps]
@@ -145,8 +144,9 @@ def test_a_retained_value_whose_buffer_a_gradient_takes_over_is_still_retained()
 def test_a_value_whose_buffer_the_first_backward_step_takes_over_is_retained():
     b = Builder()
     h = b.apply(Tanh(), leaf(b, 10))
-    b.phase = Phase.BACKWARD
-    found = liveness_of(b, b.apply(Exp(), h))
+    with b.phase(Phase.BACKWARD):
+        slope = b.apply(Exp(), h)
+    found = liveness_of(b, slope)
     assert [step.reuse for step in found.schedule.steps] == [None, h.id]
     assert found.retained == [h]
 

@@ -145,8 +145,8 @@ def asked_view():
     x = b.apply(Leaf(Role.INPUT, (6,), np.dtype(np.float64)), name="x")
     h = b.apply(Tanh(), x, name="h")
     y = reshape(b, h, (2, 3), name="y")
-    b.phase = Phase.BACKWARD
-    slope = multiply(b, h, x, name="slope")
+    with b.phase(Phase.BACKWARD):
+        slope = multiply(b, h, x, name="slope")
     return b.graph(), x, h, y, slope
 
 

@@ -548,10 +548,10 @@ def read_in_order(*reads: str) -> Schedule:
     values = {}
     for name, op in (("a", Tanh), ("b", Exp), ("c", Tanh)):
         value = values[name] = b.apply(op(), value, name=name)
-    b.phase = Phase.BACKWARD
-    total = b.apply(Exp(), leaf(b, "seed", role=Role.INPUT))
-    for name in reads:
-        total = multiply(b, total, values[name])
+    with b.phase(Phase.BACKWARD):
+        total = b.apply(Exp(), leaf(b, "seed", role=Role.INPUT))
+        for name in reads:
+            total = multiply(b, total, values[name])
     return make_schedule(b.graph(), [total])
 
 
@@ -624,8 +624,8 @@ def test_a_value_may_not_be_computed_again_from_a_parameter_that_is_updated_by_t
     loss = sum_to(b, multiply(b, h, h), ())
     (slope,) = gradient(b, loss, [x])
     early = next(node for node in b.nodes if node.phase is Phase.BACKWARD and node.shape == (3,))
-    b.phase = Phase.UPDATE
-    updated = b.apply(Average(0.9), mean, early, name="mean′")
+    with b.phase(Phase.UPDATE):
+        updated = b.apply(Average(0.9), mean, early, name="mean′")
     eager, deferred = (
         make_schedule(b.graph(), [loss, slope, updated], eager_updates=eager) for eager in (True, False)
     )
@@ -644,8 +644,8 @@ def test_what_is_computed_again_keeps_the_roles_apart():
     x = leaf(b, "x", 10, role=Role.INPUT)
     z = b.apply(Relu(), x, name="z")
     h = b.apply(Exp(), z, name="h")
-    b.phase = Phase.BACKWARD
-    slope = multiply(b, h, z, name="slope")
+    with b.phase(Phase.BACKWARD):
+        slope = multiply(b, h, z, name="slope")
     order = [
         *((z.id, Phase.FORWARD), (h.id, Phase.FORWARD)),
         *((z.id, Phase.RECOMPUTE), (h.id, Phase.RECOMPUTE)),

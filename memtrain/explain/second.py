@@ -12,12 +12,12 @@ import numpy as np
 from memtrain.cells.cell import Cell
 from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
-from memtrain.graph.node import Node, Role
+from memtrain.graph.node import Name, Node, Phase, Role
 from memtrain.graph.ops.arithmetic import add, multiply, sum_to
 from memtrain.graph.ops.base import Array
 from memtrain.graph.ops.source import Leaf
 from memtrain.measure.workload import batches
-from memtrain.plan.liveness import Liveness, analyse
+from memtrain.plan.liveness import Life, Liveness, analyse
 from memtrain.plan.schedule import Schedule, make_schedule
 from memtrain.run.executor import Run
 from memtrain.train.optimizers import ITERATION
@@ -38,6 +38,18 @@ MOST_CHECKED_BYTES = 256 * 1024**2
 
 
 @dataclass(frozen=True)
+class Standing:
+    """What stands at a peak for one purpose."""
+
+    purpose: str
+    names: tuple[Name, ...]
+    """Of the arrays."""
+    number_count: int
+    """How many values without dimensions stand beside them."""
+    bytes: int
+
+
+@dataclass(frozen=True)
 class SecondOrder:
     """The Hessian-vector product of a cell beside its gradient."""
 
@@ -47,6 +59,8 @@ class SecondOrder:
     """What the first derivative reads of the forward pass."""
     second_kept: tuple[Node, ...]
     """What the second derivative reads of forward and of the first derivative."""
+    second_standing: tuple[Standing, ...]
+    """All that stands at the peak of the product, by purpose."""
     relative_error: float | None
     """Against central differences of the gradient in float64; ``None`` where it was not checked."""
     unchecked: str = ""
@@ -70,6 +84,7 @@ def second_order(cell: Cell) -> SecondOrder:
         second=second_liveness,
         first_kept=_kept(first, boundaries[0]),
         second_kept=_kept(second, boundaries[1]),
+        second_standing=_standing(second_liveness, *boundaries),
         relative_error=error,
         unchecked="" if error is not None else unchecked if small else "it is too large",
     )
@@ -81,7 +96,8 @@ def _schedules(cell: Cell) -> tuple[Schedule, Schedule, tuple[int, int]]:
     b = model.builder
     first_start = len(b.nodes)
     gradients = gradient(b, model.objective, model.trainable)
-    product = _dot(b, gradients, [_direction(b, parameter) for parameter in model.trainable])
+    with b.phase(Phase.BACKWARD):
+        product = _dot(b, gradients, [_direction(b, parameter) for parameter in model.trainable])
     second_start = len(b.nodes)
     products = gradient(b, product, model.trainable)
     graph = b.graph()
@@ -115,6 +131,37 @@ def _kept(schedule: Schedule, start: int) -> tuple[Node, ...]:
         for step in schedule.steps
         if step.node < start and step.node in read and graph[step.node].shape
     )
+
+
+def _standing(liveness: Liveness, first_start: int, second_start: int) -> tuple[Standing, ...]:
+    """What stands at the peak, by purpose; the bytes add up to those of the peak."""
+
+    def purpose(life: Life) -> str:
+        node = life.node
+        if life.role is Role.PARAMETER:
+            return "parameters"
+        if life.role is Role.INPUT:
+            return "batch" if node.id < first_start else "direction v"
+        if node.id < first_start:
+            return "kept from forward"
+        return "kept from the gradient" if node.id < second_start else "of the product itself"
+
+    found: dict[str, list[Node]] = {}
+    for life in liveness.lives:
+        if life.born_step <= liveness.peak_step <= life.freed_step:
+            found.setdefault(purpose(life), []).append(life.node)
+    standing = [
+        Standing(
+            name,
+            tuple(node.called for node in nodes if node.shape),
+            sum(not node.shape for node in nodes),
+            sum(node.nbytes for node in nodes),
+        )
+        for name, nodes in found.items()
+    ]
+    if workspace := liveness.peak_role_bytes[Role.WORKSPACE]:
+        standing.append(Standing("workspace", (), 0, workspace))
+    return tuple(standing)
 
 
 def _error(cell: Cell) -> float | None:

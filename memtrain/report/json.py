@@ -213,6 +213,13 @@ def _second(second: SecondOrder) -> dict[str, Any]:
         "first_order_peak_bytes": second.first.peak_bytes,
         "second_order_peak_bytes": second.second.peak_bytes,
         "first_order_retained": [{"name": node.name, "bytes": node.nbytes} for node in second.first_kept],
+        "second_order_peak": {
+            "step": second.second.peak_step,
+            "standing": [
+                {**asdict(entry), "names": [value.name for value in entry.names]}
+                for entry in second.second_standing
+            ],
+        },
         "second_order_retained": [{"name": node.name, "bytes": node.nbytes} for node in second.second_kept],
         "relative_error": second.relative_error,
         "unchecked": second.unchecked,

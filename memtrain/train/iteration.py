@@ -8,7 +8,7 @@ from __future__ import annotations
 from memtrain.errors import SpecError
 from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
-from memtrain.graph.node import Dim, Node, Phase
+from memtrain.graph.node import Dim, Node
 from memtrain.graph.ops.arithmetic import add, scale
 from memtrain.graph.ops.view import Slice
 from memtrain.models.network import Model, Network
@@ -73,7 +73,6 @@ class _MicroBatches:
     def add(self, number: int, before: Sums | None = None) -> Sums:
         """Append a micro-batch; returns the sums with those of the ones ``before``."""
         b, model, suffix = self.builder, self._model, f"[{number}]"
-        b.phase = Phase.FORWARD
         known = dict(self._shared)
         with b.block(MICRO_BATCH, number):
             for feed, leaf in zip(self._feeds, model.feeds, strict=True):

@@ -23,6 +23,9 @@ Array = npt.NDArray[Any]
 Workspace = tuple[tuple[int, DType], ...]
 """Arrays that a kernel needs besides its output: element count and type of each."""
 
+Cotangents = Iterator[tuple[int, Node]]
+"""Positions of inputs, each with the cotangent that a rule built for it."""
+
 Call = Callable[[], object]
 """A kernel with its arrays bound: ready to be called, again and again."""
 
@@ -50,6 +53,8 @@ class Op:
     """The derivative jumps where an element of the result turns positive."""
     strided: ClassVar[bool] = False
     """The kernel also takes inputs whose bytes are not in row order."""
+    adds_vjp: ClassVar[tuple[int, ...]] = ()
+    """Inputs whose cotangent ``add_vjp`` adds to another one in place."""
 
     def __init_subclass__(cls) -> None:
         if "name" in cls.__dict__:
@@ -81,16 +86,18 @@ class Op:
         """Whether the result's bytes lie in row order."""
         return True
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node | None:
-        """Build the cotangent of input ``position`` from the cotangent of ``node``: the book's prod.
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        """Build the cotangents of inputs from the cotangent of ``node``: the book's prod.
 
-        ``None`` means that the input has no influence (its derivative is zero everywhere).
+        Yields (position, cotangent) for the positions in ``wanted``, in that order, and builds each only when
+        it is asked for: whoever asks adds it to others before the next one exists. What several of them share
+        is built once. An input without influence (its derivative is zero everywhere) is left out.
         """
-        raise GraphError(f"{node} is not differentiable with respect to input {position}")
+        raise GraphError(f"{node} is not differentiable with respect to input {wanted[0]}")
 
-    def add_vjp(self, b: Builder, node: Node, position: int, cotangent: Node, into: Node) -> Node | None:
-        """``into`` plus what ``vjp`` gives, where there is a way without a second array; else ``None``."""
-        return None
+    def add_vjp(self, b: Builder, node: Node, position: int, cotangent: Node, into: Node) -> Node:
+        """Build ``into`` plus what ``vjp`` gives for an input of ``adds_vjp``, without a second array."""
+        raise GraphError(f"{self.name} cannot add the cotangent of input {position} to {into}")
 
 
 def input_of(b: Builder, node: Node, position: int) -> Node:
@@ -112,9 +119,11 @@ def rows_per_block(row_size: int) -> int:
 
 def same_type(op: Op, *inputs: Node) -> DType:
     """The one type of all inputs; raises ``GraphError`` when they differ."""
-    if any(node.dtype != inputs[0].dtype for node in inputs):
-        raise GraphError(f"{op.name} needs inputs of one type, not {', '.join(map(str, inputs))}")
-    return inputs[0].dtype
+    dtype = inputs[0].dtype
+    for node in inputs:
+        if node.dtype != dtype:
+            raise GraphError(f"{op.name} needs inputs of one type, not {', '.join(map(str, inputs))}")
+    return dtype
 
 
 def same_shape(op: Op, *inputs: Node) -> tuple[Shape, DType]:

@@ -94,7 +94,7 @@ def second_section(second: SecondOrder) -> RenderableType:
         ("gradient", second.first, second.first_kept),
         ("Hessian · v", second.second, second.second_kept),
     ):
-        names = fold_names(kept)
+        names = fold_names(sorted(kept, key=_in_order))
         table.add_row(
             name, format_bytes(liveness.peak_bytes), names, format_bytes(sum(n.nbytes for n in kept))
         )
@@ -107,7 +107,26 @@ def second_section(second: SecondOrder) -> RenderableType:
             f"product {verdict} central differences of the gradient; "
             f"relative error {second.relative_error:.0e}."
         )
-    return _titled("Second order: the Hessian times a direction v, as ∂(g·v)/∂W", Group(table, Text(checked)))
+    parts = (table, Text(), _at_peak(second), Text(checked))
+    return _titled("Second order: the Hessian times a direction v, as ∂(g·v)/∂W", Group(*parts))
+
+
+def _at_peak(second: SecondOrder) -> Table:
+    """All that stands at the peak of the product; the bytes add up."""
+    liveness = second.second
+    table = _table()
+    step = f"step {liveness.peak_step}" + (f", {node.name}" if (node := liveness.peak_node) else "")
+    for title in ("at the peak", step, "bytes"):
+        table.add_column(title, justify="right" if title == "bytes" else "left")
+    for entry in second.second_standing:
+        names = fold_names(sorted(entry.names, key=_in_order))
+        if entry.number_count:
+            counted = f"{entry.number_count} number{'s' if entry.number_count > 1 else ''}"
+            names = f"{names}, {counted}" if names else counted
+        table.add_row(entry.purpose, names, f"{entry.bytes:,}")
+    table.add_section()
+    table.add_row("all", "", f"{liveness.peak_bytes:,}")
+    return table
 
 
 def proof_section(proof: Proof) -> RenderableType:
