@@ -104,7 +104,7 @@ def test_a_packed_network_runs_within_a_limit_that_its_prediction_fits():
     cell = cell_of(depth=40, width=64, batch=200, optimizer="adam", allocation="packed")
     peak = predicted_row(cell, Mode.TRAIN)["predicted_peak_bytes"]
     for limit, status in ((peak, "ok"), (peak - 1, "memory_limit")):
-        limited = cell_of(**{**cell.__dict__, "memory_limit_bytes": limit})
+        limited = cell.changed(memory_limit_bytes=limit)
         with SERVERS:
             row = measured_row(limited, Mode.TRAIN, meters=["ledger"])
         assert (row["status"], row["ledger_peak_bytes"]) == (status, peak if status == "ok" else None), row[

@@ -27,9 +27,9 @@ def some_rows():
     for row in rows:
         row["ledger_peak_bytes"] = row["predicted_peak_bytes"]
         row["heap_peak_bytes"] = row["predicted_peak_bytes"] + 32
-    failed = rows[6].figures
-    failed.status, failed.reason = "memory_limit", 'not "enough"\n<i>memory</i>'
-    failed.ledger_peak_bytes = failed.heap_peak_bytes = None
+    failed = rows[6]
+    failed["status"], failed["reason"] = "memory_limit", 'not "enough"\n<i>memory</i>'
+    failed["ledger_peak_bytes"] = failed["heap_peak_bytes"] = None
     return rows
 
 

@@ -11,10 +11,9 @@ from memtrain.cells.columns import BY_NAME, CELL_NAMES, NETWORK_NAMES, RUN_NAMES
 from memtrain.cells.kinds import written
 from memtrain.errors import SpecError, check_integer, unknown_choice
 from memtrain.graph.builder import no_collection
-from memtrain.measure.rates import rates
 from memtrain.models.families import columns_of, make_network
 from memtrain.models.network import Network
-from memtrain.plan.cost import CostOf, flops
+from memtrain.plan.cost import Rates, flops
 from memtrain.plan.policy import BUDGET, NONE, read_policy
 from memtrain.plan.rematerialisation import Plan
 from memtrain.plan.schedule import Schedule
@@ -116,14 +115,18 @@ class Cell:
         network = {name: value for name, value in columns.items() if name not in run}
         return replace(self, **run, network=self.network.changed(**network) if network else self.network)
 
-    def schedule(self, mode: Mode) -> Schedule:
+    def schedule(self, mode: Mode, rates: Rates | None = None) -> Schedule:
         """The steps of one iteration. Raises ``BudgetError`` where the policy's budget is too small."""
-        return self.plan(mode).schedule
+        return self.plan(mode, rates).schedule
 
     @no_collection()
-    def plan(self, mode: Mode) -> Plan:
-        """The policy applied to the schedule that keeps all."""
-        return planned(self.keep_all(mode), read_policy(self.policy), self.cost_of(), self.allocation)
+    def plan(self, mode: Mode, rates: Rates | None = None) -> Plan:
+        """The policy applied to the schedule that keeps all.
+
+        A plan that spares seconds does so at these ``rates``; without them it spares FLOPs.
+        """
+        cost = rates.seconds if rates is not None and self.plans_by_time else flops
+        return planned(self.keep_all(mode), read_policy(self.policy), cost, self.allocation)
 
     @no_collection()
     def keep_all(self, mode: Mode) -> Schedule:
@@ -132,10 +135,6 @@ class Cell:
             return inference(self.network.build(self.batch))
         rate = LEARNING_RATES[self.optimizer]
         return accumulating(self.network, self.batch, self.accumulate, self.optimizer, rate, self.update)
-
-    def cost_of(self) -> CostOf:
-        """What a step counts in plans. Measures this machine the first time that it has to."""
-        return rates().seconds if self.plans_by_time else flops
 
     @property
     def plans_by_time(self) -> bool:

@@ -10,6 +10,7 @@ from memtrain.cells.columns import FIGURE_NAMES, NAMES
 from memtrain.cells.kinds import written
 from memtrain.errors import BudgetError, SpecError
 from memtrain.graph.node import Block, Name, Node, Role
+from memtrain.plan.cost import Rates
 from memtrain.plan.liveness import analyse
 from memtrain.run.allocation import peak_array_count, peak_bytes
 from memtrain.units import format_bytes
@@ -145,10 +146,10 @@ def kept_entry(node: Node) -> dict[str, Any]:
     }
 
 
-def predicted_row(cell: Cell, mode: Mode) -> Row:
-    """The row of a cell with what is known before anything runs."""
+def predicted_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
+    """The row of a cell with what is known before anything runs, planned with ``rates`` (`Cell.plan`)."""
     mode = Mode(mode)
-    liveness, allocation = analyse(cell.schedule(mode)), cell.allocation_for(timing=False)
+    liveness, allocation = analyse(cell.schedule(mode, rates)), cell.allocation_for(timing=False)
     retained = liveness.most_retained
     figures = {
         "predicted_peak_bytes": peak_bytes(liveness, allocation),
@@ -161,10 +162,10 @@ def predicted_row(cell: Cell, mode: Mode) -> Row:
     return Row(cell, mode, figures, peak_node, [kept_entry(node) for node in retained])
 
 
-def planned_row(cell: Cell, mode: Mode) -> Row:
+def planned_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
     """The same; a row that failed where the cell's policy has no plan."""
     try:
-        return predicted_row(cell, mode)
+        return predicted_row(cell, mode, rates)
     except SpecError as error:
         status = "memory_limit" if isinstance(error, BudgetError) else "error"
         return Row(cell, mode, {"status": status, "reason": str(error)})

@@ -65,11 +65,12 @@ def explain(
       memtrain explain --depth 8 --policy sqrt
       memtrain explain --depth 1000 --width 4096 --batch 1048576
     """
-    from memtrain.cli.console import messages, results, warn, warn_of_rates
+    from memtrain.cli.console import messages, plannable, results, warn
     from memtrain.errors import InputError
     from memtrain.explain import evidence
     from memtrain.explain.explanation import explain as explain_cell
     from memtrain.explain.second import second_order
+    from memtrain.measure.rates import kept_rates
     from memtrain.report.drawing import draw_dot, draw_svg
     from memtrain.report.json import explain_document
     from memtrain.report.terminal.explain import proof_section, second_section, sections
@@ -98,7 +99,9 @@ def explain(
     check_exports({"--svg": svg, "--dot": dot, "--json": STDOUT if json else None}, force, [data])
     out, log = results(), messages()
 
-    explanation = explain_cell(cell)
+    rates = kept_rates()
+    (cell,) = plannable(log, [cell], rates)
+    explanation = explain_cell(cell, rates)
     runs = evidence.can_run(explanation)
     if prove and not runs:
         raise InputError(
@@ -106,9 +109,8 @@ def explain(
         )
     if measure and not runs:
         warn(log, "too large to be run here: predicted only")
-    warn_of_rates(log, cell.plans_by_time)
     rows = evidence.measured(cell) if measure and runs else {}
-    proof = evidence.proved(cell) if prove else None
+    proof = evidence.proved(cell, explanation.train.schedule) if prove else None
     product = second_order(cell) if second else None
 
     def tables() -> None:

@@ -153,12 +153,12 @@ def sweep(
     """
     # What computes is imported here, so that --help does not wait for numpy.
     from memtrain.cells.row import planned_row
-    from memtrain.cli.console import messages, results, say, warn, warn_of_rates
+    from memtrain.cli.console import messages, plannable, results, say, warn, warn_of_rates
     from memtrain.cli.grid import request_of
     from memtrain.errors import InputError, MemtrainError
     from memtrain.measure.client import SERVERS, measuring_environment
     from memtrain.measure.doctor import State, examine_memory
-    from memtrain.measure.rates import known_rates
+    from memtrain.measure.rates import kept_rates, known_rates
     from memtrain.report.findings import findings
     from memtrain.report.html import check_installed, report_html
     from memtrain.report.json import sweep_document
@@ -226,7 +226,9 @@ def sweep(
             said = f"batches larger than the {examples:,} training examples of {name} draw rows again, seeded"
             warn(log, said)
         if dry_run:
-            show([planned_row(*task) for task in make_tasks(cells, request.mode)])
+            rates = kept_rates()
+            tasks = make_tasks(plannable(log, cells, rates), request.mode)
+            show([planned_row(*task, rates) for task in tasks])
             return
         files = {name: place for name, place in outputs.items() if place != STDOUT}
         check_new(request, path, files, force, config)

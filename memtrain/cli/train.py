@@ -78,6 +78,8 @@ def train(
     from memtrain.errors import SpecError
     from memtrain.measure.machine import free_memory_bytes
     from memtrain.measure.measured import lacking
+    from memtrain.measure.rates import rates_for
+    from memtrain.plan.cost import flops
     from memtrain.plan.policy import read_policy
     from memtrain.report.json import training_document
     from memtrain.report.terminal.sweep import training_table
@@ -113,7 +115,8 @@ def train(
         threads=threads,
         seed=seed,
     )
-    lack = lacking(predicted_row(cell, Mode.TRAIN), free_memory_bytes())
+    rates = rates_for(cell)
+    lack = lacking(predicted_row(cell, Mode.TRAIN, rates), free_memory_bytes())
     if lack is not None:
         raise SpecError(f"this network is {lack}", "allowed: what fits", "see memtrain frontier --help")
     rate = check_rate(LEARNING_RATES[optimizer] if lr is None else lr)
@@ -141,7 +144,7 @@ def train(
             update=update,
             accumulate=accumulate,
             policy=read_policy(cell.policy),
-            cost=cell.cost_of(),
+            cost=flops if rates is None else rates.seconds,
             allocation=cell.allocation_for(timing=True),
             on_epoch=lambda epoch: progress.update(
                 bar,

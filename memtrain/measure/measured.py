@@ -13,6 +13,7 @@ from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.measure.client import measure
 from memtrain.measure.machine import ROOM
 from memtrain.measure.meters import METERS
+from memtrain.measure.rates import rates_for
 from memtrain.units import format_bytes
 
 HEAP_SLACK_BYTES = 16 * 1024
@@ -60,7 +61,7 @@ def measured_row(
     A cell beyond the free memory is not tried, unless ``even_if_lacking``. Each meter is repeated
     ``repeat`` times, each time in a new process; the row has the medians and the spreads.
     """
-    row = planned_row(cell, mode)
+    row = planned_row(cell, mode, rates_for(cell))
     if not row.ok:
         return row
     with ROOM.take(needed_bytes(row)) as free_bytes:

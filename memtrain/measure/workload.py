@@ -12,6 +12,7 @@ import numpy as np
 
 from memtrain.cells.cell import Cell, Mode
 from memtrain.graph.ops.base import Array
+from memtrain.measure.rates import rates_for
 from memtrain.run.allocation import AnyRun, make_run
 from memtrain.run.ledger import Ledger
 from memtrain.train.data import SYNTHETIC, Dataset, Part, draw_rows, load, split, synthetic
@@ -22,7 +23,7 @@ class Workload:
     """All that a run of the cell needs, made before any meter starts: it belongs to the baseline."""
 
     def __init__(self, cell: Cell, mode: Mode, *, timing: bool = False) -> None:
-        self.schedule = cell.schedule(mode)
+        self.schedule = cell.schedule(mode, rates_for(cell))
         self._allocation = cell.allocation_for(timing=timing)
         self.mode = mode
         self.steps = cell.steps

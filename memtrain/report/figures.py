@@ -12,7 +12,8 @@ from typing import Literal
 from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.cells.row import Row, planned_row, predicted_row
 from memtrain.graph.node import Role
-from memtrain.measure.rates import known_rates
+from memtrain.measure.rates import kept_rates
+from memtrain.plan.cost import Rates
 from memtrain.plan.frontier import largest_within
 from memtrain.plan.policy import BUDGET, read_policy
 from memtrain.report.findings import Pair, cell_name, main_row, pairs, peak_bytes, ratio, varying_fields
@@ -186,8 +187,9 @@ def _fits(pair: Pair, budget_bytes: int) -> float:
     for fits, mode in ((2.0, Mode.TRAIN), (1.0, Mode.INFER)):
         row = pair.get(mode)
         if row is None or row["predicted_peak_bytes"] is None:
-            with known_rates(main_row(pair).rates):
-                row = planned_row(main_row(pair).cell, mode)
+            known = main_row(pair).rates
+            rates = kept_rates() if known is None else Rates.of(known)
+            row = planned_row(main_row(pair).cell, mode, rates)
         peak = row["predicted_peak_bytes"]
         if peak is not None and peak <= budget_bytes:
             return fits

@@ -16,6 +16,7 @@ from memtrain.cells.columns import NAMES
 from memtrain.cells.kinds import as_text
 from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import InputError
+from memtrain.measure.rates import kept_rates
 from memtrain.report import figures, plots
 from memtrain.report.account import METERS, account, account_reading, environments, place_names
 from memtrain.report.cell_plots import life_plot, timeline_plot
@@ -90,7 +91,10 @@ def report_html(
 
 def fit_html(fit: Fit, command: str) -> str:
     """The report on what would make a cell fit: peak against time, and each option step by step."""
-    rows = {option.cell: option.row or predicted_row(option.cell, Mode.TRAIN) for option in fit.options}
+    rows = {
+        option.cell: option.row or predicted_row(option.cell, Mode.TRAIN, kept_rates())
+        for option in fit.options
+    }
     return report_html(
         list(rows.values()),
         commands=[command, *(command_of(cell) for cell in rows)],

@@ -66,7 +66,8 @@ class _Finder:
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
-        self._cost: CostOf = rates().seconds if cell.cost == SECONDS else flops
+        self._rates = rates() if cell.cost == SECONDS else None
+        self._cost: CostOf = flops if self._rates is None else self._rates.seconds
         self._peaks = Peaks()
         self._lever = cache(partial(self._option, Kind.LEVER))
         self._keep_all_cost = self._total(cell.schedule(Mode.TRAIN))
@@ -160,7 +161,7 @@ class _Finder:
         return ", ".join([*changed, *([] if changed and cell.policy == NONE else [cell.policy])])
 
     def _option(self, kind: Kind, cell: Cell) -> Option:
-        plan = cell.plan(Mode.TRAIN)
+        plan = cell.plan(Mode.TRAIN, self._rates)
         own = kind in (Kind.KEEP_ALL, Kind.LEVER, Kind.BATCH)
         return Option(
             kind=kind,

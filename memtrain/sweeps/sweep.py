@@ -14,6 +14,7 @@ from memtrain.measure.client import SERVERS, measure
 from memtrain.measure.machine import ROOM
 from memtrain.measure.measured import Measure, lacking, measured_row, needed_bytes
 from memtrain.measure.meters import METERS
+from memtrain.measure.rates import rates_for
 from memtrain.run.blas import usable_cores
 from memtrain.sweeps.law import Verdict, fit_laws
 from memtrain.sweeps.request import Request, make_tasks
@@ -116,7 +117,7 @@ def laws_of(rows: Sequence[Row], timeout_s: float | None = None) -> list[Verdict
 
 def _heap_peak(cell: Cell, mode: Mode, timeout_s: float | None) -> int | None:
     """The heap peak of a cell, or nothing where it could not be measured."""
-    row = predicted_row(cell, mode)
+    row = predicted_row(cell, mode, rates_for(cell))
     try:
         with ROOM.take(needed_bytes(row)) as free_bytes:
             if lacking(row, free_bytes) is not None:

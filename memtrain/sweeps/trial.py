@@ -19,6 +19,7 @@ from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.measure.client import SERVERS, measure
 from memtrain.measure.machine import ROOM
 from memtrain.measure.measured import measured_row, needed_bytes
+from memtrain.measure.rates import rates_for
 from memtrain.plan.policy import NONE
 from memtrain.sweeps.option import Fit, Kind, Option
 from memtrain.units import format_bytes
@@ -107,7 +108,7 @@ class _Runner:
 
     def _pair(self, meter: str, cell: Cell, other: Cell) -> dict[str, Any]:
         """The figures of a meter for two cells in one process. Raises ``MeterUnavailable`` without memory."""
-        needed = sum(needed_bytes(predicted_row(each, Mode.TRAIN)) for each in (cell, other))
+        needed = sum(needed_bytes(predicted_row(each, Mode.TRAIN, rates_for(each))) for each in (cell, other))
         with ROOM.take(needed) as free_bytes:
             if needed > free_bytes:
                 what = "time" if meter == "pace" else "gradients"
