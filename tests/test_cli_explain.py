@@ -29,6 +29,7 @@ def test_all_parts_are_there_and_fit_into_80_columns(tmp_path):
     assert "heap (memray)" in said.out
     assert "Proved" in said.out
     assert "central differences" in said.out
+    assert "kept from the gradient" in said.out
     assert "\x1b" not in said.out
     assert max(map(len, said.out.splitlines())) <= 80
 
@@ -50,7 +51,11 @@ def test_the_json_has_what_it_promises(tmp_path):
     assert document["peak"]["bytes"] == peak == sum(e["bytes"] for e in document["footprint"]["train"])
     assert document["runner_up"]["bytes"] + document["runner_up"]["margin_bytes"] == peak
     assert document["proof"]["ok"]
-    assert document["second_order"]["relative_error"] < 1e-6
+    second = document["second_order"]
+    assert second["relative_error"] < 1e-6
+    standing = second["second_order_peak"]["standing"]
+    assert sum(entry["bytes"] for entry in standing) == second["second_order_peak_bytes"]
+    assert {"purpose", "names", "number_count", "bytes"} == set(standing[0])
     assert [row["mode"] for row in document["rows"]] == ["train", "infer"]
 
 

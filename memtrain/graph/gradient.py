@@ -47,10 +47,14 @@ def _backward(
     if into is not None:
         sums.totals = {v.id: total for v, total in zip(wrt, into, strict=True) if not v.inputs}
     sums.add(target.id, target, b.apply(Fill(1.0, (), target.dtype)), new=True)
-    for index in sorted(paths, reverse=True):
-        sums.complete(index)
-        if paths[index]:
-            sums.pass_on(b[index], paths[index])
+    outside = b.scope
+    try:
+        for index in sorted(paths, reverse=True):
+            sums.complete(index)
+            if paths[index]:
+                sums.pass_on(b[index], paths[index])
+    finally:
+        b.scope = outside
     for node in wrt:
         if node.id not in sums.totals:
             sums.add(node.id, target, b.apply(Fill(0.0, node.shape, node.dtype)), new=True)
@@ -74,20 +78,20 @@ class _Sums:
         cotangent = self.totals.get(node.id)
         if cotangent is None:
             return
-        b, inputs = self._b, node.inputs
         for position in node.op.adds_vjp:
             if position in wanted:
-                self._waiting.setdefault(inputs[position], []).append((node, position, cotangent))
+                self._waiting.setdefault(node.inputs[position], []).append((node, position, cotangent))
                 wanted = [other for other in wanted if other != position]
         if wanted:
-            outside, b.scope = b.scope, node.scope
+            self._ask(node, cotangent, wanted)
+
+    def _ask(self, node: Node, cotangent: Node, wanted: Sequence[int]) -> None:
+        b = self._b
+        b.scope = node.scope
+        count = len(b.nodes)
+        for position, part in node.op.vjp(b, node, cotangent, wanted):
+            self.add(node.inputs[position], node, part, new=part.id >= count)
             count = len(b.nodes)
-            try:
-                for position, part in node.op.vjp(b, node, cotangent, wanted):
-                    self.add(inputs[position], node, part, new=part.id >= count)
-                    count = len(b.nodes)
-            finally:
-                b.scope = outside
 
     def add(self, index: int, consumer: Node, part: Node, *, new: bool) -> None:
         """Add what ``consumer`` passes back to value ``index``; ``new`` says that it was built for this."""
@@ -104,18 +108,21 @@ class _Sums:
         """Add what still waits: no other part of this cotangent comes any more."""
         if index not in self._waiting:
             return
-        if index not in self.totals:
-            consumer, position, cotangent = self._waiting[index].pop(0)
-            ((_, part),) = consumer.op.vjp(self._b, consumer, cotangent, (position,))
-            self.add(index, consumer, part, new=True)
-        else:
+        if index in self.totals:
             self._add_waiting(index)
+        else:
+            consumer, position, cotangent = self._waiting[index].pop(0)
+            self._ask(consumer, cotangent, (position,))
 
     def _add_waiting(self, index: int) -> None:
+        b = self._b
+        outside = b.scope
         for consumer, position, cotangent in self._waiting.pop(index):
-            total = consumer.op.add_vjp(self._b, consumer, position, cotangent, self.totals[index])
+            b.scope = consumer.scope
+            total = consumer.op.add_vjp(b, consumer, position, cotangent, self.totals[index])
             self.totals[index] = total
             self.parts.setdefault(index, []).append((total.id, consumer.id))
+        b.scope = outside
 
 
 def _paths(b: Builder, target: Node, wrt: Sequence[Node]) -> Paths:

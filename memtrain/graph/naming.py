@@ -69,7 +69,7 @@ def _heads(b: Builder, target: Node, paths: Paths) -> dict[int, Node]:
     heads = {target.id: target}
     if isinstance(target.op, Add):
         terms = [b[target.inputs[position]] for position in paths[target.id]]
-        heads |= {term.id: term for term in terms if not term.shape and has_own_name(term)}
+        heads |= {term.id: term for term in terms if not term.shape and _has_own_name(term)}
     for index in sorted(paths, reverse=True):
         head, inputs = heads[index], b.nodes[index].inputs
         for position in paths[index]:
@@ -78,7 +78,7 @@ def _heads(b: Builder, target: Node, paths: Paths) -> dict[int, Node]:
     return heads
 
 
-def has_own_name(node: Node) -> bool:
+def _has_own_name(node: Node) -> bool:
     """Whether somebody named the node; else its label is that of its op."""
     return node.label != node.op.name
 

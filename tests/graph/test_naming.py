@@ -131,3 +131,17 @@ def test_a_cotangent_stands_in_the_block_of_its_value_and_what_helps_in_that_of_
     helpers = [node for node in b.nodes[len(graph) :] if node.name == f"{node.op.name}#{node.id}"]
     assert {node.scope for node in helpers if node.op.name == "exp"} == {first, second}
     assert b.scope == ()
+
+
+def test_a_part_that_waited_is_built_in_the_block_of_its_rule():
+    b = Builder()
+    x = leaf(b, "x", (3,))
+    with b.block("first"):
+        h = b.apply(Tanh(), x, name="h")
+    with b.block("second"):
+        norms = [b.apply(SquaredNorm(), h) for _ in range(2)]
+    gradient(b, add(b, *norms, name="S"), [x])
+    graph = b.graph()
+    (helper,) = [node for node in graph if node.op.name == "multiply"]
+    assert list(map(str, helper.scope)) == ["second"]
+    assert list(map(str, graph.named("∂S/∂h").scope)) == ["first"]

@@ -214,6 +214,7 @@ class SumTo(Op):
     shape: Shape
 
     name = "sum_to"
+    adds_vjp = (0,)
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         (x,) = inputs
@@ -229,6 +230,9 @@ class SumTo(Op):
 
     def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         yield 0, b.apply(BroadcastTo(input_of(b, node, 0).shape), cotangent)
+
+    def add_vjp(self, b: Builder, node: Node, position: int, cotangent: Node, into: Node) -> Node:
+        return add(b, into, cotangent)
 
 
 @dataclass(frozen=True)

@@ -128,9 +128,11 @@ def same_type(op: Op, *inputs: Node) -> DType:
 
 def same_shape(op: Op, *inputs: Node) -> tuple[Shape, DType]:
     """Shape and type of inputs that must be alike; raises ``GraphError`` when they differ."""
-    if any(node.shape != inputs[0].shape for node in inputs):
-        raise GraphError(f"{op.name} needs inputs of one shape, not {', '.join(map(str, inputs))}")
-    return inputs[0].shape, same_type(op, *inputs)
+    shape = inputs[0].shape
+    for node in inputs:
+        if node.shape != shape:
+            raise GraphError(f"{op.name} needs inputs of one shape, not {', '.join(map(str, inputs))}")
+    return shape, same_type(op, *inputs)
 
 
 class Elementwise(Op):
