@@ -35,45 +35,63 @@ class Column:
     default: Any = None
     """Its value where nothing is given, and in files that lack it; missing is ``None``."""
     since: int = 1
+    least: int = 1
+    """The least whole number that it can be."""
+    choices: tuple[str, ...] = ()
+    """The words that it can be; where there are none, any text may do."""
+
+    @property
+    def parameter(self) -> str:
+        """The parameter of a command that gives it: ``memory_limit``."""
+        return self.name.removesuffix("_bytes")
 
     @property
     def option(self) -> str:
-        """The option of a command that gives it: ``--memory-limit``."""
-        return f"--{self.name.removesuffix('_bytes').replace('_', '-')}"
+        """The same as the command line spells it: ``--memory-limit``."""
+        return f"--{self.parameter.replace('_', '-')}"
 
 
-def _network(name: str, kind: Kind, default: Any, about: str) -> Column:
-    return Column(name, kind, Part.NETWORK, about, default)
+def _network(name: str, kind: Kind, default: Any, about: str, **others: Any) -> Column:
+    return Column(name, kind, Part.NETWORK, about, default, **others)
 
 
-def _run(name: str, kind: Kind, default: Any, about: str, since: int = 1) -> Column:
-    return Column(name, kind, Part.RUN, about, default, since)
+def _run(name: str, kind: Kind, default: Any, about: str, **others: Any) -> Column:
+    return Column(name, kind, Part.RUN, about, default, **others)
 
 
 def _figure(name: str, kind: Kind, about: str, since: int = 1) -> Column:
     return Column(name, kind, Part.FIGURE, about, None, since)
 
 
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "identity")
+_ACCUMULATE = "Micro-batches whose gradients add up to those of the batch"
+_POLICY = "What to keep for backward (none: all of it; sqrt, revolve:4, budget:32MiB); the rest is recomputed"
+_UPDATE = "When parameters are updated: all after backward, or each as soon as its gradient exists"
+_ALLOCATION = (
+    "An array for each value (fresh), one arena for all (packed), or the one that suits a meter (auto)"
+)
+_COST = "What a budget plan minimises: seconds, as measured on this machine, or FLOPs"
+
 COLUMNS = (
-    _network("model", TEXT, "mlp", "Family of the network."),
-    _network("depth", COUNT, 1, "Number of hidden layers; 0 for a linear model."),
-    _network("width", WIDTHS, 256, "Width of every hidden layer."),
-    _run("batch", COUNT, 64, "Examples in a batch."),
-    _network("activation", TEXT, "relu", "Activation of the hidden layers."),
-    _network("bias", TRUTH, False, "A bias in every layer."),
-    _run("optimizer", TEXT, "sgd", "Optimiser."),
-    _network("l2", NUMBER, 1e-4, "λ of the regulariser λ/2·Σ‖W‖²."),
-    _network("dtype", TEXT, "float32", "Type of the numbers."),
-    _run("data", TEXT, "digits", "Data: digits, synthetic, or a .npz or .csv file."),
-    _network("input_size", COUNT, 64, "Numbers per example."),
-    _network("output_size", COUNT, 10, "Number of classes."),
-    _run("policy", TEXT, "none", "What is kept for backward; the rest is recomputed."),
-    _run("update", TEXT, "deferred", "When parameters are updated."),
-    _run("allocation", TEXT, "auto", "How the values get their memory."),
-    _run("threads", COUNT, 1, "BLAS threads of every meter."),
-    _run("steps", COUNT, 3, "Iterations that a memory meter watches, at least 2."),
-    _run("seed", COUNT, 0, "Seed of the initial values and batches."),
-    _run("memory_limit_bytes", BYTES, None, "Hard limit on the memory of a run."),
+    _network("model", TEXT, "mlp", "Family of the network", choices=("mlp",)),
+    _network("depth", COUNT, 1, "Hidden layers; 0 for a linear model", least=0),
+    _network("width", WIDTHS, 256, "Width of every hidden layer"),
+    _run("batch", COUNT, 64, "Examples in a batch"),
+    _network("activation", TEXT, "relu", "Activation", choices=ACTIVATIONS),
+    _network("bias", TRUTH, False, "A bias in every layer"),
+    _run("optimizer", TEXT, "sgd", "Optimiser", choices=("sgd", "momentum", "adam")),
+    _network("l2", NUMBER, 1e-4, "λ of the regulariser λ/2·Σ‖W‖²"),
+    _network("dtype", TEXT, "float32", "Type of the numbers", choices=("float32", "float64")),
+    _run("data", TEXT, "digits", "digits, synthetic, or a .npz or .csv file"),
+    _network("input_size", COUNT, 64, "Numbers per example, on synthetic data"),
+    _network("output_size", COUNT, 10, "Classes, on synthetic data"),
+    _run("policy", TEXT, "none", _POLICY),
+    _run("update", TEXT, "deferred", _UPDATE, choices=("deferred", "eager")),
+    _run("allocation", TEXT, "auto", _ALLOCATION, choices=("auto", "fresh", "packed")),
+    _run("threads", COUNT, 1, "BLAS threads, for all meters"),
+    _run("steps", COUNT, 3, "Iterations that a memory meter watches", least=2),
+    _run("seed", COUNT, 0, "Seed of the initial values and batches", least=0),
+    _run("memory_limit_bytes", BYTES, None, "Hard limit on the memory of each run, as 64MiB"),
     Column("mode", TEXT, Part.MODE, "Training or inference."),
     _figure("status", TEXT, "How the row ended."),
     _figure("reason", TEXT, "Why it did not end well."),
@@ -110,8 +128,8 @@ COLUMNS = (
     _figure("resident_spread_bytes", BYTES, "Largest less smallest resident peak.", since=2),
     _figure("step_spread_s", SECONDS, "Largest less smallest time.", since=2),
     _figure("peak_recomputed_bytes", BYTES, "Recomputed values at the peak.", since=3),
-    _run("accumulate", COUNT, 1, "Micro-batches whose gradients add up to those of the batch.", since=3),
-    _run("cost", TEXT, "seconds", "What a budget plan minimises: seconds or flops.", since=3),
+    _run("accumulate", COUNT, 1, _ACCUMULATE, since=3),
+    _run("cost", TEXT, "seconds", _COST, since=3, choices=("seconds", "flops")),
     _figure("peak_array_count", COUNT, "Arrays at the peak.", since=4),
 )
 """Every column, in the order of a row."""
@@ -120,7 +138,8 @@ BY_NAME = {column.name: column for column in COLUMNS}
 NAMES = tuple(BY_NAME)
 NETWORK_NAMES = tuple(column.name for column in COLUMNS if column.part is Part.NETWORK)
 RUN_NAMES = tuple(column.name for column in COLUMNS if column.part is Part.RUN)
-CELL_NAMES = tuple(column.name for column in COLUMNS if column.part in (Part.NETWORK, Part.RUN))
+CELL_COLUMNS = tuple(column for column in COLUMNS if column.part in (Part.NETWORK, Part.RUN))
+CELL_NAMES = tuple(column.name for column in CELL_COLUMNS)
 FIGURE_NAMES = tuple(column.name for column in COLUMNS if column.part is Part.FIGURE)
 
 STATUSES = ("ok", "memory_limit", "killed", "timeout", "error")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from memtrain.measure.cell import Cell
 
 from memtrain.explain import second as explain_second
 from memtrain.explain.second import second_order
-from memtrain.measure.cell import Cell
 from memtrain.models.mlp import ACTIVATIONS
 
 PYTORCH_PEAK_BYTES = {
