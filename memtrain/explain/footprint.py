@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from math import prod
 
+from memtrain.cells.cell import Cell, Mode
 from memtrain.explain.formulas import symbols
 from memtrain.graph.node import Role
 from memtrain.graph.size import BATCH, Dim, evaluate, factors, product, text
-from memtrain.measure.cell import Cell, Mode
 from memtrain.plan.liveness import Liveness, analyse
 from memtrain.plan.policy import NONE
 
@@ -51,7 +51,7 @@ def footprint(cell: Cell, mode: Mode, liveness: Liveness) -> list[RoleFootprint]
         counts = {monomial: count for (owner, monomial), count in terms.items() if owner is role}
         by_size = sorted(counts, key=lambda monomial: -counts[monomial] * monomial.bytes)
         formula = " + ".join(
-            _text(monomial, counts[monomial], slopes.get((role, monomial), 0), cell.depth)
+            _text(monomial, counts[monomial], slopes.get((role, monomial), 0), cell["depth"])
             for monomial in by_size
         )
         if counts:
@@ -84,10 +84,10 @@ def _monomial(itemsize: int, shape: Sequence[int], known: Mapping[str, int]) -> 
 
 def _slopes(terms: Terms, cell: Cell, mode: Mode) -> dict[tuple[Role, Monomial], int]:
     """How many more of each term a further layer brings; nothing where that is not the same twice."""
-    if not isinstance(cell.width, int) or cell.policy != NONE:
+    if not isinstance(cell["width"], int) or cell.policy != NONE:
         return {}
     first, second = (
-        _terms_at_peak(analyse(replace(cell, depth=cell.depth + more).schedule(mode))) for more in (1, 2)
+        _terms_at_peak(analyse(cell.changed(depth=cell["depth"] + more).schedule(mode))) for more in (1, 2)
     )
     slopes = {key: first.get(key, 0) - count for key, count in terms.items()}
     same = terms.keys() == first.keys() == second.keys() and all(

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from memtrain.graph import size
-from memtrain.graph.node import Graph, Node, Phase, Role, Shape
+from memtrain.graph.node import Graph, Node, Phase, Role, Scope, Shape
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,17 @@ class Formula:
     """``left = right``, with the shape of the value and of each factor, as the book orients them."""
 
     left: str
+    label: str
+    scope: Scope
     shape: str
     right: str
     factors: tuple[tuple[str, str], ...]
     """Text and shape of each factor, in the order in which ``right`` names them."""
+
+    @property
+    def name(self) -> str:
+        """The value that it gives."""
+        return self.left
 
     def __str__(self) -> str:
         return f"{self.left} = {self.right}"
@@ -48,7 +55,8 @@ class Book:
         """What ``node`` is, in terms of the values that it reads."""
         sentence = _Sentence(self, node)
         right = node.op.formula(sentence, node, *self.inputs(node))
-        return Formula(self.name(node), self.shape(node), right, tuple(sentence.factors))
+        shape, factors = self.shape(node), tuple(sentence.factors)
+        return Formula(self.name(node), node.label, node.scope, shape, right, factors)
 
     def shape(self, node: Node, transposed: bool = False) -> str:
         """The shape in symbols as the book orients it: ``q×h``; ``1`` for a number."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from memtrain.explain.formulas import Book, bytes_formula
-from memtrain.graph.node import Node, Phase, Role
+from memtrain.graph.node import Node, Phase, Role, Scope
 from memtrain.plan.liveness import Life, Liveness
 from memtrain.plan.schedule import Schedule
 
@@ -26,6 +26,8 @@ class _Read:
     """An intermediate that backward reads, with the whole reason."""
 
     name: str
+    label: str
+    scope: Scope
     shape: tuple[int, ...]
     dtype: str
     bytes: int
@@ -57,6 +59,8 @@ class Dropped:
     """An intermediate that is not kept."""
 
     name: str
+    label: str
+    scope: Scope
     bytes: int
     reason: str
 
@@ -101,7 +105,7 @@ def _reason(schedule: Schedule, book: Book, life: Life, reads: dict[int, list[Re
     """The fields that retained and recomputed values have in common."""
     node = life.node
     return {
-        "name": node.name,
+        **node.called._asdict(),
         "shape": tuple(map(int, node.shape)),
         "dtype": str(node.dtype),
         "bytes": node.nbytes,
@@ -129,7 +133,7 @@ def dropped_reasons(liveness: Liveness) -> list[Dropped]:
                 consumers.setdefault(index, []).append(graph[step.node])
     return [
         Dropped(
-            life.node.name,
+            *life.node.called,
             life.node.nbytes,
             _why_dropped(
                 consumers.get(life.node.id, []),

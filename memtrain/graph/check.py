@@ -21,7 +21,7 @@ def check(graph: Graph) -> None:
             leaves.add(node.name)
         if node.id != index:
             raise GraphError(f"node {node} has id {node.id} at place {index}; number nodes in order")
-        if any(not 0 <= i < index for i in node.inputs):
+        if node.inputs and not 0 <= min(node.inputs) <= max(node.inputs) < index:
             raise GraphError(f"node {node} reads {node.inputs}, not all computed before it; order the nodes")
         inputs = [graph.nodes[i] for i in node.inputs]
         shape, dtype = node.op.result(*inputs)

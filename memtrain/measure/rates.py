@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cache
-from math import isfinite
 from pathlib import Path
 from statistics import median
 from threading import Lock
@@ -24,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from memtrain.cells.cell import Cell
 from memtrain.errors import MeasureError
 from memtrain.graph.builder import Builder
 from memtrain.graph.node import Graph, Node, Role
@@ -57,6 +57,16 @@ def rates() -> Rates:
         return _kept_or_measured()
 
 
+def rates_for(cell: Cell) -> Rates | None:
+    """The rates that a cell is planned with; ``None`` for one that needs none. Raises ``MeasureError``."""
+    return rates() if cell.plans_by_time else None
+
+
+def kept_rates() -> Rates | None:
+    """The rates that were handed in or are kept from before; ``None`` where there are none."""
+    return _given[-1] if _given else next(filter(None, map(_kept, _folders())), None)
+
+
 @contextmanager
 def known_rates(values: Mapping[str, Any] | None) -> Iterator[None]:
     """Plan with these rates while the context lasts: then plans are those of whoever recorded them.
@@ -66,7 +76,7 @@ def known_rates(values: Mapping[str, Any] | None) -> Iterator[None]:
     if values is None:
         yield
         return
-    _given.append(_checked(values))
+    _given.append(Rates.of(values))
     try:
         yield
     finally:
@@ -102,7 +112,7 @@ def unkept_rates() -> str | None:
 def _kept(folder: Path) -> Rates | None:
     """What a folder has for this machine; ``None`` where it has nothing that can be used."""
     with suppress(OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return _checked(json.loads((folder / _FILE).read_text(encoding="utf-8"))[_machine()])
+        return Rates.of(json.loads((folder / _FILE).read_text(encoding="utf-8"))[_machine()])
     return None
 
 
@@ -138,20 +148,11 @@ def _measured_apart() -> Rates:
     settings = {**os.environ, **blas_environment(1, os.environ)}
     try:
         done = subprocess.run(command, env=settings, capture_output=True, text=True, check=True)
-        return _checked(json.loads(done.stdout))
+        return Rates.of(json.loads(done.stdout))
     except (OSError, subprocess.CalledProcessError, ValueError, TypeError) as error:
         raise MeasureError(
             f"the rates of this machine cannot be measured: {error}; take --cost flops"
         ) from error
-
-
-def _checked(values: Mapping[str, Any]) -> Rates:
-    """Rates from their JSON. Raises ``ValueError`` or ``TypeError`` for what cannot be one."""
-    found = Rates(**values)
-    each = [found.flops_per_s, found.bytes_per_s, *found.op_bytes_per_s.values()]
-    if not all(isfinite(rate) and rate > 0 for rate in each):
-        raise ValueError(f"there are no such rates: {each}")
-    return found
 
 
 def measured_rates() -> Rates:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
+from typing import Any
 
 from memtrain.graph.node import Graph, Node
 from memtrain.graph.ops.base import Speed
@@ -34,6 +36,15 @@ class Rates:
     """Read and written by elementwise steps."""
     op_bytes_per_s: Mapping[str, float]
     """The same for ops by name that compute longer than they read and write."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Rates:
+        """Rates from their JSON. Raises ``ValueError`` or ``TypeError`` for what cannot be one."""
+        found = cls(**values)
+        each = [found.flops_per_s, found.bytes_per_s, *found.op_bytes_per_s.values()]
+        if not all(isfinite(rate) and rate > 0 for rate in each):
+            raise ValueError(f"there are no such rates: {each}")
+        return found
 
     def seconds(self, graph: Graph, node: Node) -> float:
         """The time of a step: its FLOPs at the rate of products, or its bytes at the rate of its op."""

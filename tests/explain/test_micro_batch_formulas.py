@@ -14,8 +14,8 @@ from memtrain.train.iteration import accumulating
 
 
 def schedule_of(count, **changes):
-    spec = MLP(batch=12, input_size=3, hidden=(7, 5), output_size=4, bias=True, **changes)
-    return accumulating(spec, count, "sgd", 0.1)
+    network = MLP.of_sizes(3, (7, 5), 4, bias=True, **changes)
+    return accumulating(network, 12, count, "sgd", 0.1)
 
 
 def gradients(schedule, l2=1e-4):

@@ -10,11 +10,11 @@ import pytest
 from derivatives import check_gradient, evaluate
 from examples import compute, leaf
 
+from memtrain.cells.cell import Mode, cell_of
 from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
 from memtrain.graph.node import Role
 from memtrain.graph.ops import ACTIVATIONS, OPS, arithmetic
-from memtrain.measure.cell import Cell, Mode
 from memtrain.plan.liveness import analyse
 
 DTYPES = ("float32", "float64")
@@ -35,7 +35,7 @@ def derivatives(name, z):
 @pytest.mark.parametrize("name", NEW)
 def test_three_layers_keep_the_output_alone_or_the_input_besides(name):
     """As many arrays as PyTorch's rules keep, or half of them where the slope follows from the output."""
-    found = analyse(Cell(depth=3, batch=128, activation=name).schedule(Mode.TRAIN))
+    found = analyse(cell_of(depth=3, batch=128, activation=name).schedule(Mode.TRAIN))
     assert [node.nbytes for node in found.retained].count(131_072) == KEPT_ARRAYS[name]
     assert found.peak_role_bytes[Role.RETAINED] <= 131_072 * KEPT_ARRAYS[name]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from memtrain.graph.node import Node
 from memtrain.graph.ops.arithmetic import add, multiply, scale
-from memtrain.graph.ops.base import Array, Call, Op, Speed
+from memtrain.graph.ops.base import Array, Call, Cotangents, Op, Speed
 from memtrain.graph.ops.blockwise import Elementwise
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class ReadsOutput(Activation, Elementwise):
     reads_output = True
     gradient: type[Op]
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(self.gradient(), cotangent, node)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(self.gradient(), cotangent, node)
 
 
 class Slope(Elementwise):
@@ -86,8 +86,9 @@ class ReluGrad(Slope):
         bits = np.dtype(f"i{out.itemsize}")
         return partial(_masked, *[x.view(bits) for x in (out, *inputs)])
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node | None:
-        return b.apply(ReluGrad(), cotangent, b[node.inputs[1]]) if position == 0 else None
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        if 0 in wanted:
+            yield 0, b.apply(ReluGrad(), cotangent, b[node.inputs[1]])
 
 
 def _masked(out: Array, g: Array, h: Array) -> None:
@@ -123,11 +124,13 @@ class TanhGrad(Slope):
         np.subtract(1, out, out=out)
         np.multiply(g, out, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         g, h = (b[i] for i in node.inputs)
-        if position == 0:
-            return b.apply(TanhGrad(), cotangent, h)
-        return scale(b, multiply(b, multiply(b, cotangent, g), h), -2.0)
+        for position in wanted:
+            if position == 0:
+                yield 0, b.apply(TanhGrad(), cotangent, h)
+            else:
+                yield 1, scale(b, multiply(b, multiply(b, cotangent, g), h), -2.0)
 
 
 @dataclass(frozen=True)
@@ -157,12 +160,14 @@ class SigmoidGrad(Slope):
         np.multiply(h, slope, out=slope)
         np.multiply(g, slope, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         g, h = (b[i] for i in node.inputs)
-        if position == 0:
-            return b.apply(SigmoidGrad(), cotangent, h)
-        product = multiply(b, cotangent, g)
-        return add(b, product, scale(b, multiply(b, product, h), -2.0))
+        for position in wanted:
+            if position == 0:
+                yield 0, b.apply(SigmoidGrad(), cotangent, h)
+            else:
+                product = multiply(b, cotangent, g)
+                yield 1, add(b, product, scale(b, multiply(b, product, h), -2.0))
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import numpy as np
 
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
-from memtrain.graph.ops.base import Array, Op, input_of, same_type
+from memtrain.graph.ops.base import Array, Cotangents, Op, input_of, same_type
 from memtrain.graph.ops.blockwise import Elementwise
 from memtrain.graph.ops.broadcast import Broadcast, check_broadcasts
+from memtrain.graph.ops.source import Fill
 from memtrain.graph.size import carries_batch
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ class Add(Broadcast):
     def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
         return " + ".join(map(w.term, inputs))
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return sum_to(b, cotangent, input_of(b, node, position).shape)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        for position in wanted:
+            yield position, sum_to(b, cotangent, input_of(b, node, position).shape)
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,12 @@ class Multiply(Broadcast):
     def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
         return (" ⊙ " if all(given.shape for given in inputs) else " ").join(map(w.term, inputs))
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        product = multiply(b, cotangent, input_of(b, node, 1 - position))
-        return sum_to(b, product, input_of(b, node, position).shape)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        product = None
+        for position in wanted:
+            if product is None or node.inputs[0] != node.inputs[1]:
+                product = _times(b, cotangent, input_of(b, node, 1 - position))
+            yield position, sum_to(b, product, input_of(b, node, position).shape)
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,8 @@ class Scale(Elementwise):
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         np.multiply(inputs[0], self.factor, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(self, cotangent)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(self, cotangent)
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,8 @@ class Shift(Elementwise):
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         np.add(inputs[0], self.amount, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return cotangent
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, cotangent
 
 
 @dataclass(frozen=True)
@@ -117,8 +122,8 @@ class Exp(Elementwise):
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         np.exp(inputs[0], out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return multiply(b, cotangent, node)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, multiply(b, cotangent, node)
 
 
 @dataclass(frozen=True)
@@ -149,13 +154,14 @@ class AddScaled(Elementwise):
         a, c, w = inputs
         add_product(out, a, w, self.factor * c.item(), work[0])
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         _, c, w = (b[i] for i in node.inputs)
-        if position == 0:
-            return cotangent
-        other = (w, c)[position - 1]
-        product = multiply(b, cotangent, other)
-        return b.apply(Scale(self.factor), sum_to(b, product, (c, w)[position - 1].shape))
+        for position in wanted:
+            if position == 0:
+                yield 0, cotangent
+                continue
+            product = multiply(b, cotangent, (w, c)[position - 1])
+            yield position, scale(b, sum_to(b, product, (c, w)[position - 1].shape), self.factor)
 
 
 @dataclass(frozen=True)
@@ -165,6 +171,7 @@ class SumTo(Op):
     shape: Shape
 
     name = "sum_to"
+    adds_vjp = (0,)
     glyph = "Σ"
 
     def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
@@ -183,8 +190,11 @@ class SumTo(Op):
         axes = tuple(i for i, size in enumerate(kept) if size == 1 and x.shape[i] != 1)
         np.add.reduce(x, axis=axes, out=out.reshape(kept), keepdims=True)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(BroadcastTo(input_of(b, node, 0).shape), cotangent)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(BroadcastTo(input_of(b, node, 0).shape), cotangent)
+
+    def add_vjp(self, b: Builder, node: Node, position: int, cotangent: Node, into: Node) -> Node:
+        return add(b, into, cotangent)
 
 
 @dataclass(frozen=True)
@@ -203,8 +213,8 @@ class BroadcastTo(Op):
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         np.copyto(out, inputs[0])
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return sum_to(b, cotangent, input_of(b, node, 0).shape)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, sum_to(b, cotangent, input_of(b, node, 0).shape)
 
 
 @dataclass(frozen=True)
@@ -220,8 +230,8 @@ class Copy(Op):
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         np.copyto(out, inputs[0])
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return cotangent
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, cotangent
 
 
 def add(b: Builder, x: Node, y: Node, name: str | None = None) -> Node:
@@ -232,6 +242,16 @@ def add(b: Builder, x: Node, y: Node, name: str | None = None) -> Node:
 def multiply(b: Builder, x: Node, y: Node, name: str | None = None) -> Node:
     """x · y element by element, with broadcasting."""
     return b.apply(Multiply(), x, y, name=name)
+
+
+def _times(b: Builder, cotangent: Node, factor: Node) -> Node:
+    """``multiply`` of the two, without an array for a cotangent that is the same number everywhere."""
+    if isinstance(cotangent.op, BroadcastTo) and cotangent.shape == factor.shape:
+        spread = input_of(b, cotangent, 0)
+        cotangent = cotangent if spread.shape else spread
+    if isinstance(cotangent.op, Fill) and cotangent.op.value == 1 and not cotangent.shape:
+        return factor
+    return multiply(b, cotangent, factor)
 
 
 def scale(b: Builder, x: Node, factor: float, name: str | None = None, symbol: str = "") -> Node:

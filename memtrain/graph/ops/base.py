@@ -24,6 +24,9 @@ Array = npt.NDArray[Any]
 Workspace = tuple[tuple[int, DType], ...]
 """Arrays that a kernel needs besides its output: element count (with its meaning) and type of each."""
 
+Cotangents = Iterator[tuple[int, Node]]
+"""Positions of inputs, each with the cotangent that a rule built for it."""
+
 Call = Callable[[], object]
 """A kernel with its arrays bound: ready to be called, again and again."""
 
@@ -76,6 +79,8 @@ class Op:
     """Inputs of one shape that an op with a rate of its own is measured on."""
     glyph: ClassVar[str] = ""
     """What stands for the op in a drawing; without one its name does."""
+    adds_vjp: ClassVar[tuple[int, ...]] = ()
+    """Inputs whose cotangent ``add_vjp`` adds to another one in place."""
 
     def __init_subclass__(cls) -> None:
         if "name" in cls.__dict__:
@@ -117,16 +122,18 @@ class Op:
         """Whether the result's bytes lie in row order."""
         return True
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node | None:
-        """Build the cotangent of input ``position`` from the cotangent of ``node``: the book's prod.
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        """Build the cotangents of inputs from the cotangent of ``node``: the book's prod.
 
-        ``None`` means that the input has no influence (its derivative is zero everywhere).
+        Yields (position, cotangent) for the positions in ``wanted``, in that order, and builds each only when
+        it is asked for: whoever asks adds it to others before the next one exists. What several of them share
+        is built once. An input without influence (its derivative is zero everywhere) is left out.
         """
-        raise GraphError(f"{node} is not differentiable with respect to input {position}")
+        raise GraphError(f"{node} is not differentiable with respect to input {wanted[0]}")
 
-    def add_vjp(self, b: Builder, node: Node, position: int, cotangent: Node, into: Node) -> Node | None:
-        """``into`` plus what ``vjp`` gives, where there is a way without a second array; else ``None``."""
-        return None
+    def add_vjp(self, b: Builder, node: Node, position: int, cotangent: Node, into: Node) -> Node:
+        """Build ``into`` plus what ``vjp`` gives for an input of ``adds_vjp``, without a second array."""
+        raise GraphError(f"{self.name} cannot add the cotangent of input {position} to {into}")
 
     def flops(self, node: Node, *inputs: Node) -> int:
         """Floating-point operations: one per element of the larger of result and inputs."""
@@ -164,13 +171,17 @@ def rows_per_block(row_size: int) -> int:
 
 def same_type(op: Op, *inputs: Node) -> DType:
     """The one type of all inputs; raises ``GraphError`` when they differ."""
-    if any(node.dtype != inputs[0].dtype for node in inputs):
-        raise GraphError(f"{op.name} needs inputs of one type, not {', '.join(map(str, inputs))}")
-    return inputs[0].dtype
+    dtype = inputs[0].dtype
+    for node in inputs:
+        if node.dtype != dtype:
+            raise GraphError(f"{op.name} needs inputs of one type, not {', '.join(map(str, inputs))}")
+    return dtype
 
 
 def same_shape(op: Op, *inputs: Node) -> tuple[Shape, DType]:
     """Shape and type of inputs that must be alike; raises ``GraphError`` when they differ."""
-    if any(node.shape != inputs[0].shape for node in inputs):
-        raise GraphError(f"{op.name} needs inputs of one shape, not {', '.join(map(str, inputs))}")
-    return inputs[0].shape, same_type(op, *inputs)
+    shape = inputs[0].shape
+    for node in inputs:
+        if node.shape != shape:
+            raise GraphError(f"{op.name} needs inputs of one shape, not {', '.join(map(str, inputs))}")
+    return shape, same_type(op, *inputs)

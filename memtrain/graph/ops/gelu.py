@@ -13,7 +13,7 @@ import numpy as np
 from memtrain.graph.node import DType, Node
 from memtrain.graph.ops.activation import ReadsInput, Slope, Tanh, TanhGrad
 from memtrain.graph.ops.arithmetic import Exp, Shift, add, multiply, scale
-from memtrain.graph.ops.base import Array
+from memtrain.graph.ops.base import Array, Cotangents
 
 if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
@@ -100,14 +100,20 @@ class GeluGrad(Slope):
         np.add(slope, density, out=slope)
         np.multiply(g, slope, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         g, z = (b[i] for i in node.inputs)
-        if position == 0:
-            return b.apply(GeluGrad(), cotangent, z)
-        square = multiply(b, z, z)
-        density = scale(b, b.apply(Exp(), scale(b, square, -0.5)), _DENSITY_AT_0)
-        curvature = multiply(b, density, b.apply(Shift(2.0), scale(b, square, -1.0)))  # φ(z)(2 − z²)
-        return multiply(b, multiply(b, cotangent, g), curvature)
+        for position in wanted:
+            if position == 0:
+                yield 0, b.apply(GeluGrad(), cotangent, z)
+            else:
+                yield 1, multiply(b, multiply(b, cotangent, g), _gelu_curvature(b, z))
+
+
+def _gelu_curvature(b: Builder, z: Node) -> Node:
+    """φ(z)(2 − z²): gelu″."""
+    square = multiply(b, z, z)
+    density = scale(b, b.apply(Exp(), scale(b, square, -0.5)), _DENSITY_AT_0)
+    return multiply(b, density, b.apply(Shift(2.0), scale(b, square, -1.0)))
 
 
 @dataclass(frozen=True)
@@ -123,8 +129,8 @@ class Gelu(ReadsInput):
         _normal_integral(z, *work)
         np.multiply(z, work[0], out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(GeluGrad(), cotangent, b[node.inputs[0]])
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(GeluGrad(), cotangent, b[node.inputs[0]])
 
 
 def _tanh_argument(z: Array, out: Array) -> None:
@@ -165,19 +171,24 @@ class GeluTanhGrad(Slope):
         np.multiply(slope, 0.5, out=slope)
         np.multiply(g, slope, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         g, z = (b[i] for i in node.inputs)
-        if position == 0:
-            return b.apply(GeluTanhGrad(), cotangent, z)
-        # gelu″ = (1 − t²) (u′ + z u″/2 − z t u′²), with t = tanh u; u′ and u″ are polynomials in z
-        square = multiply(b, z, z)
-        u = multiply(b, z, _polynomial(b, square, _TANH_SLOPE, _TANH_SLOPE * _TANH_CUBIC))
-        slope = _polynomial(b, square, _TANH_SLOPE, 3 * _TANH_SLOPE * _TANH_CUBIC)
-        bend = scale(b, square, 3 * _TANH_SLOPE * _TANH_CUBIC)  # z u″/2
-        t = b.apply(Tanh(), u)
-        pull = scale(b, multiply(b, multiply(b, z, t), multiply(b, slope, slope)), -1.0)
-        curvature = b.apply(TanhGrad(), add(b, add(b, slope, bend), pull), t)
-        return multiply(b, multiply(b, cotangent, g), curvature)
+        for position in wanted:
+            if position == 0:
+                yield 0, b.apply(GeluTanhGrad(), cotangent, z)
+            else:
+                yield 1, multiply(b, multiply(b, cotangent, g), _gelu_tanh_curvature(b, z))
+
+
+def _gelu_tanh_curvature(b: Builder, z: Node) -> Node:
+    """(1 − t²) (u′ + z u″/2 − z t u′²), with t = tanh u: u′ and u″ are polynomials in z."""
+    square = multiply(b, z, z)
+    u = multiply(b, z, _polynomial(b, square, _TANH_SLOPE, _TANH_SLOPE * _TANH_CUBIC))
+    slope = _polynomial(b, square, _TANH_SLOPE, 3 * _TANH_SLOPE * _TANH_CUBIC)
+    bend = scale(b, square, 3 * _TANH_SLOPE * _TANH_CUBIC)  # z u″/2
+    t = b.apply(Tanh(), u)
+    pull = scale(b, multiply(b, multiply(b, z, t), multiply(b, slope, slope)), -1.0)
+    return b.apply(TanhGrad(), add(b, add(b, slope, bend), pull), t)
 
 
 def _polynomial(b: Builder, square: Node, constant: float, factor: float) -> Node:
@@ -202,5 +213,5 @@ class GeluTanh(ReadsInput):
         np.multiply(t, 0.5, out=t)
         np.multiply(z, t, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(GeluTanhGrad(), cotangent, b[node.inputs[0]])
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(GeluTanhGrad(), cotangent, b[node.inputs[0]])

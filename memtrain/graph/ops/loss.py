@@ -11,7 +11,18 @@ import numpy as np
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.arithmetic import AddScaled, BroadcastTo, Exp, add, multiply, scale, sum_to
-from memtrain.graph.ops.base import BLOCK, INDEX, Array, Op, Speed, Workspace, blocks, same_shape, same_type
+from memtrain.graph.ops.base import (
+    BLOCK,
+    INDEX,
+    Array,
+    Cotangents,
+    Op,
+    Speed,
+    Workspace,
+    blocks,
+    same_shape,
+    same_type,
+)
 from memtrain.graph.ops.blockwise import RowWise
 from memtrain.graph.size import least, product, text
 
@@ -47,15 +58,17 @@ class LogSoftmaxGrad(RowWise):
         np.multiply(softmax, spread, out=softmax)
         np.subtract(g, softmax, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         g, logp = (b[i] for i in node.inputs)
         row = (*g.shape[:-1], 1)
-        softmax = b.apply(Exp(), logp)
-        if position == 0:
-            total = sum_to(b, multiply(b, cotangent, softmax), row)
-            return add(b, cotangent, scale(b, b.apply(BroadcastTo(g.shape), total), -1.0))
-        total = b.apply(BroadcastTo(g.shape), sum_to(b, g, row))
-        return scale(b, multiply(b, multiply(b, cotangent, softmax), total), -1.0)
+        weighted = multiply(b, cotangent, b.apply(Exp(), logp))
+        for position in wanted:
+            if position == 0:
+                total = b.apply(BroadcastTo(g.shape), sum_to(b, weighted, row))
+                yield 0, add(b, cotangent, scale(b, total, -1.0))
+            else:
+                total = b.apply(BroadcastTo(g.shape), sum_to(b, g, row))
+                yield 1, scale(b, multiply(b, weighted, total), -1.0)
 
 
 @dataclass(frozen=True)
@@ -84,8 +97,8 @@ class LogSoftmax(RowWise):
         np.copyto(block, figure[:, None])
         np.subtract(out, block, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(LogSoftmaxGrad(), cotangent, node)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(LogSoftmaxGrad(), cotangent, node)
 
 
 def _divisor(value: Node) -> str:
@@ -137,9 +150,10 @@ class Nll(Op):
             total += float(np.add.reduce(picked[:length]))
         out[()] = -total / labels.size
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node | None:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         logp, labels = (b[i] for i in node.inputs)
-        return b.apply(NllGrad(logp.shape), cotangent, labels) if position == 0 else None
+        if 0 in wanted:
+            yield 0, b.apply(NllGrad(logp.shape), cotangent, labels)
 
 
 @dataclass(frozen=True)
@@ -172,8 +186,9 @@ class NllGrad(Op):
         for part, _ in blocks(labels.size, index.size):
             np.put(out, _label_places(labels, out.shape[-1], part, index), -g.item() / labels.size)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node | None:
-        return b.apply(Nll(), cotangent, b[node.inputs[1]]) if position == 0 else None
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        if 0 in wanted:
+            yield 0, b.apply(Nll(), cotangent, b[node.inputs[1]])
 
 
 @dataclass(frozen=True)
@@ -205,12 +220,16 @@ class MseGrad(Op):
         np.subtract(o, y, out=out)
         np.multiply(out, 2 * g.item() / out.size, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         g, o, y = (b[i] for i in node.inputs)
-        if position == 0:
-            difference = add(b, o, scale(b, y, -1.0))
-            return scale(b, sum_to(b, multiply(b, cotangent, difference), ()), 2 / o.size)
-        return scale(b, multiply(b, cotangent, g), (2 if position == 1 else -2) / o.size)
+        product = None
+        for position in wanted:
+            if position == 0:
+                difference = add(b, o, scale(b, y, -1.0))
+                yield 0, scale(b, sum_to(b, multiply(b, cotangent, difference), ()), 2 / o.size)
+            else:
+                product = product or multiply(b, cotangent, g)
+                yield position, scale(b, product, (2 if position == 1 else -2) / o.size)
 
 
 @dataclass(frozen=True)
@@ -238,10 +257,11 @@ class Mse(Op):
             total += float(np.dot(difference, difference))
         out[()] = total / o.size
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         o, y = (b[i] for i in node.inputs)
         gradient = b.apply(MseGrad(), cotangent, o, y)
-        return gradient if position == 0 else scale(b, gradient, -1.0)
+        for position in wanted:
+            yield position, gradient if position == 0 else scale(b, gradient, -1.0)
 
 
 @dataclass(frozen=True)
@@ -249,6 +269,7 @@ class SquaredNorm(Op):
     """The squared Frobenius norm ‖W‖²."""
 
     name = "squared_norm"
+    adds_vjp = (0,)
     glyph = "‖·‖²"
 
     def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
@@ -261,8 +282,8 @@ class SquaredNorm(Op):
         flat = inputs[0].reshape(-1)
         np.dot(flat, flat, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return scale(b, multiply(b, b[node.inputs[0]], cotangent), 2.0)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, scale(b, multiply(b, b[node.inputs[0]], cotangent), 2.0)
 
     def add_vjp(self, b: Builder, node: Node, position: int, cotangent: Node, into: Node) -> Node:
         return b.apply(AddScaled(2.0), into, cotangent, b[node.inputs[0]])

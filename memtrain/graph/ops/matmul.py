@@ -12,7 +12,7 @@ import numpy as np
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.arithmetic import sum_to
-from memtrain.graph.ops.base import Array, Call, Op, Speed, input_of, same_type
+from memtrain.graph.ops.base import Array, Call, Cotangents, Op, Speed, same_type
 from memtrain.graph.ops.broadcast import broadcast_shape
 from memtrain.graph.ops.view import reshape
 from memtrain.graph.size import carries_batch, product
@@ -84,18 +84,19 @@ class MatMul(Op):
             out=out,
         )
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         x, y = (b[i] for i in node.inputs)
         ta, tb = self.transpose_a, self.transpose_b
-        if position == 0:
-            op, left, right = (
-                (MatMul(tb, True), y, cotangent) if ta else (MatMul(False, not tb), cotangent, y)
-            )
-        else:
-            op, left, right = (
-                (MatMul(True, ta), cotangent, x) if tb else (MatMul(not ta, False), x, cotangent)
-            )
-        return sum_to(b, b.apply(op, left, right), input_of(b, node, position).shape)
+        for position in wanted:
+            if position == 0:
+                op, left, right = (
+                    (MatMul(tb, True), y, cotangent) if ta else (MatMul(False, not tb), cotangent, y)
+                )
+            else:
+                op, left, right = (
+                    (MatMul(True, ta), cotangent, x) if tb else (MatMul(not ta, False), x, cotangent)
+                )
+            yield position, sum_to(b, b.apply(op, left, right), (x, y)[position].shape)
 
 
 def matmul(

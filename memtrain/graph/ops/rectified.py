@@ -15,7 +15,7 @@ import numpy as np
 from memtrain.graph.node import Node
 from memtrain.graph.ops.activation import ReadsOutput, ReluGrad, Slope
 from memtrain.graph.ops.arithmetic import Exp, multiply, scale
-from memtrain.graph.ops.base import Array, Call
+from memtrain.graph.ops.base import Array, Call, Cotangents
 
 if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
@@ -42,8 +42,9 @@ class LeakyReluGrad(Slope):
         low, high = np.array([LEAK, 1], out.dtype).view(bits).tolist()
         return partial(_leak, out, g, out.view(bits), h.view(bits), low, high - low)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node | None:
-        return b.apply(LeakyReluGrad(), cotangent, b[node.inputs[1]]) if position == 0 else None
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        if 0 in wanted:
+            yield 0, b.apply(LeakyReluGrad(), cotangent, b[node.inputs[1]])
 
 
 def _leak(out: Array, g: Array, out_bits: Array, h_bits: Array, low: int, distance: int) -> None:
@@ -82,11 +83,13 @@ class EluGrad(Slope):
         np.add(out, 1, out=out)
         np.multiply(g, out, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         g, h = (b[i] for i in node.inputs)
-        if position == 0:
-            return b.apply(EluGrad(), cotangent, h)
-        return b.apply(ReluGrad(), multiply(b, cotangent, g), scale(b, h, -1.0))  # where h < 0
+        for position in wanted:
+            if position == 0:
+                yield 0, b.apply(EluGrad(), cotangent, h)
+            else:
+                yield 1, b.apply(ReluGrad(), multiply(b, cotangent, g), scale(b, h, -1.0))  # where h < 0
 
 
 @dataclass(frozen=True)
@@ -121,11 +124,14 @@ class SoftplusGrad(Slope):
         np.negative(out, out=out)
         np.multiply(g, out, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         g, h = (b[i] for i in node.inputs)
-        if position == 0:
-            return b.apply(SoftplusGrad(), cotangent, h)
-        return multiply(b, multiply(b, cotangent, g), b.apply(Exp(), scale(b, h, -1.0)))
+        for position in wanted:
+            if position == 0:
+                yield 0, b.apply(SoftplusGrad(), cotangent, h)
+            else:
+                falling = b.apply(Exp(), scale(b, h, -1.0))
+                yield 1, multiply(b, multiply(b, cotangent, g), falling)
 
 
 @dataclass(frozen=True)

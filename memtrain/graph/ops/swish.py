@@ -14,7 +14,7 @@ import numpy as np
 from memtrain.graph.node import Node
 from memtrain.graph.ops.activation import ReadsInput, ReluGrad, Sigmoid, SigmoidGrad, Slope, Tanh, TanhGrad
 from memtrain.graph.ops.arithmetic import Shift, add, multiply, scale
-from memtrain.graph.ops.base import Array
+from memtrain.graph.ops.base import Array, Cotangents
 from memtrain.graph.ops.rectified import Softplus
 
 if TYPE_CHECKING:
@@ -52,14 +52,20 @@ class SiluGrad(Slope):
         np.multiply(slope, sigmoid, out=slope)
         np.multiply(g, slope, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         g, z = (b[i] for i in node.inputs)
-        if position == 0:
-            return b.apply(SiluGrad(), cotangent, z)
-        # silu″ = σ (1 − σ) (2 + z (1 − 2σ))
-        sigmoid = b.apply(Sigmoid(), z)
-        bend = b.apply(Shift(2.0), multiply(b, z, b.apply(Shift(1.0), scale(b, sigmoid, -2.0))))
-        return multiply(b, b.apply(SigmoidGrad(), multiply(b, cotangent, g), sigmoid), bend)
+        for position in wanted:
+            if position == 0:
+                yield 0, b.apply(SiluGrad(), cotangent, z)
+            else:
+                yield 1, _silu_bend(b, multiply(b, cotangent, g), z)
+
+
+def _silu_bend(b: Builder, x: Node, z: Node) -> Node:
+    """x ⊙ silu″ = x ⊙ σ (1 − σ) (2 + z (1 − 2σ))."""
+    sigmoid = b.apply(Sigmoid(), z)
+    bend = b.apply(Shift(2.0), multiply(b, z, b.apply(Shift(1.0), scale(b, sigmoid, -2.0))))
+    return multiply(b, b.apply(SigmoidGrad(), x, sigmoid), bend)
 
 
 @dataclass(frozen=True)
@@ -75,8 +81,8 @@ class Silu(ReadsInput):
         _sigmoid(z, sigmoid)
         np.multiply(z, sigmoid, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(SiluGrad(), cotangent, b[node.inputs[0]])
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(SiluGrad(), cotangent, b[node.inputs[0]])
 
 
 def _ramp(z: Array, out: Array) -> None:
@@ -114,13 +120,15 @@ class HardSwishGrad(Slope):
         np.add(slope, bend, out=slope)
         np.multiply(g, slope, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         g, z = (b[i] for i in node.inputs)
-        if position == 0:
-            return b.apply(HardSwishGrad(), cotangent, z)
-        bend = scale(b, multiply(b, cotangent, g), 1 / 3)
-        above = b.apply(ReluGrad(), bend, b.apply(Shift(3.0), z))  # where z > −3
-        return b.apply(ReluGrad(), above, b.apply(Shift(3.0), scale(b, z, -1.0)))  # and z < 3
+        for position in wanted:
+            if position == 0:
+                yield 0, b.apply(HardSwishGrad(), cotangent, z)
+            else:
+                bend = scale(b, multiply(b, cotangent, g), 1 / 3)
+                above = b.apply(ReluGrad(), bend, b.apply(Shift(3.0), z))  # where z > −3
+                yield 1, b.apply(ReluGrad(), above, b.apply(Shift(3.0), scale(b, z, -1.0)))  # and z < 3
 
 
 @dataclass(frozen=True)
@@ -136,8 +144,8 @@ class HardSwish(ReadsInput):
         _ramp(inputs[0], work[0])
         np.multiply(inputs[0], work[0], out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(HardSwishGrad(), cotangent, b[node.inputs[0]])
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(HardSwishGrad(), cotangent, b[node.inputs[0]])
 
 
 @dataclass(frozen=True)
@@ -172,16 +180,21 @@ class MishGrad(Slope):
         np.divide(slope, w, out=slope)
         np.multiply(g, slope, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         g, z = (b[i] for i in node.inputs)
-        if position == 0:
-            return b.apply(MishGrad(), cotangent, z)
-        # mish″ = (1 − t²) σ (2 + z (1 − σ − 2 t σ))
-        t, sigmoid = b.apply(Tanh(), b.apply(Softplus(), z)), b.apply(Sigmoid(), z)
-        fall = add(b, sigmoid, scale(b, multiply(b, t, sigmoid), 2.0))
-        bend = b.apply(Shift(2.0), multiply(b, z, b.apply(Shift(1.0), scale(b, fall, -1.0))))
-        product = multiply(b, multiply(b, multiply(b, cotangent, g), sigmoid), bend)
-        return b.apply(TanhGrad(), product, t)
+        for position in wanted:
+            if position == 0:
+                yield 0, b.apply(MishGrad(), cotangent, z)
+            else:
+                yield 1, _mish_bend(b, multiply(b, cotangent, g), z)
+
+
+def _mish_bend(b: Builder, x: Node, z: Node) -> Node:
+    """x ⊙ mish″ = x ⊙ (1 − t²) σ (2 + z (1 − σ − 2 t σ)), with t = tanh(softplus(z))."""
+    t, sigmoid = b.apply(Tanh(), b.apply(Softplus(), z)), b.apply(Sigmoid(), z)
+    fall = add(b, sigmoid, scale(b, multiply(b, t, sigmoid), 2.0))
+    bend = b.apply(Shift(2.0), multiply(b, z, b.apply(Shift(1.0), scale(b, fall, -1.0))))
+    return b.apply(TanhGrad(), multiply(b, multiply(b, x, sigmoid), bend), t)
 
 
 @dataclass(frozen=True)
@@ -202,5 +215,5 @@ class Mish(ReadsInput):
         np.divide(m, other, out=m)
         np.multiply(z, m, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(MishGrad(), cotangent, b[node.inputs[0]])
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(MishGrad(), cotangent, b[node.inputs[0]])

@@ -12,7 +12,7 @@ import numpy as np
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.activation import Activation
-from memtrain.graph.ops.base import Array, Op, input_of
+from memtrain.graph.ops.base import Array, Cotangents, Op, input_of
 from memtrain.graph.size import part
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class Transpose(_View):
         long_axes = [axis for axis in self.axes if inputs[0].shape[axis] != 1]
         return inputs[0].contiguous and long_axes == sorted(long_axes)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(Transpose(tuple(int(i) for i in np.argsort(self.axes))), cotangent)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(Transpose(tuple(int(i) for i in np.argsort(self.axes))), cotangent)
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class Reshape(_View):
     def view(self, base: Array) -> Array:
         return base.reshape(self.shape)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(Reshape(input_of(b, node, 0).shape), cotangent)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(Reshape(input_of(b, node, 0).shape), cotangent)
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ class Identity(Activation, _View):
     def keeps_order(self, *inputs: Node) -> bool:
         return inputs[0].contiguous
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return cotangent
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, cotangent
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,8 @@ class Slice(_View):
         cut = [axis for axis, size in enumerate(kept) if size != x.shape[axis]]
         return x.contiguous and (not cut or all(size == 1 for size in kept[: cut[-1]]))
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(Pad(self.starts, self.stops, input_of(b, node, 0).shape), cotangent)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(Pad(self.starts, self.stops, input_of(b, node, 0).shape), cotangent)
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ class Pad(Op):
         out.fill(0)
         np.copyto(out[_window(self.starts, self.stops)], inputs[0])
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(Slice(self.starts, self.stops), cotangent)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(Slice(self.starts, self.stops), cotangent)
 
 
 def reshape(b: Builder, x: Node, shape: Shape, name: str | None = None) -> Node:
