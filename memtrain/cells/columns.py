@@ -63,7 +63,20 @@ def _figure(name: str, kind: Kind, about: str, since: int = 1) -> Column:
     return Column(name, kind, Part.FIGURE, about, None, since)
 
 
-ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "identity")
+ACTIVATIONS = (
+    "relu",
+    "tanh",
+    "sigmoid",
+    "gelu",
+    "gelu_tanh",
+    "identity",
+    "leaky_relu",
+    "elu",
+    "softplus",
+    "silu",
+    "hard_swish",
+    "mish",
+)
 _ACCUMULATE = "Micro-batches whose gradients add up to those of the batch"
 _POLICY = "What to keep for backward (none: all of it; sqrt, revolve:4, budget:32MiB); the rest is recomputed"
 _UPDATE = "When parameters are updated: all after backward, or each as soon as its gradient exists"

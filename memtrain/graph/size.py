@@ -36,10 +36,10 @@ class Quotient(NamedTuple):
 
 
 class Least(NamedTuple):
-    """The smaller of two sizes."""
+    """A product of sizes, but at most a number."""
 
-    first: int
-    second: int
+    most: int
+    factors: tuple[int, ...]
 
 
 Meaning = Symbol | Product | Quotient | Least
@@ -94,11 +94,13 @@ def rounded_part(size: int, count: int) -> int:
     return _dim(value, Quotient(size, count, rounded=True)) if isinstance(size, Dim) else value
 
 
-def least(first: int, second: int) -> int:
-    """The smaller of two sizes: min(16384, n·h)."""
-    if isinstance(first, Dim) or isinstance(second, Dim):
-        return _dim(min(first, second), Least(first, second))
-    return min(first, second)
+def least(most: int, sizes: Sequence[int]) -> int:
+    """The product of ``sizes``, but at most ``most``: min(16384, n·h)."""
+    value = min(most, prod(sizes))
+    for size in sizes:
+        if isinstance(size, Dim):
+            return _dim(value, Least(most, tuple(sizes)))
+    return value
 
 
 def factors(size: int) -> tuple[int, ...]:
@@ -120,8 +122,8 @@ def text(size: int) -> str:
         case Quotient(whole, parts, rounded):
             quotient = f"{text(whole)}/{parts}"
             return f"⌈{quotient}⌉" if rounded else quotient
-        case Least(first, second):
-            return f"min({text(first)}, {text(second)})"
+        case Least(most, sizes):
+            return f"min({most}, {text(product(sizes))})"
 
 
 def evaluate(size: int, sizes: Mapping[str, int]) -> int:
@@ -135,8 +137,8 @@ def evaluate(size: int, sizes: Mapping[str, int]) -> int:
             return prod(evaluate(factor, sizes) for factor in found)
         case Quotient(whole, parts):
             return -(-evaluate(whole, sizes) // parts)
-        case Least(first, second):
-            return min(evaluate(first, sizes), evaluate(second, sizes))
+        case Least(most, found):
+            return min(most, prod(evaluate(factor, sizes) for factor in found))
 
 
 def symbols(size: int) -> Iterator[tuple[str, int]]:
@@ -145,14 +147,11 @@ def symbols(size: int) -> Iterator[tuple[str, int]]:
         match size.meaning:
             case Symbol(name):
                 yield name, int(size)
-            case Product(sizes):
+            case Product(sizes) | Least(_, sizes):
                 for factor in sizes:
                     yield from symbols(factor)
             case Quotient(whole):
                 yield from symbols(whole)
-            case Least(first, second):
-                yield from symbols(first)
-                yield from symbols(second)
 
 
 def carries_batch(shape: Sequence[int]) -> bool:

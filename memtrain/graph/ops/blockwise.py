@@ -25,11 +25,7 @@ class Elementwise(Op):
         return same_shape(self, *inputs)
 
     def workspace(self, *inputs: Node) -> Workspace:
-        return (
-            ((least(BLOCK, product(inputs[0].shape)), inputs[0].dtype),) * self.scratch
-            if self.scratch
-            else ()
-        )
+        return ((least(BLOCK, inputs[0].shape), inputs[0].dtype),) * self.scratch if self.scratch else ()
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         self.bind(out, *inputs, work=work)()
@@ -81,7 +77,7 @@ class RowWise(Op):
 
     def workspace(self, *inputs: Node) -> Workspace:
         x = inputs[0]
-        rows = least(rows_per_block(x.shape[-1]), product(x.shape[:-1]))
+        rows = least(rows_per_block(x.shape[-1]), x.shape[:-1])
         return ((rows, x.dtype), *(((product((rows, x.shape[-1])), x.dtype),) * self.scratch))
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:

@@ -88,7 +88,7 @@ class Broadcast(Op):
 
 def _spread_rows(shape: Shape) -> int:
     """The rows of a result of that shape over which the smaller operand is spread."""
-    return least(rows_per_block(prod(shape[1:])), rounded_part(shape[0], SPREAD_PARTS))
+    return least(rows_per_block(prod(shape[1:])), (rounded_part(shape[0], SPREAD_PARTS),))
 
 
 def broadcast_shape(a: Shape, b: Shape) -> Shape:

@@ -137,7 +137,7 @@ class Nll(Op):
 
     def workspace(self, *inputs: Node) -> Workspace:
         logp, labels = inputs
-        count = least(BLOCK, product(labels.shape))
+        count = least(BLOCK, labels.shape)
         return (count, INDEX), (count, logp.dtype)
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
@@ -177,7 +177,7 @@ class NllGrad(Op):
         return self.shape, g.dtype
 
     def workspace(self, *inputs: Node) -> Workspace:
-        return ((least(BLOCK, product(inputs[1].shape)), INDEX),)
+        return ((least(BLOCK, inputs[1].shape), INDEX),)
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         g, labels = inputs
@@ -246,7 +246,7 @@ class Mse(Op):
         return (), same_shape(self, *inputs)[1]
 
     def workspace(self, *inputs: Node) -> Workspace:
-        return ((least(BLOCK, product(inputs[0].shape)), inputs[0].dtype),)
+        return ((least(BLOCK, inputs[0].shape), inputs[0].dtype),)
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         o, y = (x.reshape(-1) for x in inputs)
