@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from memtrain.measure.cell import Cell
 
+from memtrain.cells.cell import cell_of
 from memtrain.explain import second as explain_second
 from memtrain.explain.second import second_order
 from memtrain.models.mlp import ACTIVATIONS
@@ -29,14 +29,14 @@ def _only_predicted(monkeypatch):
 
 @pytest.mark.parametrize(("activation", "depth"), PYTORCH_PEAK_BYTES)
 def test_the_product_holds_no_more_than_pytorchs(activation, depth):
-    second = second_order(Cell(depth=depth, width=256, batch=1024, activation=activation)).second
+    second = second_order(cell_of(depth=depth, width=256, batch=1024, activation=activation)).second
     assert second.peak_bytes <= PYTORCH_PEAK_BYTES[activation, depth]
 
 
 def test_a_further_layer_costs_its_output_two_cotangents_its_weight_and_the_direction():
     """By hand for tanh: h, ∂L/∂h and ∂L/∂z of 1,024 × 256, W and v(W) of 256 × 256, in float32."""
     peaks = [
-        second_order(Cell(depth=depth, width=256, batch=1024, activation="tanh")).second.peak_bytes
+        second_order(cell_of(depth=depth, width=256, batch=1024, activation="tanh")).second.peak_bytes
         for depth in range(4, 12)
     ]
     assert {more - less for less, more in pairwise(peaks)} == {3 * 1024 * 256 * 4 + 2 * 256 * 256 * 4}
@@ -45,7 +45,7 @@ def test_a_further_layer_costs_its_output_two_cotangents_its_weight_and_the_dire
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("depth", [0, 1, 5])
 def test_what_stands_at_the_peak_adds_up_to_it(activation, depth):
-    found = second_order(Cell(depth=depth, width=32, batch=20, activation=activation, bias=True))
+    found = second_order(cell_of(depth=depth, width=32, batch=20, activation=activation, bias=True))
     assert sum(entry.bytes for entry in found.second_standing) == found.second.peak_bytes
     purposes = [entry.purpose for entry in found.second_standing]
     assert len(set(purposes)) == len(purposes)
