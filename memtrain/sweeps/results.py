@@ -67,7 +67,7 @@ def read_results(path: Path) -> Results:
         if stored_row is not None and _same(stored_row.figures, row.figures):
             row.peak_node, row.retained = stored_row.peak_node, stored_row.retained
             row.environment, row.notes = stored_row.environment, stored_row.notes
-        else:
+        if not any(entry["scope"] for entry in row.retained):  # of a journal that does not know blocks, too
             foreseen = planned_row(row.cell, row.mode, rates)
             if foreseen["retained_bytes"] == row["retained_bytes"]:
                 row.peak_node, row.retained = foreseen.peak_node, foreseen.retained
