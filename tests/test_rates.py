@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import stat
 import subprocess
 import sys
@@ -13,12 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from command_line import memtrain
+from typer.testing import CliRunner
 
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cli.app import app
 from memtrain.errors import MeasureError
 from memtrain.measure import rates as module
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.client import SERVERS
-from memtrain.measure.row import measured_row
+from memtrain.measure.environment import environment
+from memtrain.measure.measured import measured_row
 from memtrain.plan.cost import Rates, flops, moved_bytes
 
 RATES = Rates(1e9, 1e8, {"relu": 1e8, "gelu": 1e6})
@@ -176,7 +180,7 @@ def test_a_machine_has_rates_above_0():
 
 
 def test_a_step_takes_its_flops_or_its_bytes_at_the_rate_of_its_op():
-    graph = Cell(depth=1, width=4, batch=8, activation="gelu").schedule(Mode.TRAIN).graph
+    graph = cell_of(depth=1, width=4, batch=8, activation="gelu").schedule(Mode.TRAIN).graph
     product, gelu, other = (graph.named(name) for name in ("z1", "h1", "L"))
     assert RATES.seconds(graph, product) == 2 * 8 * 4 * 64 / 1e9
     assert RATES.seconds(graph, gelu) == 2 * 8 * 4 * 4 / 1e6
@@ -189,12 +193,12 @@ def test_a_step_takes_its_flops_or_its_bytes_at_the_rate_of_its_op():
 def test_measuring_processes_plan_with_the_rates_of_the_asking_one(monkeypatch, slow):
     rates = Rates(1e12 if slow == "gelu" else 1e3, 1e9, {"gelu": 1e3 if slow == "gelu" else 1e12})
     monkeypatch.setattr(module, "_given", [rates])
-    cell = Cell(depth=8, width=32, batch=256, activation="gelu", policy="budget:500KiB")
+    cell = cell_of(depth=8, width=32, batch=256, activation="gelu", policy="budget:500KiB")
     with SERVERS:
         row = measured_row(cell, Mode.TRAIN, ("ledger", "heap"))
-    assert row.ok, row.figures.reason
-    again = [node.name for node, times in cell.plan(Mode.TRAIN).values() if times]
-    kept = [node.name for node, times in cell.plan(Mode.TRAIN).values() if not times]
+    assert row.ok, row["reason"]
+    again = [node.name for node, times in cell.plan(Mode.TRAIN, rates).values() if times]
+    kept = [node.name for node, times in cell.plan(Mode.TRAIN, rates).values() if not times]
     dear = "h" if slow == "gelu" else "z"
     assert sum(name.startswith(dear) for name in kept) > sum(name.startswith(dear) for name in again)
 
@@ -204,7 +208,6 @@ def test_measuring_processes_plan_with_the_rates_of_the_asking_one(monkeypatch, 
     "command",
     [
         ("sweep", "--depth", 8, "--policy", "budget:1MiB", "--meters", "ledger", "--export-csv", "out.csv"),
-        ("explain", "--depth", 8, "--policy", "budget:1MiB", "--no-measure"),
         ("plan", "--depth", 8, "--memory", "1MiB", "--no-measure"),
         ("train", "--depth", 8, "--policy", "budget:1MiB", "--epochs", 1),
     ],
@@ -222,3 +225,40 @@ def test_a_command_says_when_its_plans_can_differ_from_run_to_run(command, tmp_p
         *command, "--width", 32, "--batch", 256, "--cost", "flops", "--force", cwd=tmp_path, **options
     )
     assert "can differ" not in quiet.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sweep", "--depth", 8, "--policy", "budget:1MiB", "--dry-run"),
+        ("explain", "--depth", 8, "--policy", "budget:1MiB", "--no-measure"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_only_predicts_starts_no_process_and_says_what_it_plans_by(command, tmp_path, monkeypatch):
+    """Without rates that are kept it plans by FLOPs, with them by time; it never measures the machine."""
+
+    def refused(*given, **options):
+        raise AssertionError(f"started {given}")
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    monkeypatch.setattr(os, "fork", refused)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    words = [*map(str, command), "--width", "32", "--batch", "256"]
+    runner = CliRunner()
+    unknown = runner.invoke(app, words)
+    assert unknown.exit_code == 0, unknown.output
+    assert unknown.stderr.count("planned with --cost flops here") == 1
+    folder = tmp_path / "memtrain"
+    folder.mkdir()
+    rates = {"flops_per_s": 1e12, "bytes_per_s": 1e10, "op_bytes_per_s": {}}
+    (folder / "rates.json").write_text(json.dumps({module._machine(): rates}))
+    known = runner.invoke(app, words)
+    assert known.exit_code == 0, known.output
+    assert "--cost flops" not in known.stderr
+
+
+def test_the_platform_is_named_as_python_names_it():
+    assert environment()["platform"] == platform.platform()

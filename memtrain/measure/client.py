@@ -17,8 +17,8 @@ from threading import Condition, Lock
 from time import monotonic
 from typing import IO, Any
 
+from memtrain.cells.cell import Cell, Mode
 from memtrain.errors import ChildFailed, MeterUnavailable
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.launch import command_of
 from memtrain.measure.rates import rates
 from memtrain.measure.temporary import TemporaryFolder
@@ -223,9 +223,9 @@ def measure(
 
     Raises ``ChildFailed`` when the process gave none, ``MeterUnavailable`` when this platform cannot.
     """
-    request: dict[str, Any] = {"meter": meter, "cell": asdict(cell), "mode": mode}
+    request: dict[str, Any] = {"meter": meter, "cell": cell.values(), "mode": mode}
     if other is not None:
-        request["other"] = asdict(other)
+        request["other"] = other.values()
     if cell.plans_by_time or (other is not None and other.plans_by_time):
         request["rates"] = asdict(rates())  # so that both make the same plan
     timing = meter in ("time", "pace")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -35,13 +36,21 @@ def environment() -> dict[str, Any]:
         "blas": _blas(),
         "cpu": _cpu(),
         "cores": usable_cores(),
-        "platform": platform.platform(),
+        "platform": _platform(),
         "libc": " ".join(platform.libc_ver()),
         "memory_bytes": psutil.virtual_memory().total,
         "swap_bytes": psutil.swap_memory().total,
         "huge_pages": _read("/sys/kernel/mm/transparent_hugepage/enabled"),
         "settings": {name: os.environ[name] for name in sorted(os.environ) if name.startswith(_SETTINGS)},
     }
+
+
+def _platform() -> str:
+    """As ``platform.platform`` has it, which starts a process to ask for it."""
+    if sys.platform != "linux":
+        return platform.platform()
+    system = os.uname()
+    return "-".join([system.sysname, system.release, system.machine, "with", "".join(platform.libc_ver())])
 
 
 def _version(package: str) -> str:
@@ -63,7 +72,7 @@ def _cpu() -> str:
     for line in _read("/proc/cpuinfo").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return os.uname().machine
 
 
 def _read(path: str) -> str:

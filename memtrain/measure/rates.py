@@ -1,4 +1,4 @@
-"""How fast this machine computes: what plans weigh steps by. Measured once in half a second and kept.
+"""How fast this machine computes: what plans weigh steps by. Measured once in about a second and kept.
 
 Run as a program it measures in a process of its own, with one thread, and writes the rates as JSON.
 """
@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cache
-from math import isfinite
 from pathlib import Path
 from statistics import median
 from threading import Lock
@@ -24,23 +23,18 @@ from typing import Any
 
 import numpy as np
 
+from memtrain.cells.cell import Cell
 from memtrain.errors import MeasureError
 from memtrain.graph.builder import Builder
 from memtrain.graph.node import Graph, Node, Role
-from memtrain.graph.ops.activation import Relu, ReluGrad, Sigmoid, SigmoidGrad, Tanh, TanhGrad
-from memtrain.graph.ops.base import Op
-from memtrain.graph.ops.gelu import Gelu, GeluGrad, GeluTanh, GeluTanhGrad
-from memtrain.graph.ops.loss import LogSoftmax
+from memtrain.graph.ops import OPS
+from memtrain.graph.ops.base import Op, Speed
 from memtrain.graph.ops.matmul import MatMul
 from memtrain.graph.ops.source import Leaf
 from memtrain.measure.environment import environment
 from memtrain.measure.launch import command_of
 from memtrain.plan.cost import Rates, flops, moved_bytes
 from memtrain.run.blas import blas_environment
-
-_OPS = (Relu(), Tanh(), Sigmoid(), Gelu(), GeluTanh(), LogSoftmax())
-_GRADIENT_OPS = (ReluGrad(), TanhGrad(), SigmoidGrad(), GeluGrad(), GeluTanhGrad())
-"""The elementwise steps of a network that take most of the time beside its products."""
 
 _ROWS, _COLUMNS = 1024, 512
 _EACH_S = 0.03
@@ -63,6 +57,16 @@ def rates() -> Rates:
         return _kept_or_measured()
 
 
+def rates_for(cell: Cell) -> Rates | None:
+    """The rates that a cell is planned with; ``None`` for one that needs none. Raises ``MeasureError``."""
+    return rates() if cell.plans_by_time else None
+
+
+def kept_rates() -> Rates | None:
+    """The rates that were handed in or are kept from before; ``None`` where there are none."""
+    return _given[-1] if _given else next(filter(None, map(_kept, _folders())), None)
+
+
 @contextmanager
 def known_rates(values: Mapping[str, Any] | None) -> Iterator[None]:
     """Plan with these rates while the context lasts: then plans are those of whoever recorded them.
@@ -72,7 +76,7 @@ def known_rates(values: Mapping[str, Any] | None) -> Iterator[None]:
     if values is None:
         yield
         return
-    _given.append(_checked(values))
+    _given.append(Rates.of(values))
     try:
         yield
     finally:
@@ -108,7 +112,7 @@ def unkept_rates() -> str | None:
 def _kept(folder: Path) -> Rates | None:
     """What a folder has for this machine; ``None`` where it has nothing that can be used."""
     with suppress(OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return _checked(json.loads((folder / _FILE).read_text(encoding="utf-8"))[_machine()])
+        return Rates.of(json.loads((folder / _FILE).read_text(encoding="utf-8"))[_machine()])
     return None
 
 
@@ -144,28 +148,22 @@ def _measured_apart() -> Rates:
     settings = {**os.environ, **blas_environment(1, os.environ)}
     try:
         done = subprocess.run(command, env=settings, capture_output=True, text=True, check=True)
-        return _checked(json.loads(done.stdout))
+        return Rates.of(json.loads(done.stdout))
     except (OSError, subprocess.CalledProcessError, ValueError, TypeError) as error:
         raise MeasureError(
             f"the rates of this machine cannot be measured: {error}; take --cost flops"
         ) from error
 
 
-def _checked(values: Mapping[str, Any]) -> Rates:
-    """Rates from their JSON. Raises ``ValueError`` or ``TypeError`` for what cannot be one."""
-    found = Rates(**values)
-    each = [found.flops_per_s, found.bytes_per_s, *found.op_bytes_per_s.values()]
-    if not all(isfinite(rate) and rate > 0 for rate in each):
-        raise ValueError(f"there are no such rates: {each}")
-    return found
-
-
 def measured_rates() -> Rates:
     """Measure, with the threads that this process has."""
     product = _rate(MatMul(transpose_b=True), (_ROWS, _COLUMNS), (_COLUMNS, _COLUMNS), of=flops)
     shape = (_ROWS, _COLUMNS)
-    by_op = {op.name: _rate(op, shape, of=moved_bytes) for op in _OPS}
-    by_op |= {op.name: _rate(op, shape, shape, of=moved_bytes) for op in _GRADIENT_OPS}
+    by_op = {
+        name: _rate(op(), *[shape] * op.input_count, of=moved_bytes)
+        for name, op in OPS.items()
+        if op.speed is Speed.OWN
+    }
     return Rates(product, by_op["relu"], by_op)
 
 

@@ -20,8 +20,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import MemtrainError, MeterUnavailable
-from memtrain.measure.cell import Mode, read_cell
 from memtrain.measure.environment import environment
 from memtrain.measure.meters import METERS, limit_meter
 from memtrain.measure.pairs import PAIR_METERS
@@ -136,9 +136,9 @@ def _child(request: dict[str, Any], write_end: int) -> None:
         gc.disable()
         with np.errstate(all="ignore"):  # a diverging loss is not a meter's concern
             answer_of = ANSWERS[request["meter"]]
-            others = [read_cell(request["other"])] if "other" in request else []
+            others = [cell_of(**request["other"])] if "other" in request else []
             with known_rates(request.get("rates")):
-                figures = answer_of(read_cell(request["cell"]), Mode(request["mode"]), *others)
+                figures = answer_of(cell_of(**request["cell"]), Mode(request["mode"]), *others)
         answer: dict[str, Any] = {"figures": figures}
         code = 0
     except MemoryError as error:

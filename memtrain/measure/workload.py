@@ -10,9 +10,9 @@ from itertools import islice
 
 import numpy as np
 
+from memtrain.cells.cell import Cell, Mode
 from memtrain.graph.ops.base import Array
-from memtrain.measure.cell import Cell, Mode
-from memtrain.models.mlp import initial_values
+from memtrain.measure.rates import rates_for
 from memtrain.run.allocation import AnyRun, make_run
 from memtrain.run.ledger import Ledger
 from memtrain.train.data import SYNTHETIC, Dataset, Part, draw_rows, load, split, synthetic
@@ -23,12 +23,12 @@ class Workload:
     """All that a run of the cell needs, made before any meter starts: it belongs to the baseline."""
 
     def __init__(self, cell: Cell, mode: Mode, *, timing: bool = False) -> None:
-        self.schedule = cell.schedule(mode)
+        self.schedule = cell.schedule(mode, rates_for(cell))
         self._allocation = cell.allocation_for(timing=timing)
         self.mode = mode
         self.steps = cell.steps
         self._reserve: list[bytes] = []
-        self._start = initial_values(cell.spec(), cell.seed)
+        self._start = cell.network.initial_values(cell.seed)
         self._batches = list(islice(batches(cell), cell.steps))
 
     def new_run(self, ledger: Ledger | None = None) -> AnyRun:
@@ -77,12 +77,12 @@ def batches(cell: Cell) -> Iterator[dict[str, Array]]:
     """The batches of a cell by leaf name, for ever: examples, labels and the count of iterations."""
     data: Dataset | Part
     if cell.data == SYNTHETIC:
-        data = synthetic(cell.input_size, cell.output_size, cell.batch, cell.seed)
+        data = synthetic(cell.network.input_count, cell.network.class_count, cell.batch, cell.seed)
     else:
         data = training_data(cell.data)
+    feeds = cell.network.feeds(cell.batch)
     for number, rows in enumerate(draw_rows(len(data), cell.batch, cell.seed), start=1):
-        batch = data.take(rows)
-        yield {"x": batch.x, "y": batch.y, ITERATION: np.asarray(number)}
+        yield {**data.take(rows).fed(feeds), ITERATION: np.asarray(number)}
 
 
 @cache

@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from memtrain.cells.cell import Cell, Mode
 from memtrain.errors import SpecError
 from memtrain.explain.formulas import Book
 from memtrain.explain.reasons import Retained, retained_reasons
 from memtrain.explain.timeline import Moment, timeline
 from memtrain.graph.node import Phase, Role
-from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.rates import known_rates
+from memtrain.measure.rates import kept_rates
+from memtrain.plan.cost import Rates
 from memtrain.plan.liveness import analyse
 from memtrain.report.findings import cell_name
 from memtrain.run.allocation import PACKED
@@ -102,20 +103,18 @@ def of_cell(
 ) -> tuple[Timeline, LifeLines]:
     """The figures of a cell, from its graph alone; what is more than the most is left out evenly.
 
-    A plan is made with ``rates``, those of this machine if none are given. Where training has no plan within
+    A plan is made with ``rates``, or those that are kept of this machine. Where training has no plan within
     the budget of the cell's policy, the readings say so.
     """
-    with known_rates(rates):
-        infer, _ = _track(cell, Mode.INFER, most_moments)
-        infer_bytes = format_bytes(infer.peak.total_bytes)
-        try:
-            train, retained = _track(cell, Mode.TRAIN, most_moments)
-        except SpecError as error:
-            lacking = f"Training has no plan: {error}."
-            reading = (
-                f"At {cell_name(cell)}, inference's peak is {infer_bytes}, and it retains none. {lacking}"
-            )
-            return Timeline(None, infer, reading), LifeLines((), 0, 0, lacking)
+    given = kept_rates() if rates is None else Rates.of(rates)
+    infer, _ = _track(cell, Mode.INFER, most_moments, given)
+    infer_bytes = format_bytes(infer.peak.total_bytes)
+    try:
+        train, retained = _track(cell, Mode.TRAIN, most_moments, given)
+    except SpecError as error:
+        lacking = f"Training has no plan: {error}."
+        reading = f"At {cell_name(cell)}, inference's peak is {infer_bytes}, and it retains none. {lacking}"
+        return Timeline(None, infer, reading), LifeLines((), 0, 0, lacking)
     share = train.peak.live_bytes[Role.RETAINED] / train.peak.total_bytes
     reading = (
         f"At {cell_name(cell)}, training's peak is {format_bytes(train.peak.total_bytes)}, at step "
@@ -133,14 +132,14 @@ def reason(entry: Retained) -> str:
     return f"{entry.name} is kept until step {entry.freed_step}, because backward reads it: {readers}"
 
 
-def _track(cell: Cell, mode: Mode, most: int) -> tuple[Track, list[Retained]]:
-    schedule = cell.schedule(mode)
+def _track(cell: Cell, mode: Mode, most: int, rates: Rates | None) -> tuple[Track, list[Retained]]:
+    schedule = cell.schedule(mode, rates)
     liveness = analyse(schedule)
     moments = timeline(liveness)
     starts: dict[str, int] = {}
     for moment in moments:
         starts.setdefault(moment.phase, moment.step)
-    retained = retained_reasons(liveness, Book(schedule.graph, cell.l2))
+    retained = retained_reasons(liveness, Book(schedule.graph, cell["l2"]))
     track = Track(
         mode=mode,
         moments=tuple(_highest(moments, most)),

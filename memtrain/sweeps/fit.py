@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
 
+from memtrain.cells.cell import SECONDS, Cell, Mode
 from memtrain.errors import BudgetError
-from memtrain.measure.cell import SECONDS, Cell, Mode
 from memtrain.measure.rates import rates
 from memtrain.plan.cost import CostOf, flops
 from memtrain.plan.liveness import analyse
@@ -38,7 +38,7 @@ def find_fit(cell: Cell, memory_bytes: int | None, points: int = 0) -> Fit:
     where none is, the largest batch that fits. Nothing is run, but that this machine's rates may be
     measured.
     """
-    finder = _Finder(replace(cell, policy=NONE, steps=2))
+    finder = _Finder(cell.changed(policy=NONE, steps=2))
     keep_all = finder.keep_all
     fit = Fit(
         cell=finder.cell,
@@ -66,7 +66,8 @@ class _Finder:
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
-        self._cost: CostOf = rates().seconds if cell.cost == SECONDS else flops
+        self._rates = rates() if cell.cost == SECONDS else None
+        self._cost: CostOf = flops if self._rates is None else self._rates.seconds
         self._peaks = Peaks()
         self._lever = cache(partial(self._option, Kind.LEVER))
         self._keep_all_cost = self._total(cell.schedule(Mode.TRAIN))
@@ -74,7 +75,7 @@ class _Finder:
 
     def within(self, budget_bytes: int, kind: Kind) -> Option:
         """The cheapest plan within a budget. Raises ``BudgetError``."""
-        return self._option(kind, replace(self.cell, policy=str(Policy(BUDGET, budget_bytes))))
+        return self._option(kind, self.cell.changed(policy=str(Policy(BUDGET, budget_bytes))))
 
     def points(self, count: int) -> list[Option]:
         """Plans for so many budgets at equal distances, from the smallest possible to what keep-all needs."""
@@ -98,7 +99,7 @@ class _Finder:
         (chain,) = chains(self.cell.keep_all(Mode.TRAIN))[:1]
         policies += [Policy(REVOLVE, 2**power) for power in range(12) if 2**power < len(chain)]
         for policy in policies:
-            option = self._option(Kind.RULE, replace(self.cell, policy=str(policy)))
+            option = self._option(Kind.RULE, self.cell.changed(policy=str(policy)))
             if 0 < option.predicted_extra <= MOST_EXTRA:
                 yield option
 
@@ -116,7 +117,7 @@ class _Finder:
                 continue
             if self._peaks.has_plan(cell, memory_bytes):
                 policy = str(Policy(BUDGET, memory_bytes))
-                helpful.append(self._lever(replace(cell, policy=policy)))
+                helpful.append(self._lever(cell.changed(policy=policy)))
         return helpful, left_out
 
     def answer(self, memory_bytes: int) -> Option | None:
@@ -140,7 +141,7 @@ class _Finder:
         batch = largest_batch(self.cell, memory_bytes, self._peaks)
         smaller = None
         if batch is not None:
-            found = _Finder(replace(self.cell, batch=batch, accumulate=1)).answer(memory_bytes)
+            found = _Finder(self.cell.changed(batch=batch, accumulate=1)).answer(memory_bytes)
             smaller = None if found is None else self._option(Kind.BATCH, found.cell)
         most = most_accumulate(self.cell)
         return replace(
@@ -153,14 +154,14 @@ class _Finder:
     def _name(self, cell: Cell) -> str:
         """What makes a cell another one than that which was given."""
         changed = [
-            f"--{name} {getattr(cell, name)}"
+            f"--{name} {cell[name]}"
             for name in ("batch", "update", "optimizer", "accumulate", "dtype")
-            if getattr(cell, name) != getattr(self.cell, name)
+            if cell[name] != self.cell[name]
         ]
         return ", ".join([*changed, *([] if changed and cell.policy == NONE else [cell.policy])])
 
     def _option(self, kind: Kind, cell: Cell) -> Option:
-        plan = cell.plan(Mode.TRAIN)
+        plan = cell.plan(Mode.TRAIN, self._rates)
         own = kind in (Kind.KEEP_ALL, Kind.LEVER, Kind.BATCH)
         return Option(
             kind=kind,

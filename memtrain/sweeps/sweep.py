@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import ChildFailed, MeterUnavailable, SpecError
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.client import SERVERS, measure
 from memtrain.measure.machine import ROOM
+from memtrain.measure.measured import Measure, lacking, measured_row, needed_bytes
 from memtrain.measure.meters import METERS
-from memtrain.measure.row import Measure, Row, lacking, measured_row, needed_bytes, predicted_row
+from memtrain.measure.rates import rates_for
 from memtrain.run.blas import usable_cores
 from memtrain.sweeps.law import Verdict, fit_laws
 from memtrain.sweeps.request import Request, make_tasks
@@ -104,9 +105,7 @@ def run_sweep(
 
 def expected_s(cell: Cell, mode: Mode, meters: Sequence[str]) -> float:
     """About how long the row of a cell takes to measure, from its matrix products."""
-    spec = cell.spec()
-    sizes = [spec.input_size, *spec.hidden, spec.output_size]
-    flops = 2 * spec.batch * sum(a * b for a, b in pairwise(sizes)) * (3 if mode is Mode.TRAIN else 1)
+    flops = cell.network.forward_flops(cell.batch) * (3 if mode is Mode.TRAIN else 1)
     return len(meters) * (CHILD_S + (cell.steps + 1) * flops / CHILD_FLOPS_PER_S)
 
 
@@ -118,7 +117,7 @@ def laws_of(rows: Sequence[Row], timeout_s: float | None = None) -> list[Verdict
 
 def _heap_peak(cell: Cell, mode: Mode, timeout_s: float | None) -> int | None:
     """The heap peak of a cell, or nothing where it could not be measured."""
-    row = predicted_row(cell, mode)
+    row = predicted_row(cell, mode, rates_for(cell))
     try:
         with ROOM.take(needed_bytes(row)) as free_bytes:
             if lacking(row, free_bytes) is not None:

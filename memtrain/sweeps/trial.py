@@ -13,11 +13,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.row import predicted_row
 from memtrain.errors import ChildFailed, MeterUnavailable
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.client import SERVERS, measure
 from memtrain.measure.machine import ROOM
-from memtrain.measure.row import measured_row, needed_bytes, predicted_row
+from memtrain.measure.measured import measured_row, needed_bytes
+from memtrain.measure.rates import rates_for
 from memtrain.plan.remat.policy import NONE
 from memtrain.sweeps.option import Fit, Kind, Option
 from memtrain.units import format_bytes
@@ -76,7 +78,7 @@ class _Runner:
         row = measured_row(option.cell, Mode.TRAIN, meters, self._timeout_s, self._measure)
         option = replace(option, row=row, notes=tuple(row.notes))
         if itself or not row.ok or option.kind is Kind.BATCH:
-            return replace(option, step_s=row.figures.step_s, time_ratio=1.0 if row.figures.step_s else None)
+            return replace(option, step_s=row["step_s"], time_ratio=1.0 if row["step_s"] else None)
         try:
             pace = self._pair("pace", option.cell, self._keep_all)
             option = replace(option, step_s=pace["step_s"], time_ratio=pace["time_ratio"])
@@ -87,16 +89,16 @@ class _Runner:
     def _compared(self, option: Option) -> Option:
         """``option`` with how far its gradients are from keep-all's, if it computes the same thing."""
         cell, base = option.cell, self._keep_all
-        if (cell.optimizer, cell.dtype) != (base.optimizer, base.dtype):
+        if (cell.optimizer, cell["dtype"]) != (base.optimizer, base["dtype"]):
             return option
-        alone = replace(cell, policy=NONE)
+        alone = cell.changed(policy=NONE)
         if option.exact:
             likeness = self._pair("likeness", cell, base)
         else:
             if cell != alone:
                 differing = self._pair("likeness", cell, alone)["differing"]
                 option = replace(option, changed_by_plan=tuple(differing))
-            precise = (replace(each, dtype="float64") for each in (alone, base))
+            precise = (each.changed(dtype="float64") for each in (alone, base))
             likeness = self._pair("likeness", *precise)
         return replace(
             option,
@@ -106,7 +108,7 @@ class _Runner:
 
     def _pair(self, meter: str, cell: Cell, other: Cell) -> dict[str, Any]:
         """The figures of a meter for two cells in one process. Raises ``MeterUnavailable`` without memory."""
-        needed = sum(needed_bytes(predicted_row(each, Mode.TRAIN)) for each in (cell, other))
+        needed = sum(needed_bytes(predicted_row(each, Mode.TRAIN, rates_for(each))) for each in (cell, other))
         with ROOM.take(needed) as free_bytes:
             if needed > free_bytes:
                 what = "time" if meter == "pace" else "gradients"

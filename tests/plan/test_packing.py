@@ -11,6 +11,7 @@ import pytest
 from brute_force import check_presence, program, programs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from networks import Sized, build, mlp
 from packing_oracle import LINE, Owner, check_packing, least_bytes, present, reused, rounded
 
 from memtrain.graph.builder import Builder
@@ -20,7 +21,6 @@ from memtrain.graph.ops.arithmetic import Exp
 from memtrain.graph.ops.gelu import Gelu
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.view import reshape
-from memtrain.models.mlp import MLP, build
 from memtrain.plan.occupancy import occupancy_of
 from memtrain.plan.packing import Buffer, Packing, aligned, assign_offsets, pack
 from memtrain.plan.schedule import Schedule, make_schedule
@@ -127,7 +127,7 @@ def forged(schedule: Schedule, packing: Packing, here: int, owner: Owner, offset
 
 
 def small_training() -> Schedule:
-    spec = MLP(6, 5, (7,), 3, activation="gelu", bias=True)
+    spec = mlp(6, 5, (7,), 3, activation="gelu", bias=True)
     return training(build(spec), "adam", 0.1)
 
 
@@ -180,8 +180,8 @@ OPTIONS = list(product(("relu", "gelu", "tanh"), (False, True), ("sgd", "adam"),
 PER_SHAPE = 5  # coprime with the number of options
 
 
-def network(depth: int, width: int, batch: int, activation: str, bias: bool) -> MLP:
-    return MLP(batch, 64, (width,) * depth, 10, activation=activation, bias=bias)
+def network(depth: int, width: int, batch: int, activation: str, bias: bool) -> Sized:
+    return mlp(batch, 64, (width,) * depth, 10, activation=activation, bias=bias)
 
 
 def check_least(schedule: Schedule) -> None:
