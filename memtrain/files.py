@@ -1,11 +1,31 @@
-"""Reading files: regular ones only, and the reason where one cannot be read."""
+"""Files: read where they are regular, written as a whole, never overwritten unless that is asked for.
+
+A file is whole at any moment: it is written beside, seen to the disk, then put in place. An output goes into
+a folder that exists. Only `RESULTS`, where rows go unless a file is named, is made.
+"""
 
 from __future__ import annotations
 
 import os
+import shlex
 import stat
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from errno import EACCES, EFBIG, ENOSPC
 from io import BufferedReader
 from pathlib import Path
+from secrets import token_hex
+
+from memtrain.errors import InputError, StoreError
+
+RESULTS = Path("results")
+"""The folder of rows unless a file is named: the only one that is made where it does not exist."""
+
+MOST_RESULTS_BYTES = 2 * 1024**3
+"""A CSV or journal of results that is larger is not read."""
+
+Content = str | bytes | Iterable[str]
+"""What a file holds; pieces of text are written one by one, as they are made."""
 
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
@@ -40,3 +60,183 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).partition("\n")[0] or type(error).__name__
+
+
+def is_special(path: Path) -> bool:
+    """Whether ``path`` is a pipe or a device: it is written to, and no file can take its place."""
+    return path.exists() and not path.is_file()
+
+
+def write_new(path: Path, content: Content, force: bool) -> None:
+    """Write a whole file. Raises ``InputError`` when it exists and ``force`` is not set."""
+    refuse_existing(path, force)
+    if isinstance(content, str) and not content.endswith("\n"):
+        content += "\n"
+    try:
+        make_results_folder(path)
+        write_whole(path, content)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def make_results_folder(path: Path) -> None:
+    """Make the folder of ``path`` if that is `RESULTS`; no other is made. Raises ``OSError``."""
+    if path.parent == RESULTS:
+        RESULTS.mkdir(exist_ok=True)
+
+
+def write_whole(path: Path, content: Content) -> None:
+    """Put ``content`` in place of what ``path`` holds, all of it or nothing. Raises ``OSError``."""
+    pieces = _pieces(content)
+    if is_special(path):
+        with path.open("wb") as target:
+            target.writelines(pieces)
+        return
+    path = path.resolve()
+    beside = _write_beside(path.parent, pieces)
+    try:
+        with suppress(OSError):
+            os.chmod(beside, path.stat().st_mode & 0o777)  # as it was, if it was there
+        os.replace(beside, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(beside)
+        raise
+    _sync_folder(path.parent)
+
+
+def _pieces(content: Content) -> Iterable[bytes]:
+    if isinstance(content, bytes):
+        return (content,)
+    texts = (content,) if isinstance(content, str) else content
+    return (text.encode("utf-8", errors="surrogateescape") for text in texts)
+
+
+def _write_beside(folder: Path, pieces: Iterable[bytes]) -> Path:
+    """A new file in ``folder``, on the disk. Its name is short, however long that of the target is."""
+    beside = folder / f".memtrain-{os.getpid()}-{token_hex(4)}.new"
+    try:
+        with open(beside, "xb") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(beside)
+        raise
+    return beside
+
+
+def _sync_folder(folder: Path) -> None:
+    """See to the disk that the file has its name."""
+    with suppress(OSError):  # not every file system can
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def check_outputs(
+    outputs: Mapping[str, Path | None], force: bool, inputs: Iterable[str | Path | None] = ()
+) -> None:
+    """Raise, before anything runs, for outputs (by option) that cannot all be written.
+
+    ``inputs`` are what the command reads: no force makes an output of them. Raises ``InputError`` for paths
+    that can be no output, and ``StoreError`` where a file beside the target could not be written just now.
+    """
+    used: dict[Path, str] = {}
+    for given in inputs:
+        with suppress(OSError, ValueError, RuntimeError):
+            if given is not None:
+                used[Path(given).resolve()] = "what is read"
+    wanted = {option: path for option, path in outputs.items() if path is not None}
+    for option, path in wanted.items():
+        place = _checked_place(option, path)
+        refuse_existing(path, force)
+        if place in used:
+            raise InputError(f"{path} for {used[place]} and {option}", "allowed: a file each", "name another")
+        used[place] = option
+    for path in wanted.values():
+        try:
+            _try_to_write(path)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+
+def _checked_place(option: str, path: Path) -> Path:
+    """Where ``path`` leads. Raises ``InputError`` where no file can be put there."""
+    if path == Path():
+        raise InputError(f"{option} is empty", "allowed: the path of a file", "name one")
+    try:
+        place = path.resolve()
+        folder, found = place.parent, _stat(path)
+        above = _stat(folder)
+    except (OSError, RuntimeError, ValueError) as error:  # Python < 3.13 says RuntimeError of a loop of links
+        raise InputError(
+            f"{option}: {str(path)[:40]!r}… ({reason(error)})", "allowed: the path of a file", "name another"
+        ) from error
+    if found is not None and (stat.S_ISFIFO(found.st_mode) or stat.S_ISCHR(found.st_mode)):
+        return place
+    if found is not None and not stat.S_ISREG(found.st_mode):
+        wrong = f"{path} is {kind_of(found.st_mode)}"
+        raise InputError(f"{option}: {wrong}", "allowed: the path of a file", "name another")
+    if above is None and path.parent != RESULTS:
+        raise InputError(
+            f"{option} {path}: the folder {folder} does not exist",
+            "allowed: a folder that exists",
+            f"make it first with mkdir -p {quoted(str(folder))}",
+        )
+    if above is not None and not stat.S_ISDIR(above.st_mode):
+        raise InputError(
+            f"{option}: {folder} is not a directory", "allowed: the path of a file", "name another"
+        )
+    return place
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """What is at ``path``; ``None`` where nothing is. Raises ``OSError`` for what cannot be known."""
+    try:
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _try_to_write(path: Path) -> None:
+    """Do what `write_whole` will do, with one byte, and take it back. Raises ``OSError``."""
+    if is_special(path):
+        if not os.access(path, os.W_OK):
+            raise PermissionError(EACCES, os.strerror(EACCES))
+        return
+    folder = path.resolve().parent
+    os.unlink(_write_beside(folder if folder.exists() else folder.parent, [b"\n"]))
+
+
+def cannot_write(path: Path, error: OSError, done: str = "") -> StoreError:
+    """The error for an output that cannot be written, with what was ``done`` before, and the remedy."""
+    remedies = {
+        EFBIG: "raise the limit on file sizes (ulimit -f)",
+        ENOSPC: "free some space, or choose another place",
+    }
+    remedy = remedies.get(error.errno or 0, "choose another place")
+    return StoreError("; ".join(filter(None, [f"cannot write {path}: {error.strerror}", done, remedy])))
+
+
+def refuse_existing(path: Path, force: bool) -> None:
+    """Raise ``InputError`` for a file that exists, unless it may be overwritten; a pipe or device may."""
+    if not force and path.is_file():
+        raise already_there(path)
+
+
+def already_there(path: Path, remedy: str = "name another file or add --force") -> InputError:
+    """The error for an output that exists."""
+    return InputError(f"{path} exists already", "allowed: a new file, or any with --force", remedy)
+
+
+def quoted(word: str) -> str:
+    """``word`` as a shell reads it back, also with bytes that are no text, and tabs."""
+    content = os.fsencode(word)
+    if word.isprintable() and content.decode(errors="ignore") == word:
+        return shlex.quote(word)
+    plain = {byte: chr(byte) for byte in range(32, 127) if chr(byte) not in "\\'"}
+    return "$'" + "".join(plain.get(byte, f"\\x{byte:02x}") for byte in content) + "'"

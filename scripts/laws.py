@@ -18,6 +18,7 @@ from functools import cache
 from itertools import product
 from random import Random
 
+from memtrain.answers.law import MOST_ERROR, HeapMeter, Law, fit_laws
 from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import ChildFailed
@@ -25,7 +26,6 @@ from memtrain.measure.client import SERVERS, measure
 from memtrain.models.mlp import ACTIVATIONS, DTYPES
 from memtrain.plan.remat.policy import NONE
 from memtrain.run.allocation import FRESH
-from memtrain.sweeps.law import MOST_ERROR, HeapMeter, Law, fit_laws
 from memtrain.train.data import SYNTHETIC
 from memtrain.train.iteration import UPDATES
 from memtrain.train.optimizers import OPTIMIZERS

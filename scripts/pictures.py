@@ -11,10 +11,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from memtrain.answers.swept import laws_of
 from memtrain.report.findings import findings
 from memtrain.report.terminal.sweep import sweep_tables
 from memtrain.sweeps.results import read_results
-from memtrain.sweeps.sweep import laws_of
 
 WIDTH = 100
 

@@ -17,15 +17,17 @@ from command_line import COLUMNS, LEDGER, SMALL, memtrain, refused, rows_of, str
 from markdown_it import MarkdownIt
 from test_repeatability import fake
 
+from memtrain.answers.comparison import MEASURED, compare
+from memtrain.answers.swept import Swept
 from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.kinds import csv_line
 from memtrain.cells.row import predicted_row
 from memtrain.errors import RangeError, SpecError
 from memtrain.measure.measured import measured_row
 from memtrain.report.columns import peak_columns
 from memtrain.report.comparison import judgement_lines
-from memtrain.report.markdown import markdown_code, markdown_list, markdown_table, sweep_markdown
-from memtrain.sweeps.comparison import MEASURED, compare
-from memtrain.sweeps.files import csv_line
+from memtrain.report.markdown import markdown, markdown_code, markdown_list, markdown_table
+from memtrain.report.swept import swept_sections
 from memtrain.sweeps.rows import Rows
 from memtrain.sweeps.store import rows_csv
 from memtrain.units import parse_percent
@@ -89,7 +91,7 @@ def test_the_markdown_of_a_sweep_with_any_name_keeps_its_form():
     for row in rows[:4]:
         row.cell = row.cell.changed(data="`<i>`|x.npz")
     rows[0]["status"], rows[0]["reason"] = "error", "<b>`|boom"
-    page = rendered(sweep_markdown(rows, [], "memtrain sweep --data '`<i>`|x.npz'"))
+    page = rendered(markdown(swept_sections(Swept(rows)), "memtrain sweep --data '`<i>`|x.npz'"))
     assert "<i>" not in page
     assert "<b>" not in page
     assert page.startswith("<p><code>memtrain sweep --data '`&lt;i&gt;`|x.npz'</code></p>")
@@ -98,7 +100,7 @@ def test_the_markdown_of_a_sweep_with_any_name_keeps_its_form():
 
 
 def test_the_markdown_of_a_sweep_has_a_line_per_cell_and_the_findings():
-    text = sweep_markdown(some_rows(), [], "memtrain sweep")
+    text = markdown(swept_sections(Swept(some_rows())), "memtrain sweep")
     lines = text.splitlines()
     assert lines[0] == "`memtrain sweep`"
     assert sum(line.startswith("|") for line in lines) == 2 + 4

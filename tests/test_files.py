@@ -13,8 +13,7 @@ import pytest
 from command_line import LEDGER, finish, memtrain, refused, rows_of, start
 
 from memtrain.errors import InputError, StoreError
-from memtrain.files import open_regular
-from memtrain.sweeps.files import check_outputs, write_new
+from memtrain.files import check_outputs, open_regular, write_new
 from memtrain.sweeps.journal import journal_path
 
 FRONTIER = ("frontier", "--memory", "1MiB", "--depth", "1", "--no-confirm")

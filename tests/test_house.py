@@ -24,6 +24,7 @@ ROOMS = [
     "cells",
     "measure",
     "sweeps",
+    "answers",
     "explain",
     "report",
     "cli",

@@ -10,7 +10,7 @@ from command_line import memtrain, refused, rows_of
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import InputError, StoreError
-from memtrain.sweeps.files import write_new, write_whole
+from memtrain.files import write_new, write_whole
 from memtrain.sweeps.journal import MUST_AGREE, Journal, check_same, journal_path
 from memtrain.sweeps.request import Request, make_tasks
 from memtrain.sweeps.session import begin, check_new, resume

@@ -13,13 +13,13 @@ import psutil
 import pytest
 
 import memtrain
+from memtrain.answers.law import fit_laws
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import ChildFailed
 from memtrain.graph.node import Role
 from memtrain.measure.client import SERVERS, Server, measure
 from memtrain.measure.measured import measured_row
 from memtrain.measure.meters import CONTROL_BYTES
-from memtrain.sweeps.law import fit_laws
 from memtrain.sweeps.sweep import sweep
 
 pytestmark = [pytest.mark.measure, pytest.mark.skipif(sys.platform != "linux", reason="meters need Linux")]

@@ -11,6 +11,7 @@ from command_line import memtrain, refused
 from rich.console import Console
 
 from memtrain import timeline_figure
+from memtrain.answers.swept import Swept
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.columns import STATUSES
 from memtrain.cells.row import Row, planned_row, predicted_row
@@ -18,8 +19,9 @@ from memtrain.report import figures
 from memtrain.report.cell_plots import timeline_plot
 from memtrain.report.html import report_html
 from memtrain.report.lifelines import of_cell
-from memtrain.report.markdown import sweep_markdown
+from memtrain.report.markdown import markdown
 from memtrain.report.static import draw_pictures
+from memtrain.report.swept import swept_sections
 from memtrain.report.terminal.sweep import sweep_tables
 from memtrain.sweeps.results import read_results
 from memtrain.sweeps.store import rows_csv
@@ -193,7 +195,7 @@ def test_an_inference_row_is_not_shown_as_what_the_peak_of_training_is_made_of()
 
 
 def test_the_markdown_leaves_what_only_training_has_empty_for_inference():
-    lines = sweep_markdown(interrupted(), [], "memtrain sweep").splitlines()
+    lines = markdown(swept_sections(Swept(interrupted())), "memtrain sweep").splitlines()
     cells = [cell.strip() for cell in next(line for line in lines if re.match(r"\| +2 ", line)).split("|")]
     assert cells[1:-1] == ["2", "64", "", "0.46", "", "", "", ""]
 
@@ -201,7 +203,7 @@ def test_the_markdown_leaves_what_only_training_has_empty_for_inference():
 def test_a_table_of_inference_alone_is_of_inference():
     rows = [row for row in interrupted() if row.mode is Mode.INFER]
     assert "What the peak of inference is made of" in shown(sweep_tables(rows, 80), 80)
-    lines = sweep_markdown(rows, [], "memtrain sweep").splitlines()
+    lines = markdown(swept_sections(Swept(rows)), "memtrain sweep").splitlines()
     retained = [line.split("|")[6].strip() for line in lines if re.match(r"\| +[12] ", line)]
     assert retained == ["0.00", "0.00"]
 

@@ -11,9 +11,9 @@ from test_journal import ABOUT, REQUEST, TASKS, rows, stored
 
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.columns import NAMES
+from memtrain.cells.kinds import csv_line
 from memtrain.cells.row import predicted_row
 from memtrain.errors import DataError
-from memtrain.sweeps.files import csv_line
 from memtrain.sweeps.journal import journal_path
 from memtrain.sweeps.results import read_results
 from memtrain.sweeps.store import RowStore, rows_csv

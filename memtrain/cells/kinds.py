@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import csv
+import io
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -69,3 +71,10 @@ def as_text(value: object) -> object:
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else value
+
+
+def csv_line(values: Iterable[object]) -> str:
+    """A line of a CSV: missing is empty, truth is ``true`` or ``false``."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(map(as_text, values))
+    return line.getvalue()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from memtrain.cli.exports import STDOUT, check_exports, export
-from memtrain.cli.options import ExportMarkdown, Force
+from memtrain.cli.exports import Exports, export_options
 
 
+@export_options
 def compare(
     before: Annotated[Path, typer.Argument(help="The CSV of a sweep.")],
     after: Annotated[Path, typer.Argument(help="The CSV of another.")],
@@ -26,11 +24,8 @@ def compare(
     meters: Annotated[
         str, typer.Option(help="Of ledger, heap, resident, time: what is compared.")
     ] = "ledger,heap,resident,time",
-    export_csv: Annotated[Path | None, typer.Option(help="A row per cell and mode; - for stdout.")] = None,
-    export_json: Annotated[Path | None, typer.Option(help="The same as JSON; or -.")] = None,
-    export_markdown: ExportMarkdown = None,
-    json: Annotated[bool, typer.Option("--json", help="That JSON to stdout instead of the table.")] = False,
-    force: Force = False,
+    *,
+    exports: Exports,
 ) -> None:
     """Join two results by cell; show peaks and times side by side, with the ratio.
 
@@ -45,36 +40,18 @@ def compare(
       memtrain compare before.csv after.csv --fail-over 5%
       memtrain compare before.csv after.csv --meters heap --export-markdown -
     """
-    from memtrain.cli.console import messages, results, say, warn
-    from memtrain.report.comparison import (
-        comparison_csv,
-        comparison_markdown,
-        judgement_lines,
-        regression_lines,
-    )
-    from memtrain.report.json import comparison_document
-    from memtrain.report.terminal.comparison import comparison_table
-    from memtrain.sweeps.comparison import compare as compare_rows
+    from memtrain.answers.comparison import Comparison
+    from memtrain.answers.comparison import compare as compare_rows
+    from memtrain.cli.console import messages, say, warn
+    from memtrain.report.comparison import judgement_lines, regression_lines
     from memtrain.sweeps.ranges import parse_words
     from memtrain.sweeps.results import read_results
     from memtrain.units import parse_percent
 
     allowed = None if fail_over is None else parse_percent(fail_over, "--fail-over")
-    outputs = {"--export-csv": export_csv, "--export-json": export_json, "--export-markdown": export_markdown}
-    check_exports({**outputs, "--json": STDOUT if json else None}, force, [before, after])
+    exports.check(Comparison, [before, after])
     found = compare_rows(read_results(before).rows, read_results(after).rows, parse_words(meters, "--meters"))
-    command = shlex.join(["memtrain", *sys.argv[1:]])
-    out = results()
-    export(
-        {
-            "--export-csv": (export_csv, lambda: comparison_csv(found)),
-            "--export-json": (export_json, lambda: comparison_document(found, command)),
-            "--json": (STDOUT if json else None, lambda: comparison_document(found, command)),
-            "--export-markdown": (export_markdown, lambda: comparison_markdown(found, command)),
-        },
-        force,
-        lambda: out.print(comparison_table(found, out.width)),
-    )
+    exports.publish(found)
     if allowed is None:
         return
     log, grown = messages(), regression_lines(found, allowed)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from memtrain.cli.exports import STDOUT, check_exports, export
-from memtrain.cli.options import Force, cell_options
+from memtrain.cli.exports import Exports, export_options
+from memtrain.cli.options import cell_options
 
 
 @cell_options(without=("allocation", "threads", "steps", "memory_limit_bytes"))
+@export_options
 def explain(
     columns: dict[str, Any],
     prove: Annotated[bool, typer.Option("--prove", help="Prove that all that is kept is needed.")] = False,
@@ -24,8 +23,8 @@ def explain(
     measure: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Hold ledger and heap against the prediction.")
     ] = True,
-    json: Annotated[bool, typer.Option("--json", help="All of it as JSON.")] = False,
-    force: Force = False,
+    *,
+    exports: Exports,
 ) -> None:
     """Say of each intermediate why it is kept, what for, and for how long.
 
@@ -36,23 +35,21 @@ def explain(
       memtrain explain --depth 8 --policy sqrt
       memtrain explain --depth 1000 --width 4096 --batch 1048576
     """
-    from memtrain.cli.console import messages, plannable, results, warn
+    from memtrain.cli.console import messages, plannable, warn
     from memtrain.cli.grid import cell_from
     from memtrain.errors import InputError
     from memtrain.explain import evidence
+    from memtrain.explain.evidence import Explained
     from memtrain.explain.explanation import explain as explain_cell
     from memtrain.explain.second import second_order
     from memtrain.measure.rates import kept_rates
     from memtrain.report.drawing import draw_dot, draw_svg
-    from memtrain.report.json import explain_document
-    from memtrain.report.terminal.explain import proof_section, second_section, sections
 
     cell = cell_from(columns)
     if backward and svg is None and dot is None:
         raise InputError("--backward alone", "allowed: with --svg or --dot", "name a file to draw into")
-    check_exports({"--svg": svg, "--dot": dot, "--json": STDOUT if json else None}, force, [columns["data"]])
-    out, log = results(), messages()
-
+    exports.check(Explained, [columns["data"]], {"--svg": svg, "--dot": dot})
+    log = messages()
     rates = kept_rates()
     (cell,) = plannable(log, [cell], rates)
     explanation = explain_cell(cell, rates)
@@ -63,34 +60,17 @@ def explain(
         )
     if measure and not runs:
         warn(log, "too large to be run here: predicted only")
-    rows = evidence.measured(cell) if measure and runs else {}
-    proof = evidence.proved(cell, explanation.train.schedule) if prove else None
-    product = second_order(cell) if second else None
-
-    def tables() -> None:
-        for section in sections(explanation, rows, out.width, out.options.ascii_only):
-            out.print(section)
-            out.print()
-        if proof is not None:
-            out.print(proof_section(proof))
-            out.print()
-        if product is not None:
-            out.print(second_section(product))
-
-    command = shlex.join(["memtrain", *sys.argv[1:]])
     schedule = explanation.train.schedule
-    export(
-        {
-            "--json": (
-                STDOUT if json else None,
-                lambda: explain_document(explanation, rows, proof, product, command),
-            ),
-            "--svg": (svg, lambda: draw_svg(schedule, backward=backward)),
-            "--dot": (dot, lambda: draw_dot(schedule, backward=backward)),
-        },
-        force,
-        tables,
+    explained = Explained(
+        explanation,
+        rows=evidence.measured(cell) if measure and runs else {},
+        proof=evidence.proved(cell, schedule) if prove else None,
+        second=second_order(cell) if second else None,
     )
-    checks = [row.ok for row in rows.values()] + [found.ok for found in (proof, product) if found is not None]
-    if not all(checks):
+    drawings = {
+        "--svg": (svg, lambda: draw_svg(schedule, backward=backward)),
+        "--dot": (dot, lambda: draw_dot(schedule, backward=backward)),
+    }
+    exports.publish(explained, others=drawings)
+    if not explained.ok:
         raise typer.Exit(1)

@@ -1,56 +1,207 @@
-"""Where exports go: to files, or, for ``-``, to stdout instead of the tables."""
+"""The options that export an answer, the same for every command, and what they do."""
 
 from __future__ import annotations
 
+import inspect
+import shlex
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from memtrain.cli.options import Command, Force, with_parameters
+
+if TYPE_CHECKING:
+    from memtrain.report.publish import Publication, Text
+    from memtrain.report.section import Origin
+
 STDOUT = Path("-")
 
-Exports = Mapping[str, tuple[Path | None, Callable[[], str]]]
-"""By option: where to, and what makes the text."""
+_OPTIONS = {
+    "export_csv": "Its rows as CSV; - for stdout.",
+    "export_json": "All of it as JSON; - for stdout.",
+    "export_markdown": "Its tables and sentences as markdown; - for stdout.",
+    "html": "A page that opens offline.",
+}
+"""Files, by parameter, and what goes there."""
 
 
-def check_exports(
-    outputs: Mapping[str, Path | None], force: bool, inputs: Iterable[str | Path | None] = ()
-) -> None:
+@dataclass(frozen=True)
+class Exports:
+    """Where an answer goes besides the terminal; ``-`` is stdout, in place of what the terminal shows."""
+
+    export_csv: Path | None
+    export_json: Path | None
+    export_markdown: Path | None
+    html: Path | None
+    json: bool
+    """The JSON document to stdout."""
+    force: bool
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """By option, where something goes."""
+        given = {_option(name): getattr(self, name) for name in _OPTIONS}
+        return {
+            **{option: path for option, path in given.items() if path is not None},
+            **({"--json": STDOUT} if self.json else {}),
+        }
+
+    @property
+    def to_stdout(self) -> bool:
+        """Whether an export takes the place of what the terminal shows."""
+        return STDOUT in self.paths.values()
+
+    def without_files(self) -> Exports:
+        """Only what goes to stdout."""
+        kept = {name: path for name in _OPTIONS if (path := getattr(self, name)) == STDOUT}
+        return Exports(**(dict.fromkeys(_OPTIONS) | kept), json=self.json, force=self.force)
+
+    def check(
+        self,
+        answer: type,
+        inputs: Iterable[str | Path | None] = (),
+        others: Mapping[str, Path | None] | None = None,
+    ) -> None:
+        """Raise ``MemtrainError``, before anything runs, for exports that cannot all be written.
+
+        ``answer`` is the type of what will be exported, ``inputs`` what the command reads, ``others`` what
+        else it writes, by option.
+        """
+        from memtrain.report.html import check_installed
+        from memtrain.report.publish import PUBLICATIONS
+
+        if self.html is not None:
+            check_installed(*PUBLICATIONS[answer].page_needs)
+        files = {option: path for option, path in (others or {}).items() if path is not None}
+        check_exports({**self.paths, **files}, self.force, inputs)
+
+    def publish(
+        self,
+        answer: object,
+        origin: Origin | None = None,
+        others: Mapping[str, tuple[Path | None, Callable[[], Text]]] | None = None,
+    ) -> None:
+        """Show the answer in the terminal, or export it to stdout; then write every file that is asked for.
+
+        Whatever happens, also when the reader of stdout has gone, every file that can be written is written;
+        then what went wrong is raised. ``others`` are further texts: by option where to, and what makes it.
+        """
+        from memtrain.report.publish import PUBLICATIONS
+        from memtrain.report.section import Origin
+
+        publication = PUBLICATIONS[type(answer)]
+        origin = origin or Origin(command_line())
+        texts = {
+            option: (path, _text_of(publication, option, answer, origin))
+            for option, path in self.paths.items()
+        }
+        for option, (path, make) in (others or {}).items():
+            if path is not None:
+                texts[option] = (path, make)
+        export(texts, self.force, lambda: _show(publication, answer))
+
+
+def export_options(command: Command) -> Command:
+    """Give a command the options that export its answer: it gets them as ``exports``."""
+    parameters = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[Path | None, typer.Option(help=about, show_default=False)],
+        )
+        for name, about in _OPTIONS.items()
+    ]
+    json = Annotated[bool, typer.Option("--json", help="That JSON to stdout instead of the tables.")]
+    for name, annotation in (("json", json), ("force", Force)):
+        parameters.append(
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
+        )
+    return with_parameters(command, "exports", parameters, lambda given: Exports(**given))
+
+
+def command_line() -> str:
+    """The command that is running, as a shell would read it."""
+    return shlex.join(["memtrain", *sys.argv[1:]])
+
+
+def _option(parameter: str) -> str:
+    return f"--{parameter.replace('_', '-')}"
+
+
+def _text_of(
+    publication: Publication[Any], option: str, answer: object, origin: Origin
+) -> Callable[[], Text]:
+    """What makes the text of an option."""
+    makers: dict[str, Callable[[], Text]] = {
+        "--export-csv": lambda: publication.csv(answer),
+        "--export-json": lambda: publication.json(answer, origin),
+        "--json": lambda: publication.json(answer, origin),
+        "--export-markdown": lambda: publication.markdown(answer, origin),
+        "--html": lambda: publication.html(answer, origin),
+    }
+    return makers[option]
+
+
+def _show(publication: Publication[Any], answer: object) -> None:
+    """What the terminal shows of an answer, its parts set apart by empty lines."""
+    from memtrain.cli.console import results
+
+    out = results()
+    for number, part in enumerate(publication.screen(answer, out.width, out.options.ascii_only)):
+        if number:
+            out.print()
+        out.print(part, markup=False, emoji=False)
+
+
+def check_exports(outputs: Mapping[str, Path], force: bool, inputs: Iterable[str | Path | None] = ()) -> None:
     """Raise, before anything runs, for outputs (by option) that cannot all be written (`check_outputs`)."""
     from memtrain.errors import InputError
-    from memtrain.sweeps.files import check_outputs
+    from memtrain.files import check_outputs
 
     to_stdout = [option for option, path in outputs.items() if path == STDOUT]
     if len(to_stdout) > 1:
         raise InputError(
             f"{' and '.join(to_stdout)} to stdout", "allowed: one of them", "name a file for the other"
         )
-    files = {option: None if path == STDOUT else path for option, path in outputs.items()}
-    check_outputs(files, force, inputs)
+    check_outputs({option: path for option, path in outputs.items() if path != STDOUT}, force, inputs)
 
 
-def export(exports: Exports, force: bool, show: Callable[[], None] = lambda: None) -> bool:
-    """Show the results, then write every file that is asked for; whether an export replaced the tables.
+def export(
+    texts: Mapping[str, tuple[Path, Callable[[], Text]]], force: bool, show: Callable[[], None]
+) -> None:
+    """Write texts (by option: where to, and what makes it); ``show`` where none goes to stdout.
 
-    ``show`` prints the tables; it is not called where an export goes to stdout. Whatever happens, also when
-    the reader of stdout has gone, every file that can be written is written; then what went wrong is raised.
+    Files come last, each whatever became of the others; then what went wrong is raised.
     """
-    to_stdout = [make for path, make in exports.values() if path == STDOUT]
+    to_stdout = [make for path, make in texts.values() if path == STDOUT]
     try:
         for make in to_stdout:
-            typer.echo(make().removesuffix("\n"))
+            _print(make())
         if not to_stdout:
             show()
     finally:
-        files = {path: make for path, make in exports.values() if path is not None and path != STDOUT}
-        _write(files, force)
-    return bool(to_stdout)
+        _write({path: make for path, make in texts.values() if path != STDOUT}, force)
 
 
-def _write(files: Mapping[Path, Callable[[], str]], force: bool) -> None:
+def _print(text: Text) -> None:
+    """A text to stdout, piece by piece, with one line break at its end."""
+    last = ""
+    for piece in (text,) if isinstance(text, str) else text:
+        typer.echo(piece, nl=False)
+        last = piece or last
+    if not last.endswith("\n"):
+        typer.echo()
+
+
+def _write(files: Mapping[Path, Callable[[], Text]], force: bool) -> None:
     """Write all files that can be written, then raise what went wrong with the others."""
     from memtrain.errors import MemtrainError, StoreError
-    from memtrain.sweeps.files import write_new
+    from memtrain.files import write_new
 
     failures: list[MemtrainError] = []
     for path, make in files.items():

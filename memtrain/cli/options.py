@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -21,9 +20,6 @@ Jobs = Annotated[
     ),
 ]
 Timeout = Annotated[float | None, typer.Option(help="Seconds after which a measurement is given up.")]
-ExportMarkdown = Annotated[
-    Path | None, typer.Option(help="A table in markdown, - for stdout.", show_default=False)
-]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Results and errors only: no progress, no warnings.")
 ]
@@ -61,26 +57,40 @@ def cell_options(
     if "layers" not in without:
         layers = inspect.Parameter("layers", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Layers)
         parameters.insert(3, layers)
-    names = {parameter.name for parameter in parameters}
 
     def decorated(command: Command) -> Command:
-        @wraps(command)
-        def wrapper(**options: Any) -> None:
-            given = {name: options.pop(name) for name in names}
-            command(**options, columns=given)
-
-        others = [
-            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for parameter in inspect.signature(command, eval_str=True).parameters.values()
-            if parameter.name != "columns"
-        ]
-        leading = [parameter for parameter in others if parameter.default is inspect.Parameter.empty]
-        rest = [parameter for parameter in others if parameter not in leading]
-        wrapper.__signature__ = inspect.Signature([*leading, *parameters, *rest])  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {}
-        return wrapper
+        return with_parameters(command, "columns", parameters, dict)
 
     return decorated
+
+
+def with_parameters(
+    command: Command,
+    name: str,
+    parameters: Sequence[inspect.Parameter],
+    made_of: Callable[[dict[str, Any]], Any],
+) -> Command:
+    """``command`` with more parameters; it gets what is ``made_of`` their values as the one called ``name``.
+
+    They stand where ``name`` stands among the command's own, after those that must be given.
+    """
+    names = [parameter.name for parameter in parameters]
+
+    @wraps(command)
+    def wrapper(**options: Any) -> None:
+        given = {parameter: options.pop(parameter) for parameter in names}
+        command(**options, **{name: made_of(given)})
+
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(command, eval_str=True).parameters.values()
+    ]
+    place = [parameter.name for parameter in own].index(name)
+    found = [*own[:place], *parameters, *own[place + 1 :]]
+    found.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
+    wrapper.__signature__ = inspect.Signature(found)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {}
+    return wrapper
 
 
 def _parameter(column: Column, several: bool, shown: Mapping[str, str]) -> inspect.Parameter:

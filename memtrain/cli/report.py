@@ -37,8 +37,8 @@ def report(
       memtrain report sweep.csv --static pictures
     """
     from memtrain.cli.console import messages
+    from memtrain.files import check_outputs, write_new
     from memtrain.report.html import check_installed, report_html
-    from memtrain.sweeps.files import check_outputs, write_new
     from memtrain.units import parse_bytes
 
     check_outputs({"--output": output}, force, results)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import shlex
-import sys
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,36 +12,37 @@ import typer
 
 from memtrain.cells.columns import CELL_NAMES
 from memtrain.cli.config import config_text, effective_config, use_config
-from memtrain.cli.exports import STDOUT, check_exports, export
-from memtrain.cli.options import ExportMarkdown, Jobs, Quiet, Timeout, Verbose, cell_options
+from memtrain.cli.exports import STDOUT, Exports, command_line, export_options
+from memtrain.cli.options import Jobs, Quiet, Timeout, Verbose, cell_options
+from memtrain.cli.resuming import refuse_beside_resume, resume_command
 from memtrain.cli.streams import close_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from memtrain.answers.swept import Swept
     from memtrain.cells.cell import Cell, Mode
     from memtrain.cells.row import Row
-    from memtrain.sweeps.law import Verdict
+    from memtrain.report.section import Origin
+    from memtrain.sweeps.request import Request
     from memtrain.sweeps.session import Session
 
-BESIDE_RESUME = (
-    "resume",
-    "jobs",
-    "timeout",
-    "export_json",
-    "export_markdown",
-    "html",
-    "json",
-    "quiet",
-    "verbose",
-    "force",
-)
-"""Options that do not say what is measured."""
+
+@dataclass(frozen=True)
+class _How:
+    """How a sweep is run: what changes no figure."""
+
+    jobs: int | None
+    timeout_s: float | None
+    ignore_free_memory: bool
+    quiet: bool
+    verbose: bool
 
 
 @cell_options(
     several=CELL_NAMES, shown={"depth": "1:16:x2", "batch": "64,256,1024", "memory_limit_bytes": "none"}
 )
+@export_options
 def sweep(
     context: typer.Context,
     columns: dict[str, Any],
@@ -55,24 +55,14 @@ def sweep(
     ] = 1,
     jobs: Jobs = None,
     timeout: Timeout = None,
+    ignore_free_memory: Annotated[
+        bool,
+        typer.Option("--ignore-free-memory", help="Try cells, too, that need more memory than is free."),
+    ] = False,
     resume: Annotated[
         Path | None,
         typer.Option(help="The CSV of a sweep that was stopped: measure what is missing or failed."),
     ] = None,
-    export_csv: Annotated[
-        Path | None,
-        typer.Option(
-            help="Rows, as they finish; - for stdout.", show_default="results/sweep-<date>-<time>-<pid>.csv"
-        ),
-    ] = None,
-    export_json: Annotated[
-        Path | None, typer.Option(help="Rows with retained intermediates, laws and environment; or -.")
-    ] = None,
-    export_markdown: ExportMarkdown = None,
-    html: Annotated[
-        Path | None, typer.Option(help="The page that memtrain report makes of the rows.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="That JSON to stdout instead of the tables.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List cells and predicted peaks; run nothing.")
     ] = False,
@@ -85,14 +75,10 @@ def sweep(
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Write the options in force as such a file; run nothing.")
     ] = False,
+    *,
+    exports: Exports,
     quiet: Quiet = False,
     verbose: Verbose = False,
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force", help="Overwrite files that exist; try cells that free memory is too small for."
-        ),
-    ] = False,
 ) -> None:
     """Measure peak memory over depth × batch, training beside inference.
 
@@ -102,143 +88,146 @@ def sweep(
       memtrain sweep --depth 1,4,16 --batch 128,1024 --export-csv out.csv
       memtrain sweep --activation relu,gelu --batch 64:1024:x2 --dry-run
       memtrain sweep --memory-limit 64MiB
+
+    Without --export-csv, rows are written to results/sweep-<date>-<time>-<pid>.csv as they finish.
     """
     # What computes is imported here, so that --help does not wait for numpy.
-    from memtrain.cells.row import planned_row
-    from memtrain.cli.console import messages, plannable, results, say, warn, warn_of_rates
+    from memtrain.answers.swept import Swept
+    from memtrain.cli.console import messages, say, warn
     from memtrain.cli.grid import request_of
-    from memtrain.errors import InputError, MemtrainError
-    from memtrain.measure.client import SERVERS, measuring_environment
-    from memtrain.measure.doctor import State, examine_memory
-    from memtrain.measure.rates import kept_rates, known_rates
-    from memtrain.report.findings import findings
-    from memtrain.report.html import check_installed, report_html
-    from memtrain.report.json import sweep_document
-    from memtrain.report.markdown import sweep_markdown
-    from memtrain.report.terminal.sweep import sweep_tables
-    from memtrain.sweeps.grid import oversized_batches
+    from memtrain.measure.client import SERVERS
+    from memtrain.report.section import Origin
     from memtrain.sweeps.journal import journal_path
-    from memtrain.sweeps.request import make_tasks
-    from memtrain.sweeps.session import begin, check_new
-    from memtrain.sweeps.session import resume as resume_session
-    from memtrain.sweeps.store import rows_csv
-    from memtrain.sweeps.sweep import check_limits, laws_of
 
-    out, log = results(), messages(quiet)
-    config_here = effective_config(context)
+    origin = Origin(command_line(), effective_config(context))
     if print_config:
-        typer.echo(config_text(config_here), nl=False)
+        typer.echo(config_text(origin.config), nl=False)
         return
-    command = shlex.join(["memtrain", *sys.argv[1:]])
-    csv_to_stdout = export_csv == STDOUT
-    path = resume or (_new_path() if export_csv is None or csv_to_stdout else export_csv)
-
-    def show(rows: Sequence[Row], laws: Sequence[Verdict] = (), files: bool = True) -> None:
-        def document() -> str:
-            return sweep_document(rows, laws, command, config_here)
-
-        exports = {
-            "--export-csv": (export_csv if dry_run or csv_to_stdout else None, lambda: rows_csv(rows)),
-            "--export-json": (export_json, document),
-            "--json": (STDOUT if json else None, document),
-            "--export-markdown": (export_markdown, lambda: sweep_markdown(rows, laws, command)),
-            "--html": (html, lambda: report_html(rows, commands=[command], laws=laws)),
-        }
-
-        def tables() -> None:
-            for table in sweep_tables(rows, out.width, out.options.ascii_only):
-                out.print(table)
-                out.print()
-            for sentence in findings(rows, laws):
-                out.print(sentence, markup=False, emoji=False)
-
-        wanted = {name: found for name, found in exports.items() if files or found[0] == STDOUT}
-        export(wanted, force, tables)
-
-    if quiet and verbose:
-        raise InputError("-q and -v together", "allowed: one of them", "leave out the other")
-    check_limits(jobs, timeout)
-    outputs = {
-        "--export-json": export_json,
-        "--json": STDOUT if json else None,
-        "--export-markdown": export_markdown,
-        "--html": html,
-    }
-    if html is not None:
-        check_installed()
+    how = _checked(_How(jobs, timeout, ignore_free_memory, quiet, verbose))
+    log, csv_is_store = messages(quiet), not dry_run and exports.export_csv != STDOUT
+    path = resume or (exports.export_csv if csv_is_store and exports.export_csv else _new_path())
+    if csv_is_store:
+        exports = replace(exports, export_csv=None)  # rows are written there as they finish
+    request = None
     if resume is not None:
-        _refuse_beside_resume(context)
-        check_exports(outputs, force, [path, journal_path(path)])
+        refuse_beside_resume(context)
+        exports.check(Swept, [path, journal_path(path)])
     else:
         request = request_of(columns, context.params)
-        cells = request.cells()
-        csv_here = export_csv if dry_run or csv_to_stdout else None
-        check_exports({"--export-csv": csv_here, **outputs}, force, [*request.axes.get("data", []), config])
-        for name, examples in oversized_batches(cells).items():
-            said = f"batches larger than the {examples:,} training examples of {name} draw rows again, seeded"
-            warn(log, said)
+        exports.check(Swept, [*request.axes.get("data", []), config])
+        _warn_of_batches(request.cells(), how)
         if dry_run:
-            rates = kept_rates()
-            tasks = make_tasks(plannable(log, cells, rates), request.mode)
-            show([planned_row(*task, rates) for task in tasks])
+            exports.publish(_foreseen(request, how), origin)
             return
-        files = {name: place for name, place in outputs.items() if place != STDOUT}
-        check_new(request, path, files, force, config)
-
-    for finding in examine_memory():
-        if finding.state is not State.FINE:
-            warn(log, f"{finding.subject}: {finding.found}; {finding.remedy}")
+        _check_new(request, path, exports, config)
+    _warn_of_memory(how)
     with SERVERS:
-        if resume is None:
-            environment = measuring_environment(cells[0])
-            about = {"command": command, "config": config_here, "environment": environment}
-            session = begin(request, path, about, force)
-        else:
-            session = resume_session(path, measuring_environment)
-            say(log, f"{len(session.done)} of {len(session.tasks)} rows are there already")
-        if verbose:
-            for name, value in measuring_environment(session.tasks[0][0]).items():
-                say(log, f"{name}: {value}")
-        warn_of_rates(log, session.rates is not None and resume is None)
+        session = _session(request, path, origin, exports.force, how)
         try:
-            with known_rates(session.rates):
-                _measure(session, jobs, timeout, force, quiet, verbose)
-                laws = laws_of(session.rows, timeout)
+            swept = _measured(session, how)
         except (KeyboardInterrupt, SystemExit):
             warn(log, f"stopped after {len(session.done)} of {len(session.tasks)} rows; they are in {path}")
             if session.store.resumable:
-                warn(log, f"to go on: {_resume_command(context, path)}")
-            if session.done:
-                try:
-                    show(session.rows, files=False)
-                except (MemtrainError, OSError, SystemExit):  # the reader may have gone
-                    close_stdout()
+                warn(log, f"to go on: {resume_command(context, path)}")
+            _show_rows_so_far(session, exports, origin)
             raise
-    rows = session.rows
-    show(rows, laws)
-    for note in dict.fromkeys(note for row in rows for note in row.notes):
+    exports.publish(swept, origin)
+    for note in dict.fromkeys(note for row in swept.rows for note in row.notes):
         warn(log, note)
     say(log, f"rows: {session.store.path}")
-    if not all(row.ok for row in rows):
+    if not all(row.ok for row in swept.rows):
         raise typer.Exit(1)
 
 
-def _measure(
-    session: Session, jobs: int | None, timeout_s: float | None, force: bool, quiet: bool, verbose: bool
-) -> None:
+def _checked(how: _How) -> _How:
+    """``how``. Raises ``InputError`` for what cannot be."""
+    from memtrain.errors import InputError
+    from memtrain.sweeps.sweep import check_limits
+
+    if how.quiet and how.verbose:
+        raise InputError("-q and -v together", "allowed: one of them", "leave out the other")
+    check_limits(how.jobs, how.timeout_s)
+    return how
+
+
+def _warn_of_batches(cells: Sequence[Cell], how: _How) -> None:
+    """Say which batches are larger than their data."""
+    from memtrain.cli.console import messages, warn
+    from memtrain.sweeps.grid import oversized_batches
+
+    for name, examples in oversized_batches(cells).items():
+        said = f"batches larger than the {examples:,} training examples of {name} draw rows again, seeded"
+        warn(messages(how.quiet), said)
+
+
+def _warn_of_memory(how: _How) -> None:
+    """Say what of this machine's memory settings changes figures."""
+    from memtrain.cli.console import messages, warn
+    from memtrain.measure.doctor import State, examine_memory
+
+    for finding in examine_memory():
+        if finding.state is not State.FINE:
+            warn(messages(how.quiet), f"{finding.subject}: {finding.found}; {finding.remedy}")
+
+
+def _check_new(request: Request, path: Path, exports: Exports, config: Path | None) -> None:
+    """Raise ``InputError`` where a new sweep could not write its rows, or anything else that is asked for."""
+    from memtrain.sweeps.session import check_new
+
+    files = {option: place for option, place in exports.paths.items() if place != STDOUT}
+    check_new(request, path, files, exports.force, config)
+
+
+def _foreseen(request: Request, how: _How) -> Swept:
+    """The rows as predicted."""
+    from memtrain.answers.swept import Swept
+    from memtrain.cells.row import planned_row
+    from memtrain.cli.console import messages, plannable
+    from memtrain.measure.rates import kept_rates
+    from memtrain.sweeps.request import make_tasks
+
+    rates = kept_rates()
+    tasks = make_tasks(plannable(messages(how.quiet), request.cells(), rates), request.mode)
+    return Swept([planned_row(*task, rates) for task in tasks])
+
+
+def _session(request: Request | None, path: Path, origin: Origin, force: bool, how: _How) -> Session:
+    """A new session for ``request``; without one, that of the sweep whose file is ``path``."""
+    from memtrain.cli.console import messages, say, warn_of_rates
+    from memtrain.measure.client import measuring_environment
+    from memtrain.sweeps.session import begin, resume
+
+    log = messages(how.quiet)
+    if request is None:
+        session = resume(path, measuring_environment)
+        say(log, f"{len(session.done)} of {len(session.tasks)} rows are there already")
+    else:
+        environment = measuring_environment(request.cells()[0])
+        about = {"command": origin.command, "config": origin.config, "environment": environment}
+        session = begin(request, path, about, force)
+    if how.verbose:
+        for name, value in measuring_environment(session.tasks[0][0]).items():
+            say(log, f"{name}: {value}")
+    warn_of_rates(log, session.rates is not None and request is not None)
+    return session
+
+
+def _measured(session: Session, how: _How) -> Swept:
     """Measure what is waiting, behind a progress bar; the session stores each row that finishes."""
+    from memtrain.answers.swept import Swept, laws_of
     from memtrain.cli.console import messages, progress_bar, say
+    from memtrain.measure.rates import known_rates
     from memtrain.report.findings import cell_name, row_line
     from memtrain.sweeps.sweep import expected_s, run_sweep
 
     waiting, request, all_of_them = session.waiting, session.request, len(session.tasks)
-    with progress_bar(quiet) as progress, session.store:
+    with known_rates(session.rates), progress_bar(how.quiet) as progress, session.store:
         expected = {task: expected_s(*task, request.meters) for task in waiting}
         bar = progress.add_task("", total=sum(expected.values()), count=f"{len(session.done)}/{all_of_them}")
 
         def finished(row: Row) -> None:
             session.add(row)
-            if verbose:
+            if how.verbose:
                 say(messages(), row_line(row))
             count = f"{len(session.done)}/{all_of_them}"
             progress.update(bar, advance=expected[row.cell, row.mode], count=count)
@@ -249,48 +238,28 @@ def _measure(
         run_sweep(
             waiting,
             meters=request.meters,
-            jobs=jobs,
-            timeout_s=timeout_s,
+            jobs=how.jobs,
+            timeout_s=how.timeout_s,
             repeat=request.repeat,
-            even_if_lacking=force,
+            even_if_lacking=how.ignore_free_memory,
             started=started,
             finished=finished,
         )
+    with known_rates(session.rates):
+        return Swept(session.rows, laws_of(session.rows, how.timeout_s))
 
 
-def _given(context: typer.Context) -> list[str]:
-    """The parameters that the command line gives."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
+def _show_rows_so_far(session: Session, exports: Exports, origin: Origin) -> None:
+    """Show what a sweep that was stopped has found; it writes no files but that of its rows."""
+    from memtrain.answers.swept import Swept
+    from memtrain.errors import MemtrainError
 
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _refuse_beside_resume(context: typer.Context) -> None:
-    """Raise ``InputError`` for options that the resumed sweep has already said."""
-    from memtrain.errors import InputError
-
-    given = [_option(name) for name in _given(context) if name not in BESIDE_RESUME]
-    if given:
-        raise InputError(
-            f"--resume together with {', '.join(given)}",
-            "allowed: what the sweep was begun with, which its file says",
-            "leave out the rest, or begin a new file",
-        )
-
-
-def _resume_command(context: typer.Context, path: Path) -> str:
-    """The command that goes on, with the options that may stand beside ``--resume``."""
-    from memtrain.sweeps.files import quoted
-
-    words = ["memtrain", "sweep", "--resume", str(path)]
-    for name in _given(context):
-        if name in BESIDE_RESUME and name != "resume":
-            value = context.params[name]
-            words += [_option(name)] if value is True else [_option(name), str(value)]
-    return " ".join(map(quoted, words))
+    if not session.done:
+        return
+    try:
+        exports.without_files().publish(Swept(session.rows), origin)
+    except (MemtrainError, OSError, SystemExit):  # the reader may have gone
+        close_stdout()
 
 
 def _new_path() -> Path:

@@ -59,6 +59,7 @@ def train(
     from memtrain.cli.console import messages, progress_bar, results, say, warn, warn_of_rates
     from memtrain.cli.grid import cell_from
     from memtrain.errors import SpecError
+    from memtrain.files import check_outputs, write_new
     from memtrain.measure.machine import free_memory_bytes
     from memtrain.measure.measured import lacking
     from memtrain.measure.rates import rates_for
@@ -66,7 +67,6 @@ def train(
     from memtrain.plan.remat.policy import read_policy
     from memtrain.report.json import training_document
     from memtrain.report.terminal.sweep import training_table
-    from memtrain.sweeps.files import check_outputs, write_new
     from memtrain.train.data import load, split
     from memtrain.train.digest import DataDigest
     from memtrain.train.loop import check_rate

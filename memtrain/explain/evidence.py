@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.row import Row
 from memtrain.explain.explanation import Explanation
 from memtrain.explain.proof import Proof, prove
+from memtrain.explain.second import SecondOrder
 from memtrain.measure.client import SERVERS
 from memtrain.measure.measured import measured_row
 from memtrain.measure.workload import batches
@@ -14,6 +17,23 @@ from memtrain.plan.schedule import Schedule
 MOST_RUN_BYTES = 512 * 1024**2
 MOST_RUN_FLOPS = 50_000_000_000
 """Cells beyond these take longer to run than anyone waits for an explanation."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """The answer of ``explain``: an explanation, and what runs have shown of it; each only if asked for."""
+
+    explanation: Explanation
+    rows: dict[Mode, Row] = field(default_factory=dict)
+    """Ledger and heap, as measured."""
+    proof: Proof | None = None
+    second: SecondOrder | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing that was run contradicts the explanation."""
+        rows_fine = all(row.ok for row in self.rows.values())
+        return rows_fine and all(found.ok for found in (self.proof, self.second) if found is not None)
 
 
 def can_run(explanation: Explanation) -> bool:

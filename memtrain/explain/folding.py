@@ -33,6 +33,11 @@ class Named(Protocol):
 Item = TypeVar("Item", bound=Named)
 
 
+def in_order(value: Named) -> tuple[str, list[int]]:
+    """A key that puts h2 before h10."""
+    return value.label, [block.number or 0 for block in value.scope]
+
+
 def fold_names(items: Iterable[Named]) -> str:
     """``h1…h3, logp`` for h1, h2, h3 and logp: runs of the same value in consecutive blocks are folded."""
     series: dict[Hashable, list[Named]] = {}

@@ -67,7 +67,7 @@ def measured_row(
     with ROOM.take(needed_bytes(row)) as free_bytes:
         lack = None if even_if_lacking else lacking(row, free_bytes)
         if lack is not None:
-            _fail(row, "memory_limit", f"{lack} (`--force` tries it)")
+            _fail(row, "memory_limit", f"{lack} (`--ignore-free-memory` tries it)")
             return row
         _measure(row, meters, timeout_s, measure, repeat)
     _check(row)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
+from memtrain.answers.comparison import LEAST_REPEATS, MEASURED, Comparison, Pairing
+from memtrain.cells.kinds import csv_line
 from memtrain.cells.row import TOLERANCES
 from memtrain.report.findings import cell_name, varying_fields
-from memtrain.report.markdown import markdown_code, markdown_table
-from memtrain.sweeps.comparison import LEAST_REPEATS, MEASURED, Comparison, Pairing
-from memtrain.sweeps.files import csv_line
+from memtrain.report.section import Section
 from memtrain.units import format_bytes, format_seconds
 
 Column = tuple[str, Callable[[Pairing], str]]
@@ -46,14 +46,11 @@ def comparison_csv(comparison: Comparison) -> str:
     return "".join(lines)
 
 
-def comparison_markdown(comparison: Comparison, command: str) -> str:
+def comparison_sections(comparison: Comparison) -> list[Section]:
     """The table of a comparison."""
     columns = comparison_columns(comparison)
-    table = markdown_table(
-        [title for title, _ in columns],
-        ([show(pairing) for _, show in columns] for pairing in comparison.pairings),
-    )
-    return f"{markdown_code(command)}\n\n{table}"
+    lines = [[show(pairing) for _, show in columns] for pairing in comparison.pairings]
+    return [Section("", [title for title, _ in columns], lines)]
 
 
 def regression_lines(comparison: Comparison, allowed: Fraction) -> list[str]:

@@ -9,15 +9,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from memtrain.answers.capacity import MOST_BATCH
+from memtrain.answers.largest import largest_within
 from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.cells.row import Row, planned_row, predicted_row
 from memtrain.graph.node import Role
 from memtrain.measure.rates import kept_rates
 from memtrain.plan.cost import Rates
-from memtrain.plan.frontier import largest_within
 from memtrain.plan.remat.policy import BUDGET, read_policy
 from memtrain.report.findings import Pair, cell_name, main_row, pairs, peak_bytes, ratio, varying_fields
-from memtrain.sweeps.frontier import MOST_BATCH
 from memtrain.units import format_bytes
 
 ROLE_COLOURS = {

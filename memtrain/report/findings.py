@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from memtrain.answers.law import Verdict
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.columns import CELL_NAMES
 from memtrain.cells.row import TOLERANCES, Row
 from memtrain.explain.folding import fold_names
 from memtrain.report.laws import law_sentences
-from memtrain.sweeps.law import Verdict
 from memtrain.units import format_bytes
 
 Pair = dict[Mode, Row]

@@ -7,10 +7,13 @@ content security policy forbids it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from memtrain.answers.law import Verdict
+from memtrain.answers.option import Ways, command_of
+from memtrain.answers.swept import Swept
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.columns import NAMES
 from memtrain.cells.kinds import as_text
@@ -22,30 +25,33 @@ from memtrain.report.account import METERS, account, account_reading, environmen
 from memtrain.report.cell_plots import life_plot, timeline_plot
 from memtrain.report.figures import Axis, Group
 from memtrain.report.findings import cell_name, summary
-from memtrain.report.fit import fit_sentences
 from memtrain.report.install import install_command
 from memtrain.report.lifelines import MOST_LIVES, MOST_MOMENTS, of_cell
 from memtrain.report.plots import Plot
-from memtrain.sweeps.law import Verdict
-from memtrain.sweeps.option import Fit, command_of
+from memtrain.report.section import Origin, Section
+from memtrain.report.ways import ways_sentences
 from memtrain.units import format_bytes
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from plotly.graph_objects import Figure
+
+FIGURES_NEED, TABLES_NEED = ("plotly", "jinja2"), ("jinja2",)
+"""The libraries of a page with figures, and of one with tables only."""
 
 MOMENTS_OF_ALL, FEWEST_MOMENTS = 4000, 60
 LIVES_OF_ALL, FEWEST_LIVES = 750, 20
 """Steps and lives that all cells of a page may show together, so that it stays small; and each at least."""
 
 
-def check_installed() -> None:
-    """Raise ``InputError`` where a library of the report is missing."""
-    missing = [name for name in ("plotly", "jinja2") if find_spec(name) is None]
+def check_installed(*libraries: str) -> None:
+    """Raise ``InputError`` where a library of a page is missing; ``libraries`` are those that it needs."""
+    missing = [name for name in libraries if find_spec(name) is None]
     if missing:
         raise InputError(
-            f"the report needs {' and '.join(missing)}",
-            "allowed: where both are installed",
-            install_command("plotly", "jinja2", extra="report"),
+            f"the page needs {' and '.join(missing)}",
+            f"allowed: where {' and '.join(libraries)} {'are' if len(libraries) > 1 else 'is'} installed",
+            install_command(*libraries, extra="report"),
         )
 
 
@@ -64,14 +70,11 @@ def report_html(
     shows what fits into so much memory; ``trade`` is a figure of peak against time, to be shown first, and
     ``sentences`` stand in place of what rows and laws say. Raises ``InputError`` without plotly.
     """
-    check_installed()
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    check_installed(*FIGURES_NEED)
     from plotly.offline import get_plotlyjs
 
-    loader = PackageLoader("memtrain.report", "page")
-    page = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("page.html.j2")
     groups = figures.groups(rows)
-    return page.render(
+    return _template("page.html.j2").render(
         summary=sentences or summary(rows, laws),
         title="Peak memory of training and inference" if trade is None else "What would make it fit",
         has_trade=trade is not None,
@@ -89,17 +92,35 @@ def report_html(
     )
 
 
-def fit_html(fit: Fit, command: str) -> str:
+def sections_html(title: str, sections: Iterable[Section], origin: Origin) -> str:
+    """An answer as a page of tables and sentences. Raises ``InputError`` without jinja2."""
+    check_installed(*TABLES_NEED)
+    return _template("sections.html.j2").render(title=title, sections=sections, command=origin.command)
+
+
+def _template(name: str) -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("memtrain.report", "page")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template(name)
+
+
+def swept_html(swept: Swept, origin: Origin) -> str:
+    """The report on a sweep."""
+    return report_html(swept.rows, commands=[origin.command], laws=swept.laws)
+
+
+def ways_html(ways: Ways, origin: Origin) -> str:
     """The report on what would make a cell fit: peak against time, and each option step by step."""
     rows = {
         option.cell: option.row or predicted_row(option.cell, Mode.TRAIN, kept_rates())
-        for option in fit.options
+        for option in ways.options
     }
     return report_html(
         list(rows.values()),
-        commands=[command, *(command_of(cell) for cell in rows)],
-        trade=plots.trade(fit),
-        sentences=fit_sentences(fit),
+        commands=[origin.command, *(command_of(cell) for cell in rows)],
+        trade=plots.trade(ways),
+        sentences=ways_sentences(ways),
     )
 
 
@@ -108,7 +129,7 @@ def timeline_figure(cell: Cell | Row) -> Figure:
 
     Predicted, so that any cell can be shown. Raises ``InputError`` without plotly.
     """
-    check_installed()
+    check_installed(*FIGURES_NEED)
     from plotly.graph_objects import Figure
 
     row = cell if isinstance(cell, Row) else Row(cell, Mode.TRAIN)

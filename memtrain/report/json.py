@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
-from memtrain.cells.cell import Cell, Mode
+from memtrain.answers.capacity import Capacity
+from memtrain.answers.comparison import MEASURED, Comparison
+from memtrain.answers.law import Law
+from memtrain.answers.option import Ways
+from memtrain.answers.swept import Swept
+from memtrain.cells.cell import Cell
 from memtrain.cells.row import Row
-from memtrain.explain.explanation import Account, Explanation
+from memtrain.explain.evidence import Explained
+from memtrain.explain.explanation import Account
 from memtrain.explain.proof import Proof
 from memtrain.explain.second import SecondOrder
 from memtrain.graph.node import Graph, Node
-from memtrain.report.fit import advice, fit_records
-from memtrain.sweeps.comparison import MEASURED, Comparison
-from memtrain.sweeps.frontier import Frontier
-from memtrain.sweeps.law import Law, Verdict
-from memtrain.sweeps.option import Fit
+from memtrain.report.section import Origin
+from memtrain.report.ways import advice, ways_records
 from memtrain.train.loop import Trained
 
 SCHEMA_VERSION = 1
 
 
-def sweep_document(
-    rows: Sequence[Row], laws: Sequence[Verdict], command: str, config: Mapping[str, Any]
-) -> str:
+def swept_document(swept: Swept, origin: Origin) -> str:
     """The sweep as JSON text: command, options, environment, rows (columns, peak node, retained), laws."""
+    rows, laws = swept.rows, swept.laws
     environments = [row.environment for row in rows if row.environment]
     document = {
         "schema_version": SCHEMA_VERSION,
-        "command": command,
-        "config": config,
+        "command": origin.command,
+        "config": origin.config,
         "environment": environments[0] if environments else {},
         "rows": [_row(row) for row in rows],
         "laws": [asdict(law) for law in laws if isinstance(law, Law)],
@@ -59,18 +61,13 @@ def training_document(cell: Cell, rate: float, trained: Trained) -> str:
     return _text(document)
 
 
-def explain_document(
-    explanation: Explanation,
-    rows: Mapping[Mode, Row],
-    proof: Proof | None,
-    second: SecondOrder | None,
-    command: str,
-) -> str:
+def explained_document(explained: Explained, origin: Origin) -> str:
     """An explanation as JSON text; the timeline, peak and runner-up at the top are those of training."""
+    explanation, proof, second = explained.explanation, explained.proof, explained.second
     schedule = explanation.train.schedule
     document = {
         "schema_version": SCHEMA_VERSION,
-        "command": command,
+        "command": origin.command,
         "cell": explanation.cell.columns(),
         "nodes": [_node(schedule.graph, node) for node in schedule.graph],
         "forward": [asdict(formula) for formula in explanation.forward],
@@ -85,7 +82,7 @@ def explain_document(
             mode: [asdict(entry) for entry in account.footprint]
             for mode, account in (("train", explanation.train), ("infer", explanation.infer))
         },
-        "rows": [_row(row) for row in rows.values()],
+        "rows": [_row(row) for row in explained.rows.values()],
         "proof": None if proof is None else _proof(proof),
         "second_order": None if second is None else _second(second),
     }
@@ -106,36 +103,36 @@ def _proof(proof: Proof) -> dict[str, Any]:
     }
 
 
-def frontier_document(frontier: Frontier, environment: Mapping[str, Any], command: str) -> str:
+def capacity_document(capacity: Capacity, origin: Origin) -> str:
     """What fits, as JSON text: a row per depth and mode, and per batch and mode the largest depth."""
     document = {
         "schema_version": SCHEMA_VERSION,
-        "command": command,
-        "environment": environment,
-        "cell": {k: v for k, v in frontier.cell.columns().items() if k not in ("depth", "batch")},
-        "budget_bytes": frontier.budget_bytes,
-        "training_examples": frontier.training_examples,
-        "rows": [asdict(boundary) for boundary in frontier.boundaries],
-        "largest_depths": [asdict(found) for found in frontier.depths],
+        "command": origin.command,
+        "environment": origin.environment,
+        "cell": {k: v for k, v in capacity.cell.columns().items() if k not in ("depth", "batch")},
+        "budget_bytes": capacity.budget_bytes,
+        "training_examples": capacity.training_examples,
+        "rows": [asdict(boundary) for boundary in capacity.boundaries],
+        "largest_depths": [asdict(found) for found in capacity.depths],
     }
     return _text(document)
 
 
-def fit_document(fit: Fit, environment: Mapping[str, Any], command: str) -> str:
+def ways_document(ways: Ways, origin: Origin) -> str:
     """What would make a cell fit, as JSON text: an entry per option, with its row where it was measured."""
     document = {
         "schema_version": SCHEMA_VERSION,
-        "command": command,
-        "environment": environment,
-        "cell": fit.cell.columns(),
-        "memory_bytes": fit.memory_bytes,
-        "fits": None if fit.memory_bytes is None else fit.chosen is not None,
-        "chosen": None if fit.chosen is None else fit.chosen.name,
-        "advice": advice(fit),
-        "parameter_bytes": fit.parameter_bytes,
-        "least_bytes": fit.least_bytes,
-        "largest_batch": None if fit.smaller is None else fit.smaller.cell.batch,
-        "left_out": [{"name": name, "predicted_peak_bytes": peak} for name, peak in fit.left_out],
+        "command": origin.command,
+        "environment": origin.environment,
+        "cell": ways.cell.columns(),
+        "memory_bytes": ways.memory_bytes,
+        "fits": None if ways.memory_bytes is None else ways.chosen is not None,
+        "chosen": None if ways.chosen is None else ways.chosen.name,
+        "advice": advice(ways),
+        "parameter_bytes": ways.parameter_bytes,
+        "least_bytes": ways.least_bytes,
+        "largest_batch": None if ways.smaller is None else ways.smaller.cell.batch,
+        "left_out": [{"name": name, "predicted_peak_bytes": peak} for name, peak in ways.left_out],
         "options": [
             {
                 **record,
@@ -148,17 +145,17 @@ def fit_document(fit: Fit, environment: Mapping[str, Any], command: str) -> str:
                 "notes": option.notes,
                 "row": None if option.row is None else _row(option.row),
             }
-            for option, record in zip(fit.options, fit_records(fit), strict=True)
+            for option, record in zip(ways.options, ways_records(ways), strict=True)
         ],
     }
     return _text(document)
 
 
-def comparison_document(comparison: Comparison, command: str) -> str:
+def comparison_document(comparison: Comparison, origin: Origin) -> str:
     """A comparison as JSON text: a row per cell and mode, with before, after and ratio of each meter."""
     document = {
         "schema_version": SCHEMA_VERSION,
-        "command": command,
+        "command": origin.command,
         "environment": {
             "before": _made_with(pairing.before for pairing in comparison.pairings),
             "after": _made_with(pairing.after for pairing in comparison.pairings),

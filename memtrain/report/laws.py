@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from math import ceil, prod
 
+from memtrain.answers.law import Law, NoLaw, Verdict
 from memtrain.cells.cell import Cell, Mode
 from memtrain.models.network import Network
-from memtrain.sweeps.law import Law, NoLaw, Verdict
 from memtrain.units import format_count
 
 

@@ -1,44 +1,40 @@
-"""Results as markdown: a table that pastes into an issue and reads well, and what it shows in sentences."""
+"""Sections as markdown: tables that paste into an issue and read well, and sentences as lists."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from memtrain.cells.row import Row
-from memtrain.report.columns import axis_columns, difference_columns, peak_columns, time_columns
-from memtrain.report.findings import findings, pairs
-from memtrain.sweeps.frontier import COLUMNS, Frontier
-from memtrain.sweeps.law import Verdict
+from memtrain.report.section import Section
 
 
-def sweep_markdown(rows: Sequence[Row], laws: Sequence[Verdict], command: str) -> str:
-    """One line per cell, training beside inference, and the findings as a list."""
-    columns = [*axis_columns(rows), *peak_columns(rows), *difference_columns(rows), *time_columns(rows)]
-    table = markdown_table(
-        [title for title, _ in columns],
-        ([show(pair) for _, show in columns] for pair in pairs(rows).values()),
-    )
-    return f"{markdown_code(command)}\n\n{table}\n{markdown_list(findings(rows, laws))}"
+def markdown(sections: Iterable[Section], command: str) -> str:
+    """The command as code, then each section: its title, its table and its sentences as a list."""
+    return f"{markdown_code(command)}\n" + "".join(map(_section, sections))
 
 
-def frontier_markdown(frontier: Frontier, command: str) -> str:
-    """The rows of a frontier."""
-    lines = (
-        ["" if value is None else str(value) for value in (getattr(found, name) for name in COLUMNS)]
-        for found in frontier.boundaries
-    )
-    table = markdown_table([name.replace("_", " ") for name in COLUMNS], lines)
-    return f"{markdown_code(command)}\n\n{table}"
+def _section(section: Section) -> str:
+    parts = [f"## {_escaped(section.title)}\n"] if section.title else []
+    if section.heads:
+        parts.append(markdown_table(section.heads, section.lines, section.words))
+    if section.sentences:
+        parts.append(markdown_list(section.sentences))
+    return "".join(f"\n{part}" for part in parts)
 
 
-def markdown_table(titles: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A table of right-aligned columns, padded so that it reads well as text, too."""
-    cells = [[_escaped(text) for text in line] for line in (titles, *lines)]
+def markdown_table(titles: Sequence[str], lines: Iterable[Sequence[str]], words: Collection[int] = ()) -> str:
+    """A table, padded so that it reads well as text, too; columns of ``words`` are aligned left."""
+    cells = [
+        [_escaped(title) for title in titles],
+        *(["<br>".join(map(_escaped, text.splitlines())) for text in line] for line in lines),
+    ]
     widths = [max(3, *(len(line[place]) for line in cells)) for place in range(len(titles))]
-    rule = ["-" * (width - 1) + ":" for width in widths]
+    rule = ["-" * width if i in words else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
     padded = (
-        " | ".join(text.rjust(width) for text, width in zip(line, widths, strict=True))
+        " | ".join(
+            text.ljust(width) if i in words else text.rjust(width)
+            for i, (text, width) in enumerate(zip(line, widths, strict=True))
+        )
         for line in (cells[0], rule, *cells[1:])
     )
     return "".join(f"| {line} |\n" for line in padded)

@@ -12,10 +12,10 @@ from itertools import cycle
 from math import log10
 from typing import Any
 
+from memtrain.answers.option import Kind, Option, Ways
 from memtrain.report import figures
 from memtrain.report.figures import LINE_COLOURS, Curves, Point, Table
 from memtrain.report.ticks import linear_ticks, log_ticks
-from memtrain.sweeps.option import Fit, Kind, Option
 from memtrain.units import format_bytes
 
 Plot = dict[str, Any]
@@ -143,13 +143,13 @@ def fits_map(table: Table) -> Plot:
     return plot([grid, *keys], height=_grid_height(table), legend=LEGEND, **_grid_axes())
 
 
-def trade(fit: Fit) -> Plot:
+def trade(ways: Ways) -> Plot:
     """Peak against time: what is predicted, and what was measured of it."""
-    measured = [option for option in fit.options if option.measured_extra is not None]
-    others = [fit.keep_all, *([fit.chosen] if fit.chosen else []), *fit.rules, *fit.levers]
+    measured = [option for option in ways.options if option.measured_extra is not None]
+    others = [ways.keep_all, *([ways.chosen] if ways.chosen else []), *ways.rules, *ways.levers]
     traces = [
-        _trade_trace("plans, predicted", fit.points, LINE_COLOURS[0], predicted=True),
-        _trade_trace("plans, measured", [o for o in fit.points if o in measured], LINE_COLOURS[0]),
+        _trade_trace("plans, predicted", ways.points, LINE_COLOURS[0], predicted=True),
+        _trade_trace("plans, measured", [o for o in ways.points if o in measured], LINE_COLOURS[0]),
     ]
     for option, colour in zip(
         {option.name: option for option in others}.values(), cycle(LINE_COLOURS[1:]), strict=False
@@ -160,7 +160,7 @@ def trade(fit: Fit) -> Plot:
         "budgets; squares are the other levers, diamonds the rules sqrt and revolve."
     )
     x_axis = {"title": {"text": "extra time"}, "tickformat": "+.0%", "automargin": True}
-    places, texts = linear_ticks(max(option.predicted_peak_bytes for option in fit.options))
+    places, texts = linear_ticks(max(option.predicted_peak_bytes for option in ways.options))
     y_axis = {
         "title": {"text": "peak bytes"},
         "tickvals": places,

@@ -1,49 +1,31 @@
-"""What a network said of examples, as text."""
+"""What a network predicts of examples, as text."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from memtrain.graph.ops.base import Array
+from memtrain.cells.kinds import csv_line
 from memtrain.report.json import SCHEMA_VERSION
-from memtrain.sweeps.files import csv_line
+from memtrain.report.section import Origin, Section
 from memtrain.train.prediction import Prediction
 from memtrain.units import format_bytes
 
-Answers = tuple[Array, Array]
-"""The most probable label of each example of a block, and its probability."""
 
-
-def answers(outputs: Array) -> Answers:
-    """What the outputs o, (rows, output_size), say: their softmax is the probabilities."""
-    shifted = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
-    labels = outputs.argmax(axis=1).astype(np.min_scalar_type(outputs.shape[1] - 1))
-    return labels, shifted.max(axis=1) / shifted.sum(axis=1)
-
-
-def predicted(prediction: Prediction, kept: list[Answers] | None) -> Iterator[Answers]:
-    """The answers block by block, each also appended to ``kept`` if there is one."""
-    for outputs in prediction.outputs():
-        found = answers(outputs)
-        if kept is not None:
-            kept.append(found)
-        yield found
-
-
-def predictions_csv(blocks: Iterable[Answers]) -> Iterator[str]:
+def predictions_csv(prediction: Prediction) -> Iterator[str]:
     """A line per example, block by block: the label, and its probability."""
     header = csv_line(("label", "probability"))
-    for labels, probabilities in blocks:
+    for labels, probabilities in prediction.blocks():
         rows = zip(labels, map(_shown, probabilities), strict=True)
         yield header + "".join(f"{label},{probability}\n" for label, probability in rows)
         header = ""
 
 
-def prediction_document(prediction: Prediction, blocks: Sequence[Answers]) -> Iterator[str]:
+def predictions_document(prediction: Prediction, origin: Origin) -> Iterator[str]:
     """Labels and probabilities as JSON text, and how the prediction did, in pieces."""
+    prediction.finish()
     accuracy, test = prediction.accuracy(), prediction.test_accuracy()
     rest = {
         "accuracy": None if accuracy is None else accuracy.share,
@@ -53,15 +35,35 @@ def prediction_document(prediction: Prediction, blocks: Sequence[Answers]) -> It
         "inference_peak_bytes": prediction.peak_bytes,
         "data_bytes": prediction.data_bytes,
     }
-    yield f'{{\n  "schema_version": {SCHEMA_VERSION},\n  "labels": ['
-    yield from _items(labels.tolist() for labels, _ in blocks)
+    command = json.dumps(origin.command)
+    yield f'{{\n  "schema_version": {SCHEMA_VERSION},\n  "command": {command},\n  "labels": ['
+    yield from _items(labels.tolist() for labels, _ in prediction.blocks())
     yield '],\n  "probabilities": ['
-    yield from _items([float(_shown(value)) for value in probabilities] for _, probabilities in blocks)
+    yield from _items(
+        [float(_shown(value)) for value in block.probabilities] for block in prediction.blocks()
+    )
     yield "],\n" + json.dumps(rest, indent=2).removeprefix("{\n")
+
+
+def predictions_sections(prediction: Prediction) -> list[Section]:
+    """For each label how often it is predicted and how surely, and how the prediction did."""
+    counts: dict[int, int] = {}
+    sums: dict[int, float] = {}
+    for block in prediction.blocks():
+        for label in np.unique(block.labels).tolist():
+            found = block.probabilities[block.labels == label]
+            counts[label] = counts.get(label, 0) + len(found)
+            sums[label] = sums.get(label, 0.0) + float(found.sum())
+    lines = [
+        (str(label), f"{counts[label]:,}", _shown(sums[label] / counts[label])) for label in sorted(counts)
+    ]
+    heads = ("label", "examples", "mean probability")
+    return [Section("", heads, lines, sentences=prediction_lines(prediction))]
 
 
 def prediction_lines(prediction: Prediction) -> list[str]:
     """How many examples there were, what they took, and how many are right."""
+    prediction.finish()
     lines = [
         f"{prediction.count:,} examples, peak memory of a batch {format_bytes(prediction.peak_bytes)}; "
         f"the data, besides the network: {format_bytes(prediction.data_bytes)} at a time"

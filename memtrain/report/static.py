@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from memtrain.cells.cell import Mode
 from memtrain.cells.row import Row
 from memtrain.errors import InputError
+from memtrain.files import check_outputs, write_new
 from memtrain.report import figures
 from memtrain.report.figures import Curves, Group, Table
 from memtrain.report.findings import cell_name
 from memtrain.report.install import install_command
 from memtrain.report.lifelines import LifeLines, Timeline, of_cell
 from memtrain.report.ticks import linear_ticks, log_ticks
-from memtrain.sweeps.files import check_outputs, write_new
 from memtrain.units import format_bytes
 
 if TYPE_CHECKING:

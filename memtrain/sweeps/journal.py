@@ -20,15 +20,16 @@ from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.columns import BY_NAME, FIGURE_NAMES
 from memtrain.cells.row import Row
 from memtrain.errors import InputError, StoreError
-from memtrain.files import open_regular, reason
-from memtrain.measure.rates import known_rates
-from memtrain.sweeps.files import (
+from memtrain.files import (
     MOST_RESULTS_BYTES,
     already_there,
     cannot_write,
     make_results_folder,
+    open_regular,
     quoted,
+    reason,
 )
+from memtrain.measure.rates import known_rates
 from memtrain.sweeps.request import Request, read_request
 
 SCHEMA_VERSION = 1

@@ -15,10 +15,9 @@ from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.cells.columns import BY_NAME, CELL_NAMES, FIGURE_NAMES, STATUSES
 from memtrain.cells.row import Row, planned_row
 from memtrain.errors import DataError, MemtrainError, NoRowsError
-from memtrain.files import open_regular
+from memtrain.files import MOST_RESULTS_BYTES, open_regular
 from memtrain.measure.rates import kept_rates
 from memtrain.plan.cost import Rates
-from memtrain.sweeps.files import MOST_RESULTS_BYTES
 from memtrain.sweeps.journal import journal_path, read_journal
 
 

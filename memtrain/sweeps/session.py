@@ -12,9 +12,8 @@ from typing import Any
 from memtrain.cells.cell import Cell
 from memtrain.cells.row import Row
 from memtrain.errors import InputError, MemtrainError, StoreError
-from memtrain.files import open_regular
+from memtrain.files import check_outputs, is_special, open_regular, quoted
 from memtrain.measure.rates import rates
-from memtrain.sweeps.files import check_outputs, is_special, quoted
 from memtrain.sweeps.journal import SUFFIX, Journal, Stored, check_same, is_in_use, journal_path
 from memtrain.sweeps.request import Request, make_tasks
 from memtrain.sweeps.runner import Task

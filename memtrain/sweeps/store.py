@@ -9,9 +9,10 @@ from time import perf_counter
 from typing import Any
 
 from memtrain.cells.columns import NAMES
+from memtrain.cells.kinds import csv_line
 from memtrain.cells.row import Row
 from memtrain.errors import StoreError
-from memtrain.sweeps.files import csv_line, is_special, refuse_existing, write_whole
+from memtrain.files import is_special, refuse_existing, write_whole
 from memtrain.sweeps.journal import Journal, Stored, journal_path
 from memtrain.sweeps.request import Request
 from memtrain.sweeps.runner import Task

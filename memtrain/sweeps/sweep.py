@@ -8,15 +8,12 @@ from functools import partial
 from typing import Any
 
 from memtrain.cells.cell import Cell, Mode
-from memtrain.cells.row import Row, predicted_row
-from memtrain.errors import ChildFailed, MeterUnavailable, SpecError
+from memtrain.cells.row import Row
+from memtrain.errors import SpecError
 from memtrain.measure.client import SERVERS, measure
-from memtrain.measure.machine import ROOM
-from memtrain.measure.measured import Measure, lacking, measured_row, needed_bytes
+from memtrain.measure.measured import Measure, measured_row
 from memtrain.measure.meters import METERS
-from memtrain.measure.rates import rates_for
 from memtrain.run.blas import usable_cores
-from memtrain.sweeps.law import Verdict, fit_laws
 from memtrain.sweeps.request import Request, make_tasks
 from memtrain.sweeps.rows import Rows
 from memtrain.sweeps.runner import Task, run_tasks
@@ -107,21 +104,3 @@ def expected_s(cell: Cell, mode: Mode, meters: Sequence[str]) -> float:
     """About how long the row of a cell takes to measure, from its matrix products."""
     flops = cell.network.forward_flops(cell.batch) * (3 if mode is Mode.TRAIN else 1)
     return len(meters) * (CHILD_S + (cell.steps + 1) * flops / CHILD_FLOPS_PER_S)
-
-
-def laws_of(rows: Sequence[Row], timeout_s: float | None = None) -> list[Verdict]:
-    """The laws that the heap figures of ``rows`` follow, or why they follow none (`memtrain.sweeps.law`)."""
-    with SERVERS:
-        return fit_laws(rows, partial(_heap_peak, timeout_s=timeout_s))
-
-
-def _heap_peak(cell: Cell, mode: Mode, timeout_s: float | None) -> int | None:
-    """The heap peak of a cell, or nothing where it could not be measured."""
-    row = predicted_row(cell, mode, rates_for(cell))
-    try:
-        with ROOM.take(needed_bytes(row)) as free_bytes:
-            if lacking(row, free_bytes) is not None:
-                return None
-            return int(measure("heap", cell, mode, timeout_s)["heap_peak_bytes"])
-    except (ChildFailed, MeterUnavailable):
-        return None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 
-from memtrain.errors import DataError
+from memtrain.errors import DataError, MemtrainError
 from memtrain.graph.ops.base import Array
 from memtrain.models.network import Feed, FeedKind, Network
 from memtrain.run.allocation import PACKED, AnyRun, make_run
@@ -93,8 +96,17 @@ class Accuracy:
         return self.right / self.count
 
 
+class Predicted(NamedTuple):
+    """What is predicted of a block of examples."""
+
+    labels: Array
+    """The most probable label of each."""
+    probabilities: Array
+    """How probable it is, from 0 to 1."""
+
+
 class Prediction:
-    """What a saved network says of examples, and, when all of it is said, how it did."""
+    """What a saved network predicts of examples, and, when all are predicted, how it did."""
 
     def __init__(self, snapshot: Snapshot, examples: Examples) -> None:
         self._snapshot, self._examples = snapshot, examples
@@ -102,11 +114,41 @@ class Prediction:
         self._digest = DataDigest()
         self._labels: list[Array] = []
         self._right: list[Array] = []
+        self._blocks: list[Predicted] = []
+        self._rest = self._outputs()
+        self._failure: MemtrainError | None = None
         self.count = 0
         """How many examples there were."""
 
-    def outputs(self) -> Iterator[Array]:
-        """The outputs o, (rows, …), block by block. Raises ``DataError`` as it comes to a fault."""
+    def blocks(self) -> Iterator[Predicted]:
+        """Labels and probabilities, block by block. Raises ``DataError`` as it comes to a fault.
+
+        They are computed once and kept, about 9 bytes an example, so that they can be asked for again.
+        """
+        for number in count():
+            if number == len(self._blocks) and not self._go_on():
+                return
+            yield self._blocks[number]
+
+    def _go_on(self) -> bool:
+        """Predict the next block; whether there was one. What failed once fails again."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            outputs = next(self._rest, None)
+        except MemtrainError as failure:
+            self._failure = failure
+            raise
+        if outputs is not None:
+            self._blocks.append(_predicted(outputs))
+        return outputs is not None
+
+    def finish(self) -> None:
+        """Predict what is left, so that the figures below are those of all examples."""
+        deque(self.blocks(), maxlen=0)
+
+    def _outputs(self) -> Iterator[Array]:
+        """The outputs o, (rows, …), block by block."""
         network, batch = self._snapshot.network, self._snapshot.batch
         smallest = np.min_scalar_type(network.class_count - 1)
         for x, y in self._examples.blocks(whole_batches(network, batch)):
@@ -151,6 +193,13 @@ class Prediction:
             return None
         _, test = split_rows(np.concatenate(self._labels), self._snapshot.network.class_count)
         return Accuracy(int(np.concatenate(self._right)[test].sum()), len(test))
+
+
+def _predicted(outputs: Array) -> Predicted:
+    """What the outputs o, (rows, classes), say: their softmax is the probabilities."""
+    shifted = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
+    labels = outputs.argmax(axis=1).astype(np.min_scalar_type(outputs.shape[1] - 1))
+    return Predicted(labels, shifted.max(axis=1) / shifted.sum(axis=1))
 
 
 def _check_finite(outputs: Array, before: int) -> None:

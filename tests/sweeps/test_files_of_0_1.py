@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from memtrain.answers.comparison import compare
 from memtrain.cells.cell import Mode
 from memtrain.cells.columns import NAMES
 from memtrain.report.findings import findings
-from memtrain.sweeps.comparison import compare
 from memtrain.sweeps.journal import journal_path, read_journal
 from memtrain.sweeps.results import read_results
 from memtrain.sweeps.session import resume

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from memtrain.answers.comparison import Comparison
 from memtrain.report.comparison import PARTS, comparison_columns
 from memtrain.report.terminal.sweep import first_fitting, plain_table
-from memtrain.sweeps.comparison import Comparison
 
 
-def comparison_table(comparison: Comparison, width: int) -> Table:
+def comparison_screen(comparison: Comparison, width: int, ascii_only: bool) -> list[Table]:
     """A line per cell and mode, with as much as fits; what only one has, or what failed, stands out."""
-    return first_fitting((_table(comparison, parts) for parts in (PARTS, PARTS[1:], PARTS[2:])), width)
+    tables = (_table(comparison, parts) for parts in (PARTS, PARTS[1:], PARTS[2:]))
+    return [first_fitting(tables, width)]
 
 
 def _table(comparison: Comparison, parts: Sequence[str]) -> Table:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import ceil
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from memtrain.answers.swept import Swept
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.row import Row
 from memtrain.report.columns import (
@@ -23,7 +24,7 @@ from memtrain.report.columns import (
     shown_mode,
     time_columns,
 )
-from memtrain.report.findings import Pair, pairs, peak_bytes
+from memtrain.report.findings import Pair, findings, pairs, peak_bytes
 from memtrain.train.loop import Trained
 from memtrain.units import format_bytes, format_seconds
 
@@ -31,6 +32,12 @@ _WIDE = 120
 """From this many columns on, what a peak is made of fits into the main table."""
 
 _SHORTEST_BAR, _LONGEST_BAR = 8, 24
+
+
+def swept_screen(swept: Swept, width: int, ascii_only: bool) -> Iterator[RenderableType]:
+    """The tables, and what was found."""
+    yield from sweep_tables(swept.rows, width, ascii_only)
+    yield Text("\n".join(findings(swept.rows, swept.laws)))
 
 
 def sweep_tables(rows: Sequence[Row], width: int, ascii_only: bool = False) -> list[Table]:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
+from memtrain.answers.option import Kind, Option, Ways
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.row import predicted_row
 from memtrain.errors import ChildFailed, MeterUnavailable
@@ -21,7 +22,6 @@ from memtrain.measure.machine import ROOM
 from memtrain.measure.measured import measured_row, needed_bytes
 from memtrain.measure.rates import rates_for
 from memtrain.plan.remat.policy import NONE
-from memtrain.sweeps.option import Fit, Kind, Option
 from memtrain.units import format_bytes
 
 METERS = ("ledger", "heap")
@@ -36,18 +36,18 @@ class PairMeasure(Protocol):
         """Raises ``ChildFailed`` and ``MeterUnavailable``."""
 
 
-def measure_fit(
-    fit: Fit,
+def measure_ways(
+    ways: Ways,
     *,
     timeout_s: float | None = None,
     measure: PairMeasure = measure,
     done: Callable[[Option], None] = lambda option: None,
-) -> Fit:
-    """``fit`` with every option run: ledger, heap, its time beside keep-all's, its gradients."""
-    runner = _Runner(fit.keep_all.cell, measure, timeout_s)
+) -> Ways:
+    """``ways`` with every option run: ledger, heap, its time beside keep-all's, its gradients."""
+    runner = _Runner(ways.keep_all.cell, measure, timeout_s)
     found: dict[tuple[Kind, Cell], Option] = {}
     with SERVERS:
-        for option in fit.options:
+        for option in ways.options:
             found[option.kind, option.cell] = tried = runner.run(option)
             done(tried)
 
@@ -55,13 +55,13 @@ def measure_fit(
         return found[option.kind, option.cell]
 
     return replace(
-        fit,
-        keep_all=ran(fit.keep_all),
-        chosen=None if fit.chosen is None else ran(fit.chosen),
-        points=tuple(map(ran, fit.points)),
-        rules=tuple(map(ran, fit.rules)),
-        levers=tuple(map(ran, fit.levers)),
-        smaller=None if fit.smaller is None else ran(fit.smaller),
+        ways,
+        keep_all=ran(ways.keep_all),
+        chosen=None if ways.chosen is None else ran(ways.chosen),
+        points=tuple(map(ran, ways.points)),
+        rules=tuple(map(ran, ways.rules)),
+        levers=tuple(map(ran, ways.levers)),
+        smaller=None if ways.smaller is None else ran(ways.smaller),
     )
 
 

@@ -14,23 +14,22 @@ from command_line import memtrain, rows_of, strict_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memtrain.answers.capacity import (
+    MOST_DEPTH,
+    confirm,
+    default_batches,
+    find_capacity,
+)
+from memtrain.answers.largest import largest_within
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import predicted_row
 from memtrain.errors import ChildFailed, RangeError, SpecError
 from memtrain.measure.client import MEMORY_SETTINGS, SERVERS
 from memtrain.measure.limits import MOST_SLACK_BYTES, slack_bytes
 from memtrain.measure.measured import measured_row
-from memtrain.plan.frontier import largest_within
 from memtrain.plan.liveness import analyse
+from memtrain.report.capacity import COLUMNS, problem_lines
 from memtrain.report.findings import findings
-from memtrain.sweeps.frontier import (
-    COLUMNS,
-    MOST_DEPTH,
-    confirm,
-    default_batches,
-    find_frontier,
-    problem_lines,
-)
 from memtrain.units import parse_bytes
 
 MIB = 1024**2
@@ -74,7 +73,7 @@ def test_the_search_needs_few_predictions_where_peaks_lie_on_a_line():
 )
 def test_inside_fits_and_one_more_example_does_not(activation, optimizer, depth, width, budget):
     cell = cell_of(width=width, activation=activation, optimizer=optimizer)
-    for boundary in find_frontier(cell, budget, [depth], []).boundaries:
+    for boundary in find_capacity(cell, budget, [depth], []).boundaries:
 
         def peak(batch, boundary=boundary):
             row = predicted_row(cell.changed(depth=depth, batch=batch), boundary.mode)
@@ -91,7 +90,7 @@ def test_inside_fits_and_one_more_example_does_not(activation, optimizer, depth,
 
 def test_the_largest_depth_fits_and_one_more_layer_does_not():
     cell = cell_of(width=32)
-    found = find_frontier(cell, 500_000, [1], [1, 64, 100_000])
+    found = find_capacity(cell, 500_000, [1], [1, 64, 100_000])
     assert [(entry.batch, entry.mode) for entry in found.depths] == [
         (batch, mode) for batch in (1, 64, 100_000) for mode in Mode
     ]
@@ -109,7 +108,7 @@ def test_the_largest_depth_fits_and_one_more_layer_does_not():
 def test_a_network_without_hidden_layers_may_be_the_largest_of_all():
     """With 1000 × 1000 weights depth 0 is beyond a budget that many layers of width 1 fit into."""
     cell = cell_of(width=1, data="synthetic", input_size=1000, output_size=1000)
-    for entry in find_frontier(cell, 100_000, [1], [1, 4]).depths:
+    for entry in find_capacity(cell, 100_000, [1], [1, 4]).depths:
         peaks = [
             predicted_row(cell.changed(depth=depth, batch=entry.batch), entry.mode)["predicted_peak_bytes"]
             for depth in (0, entry.depth, entry.depth + 1)
@@ -119,7 +118,7 @@ def test_a_network_without_hidden_layers_may_be_the_largest_of_all():
 
 
 def test_training_never_fits_more_than_inference_and_the_slack_is_bounded():
-    found = find_frontier(cell_of(), 64 * MIB, [1, 4, 16, 64], default_batches)
+    found = find_capacity(cell_of(), 64 * MIB, [1, 4, 16, 64], default_batches)
     batches = found.largest_batches()
     for depth in (1, 4, 16, 64):
         assert batches[depth, Mode.TRAIN] < batches[depth, Mode.INFER]
@@ -140,7 +139,7 @@ def fake(fits):
 
 
 def test_confirming_says_what_the_runs_said():
-    found = find_frontier(cell_of(width=16), MIB, [1, 2], [])
+    found = find_capacity(cell_of(width=16), MIB, [1, 2], [])
     inside = {(b.depth, b.batch) for b in found.boundaries}
 
     def states(fits):
@@ -160,7 +159,7 @@ def test_confirming_says_what_the_runs_said():
 
 
 def test_what_the_machine_has_no_memory_for_stays_unconfirmed():
-    found = find_frontier(cell_of(), 2**60, [1], [])
+    found = find_capacity(cell_of(), 2**60, [1], [])
     boundaries = confirm(found, jobs=1, measure=fake(lambda cell: True)).boundaries
     assert {(b.confirmed_inside, b.confirmed_outside) for b in boundaries} == {(None, None)}
     assert all(b.ok and "not tried" in b.inside_reason for b in boundaries)

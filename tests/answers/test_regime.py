@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from memtrain.sweeps.regime import Regime, regimes, tried
+from memtrain.answers.regime import Regime, regimes, tried
 
 
 def peaks(depths, batches, rule):

@@ -11,16 +11,18 @@ import shlex
 import pytest
 from command_line import memtrain
 
+from memtrain.answers.option import Kind, command_of
+from memtrain.answers.trial import measure_ways
+from memtrain.answers.ways import find_ways
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import ChildFailed
 from memtrain.measure.client import SERVERS, measure
 from memtrain.plan.liveness import analyse
 from memtrain.plan.remat.rematerialisation import smallest_budget
-from memtrain.report.fit import COLUMNS, equality, fit_csv, fit_markdown, fit_problems, fit_sentences
-from memtrain.report.html import fit_html
-from memtrain.sweeps.fit import find_fit
-from memtrain.sweeps.option import Kind, command_of
-from memtrain.sweeps.trial import measure_fit
+from memtrain.report.html import ways_html
+from memtrain.report.markdown import markdown
+from memtrain.report.section import Origin
+from memtrain.report.ways import COLUMNS, equality, ways_csv, ways_problems, ways_sections, ways_sentences
 from memtrain.units import parse_bytes
 
 CELL = cell_of(depth=12, width=32, batch=256, cost="flops")
@@ -34,63 +36,63 @@ def predicted(cell):
 @pytest.fixture(scope="module")
 def measured():
     """The frontier of a small cell with a plan for half of what it needs, run and measured."""
-    return measure_fit(find_fit(CELL, predicted(CELL) * 2 // 3, points=4))
+    return measure_ways(find_ways(CELL, predicted(CELL) * 2 // 3, points=4))
 
 
 # -- what is found -----------------------------------------------------------------------------------
 
 
 def test_what_fits_as_it_is_gets_no_plan():
-    fit = find_fit(CELL, predicted(CELL))
-    assert fit.chosen is fit.keep_all
-    assert "fits into" in fit_sentences(fit)[0]
+    ways = find_ways(CELL, predicted(CELL))
+    assert ways.chosen is ways.keep_all
+    assert "fits into" in ways_sentences(ways)[0]
 
 
 def test_a_byte_less_than_keep_all_gets_a_plan_within_it():
-    fit = find_fit(CELL, predicted(CELL) - 1)
-    assert fit.chosen.kind is Kind.CHOSEN
-    assert fit.chosen.predicted_peak_bytes < predicted(CELL)
-    assert fit.chosen.executed_count > 0
+    ways = find_ways(CELL, predicted(CELL) - 1)
+    assert ways.chosen.kind is Kind.CHOSEN
+    assert ways.chosen.predicted_peak_bytes < predicted(CELL)
+    assert ways.chosen.executed_count > 0
 
 
 def test_what_no_plan_can_do_is_said_with_the_least_that_one_could():
     least = smallest_budget(CELL.keep_all(Mode.TRAIN))
-    assert find_fit(CELL, least).chosen.predicted_peak_bytes == least
-    fit = find_fit(CELL, least - 1)
-    assert fit.chosen.kind is Kind.LEVER
-    assert f"{least:,} B" in fit_sentences(fit)[0]
+    assert find_ways(CELL, least).chosen.predicted_peak_bytes == least
+    ways = find_ways(CELL, least - 1)
+    assert ways.chosen.kind is Kind.LEVER
+    assert f"{least:,} B" in ways_sentences(ways)[0]
 
 
 def test_the_points_of_the_frontier_go_from_the_smallest_plan_to_keep_all_and_get_cheaper():
-    fit = find_fit(CELL, None, points=20)
-    peaks = [point.predicted_peak_bytes for point in fit.points]
-    extras = [point.predicted_extra for point in fit.points]
+    ways = find_ways(CELL, None, points=20)
+    peaks = [point.predicted_peak_bytes for point in ways.points]
+    extras = [point.predicted_extra for point in ways.points]
     assert peaks == sorted(set(peaks))
     assert extras == sorted(extras, reverse=True)
-    assert (peaks[0], peaks[-1]) == (fit.keep_all.least_bytes, predicted(CELL))
+    assert (peaks[0], peaks[-1]) == (ways.keep_all.least_bytes, predicted(CELL))
     assert extras[-1] == 0
-    assert {option.name for option in fit.rules} >= {"sqrt", "revolve:4"}
+    assert {option.name for option in ways.rules} >= {"sqrt", "revolve:4"}
 
 
 def test_no_rule_is_cheaper_than_the_plan_for_its_peak():
-    for rule in find_fit(CELL, None, points=2).rules:
-        plan = find_fit(CELL, rule.predicted_peak_bytes).chosen
+    for rule in find_ways(CELL, None, points=2).rules:
+        plan = find_ways(CELL, rule.predicted_peak_bytes).chosen
         assert plan.predicted_extra <= rule.predicted_extra + 1e-12
 
 
 def test_the_levers_are_those_that_are_left():
-    assert [lever.name for lever in find_fit(CELL, None).levers] == ["--update eager", "--accumulate 2"]
+    assert [lever.name for lever in find_ways(CELL, None).levers] == ["--update eager", "--accumulate 2"]
     adam = CELL.changed(optimizer="adam", update="eager", batch=255, dtype="float64")
     names = ["--optimizer sgd", "--accumulate 3", "--dtype float32"]
-    assert [lever.name for lever in find_fit(adam, None).levers] == names
+    assert [lever.name for lever in find_ways(adam, None).levers] == names
 
 
 def test_a_lever_that_does_not_do_alone_is_tried_with_a_plan():
     memory = smallest_budget(CELL.keep_all(Mode.TRAIN)) - 4096
-    fit = find_fit(CELL, memory)
-    names = [lever.name for lever in fit.levers]
+    ways = find_ways(CELL, memory)
+    names = [lever.name for lever in ways.levers]
     assert f"--update eager, budget:{memory}" in [re.sub(r"budget:.*", f"budget:{memory}", n) for n in names]
-    assert all(lever.predicted_peak_bytes <= memory for lever in fit.levers if lever.cell.policy != "none")
+    assert all(lever.predicted_peak_bytes <= memory for lever in ways.levers if lever.cell.policy != "none")
 
 
 def test_measuring_says_of_each_option_what_it_held_and_took(measured):
@@ -127,9 +129,9 @@ def test_gradients_that_differ_are_a_failure():
             return {"differing": ["∂W1"], "compared_count": 3, "largest_difference": 0.5}
         return measure(meter, cell, mode, timeout_s, other)
 
-    fit = measure_fit(find_fit(CELL, predicted(CELL) - 1), measure=likeness)
-    assert not fit.chosen.ok
-    assert "not the same bits: ∂W1" in fit_problems(fit)[0]
+    ways = measure_ways(find_ways(CELL, predicted(CELL) - 1), measure=likeness)
+    assert not ways.chosen.ok
+    assert "not the same bits: ∂W1" in ways_problems(ways)[0]
 
 
 def test_a_pair_that_cannot_be_run_leaves_its_figures_empty_and_says_why():
@@ -138,9 +140,9 @@ def test_a_pair_that_cannot_be_run_leaves_its_figures_empty_and_says_why():
             raise ChildFailed("killed", "the pace meter's process was ended by SIGKILL")
         return measure(meter, cell, mode, timeout_s, other)
 
-    fit = measure_fit(find_fit(CELL, predicted(CELL) - 1), measure=broken)
-    assert (fit.chosen.time_ratio, fit.chosen.differing) == (None, None)
-    assert any("SIGKILL" in sentence for sentence in fit_sentences(fit))
+    ways = measure_ways(find_ways(CELL, predicted(CELL) - 1), measure=broken)
+    assert (ways.chosen.time_ratio, ways.chosen.differing) == (None, None)
+    assert any("SIGKILL" in sentence for sentence in ways_sentences(ways))
 
 
 def test_the_likeness_meter_sees_a_difference():
@@ -157,23 +159,23 @@ def test_the_likeness_meter_sees_a_difference():
 
 
 def test_the_csv_has_a_row_per_option_with_empty_fields_for_what_was_not_measured(measured):
-    rows = list(csv.DictReader(io.StringIO(fit_csv(measured))))
+    rows = list(csv.DictReader(io.StringIO(ways_csv(measured))))
     assert list(rows[0]) == list(COLUMNS)
     assert len(rows) == len(measured.options)
     assert [row["name"] for row in rows] == [option.name for option in measured.options]
-    only_predicted = list(csv.DictReader(io.StringIO(fit_csv(find_fit(CELL, None)))))
+    only_predicted = list(csv.DictReader(io.StringIO(ways_csv(find_ways(CELL, None)))))
     assert {row["ledger_peak_bytes"] for row in only_predicted} == {""}
 
 
 def test_the_markdown_has_the_command_the_table_and_the_findings(measured):
-    text = fit_markdown(measured, "memtrain plan")
+    text = markdown(ways_sections(measured), "memtrain plan")
     assert text.startswith("`memtrain plan`")
     assert text.count("\n| ") == len(measured.options) + 2
     assert "- depth 12, batch 256: without recomputation, training needs" in text
 
 
 def test_the_page_shows_peak_against_time_and_every_option(measured):
-    page = fit_html(measured, "memtrain plan")
+    page = ways_html(measured, Origin("memtrain plan"))
     assert "What would make it fit" in page
     data = json.loads(re.search(r'type="application/json">(.*?)</script>', page, re.DOTALL)[1])
     assert {trace["name"] for trace in data["trade"]["data"]} >= {"plans, predicted", "sqrt", "none"}
@@ -331,15 +333,15 @@ def test_a_memory_limit_goes_with_policies_and_micro_batches(tmp_path, options):
 
 def test_the_command_of_the_smallest_plan_runs(tmp_path):
     least = smallest_budget(CELL.keep_all(Mode.TRAIN))
-    words = shlex.split(command_of(find_fit(CELL, least).chosen.cell))
+    words = shlex.split(command_of(find_ways(CELL, least).chosen.cell))
     assert memtrain(*words[1:], "--epochs", 1, cwd=tmp_path).code == 0
 
 
 def test_a_view_that_is_taken_again_is_no_stage_that_is_computed_again():
     cell = cell_of(depth=3, width=8, batch=16, activation="identity", cost="flops")
-    fit = find_fit(cell, None, points=6)
-    assert fit.points[-1].executed_count == 0
-    for point in fit.points:
+    ways = find_ways(cell, None, points=6)
+    assert ways.points[-1].executed_count == 0
+    for point in ways.points:
         assert (point.executed_count > 0) == any(times for _, times in point.values)
 
 
@@ -347,8 +349,8 @@ def test_with_many_widths_a_plan_for_the_smallest_budget_is_no_dearer_than_one_f
     widths = tuple(16 + (k * 7919) % 509 for k in range(40))
     cell = cell_of(depth=40, width=widths, batch=333, cost="flops")
     least = smallest_budget(cell.keep_all(Mode.TRAIN))
-    found = find_fit(cell, least).chosen
-    more = find_fit(cell, least + least // 500).chosen
+    found = find_ways(cell, least).chosen
+    more = find_ways(cell, least + least // 500).chosen
     assert found.predicted_peak_bytes <= least
     if more.predicted_peak_bytes <= least:
         assert found.predicted_extra <= more.predicted_extra
@@ -361,5 +363,5 @@ def test_a_heap_that_is_off_is_a_failure():
             figures["heap_peak_bytes"] += 10**6
         return figures
 
-    fit = measure_fit(find_fit(CELL, predicted(CELL)), measure=leaky)
-    assert any("off the ledger" in problem for problem in fit_problems(fit))
+    ways = measure_ways(find_ways(CELL, predicted(CELL)), measure=leaky)
+    assert any("off the ledger" in problem for problem in ways_problems(ways))

@@ -1,6 +1,6 @@
 """The law peak = c0 + c1·L + c2·B + c3·L·B, fitted to measured heap peaks over a regime, and checked.
 
-A law is stated only where it is one. Its regime (`memtrain.sweeps.regime`) is found from predictions, which
+A law is stated only where it is one. Its regime (`memtrain.answers.regime`) is found from predictions, which
 are exact and cheap, at depths and batches between those of the sweep, too: there they must be linear. The
 heap peaks, larger by what numpy needs for itself, must then follow the law to 0.1 %, and each of them the law
 that is fitted to the others, too. Where there is no law, the reason is the answer.
@@ -15,13 +15,13 @@ from itertools import product
 
 import numpy as np
 
+from memtrain.answers.blocks import bend_bytes, jump_bytes, standing
+from memtrain.answers.regime import Pair, Regime, regimes, tried
 from memtrain.cells.cell import MOST_DEPTH, Cell, Mode
 from memtrain.cells.row import Row, predicted_row
 from memtrain.graph.ops.base import Array
 from memtrain.plan.remat.policy import NONE
 from memtrain.run.allocation import PACKED
-from memtrain.sweeps.blocks import bend_bytes, jump_bytes, standing
-from memtrain.sweeps.regime import Pair, Regime, regimes, tried
 
 HeapMeter = Callable[[Cell, Mode], int | None]
 """The heap peak of a cell, for cells that the law needs and the sweep has not."""

@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from memtrain.answers.option import Kind, Option, Ways, command_of
 from memtrain.plan.remat.policy import NONE
-from memtrain.report.fit import advice, fates, fit_sentences, shown
 from memtrain.report.terminal.sweep import plain_table
-from memtrain.sweeps.option import Fit, Kind, Option, command_of
+from memtrain.report.ways import advice, fates, shown, ways_sentences
 from memtrain.units import format_bytes
 
 _HEADS = (
@@ -34,30 +34,30 @@ _MARKS = {Kind.POINT: "●", Kind.RULE: "", Kind.CHOSEN: "◆", Kind.KEEP_ALL: "
 _ASCII_MARKS = {Kind.POINT: "*", Kind.RULE: "", Kind.CHOSEN: "#", Kind.KEEP_ALL: "K", Kind.LEVER: "^"}
 
 
-def fit_sections(fit: Fit, width: int, ascii_only: bool) -> Iterator[RenderableType]:
+def ways_screen(ways: Ways, width: int, ascii_only: bool) -> Iterator[RenderableType]:
     """The answer, the plan, every option, the picture of the frontier, and the commands."""
-    sentences = fit_sentences(fit)
+    sentences = ways_sentences(ways)
     yield Text(sentences[0])
-    if fit.chosen is not None and fit.chosen.cell.policy != NONE:
-        yield _plan(fit.chosen)
-    if fit.points:
+    if ways.chosen is not None and ways.chosen.cell.policy != NONE:
+        yield _plan(ways.chosen)
+    if ways.points:
         titles = "Plans, from the smallest to the one that keeps all"
-        yield _options(titles, [*fit.points, *fit.rules], _OF_PLANS)
-        yield _picture(fit, width, ascii_only)
-    yield _options("Ways to hold less", [*_bases(fit), *fit.levers, *_smaller(fit)], _OF_LEVERS)
-    yield from _commands(fit)
+        yield _options(titles, [*ways.points, *ways.rules], _OF_PLANS)
+        yield _picture(ways, width, ascii_only)
+    yield _options("Ways to hold less", [*_bases(ways), *ways.levers, *_smaller(ways)], _OF_LEVERS)
+    yield from _commands(ways)
     if sentences[1:]:
         yield Text("\n".join(sentences[1:]))
 
 
-def _bases(fit: Fit) -> list[Option]:
+def _bases(ways: Ways) -> list[Option]:
     """Keep-all, and the plan that was chosen."""
-    chosen = [fit.chosen] if fit.chosen is not None and fit.chosen.kind is Kind.CHOSEN else []
-    return [fit.keep_all, *chosen]
+    chosen = [ways.chosen] if ways.chosen is not None and ways.chosen.kind is Kind.CHOSEN else []
+    return [ways.keep_all, *chosen]
 
 
-def _smaller(fit: Fit) -> list[Option]:
-    return [] if fit.smaller is None else [fit.smaller]
+def _smaller(ways: Ways) -> list[Option]:
+    return [] if ways.smaller is None else [ways.smaller]
 
 
 def _plan(chosen: Option) -> Table:
@@ -84,11 +84,11 @@ def _options(title: str, options: Sequence[Option], places: Sequence[int]) -> Ta
     return table
 
 
-def _picture(fit: Fit, width: int, ascii_only: bool) -> RenderableType:
+def _picture(ways: Ways, width: int, ascii_only: bool) -> RenderableType:
     """Peak against time: predicted, and where it was measured as measured."""
     marks = _ASCII_MARKS if ascii_only else _MARKS
-    options = [*fit.points, *fit.rules, *_bases(fit)]
-    letters = {option.name: chr(ord("a") + place) for place, option in enumerate(fit.rules)}
+    options = [*ways.points, *ways.rules, *_bases(ways)]
+    letters = {option.name: chr(ord("a") + place) for place, option in enumerate(ways.rules)}
     extras = [_extra(option) for option in options]
     peaks: list[float] = [option.predicted_peak_bytes for option in options]
     columns = max(20, min(width, 100) - 14)
@@ -107,8 +107,8 @@ def _picture(fit: Fit, width: int, ascii_only: bool) -> RenderableType:
     axis = f"{'':>9} {'+' if ascii_only else '└'}{rule}"
     scale = f"{'':>11}+0 %{f'+{100 * most_extra:.0f} % time':>{columns - 3}}"
     legend = f"{marks[Kind.POINT]} cheapest for its budget  {marks[Kind.KEEP_ALL]} no recomputation"
-    if fit.chosen is not None and fit.chosen.kind is Kind.CHOSEN:
-        legend += f"  {marks[Kind.CHOSEN]} the plan for {format_bytes(fit.memory_bytes)}"
+    if ways.chosen is not None and ways.chosen.kind is Kind.CHOSEN:
+        legend += f"  {marks[Kind.CHOSEN]} the plan for {format_bytes(ways.memory_bytes)}"
     legend += "".join(f"  {letter} {name}" for name, letter in letters.items())
     measured = all(option.measured_extra is not None for option in options)
     title = f"Peak against time, as {'measured' if measured else 'predicted'}"
@@ -119,12 +119,12 @@ def _extra(option: Option) -> float:
     return option.predicted_extra if option.measured_extra is None else option.measured_extra
 
 
-def _commands(fit: Fit) -> Iterator[RenderableType]:
+def _commands(ways: Ways) -> Iterator[RenderableType]:
     """The command of the answer, and those of the others."""
-    todo = advice(fit)
+    todo = advice(ways)
     if todo is not None:
         yield _command_list("Do this", [todo])
-    others = [command_of(option.cell) for option in (*_bases(fit)[1:], *fit.levers, *_smaller(fit))]
+    others = [command_of(option.cell) for option in (*_bases(ways)[1:], *ways.levers, *_smaller(ways))]
     title = "Commands" if todo is None else "Other commands"
     yield _command_list(title, [command for command in others if command != todo])
 

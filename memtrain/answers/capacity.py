@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 
+from memtrain.answers.largest import largest_within
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.row import predicted_row
 from memtrain.errors import ChildFailed, MeterUnavailable
@@ -14,10 +15,8 @@ from memtrain.measure.client import SERVERS, measure
 from memtrain.measure.limits import most_slack_bytes, slack_bytes
 from memtrain.measure.machine import ROOM
 from memtrain.measure.measured import Measure, lacking, needed_bytes
-from memtrain.plan.frontier import largest_within
 from memtrain.plan.liveness import analyse
 from memtrain.run.allocation import peak_bytes
-from memtrain.sweeps.files import csv_line
 
 MOST_BATCH, MOST_DEPTH = 2**62, 4096
 """Nothing larger is looked for: a graph of more layers takes seconds to predict."""
@@ -73,22 +72,6 @@ class Boundary:
         return found
 
 
-COLUMNS = (
-    "depth",
-    "batch",
-    "mode",
-    "predicted_peak_bytes",
-    "budget_bytes",
-    "limit_bytes",
-    "outside_batch",
-    "outside_predicted_peak_bytes",
-    "confirmed_inside",
-    "confirmed_outside",
-    "training_examples",
-)
-"""What a row of the CSV holds."""
-
-
 @dataclass(frozen=True)
 class LargestDepth:
     """For a batch in one mode: the deepest network that fits.
@@ -103,7 +86,7 @@ class LargestDepth:
 
 
 @dataclass(frozen=True)
-class Frontier:
+class Capacity:
     """What fits into ``budget_bytes`` above the baseline. ``cell`` is a network of it, for all but size."""
 
     cell: Cell
@@ -121,13 +104,13 @@ class Frontier:
         return {(boundary.depth, boundary.mode): boundary.batch or 0 for boundary in self.boundaries}
 
 
-def find_frontier(
+def find_capacity(
     cell: Cell,
     budget_bytes: int,
     depths: Sequence[int],
     batches: Sequence[int] | Callable[[Sequence[Boundary]], Sequence[int]],
     training_examples: int | None = None,
-) -> Frontier:
+) -> Capacity:
     """For each depth the largest batch, for each batch the largest depth, in both modes. Runs nothing.
 
     ``batches`` may be a function of what was found for the depths. ``training_examples`` is how many there
@@ -143,19 +126,7 @@ def find_frontier(
     if callable(batches):
         batches = batches(boundaries)
     deepest = _largest_depths(cell, budget_bytes, batches, predict)
-    return Frontier(cell, budget_bytes, tuple(boundaries), tuple(deepest))
-
-
-def problem_lines(frontier: Frontier) -> list[str]:
-    """What is not confirmed and why, each reason once."""
-    by_reason: dict[str, list[str]] = {}
-    for boundary in frontier.boundaries:
-        for what, why in boundary.problems():
-            by_reason.setdefault(why, []).append(what)
-    return [
-        f"{whats[0]}{f' (and {len(whats) - 1} more)' if len(whats) > 1 else ''}: {why}"
-        for why, whats in by_reason.items()
-    ]
+    return Capacity(cell, budget_bytes, tuple(boundaries), tuple(deepest))
 
 
 def default_batches(boundaries: Sequence[Boundary]) -> list[int]:
@@ -166,32 +137,26 @@ def default_batches(boundaries: Sequence[Boundary]) -> list[int]:
     return batches
 
 
-def frontier_csv(frontier: Frontier) -> str:
-    """The boundaries as the text of a CSV file."""
-    lines = [[getattr(boundary, name) for name in COLUMNS] for boundary in frontier.boundaries]
-    return "".join(map(csv_line, [COLUMNS, *lines]))
-
-
 def confirm(
-    frontier: Frontier,
+    capacity: Capacity,
     *,
     jobs: int,
     timeout_s: float | None = None,
     done: Callable[[Boundary], None] = lambda boundary: None,
     measure: Measure = measure,
-) -> Frontier:
+) -> Capacity:
     """Run each boundary's two batches, each in a fresh process under the hard limit.
 
     What the machine has no memory for is not run and stays unconfirmed.
     """
 
     def confirmed(boundary: Boundary) -> Boundary:
-        result = _confirmed(frontier.cell, boundary, timeout_s, measure)
+        result = _confirmed(capacity.cell, boundary, timeout_s, measure)
         done(result)
         return result
 
     with ThreadPoolExecutor(jobs) as executor, SERVERS:
-        return replace(frontier, boundaries=tuple(executor.map(confirmed, frontier.boundaries)))
+        return replace(capacity, boundaries=tuple(executor.map(confirmed, capacity.boundaries)))
 
 
 Predict = Callable[[Cell, Mode], tuple[int, int]]

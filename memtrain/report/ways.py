@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from itertools import groupby
 
+from memtrain.answers.option import Kind, Option, Ways, command_of, plan_command
 from memtrain.cells.cell import SECONDS, Cell
+from memtrain.cells.kinds import csv_line
 from memtrain.explain.folding import fold_names
 from memtrain.graph.node import Name
 from memtrain.report.findings import cell_name
-from memtrain.report.markdown import markdown_code, markdown_list, markdown_table
-from memtrain.sweeps.files import csv_line
-from memtrain.sweeps.option import Fit, Kind, Option, command_of, plan_command
+from memtrain.report.section import Section
 from memtrain.units import format_bytes
 
 Value = str | int | float | None
@@ -39,22 +39,21 @@ COLUMNS: dict[str, Callable[[Option], Value]] = {
 """A row per option: what it is, its peak and its time beyond keep-all's as predicted and as measured."""
 
 
-def fit_records(fit: Fit) -> list[dict[str, Value]]:
+def ways_records(ways: Ways) -> list[dict[str, Value]]:
     """Every option as a dictionary of its columns."""
-    return [{name: read(option) for name, read in COLUMNS.items()} for option in fit.options]
+    return [{name: read(option) for name, read in COLUMNS.items()} for option in ways.options]
 
 
-def fit_csv(fit: Fit) -> str:
+def ways_csv(ways: Ways) -> str:
     """The options as CSV."""
-    return "".join(map(csv_line, [COLUMNS, *(record.values() for record in fit_records(fit))]))
+    return "".join(map(csv_line, [COLUMNS, *(record.values() for record in ways_records(ways))]))
 
 
-def fit_markdown(fit: Fit, command: str) -> str:
-    """The options as a table, and what was found as a list."""
-    table = markdown_table(TITLES, (shown(option) for option in fit.options))
-    todo = advice(fit)
-    sentences = [*fit_sentences(fit), *([f"Do this: {todo}"] if todo else [])]
-    return f"{markdown_code(command)}\n\n{table}\n{markdown_list(sentences)}"
+def ways_sections(ways: Ways) -> list[Section]:
+    """The options as a table, what was found, and what to do."""
+    todo = advice(ways)
+    sentences = [*ways_sentences(ways), *([f"Do this: {todo}"] if todo else [])]
+    return [Section("", TITLES, [shown(option) for option in ways.options], sentences=sentences)]
 
 
 TITLES = (
@@ -108,26 +107,29 @@ def equality(option: Option) -> str:
     return "yes" if option.exact else f"to {option.largest_difference:.0e}"
 
 
-def fit_sentences(fit: Fit) -> list[str]:
+def ways_sentences(ways: Ways) -> list[str]:
     """What was found, the answer first."""
     whole = (
-        f"{cell_name(fit.cell)}: without recomputation, training needs "
-        f"{format_bytes(fit.keep_all.predicted_peak_bytes)}."
+        f"{cell_name(ways.cell)}: without recomputation, training needs "
+        f"{format_bytes(ways.keep_all.predicted_peak_bytes)}."
     )
     sentences = [
-        f"{whole} {_answer(fit)}",
-        *(f"{name} is left out: it needs {format_bytes(peak)}, {_why(name)}." for name, peak in fit.left_out),
+        f"{whole} {_answer(ways)}",
+        *(
+            f"{name} is left out: it needs {format_bytes(peak)}, {_why(name)}."
+            for name, peak in ways.left_out
+        ),
     ]
-    if any(not option.exact and option.differing is not None for option in fit.options):
-        sentences.append(ROUNDED + (KINK if fit.cell["activation"] == "relu" else ""))
-    rule = max(fit.rules, key=lambda option: option.abstract_count - option.executed_count, default=None)
+    if any(not option.exact and option.differing is not None for option in ways.options):
+        sentences.append(ROUNDED + (KINK if ways.cell["activation"] == "relu" else ""))
+    rule = max(ways.rules, key=lambda option: option.abstract_count - option.executed_count, default=None)
     if rule is not None and rule.abstract_count > rule.executed_count:
         sentences.append(
             f"{rule.name}: of the {rule.abstract_count} stages that the abstract plan computes again, only "
             f"{rule.executed_count} are needed: a stage's backward reads its input, so that nobody would "
             "read the output of the others."
         )
-    return sentences + [f"{option.name}: {note}" for option in fit.options for note in option.notes]
+    return sentences + [f"{option.name}: {note}" for option in ways.options for note in option.notes]
 
 
 ROUNDED = (
@@ -137,23 +139,23 @@ ROUNDED = (
 KINK = " In float32, rounding can also move a unit across the kink of ReLU; then gradients differ by more."
 
 
-def advice(fit: Fit) -> str | None:
+def advice(ways: Ways) -> str | None:
     """The command to run next; ``None`` where nothing has to be done, or no memory was given."""
-    if fit.chosen is not None:
-        return None if fit.chosen.kind is Kind.KEEP_ALL else command_of(fit.chosen.cell)
-    if fit.smaller is not None:
-        return command_of(fit.smaller.cell)
-    return None if fit.least_bytes is None else plan_command(fit.cell, fit.least_bytes)
+    if ways.chosen is not None:
+        return None if ways.chosen.kind is Kind.KEEP_ALL else command_of(ways.chosen.cell)
+    if ways.smaller is not None:
+        return command_of(ways.smaller.cell)
+    return None if ways.least_bytes is None else plan_command(ways.cell, ways.least_bytes)
 
 
-def fit_problems(fit: Fit) -> list[str]:
+def ways_problems(ways: Ways) -> list[str]:
     """What did not come out as it should: nothing fits, a run failed, bits differ."""
     problems = []
-    if fit.memory_bytes is not None and fit.chosen is None:
+    if ways.memory_bytes is not None and ways.chosen is None:
         problems.append(
-            f"nothing fits into {format_bytes(fit.memory_bytes)}: at least {fit.least_bytes:,} B are needed"
+            f"nothing fits into {format_bytes(ways.memory_bytes)}: at least {ways.least_bytes:,} B are needed"
         )
-    for option in fit.options:
+    for option in ways.options:
         if option.row is not None and not option.row.ok:
             problems.append(f"{option.name}: {option.row['status']}: {option.row['reason']}")
         elif option.row is not None and option.row.agrees("heap") is False:
@@ -174,26 +176,26 @@ def fit_problems(fit: Fit) -> list[str]:
     return problems
 
 
-def _answer(fit: Fit) -> str:
+def _answer(ways: Ways) -> str:
     """What makes it fit; the least that a plan needs where no memory was given."""
-    if fit.memory_bytes is None:
-        return f"The smallest plan needs {format_bytes(fit.keep_all.least_bytes)}."
-    memory, chosen = format_bytes(fit.memory_bytes), fit.chosen
+    if ways.memory_bytes is None:
+        return f"The smallest plan needs {format_bytes(ways.keep_all.least_bytes)}."
+    memory, chosen = format_bytes(ways.memory_bytes), ways.chosen
     if chosen is None:
-        return f"Nothing fits into {memory}. {_what_would(fit)}"
+        return f"Nothing fits into {memory}. {_what_would(ways)}"
     if chosen.kind is Kind.KEEP_ALL:
         return f"It fits into {memory} as it is."
     if chosen.kind is Kind.CHOSEN:
         again = sum(1 for _, times in chosen.values if times)
         return (
             f"A plan fits into {memory}: it keeps {len(chosen.values) - again} of the {len(chosen.values)} "
-            f"values that backward reads and recomputes {again}. {_costs(chosen, fit.cell.cost)}"
-            f"{_cheaper(fit, chosen)}"
+            f"values that backward reads and recomputes {again}. {_costs(chosen, ways.cell.cost)}"
+            f"{_cheaper(ways, chosen)}"
         )
-    least = fit.keep_all.least_bytes
+    least = ways.keep_all.least_bytes
     return (
         f"Recomputation alone is not enough for {memory}: its smallest plan needs {format_bytes(least)} "
-        f"({least:,} B). It fits with {chosen.name}. {_costs(chosen, fit.cell.cost)}"
+        f"({least:,} B). It fits with {chosen.name}. {_costs(chosen, ways.cell.cost)}"
     )
 
 
@@ -218,14 +220,14 @@ def _costs(option: Option, cost: str) -> str:
     )
 
 
-def _cheaper(fit: Fit, chosen: Option) -> str:
+def _cheaper(ways: Ways, chosen: Option) -> str:
     """The lever that fits, too, takes less time than the plan, and trains the same; empty without."""
     found = [
         option
-        for option in fit.levers
-        if option.predicted_peak_bytes <= (fit.memory_bytes or 0)
+        for option in ways.levers
+        if option.predicted_peak_bytes <= (ways.memory_bytes or 0)
         and option.predicted_extra < chosen.predicted_extra
-        and (option.cell.optimizer, option.cell["dtype"]) == (fit.cell.optimizer, fit.cell["dtype"])
+        and (option.cell.optimizer, option.cell["dtype"]) == (ways.cell.optimizer, ways.cell["dtype"])
     ]
     best = min(found, key=lambda option: option.predicted_extra, default=None)
     if best is None or percent(best.predicted_extra) == percent(chosen.predicted_extra):
@@ -233,20 +235,20 @@ def _cheaper(fit: Fit, chosen: Option) -> str:
     return f" {best.name} fits, too, and takes {percent(best.predicted_extra)} (predicted)."
 
 
-def _what_would(fit: Fit) -> str:
+def _what_would(ways: Ways) -> str:
     """Where nothing fits: what is lacking, and the largest batch that fits."""
     words = (
-        f"The parameters alone need {format_bytes(fit.parameter_bytes)}; with all levers and the smallest "
-        f"plan, training needs {format_bytes(fit.least_bytes)} ({fit.least_bytes:,} B)."
+        f"The parameters alone need {format_bytes(ways.parameter_bytes)}; with all levers and the smallest "
+        f"plan, training needs {format_bytes(ways.least_bytes)} ({ways.least_bytes:,} B)."
     )
-    if fit.most_accumulate is not None:
-        words += f" More than {fit.most_accumulate:,} micro-batches were not tried."
-    if fit.smaller is None:
+    if ways.most_accumulate is not None:
+        words += f" More than {ways.most_accumulate:,} micro-batches were not tried."
+    if ways.smaller is None:
         return f"{words} Not even a batch of one example fits."
-    batch = fit.smaller.cell.batch
-    all_tried = fit.most_accumulate is None or batch < fit.most_accumulate
+    batch = ways.smaller.cell.batch
+    all_tried = ways.most_accumulate is None or batch < ways.most_accumulate
     said = f"The largest batch that fits is {batch:,}" if all_tried else f"A batch of {batch:,} fits"
-    return f"{words} {said} ({fit.smaller.name})."
+    return f"{words} {said} ({ways.smaller.name})."
 
 
 def _why(name: str) -> str:

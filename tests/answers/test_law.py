@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from memtrain.answers import law as module
+from memtrain.answers.blocks import bend_bytes, jump_bytes
+from memtrain.answers.law import Law, fit_laws
+from memtrain.answers.swept import Swept
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import predicted_row
 from memtrain.measure.client import SERVERS, measure
 from memtrain.report.findings import summary
-from memtrain.report.json import sweep_document
-from memtrain.sweeps import law as module
-from memtrain.sweeps.blocks import bend_bytes, jump_bytes
-from memtrain.sweeps.law import Law, fit_laws
+from memtrain.report.json import swept_document
+from memtrain.report.section import Origin
 
 
 def measured(cell, mode=Mode.TRAIN, extra=0):
@@ -318,7 +320,9 @@ def test_groups_are_told_apart_by_what_differs():
 
 def test_the_json_of_a_sweep_has_the_laws_and_the_reasons():
     rows = [measured(cell, mode) for mode in Mode for cell in grid(DEPTHS, BATCHES, policy="sqrt")]
-    document = json.loads(sweep_document(rows, fit_laws(rows, predicted_heap), "memtrain sweep", {}))
+    document = json.loads(
+        swept_document(Swept(rows, fit_laws(rows, predicted_heap)), Origin("memtrain sweep"))
+    )
     ((law,), (none,)) = document["laws"], document["no_laws"]
     assert (law["mode"], law["depths"], law["batches"]) == ("infer", [2, 8], [512, 1024])
     assert law["hold_out_error"] < 1e-9
@@ -334,7 +338,7 @@ def test_laws_of_micro_batches_are_for_batches_that_they_divide():
 
 def test_stated_laws_hold_at_cells_that_were_not_fitted():
     """Fifteen grids made at random; `scripts/laws` does hundreds, with heap meters too."""
-    script = Path(__file__).parents[1] / "scripts" / "laws.py"
+    script = Path(__file__).parents[2] / "scripts" / "laws.py"
     done = subprocess.run(
         [sys.executable, script, "15", "--seed", "1", "--heap", "0"],
         capture_output=True,

@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import islice
 
+from memtrain.answers.largest import largest_within
+from memtrain.answers.option import Option
 from memtrain.cells.cell import Cell, Mode
 from memtrain.models.network import Network
-from memtrain.plan.frontier import largest_within
 from memtrain.plan.liveness import analyse
 from memtrain.plan.remat.policy import BUDGET, NONE, Policy
 from memtrain.plan.remat.rematerialisation import smallest_budget
 from memtrain.run.allocation import peak_bytes
-from memtrain.sweeps.option import Option
 from memtrain.train.iteration import EAGER
 
 MOST_MICRO_BATCHES, MOST_LAYERS = 1024, 16_384
@@ -161,7 +161,7 @@ def single_levers(cell: Cell, memory_bytes: int | None, peaks: Peaks) -> Iterato
 # -- which combinations fit --------------------------------------------------------------------------
 
 
-def ways(
+def combinations(
     cell: Cell, memory_bytes: int, peaks: Peaks, option: Callable[[Cell], Option]
 ) -> Iterator[list[Option]]:
     """Combinations of levers that fit into a memory, made by ``option``: those that change least first.

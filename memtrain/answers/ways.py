@@ -7,6 +7,16 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
 
+from memtrain.answers.levers import (
+    Peaks,
+    combinations,
+    largest_batch,
+    least_of_all,
+    most_accumulate,
+    parameter_bytes,
+    single_levers,
+)
+from memtrain.answers.option import Kind, Option, Ways
 from memtrain.cells.cell import SECONDS, Cell, Mode
 from memtrain.errors import BudgetError
 from memtrain.measure.rates import rates
@@ -16,22 +26,12 @@ from memtrain.plan.remat.chain import chains
 from memtrain.plan.remat.policy import BUDGET, NONE, REVOLVE, SQRT, Policy
 from memtrain.plan.schedule import Schedule
 from memtrain.run.allocation import peak_bytes
-from memtrain.sweeps.levers import (
-    Peaks,
-    largest_batch,
-    least_of_all,
-    most_accumulate,
-    parameter_bytes,
-    single_levers,
-    ways,
-)
-from memtrain.sweeps.option import Fit, Kind, Option
 
 MOST_EXTRA = 1.5
 """Policies that make an iteration take more than this many more iterations are no help to anyone."""
 
 
-def find_fit(cell: Cell, memory_bytes: int | None, points: int = 0) -> Fit:
+def find_ways(cell: Cell, memory_bytes: int | None, points: int = 0) -> Ways:
     """What would make ``cell``, under policy none, fit into a memory; with so many points of the frontier.
 
     Where no plan of rematerialisation is enough, the answer is the cheapest combination of levers that is;
@@ -40,7 +40,7 @@ def find_fit(cell: Cell, memory_bytes: int | None, points: int = 0) -> Fit:
     """
     finder = _Finder(cell.changed(policy=NONE, steps=2))
     keep_all = finder.keep_all
-    fit = Fit(
+    ways = Ways(
         cell=finder.cell,
         memory_bytes=memory_bytes,
         keep_all=keep_all,
@@ -50,15 +50,15 @@ def find_fit(cell: Cell, memory_bytes: int | None, points: int = 0) -> Fit:
         parameter_bytes=parameter_bytes(cell),
     )
     levers, left_out = finder.levers(memory_bytes)
-    fit = replace(fit, levers=tuple(levers), left_out=tuple(left_out))
+    ways = replace(ways, levers=tuple(levers), left_out=tuple(left_out))
     if memory_bytes is None:
-        return fit
+        return ways
     chosen = finder.answer(memory_bytes)
     if chosen is None:
-        return finder.without(fit, memory_bytes)
+        return finder.without(ways, memory_bytes)
     if chosen.kind is Kind.LEVER and chosen not in levers:
         levers.insert(0, chosen)
-    return replace(fit, chosen=chosen, levers=tuple(levers))
+    return replace(ways, chosen=chosen, levers=tuple(levers))
 
 
 class _Finder:
@@ -130,14 +130,14 @@ class _Finder:
         if self.keep_all.least_bytes <= memory_bytes:
             with suppress(BudgetError):  # in one arena a plan may need some bytes more
                 return self.within(memory_bytes, Kind.CHOSEN)
-        for options in ways(self.cell, memory_bytes, self._peaks, self._lever):
+        for options in combinations(self.cell, memory_bytes, self._peaks, self._lever):
             found = [option for option in options if option.predicted_peak_bytes <= memory_bytes]
             if found:
                 return min(found, key=lambda option: option.predicted_extra)
         return None
 
-    def without(self, fit: Fit, memory_bytes: int) -> Fit:
-        """``fit`` where nothing makes the cell fit: with what it lacks, and the largest batch that fits."""
+    def without(self, ways: Ways, memory_bytes: int) -> Ways:
+        """``ways`` where nothing makes the cell fit: with what it lacks, and the largest batch that fits."""
         batch = largest_batch(self.cell, memory_bytes, self._peaks)
         smaller = None
         if batch is not None:
@@ -145,7 +145,7 @@ class _Finder:
             smaller = None if found is None else self._option(Kind.BATCH, found.cell)
         most = most_accumulate(self.cell)
         return replace(
-            fit,
+            ways,
             least_bytes=least_of_all(self.cell, self._peaks),
             smaller=smaller,
             most_accumulate=most if most < self.cell.batch else None,

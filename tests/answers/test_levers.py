@@ -10,7 +10,12 @@ from itertools import product
 
 import pytest
 from command_line import memtrain
+from memtrain.report.combinations import advice, ways_problems, ways_sentences
 
+from memtrain.answers.levers import MOST_MICRO_BATCHES, WORTHWHILE, Peaks, most_accumulate
+from memtrain.answers.option import ROUNDING, Kind
+from memtrain.answers.trial import measure_ways
+from memtrain.answers.ways import find_ways
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.measure.client import measure
 from memtrain.measure.pairs import likeness_meter
@@ -18,11 +23,6 @@ from memtrain.models.mlp import ACTIVATIONS
 from memtrain.plan.cost import flops
 from memtrain.plan.liveness import analyse
 from memtrain.plan.remat.rematerialisation import smallest_budget
-from memtrain.report.fit import advice, fit_problems, fit_sentences
-from memtrain.sweeps.fit import find_fit
-from memtrain.sweeps.levers import MOST_MICRO_BATCHES, WORTHWHILE, Peaks, most_accumulate
-from memtrain.sweeps.option import ROUNDING, Kind
-from memtrain.sweeps.trial import measure_fit
 from memtrain.train.optimizers import OPTIMIZERS
 
 WIDE = cell_of(
@@ -85,9 +85,9 @@ def test_where_only_micro_batches_fit_the_fewest_that_do_are_the_answer():
         product = 4 * 256 * 50_000  # ∂W2, before it is added to its sum
         return batch + 2 * weights + product + 4 * rows * (50_000 + 256) + 4  # ∂o, h1 and the loss
 
-    fit = find_fit(WIDE, 160 * 2**20)
-    assert (fit.chosen.kind, fit.chosen.name) == (Kind.LEVER, "--accumulate 8")
-    assert fit.chosen.predicted_peak_bytes == peak(8) == 166_731_780
+    ways = find_ways(WIDE, 160 * 2**20)
+    assert (ways.chosen.kind, ways.chosen.name) == (Kind.LEVER, "--accumulate 8")
+    assert ways.chosen.predicted_peak_bytes == peak(8) == 166_731_780
     assert peak(4) > 160 * 2**20
     assert kept_bytes(WIDE.changed(update="eager")) > 160 * 2**20
     assert least_bytes(WIDE.changed(update="eager")) > 160 * 2**20
@@ -95,10 +95,10 @@ def test_where_only_micro_batches_fit_the_fewest_that_do_are_the_answer():
 
 def test_where_only_a_combination_fits_it_is_the_answer():
     memory = 6 * 2**20
-    fit = find_fit(DEEP, memory)
-    assert fit.chosen.name == "--update eager, budget:6MiB"
-    assert fit.chosen in fit.levers
-    assert fit.chosen.predicted_peak_bytes <= memory
+    ways = find_ways(DEEP, memory)
+    assert ways.chosen.name == "--update eager, budget:6MiB"
+    assert ways.chosen in ways.levers
+    assert ways.chosen.predicted_peak_bytes <= memory
     singles = [DEEP.changed(update="eager"), *(DEEP.changed(accumulate=2**k) for k in range(1, 9))]
     assert min(map(kept_bytes, singles)) > memory
     assert min(map(least_bytes, [DEEP, *singles[1:]])) > memory
@@ -106,52 +106,52 @@ def test_where_only_a_combination_fits_it_is_the_answer():
 
 def test_where_nothing_fits_the_answer_is_the_largest_batch_that_does():
     memory = 4_718_592
-    fit = find_fit(DEEP, memory)
-    assert fit.chosen is None
-    batch = fit.smaller.cell.batch
-    assert fit.smaller.predicted_peak_bytes <= memory
-    assert find_fit(DEEP.changed(batch=batch), memory).chosen is not None
-    assert find_fit(DEEP.changed(batch=batch + 1), memory).chosen is None
-    assert f"The largest batch that fits is {batch}" in fit_sentences(fit)[0]
-    assert f"--batch {batch} " in advice(fit)
+    ways = find_ways(DEEP, memory)
+    assert ways.chosen is None
+    batch = ways.smaller.cell.batch
+    assert ways.smaller.predicted_peak_bytes <= memory
+    assert find_ways(DEEP.changed(batch=batch), memory).chosen is not None
+    assert find_ways(DEEP.changed(batch=batch + 1), memory).chosen is None
+    assert f"The largest batch that fits is {batch}" in ways_sentences(ways)[0]
+    assert f"--batch {batch} " in advice(ways)
 
 
 def test_where_not_even_one_example_fits_the_answer_is_the_memory_that_is_needed():
     parameters = 4 * (64 * 256 + 15 * 256 * 256 + 256 * 10)
-    fit = find_fit(DEEP, parameters)
-    assert (fit.chosen, fit.smaller) == (None, None)
-    assert fit.parameter_bytes == parameters == 4_007_936
-    assert "The parameters alone need 3.8 MiB" in fit_sentences(fit)[0]
-    assert "Not even a batch of one example fits." in fit_sentences(fit)[0]
-    assert f"--memory {fit.least_bytes}B " in advice(fit)
-    assert find_fit(DEEP, fit.least_bytes).chosen.predicted_peak_bytes <= fit.least_bytes
-    assert find_fit(DEEP, fit.least_bytes - 1).chosen is None
+    ways = find_ways(DEEP, parameters)
+    assert (ways.chosen, ways.smaller) == (None, None)
+    assert ways.parameter_bytes == parameters == 4_007_936
+    assert "The parameters alone need 3.8 MiB" in ways_sentences(ways)[0]
+    assert "Not even a batch of one example fits." in ways_sentences(ways)[0]
+    assert f"--memory {ways.least_bytes}B " in advice(ways)
+    assert find_ways(DEEP, ways.least_bytes).chosen.predicted_peak_bytes <= ways.least_bytes
+    assert find_ways(DEEP, ways.least_bytes - 1).chosen is None
 
 
 def test_a_lever_that_needs_more_than_changing_nothing_is_no_option_but_a_sentence():
     cell = DEEP.changed(batch=4)
-    fit = find_fit(cell, kept_bytes(cell) - 1)
-    ((name, peak),) = fit.left_out
+    ways = find_ways(cell, kept_bytes(cell) - 1)
+    ((name, peak),) = ways.left_out
     assert (name, peak) == ("--accumulate 4", kept_bytes(cell.changed(accumulate=4)))
     assert peak > kept_bytes(cell)
-    assert all(option.predicted_peak_bytes <= kept_bytes(cell) for option in fit.options)
-    assert any("--accumulate 4 is left out" in sentence for sentence in fit_sentences(fit))
+    assert all(option.predicted_peak_bytes <= kept_bytes(cell) for option in ways.options)
+    assert any("--accumulate 4 is left out" in sentence for sentence in ways_sentences(ways))
 
 
 def test_what_changes_the_training_comes_last():
     adam = DEEP.changed(depth=4, optimizer="adam", dtype="float64", batch=64)
     memory = min(least_bytes(cell) for cell in combinations(adam) if not changes(adam, cell))
-    assert changes(adam, find_fit(adam, memory).chosen.cell) == 0
-    assert changes(adam, find_fit(adam, memory - 1).chosen.cell) == 1
-    both = find_fit(adam, least_bytes(adam.changed(optimizer="sgd", dtype="float32", update="eager")))
+    assert changes(adam, find_ways(adam, memory).chosen.cell) == 0
+    assert changes(adam, find_ways(adam, memory - 1).chosen.cell) == 1
+    both = find_ways(adam, least_bytes(adam.changed(optimizer="sgd", dtype="float32", update="eager")))
     assert (both.chosen.cell.optimizer, both.chosen.cell["dtype"]) == ("sgd", "float32")
 
 
 def test_a_cheaper_lever_is_named_beside_a_plan():
     cell = cell_of(depth=32, batch=2048, cost="flops")
-    fit = find_fit(cell, 64 * 2**20)
-    assert fit.chosen.kind is Kind.CHOSEN
-    assert "--accumulate 2 fits, too, and takes +0 % (predicted)." in fit_sentences(fit)[0]
+    ways = find_ways(cell, 64 * 2**20)
+    assert ways.chosen.kind is Kind.CHOSEN
+    assert "--accumulate 2 fits, too, and takes +0 % (predicted)." in ways_sentences(ways)[0]
 
 
 # -- against trying all --------------------------------------------------------------------------------
@@ -170,9 +170,9 @@ def test_peaks_of_many_micro_batches_are_foreseen_to_the_byte(seed):
 def test_the_least_memory_is_that_of_the_best_of_all_combinations(seed):
     cell = random_cell(random.Random(100 + seed))
     least = min(map(least_bytes, combinations(cell)))
-    assert find_fit(cell, least).chosen.predicted_peak_bytes <= least
-    fit = find_fit(cell, least - 1)
-    assert (fit.chosen, fit.least_bytes) == (None, least)
+    assert find_ways(cell, least).chosen.predicted_peak_bytes <= least
+    ways = find_ways(cell, least - 1)
+    assert (ways.chosen, ways.least_bytes) == (None, least)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -193,7 +193,7 @@ def test_the_answer_is_as_cheap_as_the_best_of_all_combinations(seed):
                 continue
             schedule = other.changed(policy=f"budget:{memory}").schedule(Mode.TRAIN)
         found.setdefault(changes(cell, other), []).append(cost(schedule))
-    chosen = find_fit(cell, memory).chosen
+    chosen = find_ways(cell, memory).chosen
     assert chosen.predicted_peak_bytes <= memory
     assert changes(cell, chosen.cell) == min(found)
     if chosen.kind is Kind.LEVER:
@@ -213,7 +213,7 @@ def test_the_largest_batch_is_that_of_trying_all(seed):
         for batch in batches
         if min(map(least_bytes, combinations(cell.changed(batch=batch, accumulate=1)))) <= memory
     )
-    smaller = find_fit(cell, memory).smaller
+    smaller = find_ways(cell, memory).smaller
     assert (smaller and smaller.cell.batch) == next(fitting, None)
     assert smaller is None or smaller.predicted_peak_bytes <= memory
 
@@ -221,10 +221,10 @@ def test_the_largest_batch_is_that_of_trying_all(seed):
 def test_more_micro_batches_than_can_be_written_down_are_not_tried_and_that_is_said():
     cell = cell_of(depth=0, batch=4 * MOST_MICRO_BATCHES, cost="flops")
     assert most_accumulate(cell) == MOST_MICRO_BATCHES
-    fit = find_fit(cell, 2**20)
-    assert fit.chosen is None
-    assert "More than 1,024 micro-batches were not tried." in fit_sentences(fit)[0]
-    assert fit.smaller.predicted_peak_bytes <= 2**20
+    ways = find_ways(cell, 2**20)
+    assert ways.chosen is None
+    assert "More than 1,024 micro-batches were not tried." in ways_sentences(ways)[0]
+    assert ways.smaller.predicted_peak_bytes <= 2**20
 
 
 # -- gradients of micro-batches ------------------------------------------------------------------------
@@ -249,10 +249,10 @@ def planned():
     micro = BASE.changed(accumulate=2)
     memory = (least_bytes(micro) + kept_bytes(micro)) // 2
     cell = micro.changed(policy=f"budget:{memory}")
-    fit = find_fit(BASE, None)
+    ways = find_ways(BASE, None)
     peak = analyse(cell.schedule(Mode.TRAIN)).peak_bytes
-    lever = replace(fit.levers[-1], name="both", cell=cell, predicted_peak_bytes=peak, exact=False)
-    return replace(fit, levers=(lever,))
+    lever = replace(ways.levers[-1], name="both", cell=cell, predicted_peak_bytes=peak, exact=False)
+    return replace(ways, levers=(lever,))
 
 
 def test_micro_batches_and_a_plan_on_top_are_compared_one_after_the_other(planned):
@@ -263,7 +263,7 @@ def test_micro_batches_and_a_plan_on_top_are_compared_one_after_the_other(planne
             asked.append((cell, other))
         return measure(meter, cell, mode, timeout_s, other)
 
-    (found,) = measure_fit(planned, measure=spy).levers
+    (found,) = measure_ways(planned, measure=spy).levers
     micro = BASE.changed(accumulate=2)
     assert asked == [
         (planned.levers[0].cell, micro),
@@ -284,9 +284,9 @@ def test_a_difference_that_rounding_cannot_make_is_a_failure(planned, dtype, sai
             figures |= {"differing": ["∂W1"], "largest_difference": 2 * ROUNDING}
         return figures
 
-    found = measure_fit(planned, measure=likeness)
+    found = measure_ways(planned, measure=likeness)
     assert not found.levers[0].ok
-    (problem,) = fit_problems(found)
+    (problem,) = ways_problems(found)
     assert said in problem
 
 

@@ -7,10 +7,10 @@ from enum import StrEnum
 
 from memtrain.cells.cell import Cell, cell_of
 from memtrain.cells.row import Row
+from memtrain.files import quoted
 from memtrain.graph.node import Node
 from memtrain.plan.remat.policy import BUDGET
 from memtrain.run.allocation import FRESH
-from memtrain.sweeps.files import quoted
 from memtrain.train.data import SYNTHETIC
 
 ROUNDING = 1e-9
@@ -60,7 +60,7 @@ class Option:
     differing: tuple[str, ...] | None = None
     """The gradients and parameters that are not the same in every bit; ``None``: not compared.
 
-    Those of micro-batches are compared in float64 (see `memtrain.sweeps.trial`).
+    Those of micro-batches are compared in float64 (see `memtrain.answers.trial`).
     """
     largest_difference: float | None = None
     """Of any gradient or parameter, as a share of the largest entry."""
@@ -101,7 +101,7 @@ class Option:
 
 
 @dataclass(frozen=True)
-class Fit:
+class Ways:
     """A cell, a memory, and all that would make it fit."""
 
     cell: Cell

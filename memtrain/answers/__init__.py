@@ -1,0 +1,1 @@
+"""What is concluded from cells: laws, what fits, ways to hold less, and comparison."""

@@ -1,0 +1,58 @@
+"""What fits into a memory, as plain data."""
+
+from __future__ import annotations
+
+from memtrain.answers.capacity import Capacity
+from memtrain.cells.kinds import csv_line
+from memtrain.report.section import Section
+
+COLUMNS = (
+    "depth",
+    "batch",
+    "mode",
+    "predicted_peak_bytes",
+    "budget_bytes",
+    "limit_bytes",
+    "outside_batch",
+    "outside_predicted_peak_bytes",
+    "confirmed_inside",
+    "confirmed_outside",
+    "training_examples",
+)
+"""What is told of a depth in a mode."""
+
+DEPTH_COLUMNS = ("batch", "mode", "depth", "predicted_peak_bytes")
+"""What is told of a batch in a mode."""
+
+
+def capacity_csv(capacity: Capacity) -> str:
+    """A row per depth and mode: the largest batch that fits, and the smallest that must fail."""
+    lines = [[getattr(boundary, name) for name in COLUMNS] for boundary in capacity.boundaries]
+    return "".join(map(csv_line, [COLUMNS, *lines]))
+
+
+def capacity_sections(capacity: Capacity) -> list[Section]:
+    """The same rows, then the largest depth for each batch and mode."""
+    rows = [[_text(getattr(found, name)) for name in COLUMNS] for found in capacity.boundaries]
+    depths = [[_text(getattr(found, name)) for name in DEPTH_COLUMNS] for found in capacity.depths]
+    heads, depth_heads = ([name.replace("_", " ") for name in names] for names in (COLUMNS, DEPTH_COLUMNS))
+    return [
+        Section(heads=heads, lines=rows),
+        Section("For each batch: the largest depth that fits", depth_heads, depths),
+    ]
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def problem_lines(capacity: Capacity) -> list[str]:
+    """What is not confirmed and why, each reason once."""
+    by_reason: dict[str, list[str]] = {}
+    for boundary in capacity.boundaries:
+        for what, why in boundary.problems():
+            by_reason.setdefault(why, []).append(what)
+    return [
+        f"{whats[0]}{f' (and {len(whats) - 1} more)' if len(whats) > 1 else ''}: {why}"
+        for why, whats in by_reason.items()
+    ]

@@ -1,0 +1,47 @@
+"""An answer as plain data: sections of tables and sentences, which every format writes in its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from memtrain.explain.folding import Named, fold
+
+Item = TypeVar("Item", bound=Named)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an answer comes from; documents record it."""
+
+    command: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """The options in force, by name, where the command reads a file of options."""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of an answer: a title, then a table, then sentences. Each of them may be empty."""
+
+    title: str = ""
+    heads: Sequence[str] = ()
+    """The titles of the table's columns; one may hold a line break."""
+    lines: Sequence[Sequence[str]] = ()
+    words: frozenset[int] = frozenset()
+    """The columns that hold words and are aligned left; the others hold numbers."""
+    sentences: Sequence[str] = ()
+
+
+def folded_lines(
+    items: Sequence[Item],
+    shown: Callable[[Item], Hashable],
+    line: Callable[[Item], Sequence[str]],
+    width: int,
+) -> list[Sequence[str]]:
+    """A line of ``width`` cells for each item; blocks for which ``shown`` is the same become one line."""
+    return [
+        (f"⋮ × {count}", *[""] * (width - 1)) if item is None else line(item)
+        for item, count in fold(items, shown)
+    ]
