@@ -113,7 +113,7 @@ def test_a_cell_beyond_the_free_memory_is_not_tried_unless_forced(monkeypatch):
     assert found["reason"] == (
         f"not tried: it takes {format_bytes(peak + before)} of memory (its peak of {format_bytes(peak)}, and "
         f"{format_bytes(before)} of start values and batches, which are drawn before), and 1.0 MiB are free "
-        "(`--force` tries it)"
+        "(`--ignore-free-memory` tries it)"
     )
     assert found["ledger_peak_bytes"] is None
     assert measured_row(large, Mode.TRAIN, meters=[], measure=measure, even_if_lacking=True).ok

@@ -10,7 +10,7 @@ from itertools import product
 
 import pytest
 from command_line import memtrain
-from memtrain.report.combinations import advice, ways_problems, ways_sentences
+from memtrain.report.ways import advice, ways_problems, ways_sentences
 
 from memtrain.answers.levers import MOST_MICRO_BATCHES, WORTHWHILE, Peaks, most_accumulate
 from memtrain.answers.option import ROUNDING, Kind
