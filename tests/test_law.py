@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.client import SERVERS, measure
+from memtrain.measure.host import Host
 from memtrain.measure.row import predicted_row
 from memtrain.report.findings import summary
 from memtrain.report.json import sweep_document
@@ -265,8 +265,8 @@ def test_what_small_blocks_can_do_is_counted_by_hand():
 def test_heap_peaks_bend_where_numpy_keeps_no_more_blocks():
     """Each layer of width 6 has a weight of 288 B and a bias of 48 B; the first seven are not seen."""
     cells = [Cell(depth=depth, width=6, batch=199, bias=True, dtype="float64") for depth in (2, 4, 6, 10, 12)]
-    with SERVERS:
-        peaks = [measure("heap", cell, Mode.INFER)["heap_peak_bytes"] for cell in cells]
+    with Host() as host:
+        peaks = [host.measure("heap", cell, Mode.INFER)["heap_peak_bytes"] for cell in cells]
     a, b, c, d, e = (peak - predicted_heap(cell, Mode.INFER) for peak, cell in zip(peaks, cells, strict=True))
     assert c - b == pytest.approx(b - a, abs=32)
     assert e - d - (c - b) == pytest.approx(2 * (288 + 48), abs=32)

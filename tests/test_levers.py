@@ -10,10 +10,11 @@ from itertools import product
 
 import pytest
 from command_line import memtrain
+from fake_host import altered
 
 from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.client import measure
 from memtrain.measure.pairs import likeness_meter
+from memtrain.measure.workload import Bench
 from memtrain.models.mlp import ACTIVATIONS
 from memtrain.plan.cost import flops
 from memtrain.plan.liveness import analyse
@@ -232,9 +233,10 @@ def test_more_micro_batches_than_can_be_written_down_are_not_tried_and_that_is_s
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_micro_batches_are_equal_in_float64_with_every_seed(activation):
+    bench = Bench()
     for seed in range(20):
         cell = Cell(depth=4, width=64, batch=96, activation=activation, seed=seed, steps=2, dtype="float64")
-        found = likeness_meter(replace(cell, accumulate=2), Mode.TRAIN, cell)
+        found = likeness_meter(bench, replace(cell, accumulate=2), Mode.TRAIN, cell)
         assert found["largest_difference"] < 1e-13
 
 
@@ -256,12 +258,13 @@ def planned():
 def test_micro_batches_and_a_plan_on_top_are_compared_one_after_the_other(planned):
     asked = []
 
-    def spy(meter, cell, mode, timeout_s=None, other=None):
+    def spy(real, meter, cell, other):
         if meter == "likeness":
             asked.append((cell, other))
-        return measure(meter, cell, mode, timeout_s, other)
+        return real()
 
-    (found,) = measure_fit(planned, measure=spy).levers
+    with altered(spy) as host:
+        (found,) = measure_fit(host, planned).levers
     micro = replace(BASE, accumulate=2)
     assert asked == [
         (planned.levers[0].cell, micro),
@@ -276,13 +279,14 @@ def test_micro_batches_and_a_plan_on_top_are_compared_one_after_the_other(planne
     ("dtype", "said"), [("float32", "the plan changes bits of ∂W1"), ("float64", "more than rounding")]
 )
 def test_a_difference_that_rounding_cannot_make_is_a_failure(planned, dtype, said):
-    def likeness(meter, cell, mode, timeout_s=None, other=None):
-        figures = measure(meter, cell, mode, timeout_s, other)
+    def likeness(real, meter, cell, other):
+        figures = real()
         if meter == "likeness" and cell.dtype == dtype:
             figures |= {"differing": ["∂W1"], "largest_difference": 2 * ROUNDING}
         return figures
 
-    found = measure_fit(planned, measure=likeness)
+    with altered(likeness) as host:
+        found = measure_fit(host, planned)
     assert not found.levers[0].ok
     (problem,) = fit_problems(found)
     assert said in problem

@@ -65,7 +65,7 @@ def warn(console: Console, text: str) -> None:
 
 def warn_of_rates(console: Console, planned_by_time: bool) -> None:
     """Say when plans that spare time can differ from run to run: the rates of this machine are not kept."""
-    from memtrain.measure.rates import unkept_rates
+    from memtrain.run.kept_rates import unkept_rates
 
     unkept = unkept_rates() if planned_by_time else None
     if unkept is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -65,7 +66,7 @@ def explain(
       memtrain explain --depth 8 --policy sqrt
       memtrain explain --depth 1000 --width 4096 --batch 1048576
     """
-    from memtrain.cli.console import messages, results, warn, warn_of_rates
+    from memtrain.cli.console import messages, results, warn
     from memtrain.errors import InputError
     from memtrain.explain import evidence
     from memtrain.explain.explanation import explain as explain_cell
@@ -73,6 +74,7 @@ def explain(
     from memtrain.report.drawing import draw_dot, draw_svg
     from memtrain.report.json import explain_document
     from memtrain.report.terminal.explain import proof_section, second_section, sections
+    from memtrain.run.kept_rates import UNKNOWN, kept_rates
     from memtrain.sweeps.grid import make_cell
     from memtrain.sweeps.ranges import parse_sizes
 
@@ -98,7 +100,11 @@ def explain(
     check_exports({"--svg": svg, "--dot": dot, "--json": STDOUT if json else None}, force, [data])
     out, log = results(), messages()
 
-    explanation = explain_cell(cell)
+    rates = kept_rates() if cell.plans_by_time else None
+    if cell.plans_by_time and rates is None:
+        warn(log, UNKNOWN)
+        cell = replace(cell, cost="flops")  # what is measured and proved below must be the same plan
+    explanation = explain_cell(cell, rates)
     runs = evidence.can_run(explanation)
     if prove and not runs:
         raise InputError(
@@ -106,9 +112,8 @@ def explain(
         )
     if measure and not runs:
         warn(log, "too large to be run here: predicted only")
-    warn_of_rates(log, cell.plans_by_time)
-    rows = evidence.measured(cell) if measure and runs else {}
-    proof = evidence.proved(cell) if prove else None
+    rows = evidence.measured(cell, rates) if measure and runs else {}
+    proof = evidence.proved(cell, rates) if prove else None
     product = second_order(cell) if second else None
 
     def tables() -> None:

@@ -81,8 +81,8 @@ def frontier(
       memtrain frontier --memory 1GB --activation gelu --bias --no-confirm
     """
     from memtrain.cli.console import messages, progress_bar, results, warn
-    from memtrain.measure.client import SERVERS, measuring_environment
     from memtrain.measure.environment import environment
+    from memtrain.measure.host import Host
     from memtrain.report.json import frontier_document
     from memtrain.report.markdown import frontier_markdown
     from memtrain.report.terminal.frontier import frontier_sections
@@ -119,13 +119,16 @@ def frontier(
     found = find_frontier(cell, budget_bytes, depths, wanted, training_examples(cell.data))
     recorded = environment()
     if confirm:
-        with SERVERS:
-            recorded = measuring_environment(cell)
-        with progress_bar(quiet) as progress:
+        with Host() as host, progress_bar(quiet) as progress:
+            recorded = host.environment(cell)
             total = len(found.boundaries)
             bar = progress.add_task("confirming under the limit", total=total, count="")
             found = confirm_frontier(
-                found, jobs=jobs or default_jobs(), timeout_s=timeout, done=lambda _: progress.advance(bar)
+                host,
+                found,
+                jobs=jobs or default_jobs(),
+                timeout_s=timeout,
+                done=lambda _: progress.advance(bar),
             )
     command = shlex.join(["memtrain", *sys.argv[1:]])
 

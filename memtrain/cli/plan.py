@@ -90,10 +90,12 @@ def plan(
     from memtrain.errors import InputError
     from memtrain.measure.cell import SECONDS
     from memtrain.measure.environment import environment
+    from memtrain.measure.host import Host
     from memtrain.report.fit import fit_csv, fit_markdown, fit_problems
     from memtrain.report.html import check_installed, fit_html
     from memtrain.report.json import fit_document
     from memtrain.report.terminal.fit import fit_sections
+    from memtrain.run.kept_rates import UNKNOWN, kept_rates
     from memtrain.sweeps.fit import find_fit
     from memtrain.sweeps.grid import make_cell
     from memtrain.sweeps.option import Option
@@ -137,16 +139,18 @@ def plan(
         None if layers is None else parse_sizes(layers, "--layers"),
     )
     out, log = results(), messages(quiet)
-    fit = find_fit(cell, memory_bytes, points if pareto else 0)
+    host = Host()
+    rates = None if cell.cost != SECONDS else host.rates if measure else kept_rates()
+    fit = find_fit(cell, memory_bytes, points if pareto else 0, rates)
     if measure:
-        with progress_bar(quiet) as progress:
+        with host, progress_bar(quiet) as progress:
             total = len(fit.options)
             bar = progress.add_task("running", total=total, count="")
 
             def done(option: Option) -> None:
                 progress.update(bar, advance=1, description=f"ran {option.name}")
 
-            fit = measure_fit(fit, timeout_s=timeout, done=done)
+            fit = measure_fit(host, fit, timeout_s=timeout, done=done)
     command = shlex.join(["memtrain", *sys.argv[1:]])
     problems = fit_problems(fit)
 
@@ -170,6 +174,8 @@ def plan(
     finally:
         for problem in problems:
             warn(log, problem)
-        warn_of_rates(log, cell.cost == SECONDS)
+        if cell.cost == SECONDS and rates is None:
+            warn(log, UNKNOWN)
+        warn_of_rates(log, measure and cell.cost == SECONDS)
     if problems:
         raise typer.Exit(1)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from memtrain.measure.cell import Cell, Mode
+    from memtrain.measure.host import Host
     from memtrain.measure.row import Row
     from memtrain.sweeps.law import Verdict
     from memtrain.sweeps.session import Session
@@ -155,10 +156,9 @@ def sweep(
     from memtrain.cli.console import messages, results, say, warn, warn_of_rates
     from memtrain.cli.grid import request_of
     from memtrain.errors import InputError, MemtrainError
-    from memtrain.measure.client import SERVERS, measuring_environment
     from memtrain.measure.doctor import State, examine_memory
-    from memtrain.measure.rates import known_rates
-    from memtrain.measure.row import planned_row
+    from memtrain.measure.host import Host
+    from memtrain.measure.row import notes_of, planned_row
     from memtrain.report.findings import findings
     from memtrain.report.html import check_installed, report_html
     from memtrain.report.json import sweep_document
@@ -202,6 +202,8 @@ def sweep(
 
         wanted = {name: found for name, found in exports.items() if files or found[0] == STDOUT}
         export(wanted, force, tables)
+        for note in notes_of(rows):
+            warn(log, note)
 
     if quiet and verbose:
         raise InputError("-q and -v together", "allowed: one of them", "leave out the other")
@@ -234,22 +236,20 @@ def sweep(
     for finding in examine_memory():
         if finding.state is not State.FINE:
             warn(log, f"{finding.subject}: {finding.found}; {finding.remedy}")
-    with SERVERS:
+    with Host() as host:
         if resume is None:
-            environment = measuring_environment(cells[0])
-            about = {"command": command, "config": config_here, "environment": environment}
-            session = begin(request, path, about, force)
+            about = {"command": command, "config": config_here, "environment": host.environment(cells[0])}
+            session = begin(host, request, path, about, force)
         else:
-            session = resume_session(path, measuring_environment)
+            session = resume_session(host, path)
             say(log, f"{len(session.done)} of {len(session.tasks)} rows are there already")
         if verbose:
-            for name, value in measuring_environment(session.tasks[0][0]).items():
+            for name, value in host.environment(session.tasks[0][0]).items():
                 say(log, f"{name}: {value}")
-        warn_of_rates(log, session.rates is not None and resume is None)
+        warn_of_rates(log, resume is None and any(cell.plans_by_time for cell in cells))
         try:
-            with known_rates(session.rates):
-                _measure(session, jobs, timeout, force, quiet, verbose)
-                laws = laws_of(session.rows, timeout)
+            _measure(host, session, jobs, timeout, force, quiet, verbose)
+            laws = laws_of(host, session.rows, timeout)
         except (KeyboardInterrupt, SystemExit):
             warn(log, f"stopped after {len(session.done)} of {len(session.tasks)} rows; they are in {path}")
             if session.store.resumable:
@@ -260,17 +260,20 @@ def sweep(
                 except (MemtrainError, OSError, SystemExit):  # the reader may have gone
                     close_stdout()
             raise
-    rows = session.rows
-    show(rows, laws)
-    for note in dict.fromkeys(note for row in rows for note in row.notes):
-        warn(log, note)
+    show(session.rows, laws)
     say(log, f"rows: {session.store.path}")
-    if not all(row.ok for row in rows):
+    if not all(row.ok for row in session.rows):
         raise typer.Exit(1)
 
 
 def _measure(
-    session: Session, jobs: int | None, timeout_s: float | None, force: bool, quiet: bool, verbose: bool
+    host: Host,
+    session: Session,
+    jobs: int | None,
+    timeout_s: float | None,
+    force: bool,
+    quiet: bool,
+    verbose: bool,
 ) -> None:
     """Measure what is waiting, behind a progress bar; the session stores each row that finishes."""
     from memtrain.cli.console import messages, progress_bar, say
@@ -293,12 +296,13 @@ def _measure(
             progress.update(bar, description=f"{cell_name(cell)}, {mode}")
 
         run_sweep(
+            host,
             waiting,
             meters=request.meters,
             jobs=jobs,
             timeout_s=timeout_s,
             repeat=request.repeat,
-            even_if_lacking=force,
+            force=force,
             started=started,
             finished=finished,
         )

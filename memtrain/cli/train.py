@@ -74,9 +74,11 @@ def train(
 
     from memtrain.cli.console import messages, progress_bar, results, say, warn, warn_of_rates
     from memtrain.errors import SpecError
+    from memtrain.measure.admission import lacking
     from memtrain.measure.cell import Cell, Mode
+    from memtrain.measure.host import Host
     from memtrain.measure.machine import free_memory_bytes
-    from memtrain.measure.row import lacking, predicted_row
+    from memtrain.measure.row import predicted_row
     from memtrain.plan.policy import read_policy
     from memtrain.report.json import training_document
     from memtrain.report.terminal.sweep import training_table
@@ -112,9 +114,10 @@ def train(
         threads=threads,
         seed=seed,
     )
-    lack = lacking(predicted_row(cell, Mode.TRAIN), free_memory_bytes())
+    rates = Host().rates_for(cell)
+    lack = lacking([predicted_row(cell, Mode.TRAIN, rates)], free_memory_bytes())
     if lack is not None:
-        raise SpecError(f"this network is {lack}", "allowed: what fits", "see memtrain frontier --help")
+        raise SpecError(f"this network {lack}", "allowed: what fits", "see memtrain frontier --help")
     rate = check_rate(LEARNING_RATES[optimizer] if lr is None else lr)
     training_data, test_data = split(examples)
     out, log = results(), messages(quiet)
@@ -139,7 +142,7 @@ def train(
             update=update,
             accumulate=accumulate,
             policy=read_policy(cell.policy),
-            cost=cell.cost_of(),
+            cost=cell.cost_of(rates),
             allocation=cell.allocation_for(timing=True),
             on_epoch=lambda epoch: progress.update(
                 bar,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from memtrain.explain.explanation import Explanation
 from memtrain.explain.proof import Proof, prove
 from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.client import SERVERS
+from memtrain.measure.host import Host
 from memtrain.measure.row import Row, measured_row
 from memtrain.measure.workload import batches
 from memtrain.models.mlp import initial_values
+from memtrain.plan.cost import Rates
 
 MOST_RUN_BYTES = 512 * 1024**2
 MOST_RUN_FLOPS = 50_000_000_000
@@ -21,12 +22,13 @@ def can_run(explanation: Explanation) -> bool:
     return small and explanation.work.forward_flops <= MOST_RUN_FLOPS
 
 
-def measured(cell: Cell) -> dict[Mode, Row]:
-    """Ledger and heap of both modes, each from a process of its own."""
-    with SERVERS:
-        return {mode: measured_row(cell, mode, meters=("ledger", "heap")) for mode in Mode}
+def measured(cell: Cell, rates: Rates | None = None) -> dict[Mode, Row]:
+    """Ledger and heap of both modes, each from a process of its own, with the plan that ``rates`` give."""
+    with Host(rates) as host:
+        return {mode: measured_row(host, cell, mode, meters=("ledger", "heap")) for mode in Mode}
 
 
-def proved(cell: Cell) -> Proof:
+def proved(cell: Cell, rates: Rates | None = None) -> Proof:
     """The proof that what training keeps is needed and what it frees is not (`memtrain.explain.proof`)."""
-    return prove(cell.schedule(Mode.TRAIN), initial_values(cell.spec(), cell.seed), next(batches(cell)))
+    schedule = cell.schedule(Mode.TRAIN, rates)
+    return prove(schedule, initial_values(cell.spec(), cell.seed), next(batches(cell)))

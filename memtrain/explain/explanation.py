@@ -18,6 +18,7 @@ from memtrain.explain.reasons import (
 from memtrain.explain.timeline import Moment, RunnerUp, runner_up, timeline
 from memtrain.graph.node import Phase
 from memtrain.measure.cell import Cell, Mode
+from memtrain.plan.cost import Rates
 from memtrain.plan.liveness import Liveness, analyse
 from memtrain.plan.schedule import Schedule
 
@@ -53,9 +54,12 @@ class Explanation:
     work: Recomputation
 
 
-def explain(cell: Cell) -> Explanation:
-    """Explain ``cell`` from its graph alone; nothing is run, so that any size can be explained."""
-    train, infer = _account(cell, Mode.TRAIN), _account(cell, Mode.INFER)
+def explain(cell: Cell, rates: Rates | None = None) -> Explanation:
+    """Explain ``cell`` from its graph alone; nothing is run, so that any size can be explained.
+
+    A plan that spares time is made with ``rates``.
+    """
+    train, infer = _account(cell, Mode.TRAIN, rates), _account(cell, Mode.INFER, rates)
     graph = train.schedule.graph
     book = Book(graph, cell.l2)
     computed = [graph[step.node] for step in train.schedule.steps if step.phase is not Phase.RECOMPUTE]
@@ -80,8 +84,8 @@ def explain(cell: Cell) -> Explanation:
     )
 
 
-def _account(cell: Cell, mode: Mode) -> Account:
-    schedule = cell.schedule(mode)
+def _account(cell: Cell, mode: Mode, rates: Rates | None) -> Account:
+    schedule = cell.schedule(mode, rates)
     liveness = analyse(schedule)
     moments = timeline(liveness)
     return Account(

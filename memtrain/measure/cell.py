@@ -9,9 +9,8 @@ from typing import Any
 
 from memtrain.errors import SpecError, unknown_choice
 from memtrain.graph.builder import no_collection
-from memtrain.measure.rates import rates
 from memtrain.models.mlp import MLP, build, check_integer
-from memtrain.plan.cost import CostOf, flops
+from memtrain.plan.cost import CostOf, Rates, flops
 from memtrain.plan.policy import BUDGET, read_policy
 from memtrain.plan.rematerialisation import Plan
 from memtrain.plan.schedule import Schedule
@@ -142,14 +141,18 @@ class Cell:
             dtype=self.dtype,
         )
 
-    def schedule(self, mode: Mode) -> Schedule:
-        """The steps of one iteration. Raises ``BudgetError`` where the policy's budget is too small."""
-        return self.plan(mode).schedule
+    def schedule(self, mode: Mode, rates: Rates | None = None) -> Schedule:
+        """The steps of one iteration, as `plan` finds them."""
+        return self.plan(mode, rates).schedule
 
     @no_collection()
-    def plan(self, mode: Mode) -> Plan:
-        """The policy applied to the schedule that keeps all."""
-        return planned(self.keep_all(mode), read_policy(self.policy), self.cost_of(), self.allocation)
+    def plan(self, mode: Mode, rates: Rates | None = None) -> Plan:
+        """The policy applied to the schedule that keeps all.
+
+        A plan that spares seconds needs the ``rates`` of a machine; without them it spares FLOPs. Raises
+        ``BudgetError`` where the policy's budget is too small.
+        """
+        return planned(self.keep_all(mode), read_policy(self.policy), self.cost_of(rates), self.allocation)
 
     @no_collection()
     def keep_all(self, mode: Mode) -> Schedule:
@@ -159,9 +162,9 @@ class Cell:
         rate = LEARNING_RATES[self.optimizer]
         return accumulating(self.spec(), self.accumulate, self.optimizer, rate, self.update)
 
-    def cost_of(self) -> CostOf:
-        """What a step counts in plans. Measures this machine the first time that it has to."""
-        return rates().seconds if self.plans_by_time else flops
+    def cost_of(self, rates: Rates | None) -> CostOf:
+        """What a step counts in plans: seconds at ``rates`` where the plan spares them, else FLOPs."""
+        return rates.seconds if rates is not None and self.plans_by_time else flops
 
     @property
     def plans_by_time(self) -> bool:

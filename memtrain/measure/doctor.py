@@ -11,10 +11,10 @@ from enum import StrEnum
 import psutil
 
 from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.client import measure
 from memtrain.measure.environment import environment
+from memtrain.measure.host import Host
 from memtrain.measure.machine import free_memory_bytes
-from memtrain.measure.row import TOLERANCES, Measure, Row, measured_row
+from memtrain.measure.row import TOLERANCES, Row, measured_row
 from memtrain.run.blas import has_avx512, usable_cores
 from memtrain.units import format_bytes, format_seconds
 
@@ -46,9 +46,9 @@ class Finding:
     remedy: str = ""
 
 
-def examine(measure: Measure = measure) -> list[Finding]:
+def examine(host: Host) -> list[Finding]:
     """Look at everything that figures depend on, and try each meter on a cell whose figures are known."""
-    row = measured_row(TRIAL, Mode.TRAIN, measure=measure)
+    row = measured_row(host, TRIAL, Mode.TRAIN)
     return [
         *_software(),
         _cpu(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import psutil
 import threadpoolctl
 
 from memtrain import __version__
-from memtrain.run.blas import usable_cores
+from memtrain.run.blas import cpu_name, usable_cores
 
 _SETTINGS = (
     *("OPENBLAS_", "OMP_", "MKL_", "NUMPY_"),
@@ -24,7 +23,6 @@ _SETTINGS = (
 """What the variables begin with that decide on memory or speed: of BLAS, numpy, the allocator and Python."""
 
 
-@cache
 def environment() -> dict[str, Any]:
     """Versions, CPU, BLAS, memory and the settings of this process, as JSON values."""
     return {
@@ -33,15 +31,23 @@ def environment() -> dict[str, Any]:
         "numpy": np.__version__,
         "memray": _version("memray"),
         "blas": _blas(),
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "cores": usable_cores(),
-        "platform": platform.platform(),
+        "platform": _platform(),
         "libc": " ".join(platform.libc_ver()),
         "memory_bytes": psutil.virtual_memory().total,
         "swap_bytes": psutil.swap_memory().total,
         "huge_pages": _read("/sys/kernel/mm/transparent_hugepage/enabled"),
         "settings": {name: os.environ[name] for name in sorted(os.environ) if name.startswith(_SETTINGS)},
     }
+
+
+def _platform() -> str:
+    """What `platform.platform` says; on Linux without the process (``uname -p``) that it starts."""
+    if platform.system() != "Linux":
+        return platform.platform()
+    known = platform.uname()
+    return f"{known.system}-{known.release}-{known.machine}-with-{''.join(platform.libc_ver())}"
 
 
 def _version(package: str) -> str:
@@ -57,13 +63,6 @@ def _blas() -> str:
         " ".join(str(entry[key]) for key in ("internal_api", "version", "architecture") if entry.get(key))
         for entry in found
     )
-
-
-def _cpu() -> str:
-    for line in _read("/proc/cpuinfo").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _read(path: str) -> str:

@@ -23,7 +23,7 @@ from memtrain.graph.node import Role
 from memtrain.graph.ops.base import Array
 from memtrain.measure.cell import Cell
 from memtrain.measure.machine import PAGE_BYTES, status_bytes
-from memtrain.measure.workload import Workload, give_back
+from memtrain.measure.workload import Bench, Workload, give_back
 from memtrain.plan.liveness import Liveness, analyse
 from memtrain.plan.policy import NONE
 from memtrain.plan.schedule import Schedule
@@ -79,7 +79,7 @@ class Watching(Ledger):
 
 
 def run_limited(
-    work: Workload, cell: Cell, iterations: int | None = None
+    bench: Bench, work: Workload, cell: Cell, iterations: int | None = None
 ) -> tuple[Watching, list[float | None]]:
     """Run ``work`` under the memory limit of its cell; the ledger of it, and the losses.
 
@@ -87,7 +87,7 @@ def run_limited(
     """
     # A small network warms up, for the cell itself may be beyond all memory.
     small = replace(cell, depth=1, width=64, batch=64, memory_limit_bytes=None, policy=NONE, accumulate=1)
-    Workload(small, work.mode).warm_up()
+    bench.workload(small, work.mode).warm_up()
     limit_bytes = cell.memory_limit_bytes or 0
     slack = slack_bytes(analyse(work.schedule), limit_bytes)
     ledger = Watching()

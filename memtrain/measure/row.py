@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from statistics import median_low
 from typing import Any
 
-from memtrain.errors import BudgetError, ChildFailed, MeterUnavailable, SpecError
+from memtrain.errors import BudgetError, ChildFailed, MeterUnavailable, NotTried, SpecError
 from memtrain.graph.node import Role
+from memtrain.measure.admission import admitted
 from memtrain.measure.cell import LATER, Cell, Mode
-from memtrain.measure.client import measure
-from memtrain.measure.machine import PAGE_BYTES, ROOM
+from memtrain.measure.host import Host
+from memtrain.measure.machine import PAGE_BYTES
 from memtrain.measure.meters import METERS
+from memtrain.plan.cost import Rates, read_rates
 from memtrain.plan.liveness import analyse
 from memtrain.run.allocation import peak_array_count, peak_bytes
+from memtrain.run.kept_rates import UNKNOWN, kept_rates
 from memtrain.units import format_bytes
 
 HEAP_SLACK_BYTES = 16 * 1024
@@ -45,10 +48,6 @@ TOLERANCES = {
 }
 """What each meter promises. numpy takes some KiB of buffers in a call, and 32 B for the shape and strides of
 an array; the heap has holes, and an array that is mapped by itself takes whole pages."""
-
-Measure = Callable[[str, Cell, Mode, float | None], dict[str, Any]]
-"""The figures of a meter for a cell, within so many seconds; raises ``ChildFailed``."""
-
 
 STATUSES = ("ok", "memory_limit", "killed", "timeout", "error")
 """How a row can have ended."""
@@ -166,9 +165,10 @@ class Row:
         return TOLERANCES[meter].bytes(peak_bytes or 0, self.figures.peak_array_count or 0)
 
     @property
-    def rates(self) -> dict[str, Any] | None:
+    def rates(self) -> Rates | None:
         """What its plan spared time with; ``None`` where it did not, or that is not known."""
-        return self.environment.get("rates")
+        recorded = self.environment.get("rates")
+        return None if recorded is None else read_rates(recorded)
 
     @property
     def settled(self) -> bool:
@@ -186,10 +186,16 @@ class Row:
 COLUMNS = tuple(Row(Cell(), Mode.TRAIN, Figures()).columns())
 
 
-def predicted_row(cell: Cell, mode: Mode) -> Row:
-    """The row of a cell with what is known before anything runs."""
+def predicted_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
+    """The row of a cell with what is known before anything runs.
+
+    A plan that spares time is made with ``rates``, else with the rates that are kept on this machine. Where
+    there are none it spares FLOPs, and a note says so.
+    """
     mode = Mode(mode)
-    liveness, allocation = analyse(cell.schedule(mode)), cell.allocation_for(timing=False)
+    if rates is None and cell.plans_by_time:
+        rates = kept_rates()
+    liveness, allocation = analyse(cell.schedule(mode, rates)), cell.allocation_for(timing=False)
     retained = liveness.most_retained
     figures = Figures(
         predicted_peak_bytes=peak_bytes(liveness, allocation),
@@ -199,79 +205,68 @@ def predicted_row(cell: Cell, mode: Mode) -> Row:
     for role in (Role.PARAMETER, Role.GRADIENT, Role.OPTIMIZER, Role.INPUT):
         setattr(figures, f"{role}_bytes", liveness.total_bytes(role))
     peak_node = liveness.peak_node.name if liveness.peak_node else ""
+    unknown = cell.plans_by_time and rates is None and mode is Mode.TRAIN
     return Row(
-        cell, mode, figures, peak_node, [{"name": node.name, "bytes": node.nbytes} for node in retained]
+        cell,
+        mode,
+        figures,
+        peak_node,
+        [{"name": node.name, "bytes": node.nbytes} for node in retained],
+        notes=[UNKNOWN] if unknown else [],
     )
 
 
-def planned_row(cell: Cell, mode: Mode) -> Row:
+def planned_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
     """The same; a row that failed where the cell's policy has no plan."""
     try:
-        return predicted_row(cell, mode)
+        return predicted_row(cell, mode, rates)
     except SpecError as error:
         status = "memory_limit" if isinstance(error, BudgetError) else "error"
         return Row(cell, mode, Figures(status=status, reason=str(error)))
 
 
-def needed_bytes(row: Row) -> int:
-    """What a measuring process takes: the run as predicted, and what is drawn before a meter starts."""
-    figures = row.figures
-    batches = (row.cell.steps + 1) * (figures.input_bytes or 0)
-    return (figures.predicted_peak_bytes or 0) + (figures.parameter_bytes or 0) + batches
-
-
-def lacking(row: Row, free_bytes: int) -> str | None:
-    """Why a machine with so much free has not the memory to run the cell; ``None`` when it has.
-
-    What is needed is told apart, for it is more than the peak that a table shows.
-    """
-    needed, peak = needed_bytes(row), row.figures.predicted_peak_bytes or 0
-    if needed <= free_bytes:
-        return None
-    return (
-        f"not tried: it takes {format_bytes(needed)} of memory (its peak of {format_bytes(peak)}, and "
-        f"{format_bytes(needed - peak)} of start values and batches, which are drawn before), and "
-        f"{format_bytes(free_bytes)} are free"
-    )
+def notes_of(rows: Iterable[Row]) -> list[str]:
+    """What the rows note, each once."""
+    return list(dict.fromkeys(note for row in rows for note in row.notes))
 
 
 def measured_row(
+    host: Host,
     cell: Cell,
     mode: Mode,
     meters: Sequence[str] = tuple(METERS),
     timeout_s: float | None = None,
-    measure: Measure = measure,
     *,
     repeat: int = 1,
-    even_if_lacking: bool = False,
+    force: bool | None = None,
 ) -> Row:
     """The row of a cell, each meter in a process of its own; the ledger always.
 
     A cell that cannot run is a row with the status and the reason. A meter that fails where the ledger
     did not leaves its column empty and marks the row, for a figure that is not there is not a figure.
-    A cell beyond the free memory is not tried, unless ``even_if_lacking``. Each meter is repeated
-    ``repeat`` times, each time in a new process; the row has the medians and the spreads.
+    A cell beyond the free memory is not tried, unless ``force`` (see `memtrain.measure.admission`). Each
+    meter is repeated ``repeat`` times, each time in a new process; the row has the medians and the spreads.
     """
-    row = planned_row(cell, mode)
+    row = planned_row(cell, mode, host.rates_for(cell))
     if not row.ok:
         return row
-    with ROOM.take(needed_bytes(row)) as free_bytes:
-        lack = None if even_if_lacking else lacking(row, free_bytes)
-        if lack is not None:
-            _fail(row, "memory_limit", f"{lack} (`--force` tries it)")
-            return row
-        _measure(row, meters, timeout_s, measure, repeat)
+    try:
+        with admitted(host.room, row, force=force):
+            _measure(host, row, meters, timeout_s, repeat)
+    except NotTried as reason:
+        _fail(row, "memory_limit", str(reason))
+        return row
     _check(row)
     return row
 
 
-def _measure(row: Row, meters: Sequence[str], timeout_s: float | None, measure: Measure, repeat: int) -> None:
+def _measure(host: Host, row: Row, meters: Sequence[str], timeout_s: float | None, repeat: int) -> None:
     """Enter what the meters say, the ledger's first; without a ledger none of the others is asked."""
     for meter in METERS:
         if meter != "ledger" and meter not in meters:
             continue
         try:
-            given = [measure(meter, row.cell, row.mode, timeout_s) for _ in range(repeat)]
+            given = [host.measure(meter, row.cell, row.mode, timeout_s) for _ in range(repeat)]
             _enter(row, given[0])
             if repeat > 1:
                 _enter_spreads(row, given)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
+from typing import Any
 
 from memtrain.graph.node import Graph, Node
 from memtrain.graph.ops.matmul import MatMul
@@ -45,3 +47,12 @@ class Rates:
         if isinstance(node.op, MatMul):
             return flops(graph, node) / self.flops_per_s
         return moved_bytes(graph, node) / self.op_bytes_per_s.get(node.op.name, self.bytes_per_s)
+
+
+def read_rates(values: Mapping[str, Any]) -> Rates:
+    """Rates from their JSON. Raises ``ValueError`` or ``TypeError`` for what cannot be rates."""
+    found = Rates(**values)
+    each = [found.flops_per_s, found.bytes_per_s, *found.op_bytes_per_s.values()]
+    if not all(isfinite(rate) and rate > 0 for rate in each):
+        raise ValueError(f"rates must be finite and above 0, not {each}")
+    return found

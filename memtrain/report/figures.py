@@ -11,7 +11,6 @@ from typing import Literal
 
 from memtrain.graph.node import Role
 from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.rates import known_rates
 from memtrain.measure.row import Row, planned_row, predicted_row
 from memtrain.plan.frontier import largest_within
 from memtrain.plan.policy import BUDGET, read_policy
@@ -186,8 +185,7 @@ def _fits(pair: Pair, budget_bytes: int) -> float:
     for fits, mode in ((2.0, Mode.TRAIN), (1.0, Mode.INFER)):
         row = pair.get(mode)
         if row is None or row.figures.predicted_peak_bytes is None:
-            with known_rates(main_row(pair).rates):
-                row = planned_row(main_row(pair).cell, mode)
+            row = planned_row(main_row(pair).cell, mode, main_row(pair).rates)
         peak = row.figures.predicted_peak_bytes
         if peak is not None and peak <= budget_bytes:
             return fits

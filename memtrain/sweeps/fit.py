@@ -8,10 +8,9 @@ from dataclasses import replace
 from functools import cache, partial
 
 from memtrain.errors import BudgetError
-from memtrain.measure.cell import SECONDS, Cell, Mode
-from memtrain.measure.rates import rates
+from memtrain.measure.cell import FLOPS, SECONDS, Cell, Mode
 from memtrain.plan.chain import chains
-from memtrain.plan.cost import CostOf, flops
+from memtrain.plan.cost import CostOf, Rates, flops
 from memtrain.plan.liveness import analyse
 from memtrain.plan.policy import BUDGET, NONE, REVOLVE, SQRT, Policy
 from memtrain.plan.schedule import Schedule
@@ -31,14 +30,16 @@ MOST_EXTRA = 1.5
 """Policies that make an iteration take more than this many more iterations are no help to anyone."""
 
 
-def find_fit(cell: Cell, memory_bytes: int | None, points: int = 0) -> Fit:
+def find_fit(cell: Cell, memory_bytes: int | None, points: int = 0, rates: Rates | None = None) -> Fit:
     """What would make ``cell``, under policy none, fit into a memory; with so many points of the frontier.
 
     Where no plan of rematerialisation is enough, the answer is the cheapest combination of levers that is;
-    where none is, the largest batch that fits. Nothing is run, but that this machine's rates may be
-    measured.
+    where none is, the largest batch that fits. Nothing is run. Options are compared by the time that they
+    take at ``rates``, where that is the cost of the cell; without rates by FLOPs.
     """
-    finder = _Finder(replace(cell, policy=NONE, steps=2))
+    if rates is None:
+        cell = replace(cell, cost=FLOPS)
+    finder = _Finder(replace(cell, policy=NONE, steps=2), rates)
     keep_all = finder.keep_all
     fit = Fit(
         cell=finder.cell,
@@ -64,9 +65,9 @@ def find_fit(cell: Cell, memory_bytes: int | None, points: int = 0) -> Fit:
 class _Finder:
     """Predicts options of one cell."""
 
-    def __init__(self, cell: Cell) -> None:
-        self.cell = cell
-        self._cost: CostOf = rates().seconds if cell.cost == SECONDS else flops
+    def __init__(self, cell: Cell, rates: Rates | None) -> None:
+        self.cell, self._rates = cell, rates
+        self._cost: CostOf = rates.seconds if rates is not None and cell.cost == SECONDS else flops
         self._peaks = Peaks()
         self._lever = cache(partial(self._option, Kind.LEVER))
         self._keep_all_cost = self._total(cell.schedule(Mode.TRAIN))
@@ -140,7 +141,7 @@ class _Finder:
         batch = largest_batch(self.cell, memory_bytes, self._peaks)
         smaller = None
         if batch is not None:
-            found = _Finder(replace(self.cell, batch=batch, accumulate=1)).answer(memory_bytes)
+            found = _Finder(replace(self.cell, batch=batch, accumulate=1), self._rates).answer(memory_bytes)
             smaller = None if found is None else self._option(Kind.BATCH, found.cell)
         most = most_accumulate(self.cell)
         return replace(
@@ -160,7 +161,7 @@ class _Finder:
         return ", ".join([*changed, *([] if changed and cell.policy == NONE else [cell.policy])])
 
     def _option(self, kind: Kind, cell: Cell) -> Option:
-        plan = cell.plan(Mode.TRAIN)
+        plan = cell.plan(Mode.TRAIN, self._rates)
         own = kind in (Kind.KEEP_ALL, Kind.LEVER, Kind.BATCH)
         return Option(
             kind=kind,

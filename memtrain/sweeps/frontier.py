@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from memtrain.errors import ChildFailed, MeterUnavailable
+from memtrain.measure.admission import admitted
 from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.client import SERVERS, measure
+from memtrain.measure.host import Host
 from memtrain.measure.limits import most_slack_bytes, slack_bytes
-from memtrain.measure.machine import ROOM
-from memtrain.measure.row import Measure, lacking, needed_bytes, predicted_row
+from memtrain.measure.row import predicted_row
 from memtrain.plan.frontier import largest_within
 from memtrain.plan.liveness import analyse
 from memtrain.run.allocation import peak_bytes
@@ -172,12 +172,12 @@ def frontier_csv(frontier: Frontier) -> str:
 
 
 def confirm(
+    host: Host,
     frontier: Frontier,
     *,
     jobs: int,
     timeout_s: float | None = None,
     done: Callable[[Boundary], None] = lambda boundary: None,
-    measure: Measure = measure,
 ) -> Frontier:
     """Run each boundary's two batches, each in a fresh process under the hard limit.
 
@@ -185,11 +185,11 @@ def confirm(
     """
 
     def confirmed(boundary: Boundary) -> Boundary:
-        result = _confirmed(frontier.cell, boundary, timeout_s, measure)
+        result = _confirmed(host, frontier.cell, boundary, timeout_s)
         done(result)
         return result
 
-    with ThreadPoolExecutor(jobs) as executor, SERVERS:
+    with ThreadPoolExecutor(jobs) as executor, host:
         return replace(frontier, boundaries=tuple(executor.map(confirmed, frontier.boundaries)))
 
 
@@ -251,11 +251,11 @@ def _largest_depths(
     return [found[batch, mode] for batch in batches for mode in Mode]
 
 
-def _confirmed(cell: Cell, boundary: Boundary, timeout_s: float | None, measure: Measure) -> Boundary:
+def _confirmed(host: Host, cell: Cell, boundary: Boundary, timeout_s: float | None) -> Boundary:
     """``boundary`` with what the runs inside and outside have shown."""
 
     def ran(batch: int) -> _Trial:
-        return _try(replace(cell, depth=boundary.depth, batch=batch), boundary.mode, timeout_s, measure)
+        return _try(host, replace(cell, depth=boundary.depth, batch=batch), boundary.mode, timeout_s)
 
     if boundary.batch is not None:
         inside = ran(boundary.batch)
@@ -283,14 +283,11 @@ class _Trial:
     slack_needed_bytes: int | None = None
 
 
-def _try(cell: Cell, mode: Mode, timeout_s: float | None, measure: Measure) -> _Trial:
+def _try(host: Host, cell: Cell, mode: Mode, timeout_s: float | None) -> _Trial:
     row = predicted_row(cell, mode)
     try:
-        with ROOM.take(needed_bytes(row)) as free_bytes:
-            lack = lacking(row, free_bytes)
-            if lack is not None:
-                return _Trial(None, lack)
-            figures = measure("limit", cell, mode, timeout_s)
+        with admitted(host.room, row):
+            figures = host.measure("limit", cell, mode, timeout_s)
     except MeterUnavailable as reason:
         return _Trial(None, str(reason))
     except ChildFailed as failure:

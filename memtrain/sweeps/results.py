@@ -14,7 +14,6 @@ from typing import Any
 from memtrain.errors import DataError, MemtrainError, NoRowsError
 from memtrain.files import open_regular
 from memtrain.measure.cell import LATER, Cell, Mode
-from memtrain.measure.rates import known_rates
 from memtrain.measure.row import STATUSES, Figures, Row, planned_row
 from memtrain.sweeps.files import MOST_RESULTS_BYTES
 from memtrain.sweeps.journal import journal_path, read_journal
@@ -68,8 +67,7 @@ def read_results(path: Path) -> Results:
             row.peak_node, row.retained = stored_row.peak_node, stored_row.retained
             row.environment, row.notes = stored_row.environment, stored_row.notes
         else:
-            with known_rates(recorded):
-                foreseen = planned_row(row.cell, row.mode)
+            foreseen = planned_row(row.cell, row.mode, recorded)
             if foreseen["retained_bytes"] == row["retained_bytes"]:
                 row.peak_node, row.retained = foreseen.peak_node, foreseen.retained
     return Results(path, tuple(rows), command)

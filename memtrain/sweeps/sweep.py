@@ -9,11 +9,11 @@ from itertools import pairwise
 from typing import Any
 
 from memtrain.errors import ChildFailed, MeterUnavailable, SpecError
+from memtrain.measure.admission import admitted
 from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.client import SERVERS, measure
-from memtrain.measure.machine import ROOM
+from memtrain.measure.host import Host
 from memtrain.measure.meters import METERS
-from memtrain.measure.row import Measure, Row, lacking, measured_row, needed_bytes, predicted_row
+from memtrain.measure.row import Row, measured_row, predicted_row
 from memtrain.run.blas import usable_cores
 from memtrain.sweeps.law import Verdict, fit_laws
 from memtrain.sweeps.request import Request, make_tasks
@@ -47,7 +47,12 @@ def sweep(
     """
     request = Request(axes, layers, mode, tuple(meters), repeat)
     tasks = make_tasks(request.cells(), mode)
-    return Rows(run_sweep(tasks, meters=request.meters, jobs=jobs, timeout_s=timeout_s, repeat=repeat))
+    with Host() as host:
+        return Rows(
+            run_sweep(
+                host, tasks, meters=request.meters, jobs=jobs, timeout_s=timeout_s, repeat=request.repeat
+            )
+        )
 
 
 def default_jobs() -> int:
@@ -72,30 +77,31 @@ def check_limits(jobs: int | None, timeout_s: float | None) -> None:
 
 
 def run_sweep(
+    host: Host,
     tasks: Sequence[Task],
     *,
     meters: Sequence[str],
     jobs: int | None = None,
     timeout_s: float | None = None,
     repeat: int = 1,
-    even_if_lacking: bool = False,
+    force: bool | None = None,
     started: Callable[[Cell, Mode], None] = lambda cell, mode: None,
     finished: Callable[[Row], None] = lambda row: None,
-    measure: Measure = measure,
 ) -> list[Row]:
-    """Measure ``tasks`` and return their rows in order. Measuring processes end with it, however it ends."""
+    """Measure ``tasks`` and return their rows in order. ``force`` tries what free memory is too small for."""
     check_limits(jobs, timeout_s)
     measure_row = partial(
         measured_row,
+        host,
         meters=meters,
         timeout_s=timeout_s,
-        measure=measure,
         repeat=repeat,
-        even_if_lacking=even_if_lacking,
+        force=force,
     )
     place = {task: index for index, task in enumerate(tasks)}
     rows: list[Row] = []
-    with ThreadPoolExecutor(jobs or default_jobs()) as executor, SERVERS:
+    # The host inside of the executor: after an interrupt no thread waits for a measurement any more.
+    with ThreadPoolExecutor(jobs or default_jobs()) as executor, host:
         for row in run_tasks(tasks, executor, measure_row, started):
             finished(row)
             rows.append(row)
@@ -110,19 +116,16 @@ def expected_s(cell: Cell, mode: Mode, meters: Sequence[str]) -> float:
     return len(meters) * (CHILD_S + (cell.steps + 1) * flops / CHILD_FLOPS_PER_S)
 
 
-def laws_of(rows: Sequence[Row], timeout_s: float | None = None) -> list[Verdict]:
+def laws_of(host: Host, rows: Sequence[Row], timeout_s: float | None = None) -> list[Verdict]:
     """The laws that the heap figures of ``rows`` follow, or why they follow none (`memtrain.sweeps.law`)."""
-    with SERVERS:
-        return fit_laws(rows, partial(_heap_peak, timeout_s=timeout_s))
+    return fit_laws(rows, partial(_heap_peak, host, timeout_s=timeout_s))
 
 
-def _heap_peak(cell: Cell, mode: Mode, timeout_s: float | None) -> int | None:
+def _heap_peak(host: Host, cell: Cell, mode: Mode, timeout_s: float | None) -> int | None:
     """The heap peak of a cell, or nothing where it could not be measured."""
-    row = predicted_row(cell, mode)
+    row = predicted_row(cell, mode, host.rates_for(cell))
     try:
-        with ROOM.take(needed_bytes(row)) as free_bytes:
-            if lacking(row, free_bytes) is not None:
-                return None
-            return int(measure("heap", cell, mode, timeout_s)["heap_peak_bytes"])
+        with admitted(host.room, row):
+            return int(host.measure("heap", cell, mode, timeout_s)["heap_peak_bytes"])
     except (ChildFailed, MeterUnavailable):
         return None
