@@ -9,7 +9,7 @@ import sys
 import time
 from types import SimpleNamespace
 
-from memtrain.measure import meters, server
+from memtrain.measure import meters, server, workload
 
 METER, _, FAULT = os.environ["FAULT"].partition(":")
 WELL = server.ANSWERS[METER]
@@ -63,7 +63,7 @@ def stops_early(bench, cell, mode):
         self.iterate(run, 1)
 
     memray.Tracker = Brief
-    meters.Workload.iterate_all = iterate_all
+    workload.Workload.iterate_all = iterate_all
     return WELL(bench, cell, mode)
 
 
