@@ -9,21 +9,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from memtrain.cells.cell import Cell, cell_of
+    from memtrain.cells.row import Row, predicted_row
     from memtrain.errors import MemtrainError
-    from memtrain.measure.cell import Cell
-    from memtrain.measure.row import Row, predicted_row
     from memtrain.report.html import timeline_figure
     from memtrain.sweeps.sweep import sweep
 
 __version__ = "0.1.0"
 
-__all__ = ["Cell", "MemtrainError", "Row", "__version__", "predicted_row", "sweep", "timeline_figure"]
+__all__ = [
+    "Cell",
+    "MemtrainError",
+    "Row",
+    "__version__",
+    "cell_of",
+    "predicted_row",
+    "sweep",
+    "timeline_figure",
+]
 
 _HOMES = {
-    "Cell": "memtrain.measure.cell",
+    "Cell": "memtrain.cells.cell",
     "MemtrainError": "memtrain.errors",
-    "Row": "memtrain.measure.row",
-    "predicted_row": "memtrain.measure.row",
+    "cell_of": "memtrain.cells.cell",
+    "Row": "memtrain.cells.row",
+    "predicted_row": "memtrain.cells.row",
     "sweep": "memtrain.sweeps.sweep",
     "timeline_figure": "memtrain.report.html",
 }

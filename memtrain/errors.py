@@ -95,6 +95,12 @@ class StoreError(MemtrainError):
     """Results could not be written."""
 
 
+def check_integer(name: str, value: object, least: int) -> None:
+    """Raise ``SpecError`` unless ``value`` is a whole number, ``least`` or more."""
+    if type(value) is not int or value < least:
+        raise SpecError(f"{name} {value!r}", f"allowed: a whole number ≥ {least}", f"give at least {least}")
+
+
 def unknown_choice(option: str, given: object, choices: Iterable[str]) -> SpecError:
     """The error for a word that is not one of ``choices``, with the nearest one if one is near.
 

@@ -46,11 +46,12 @@ Step = Callable[[], object]
 
 
 def memtrain_engine(numbers: Numbers, mode: str, allocation: str = "packed") -> Callable[[], Step]:
-    from memtrain.models.mlp import MLP, build
+    from networks import build, mlp
+
     from memtrain.run.allocation import make_run
     from memtrain.train.iteration import inference, training
 
-    model = build(MLP(numbers.batch, INPUTS, (numbers.width,) * numbers.depth, CLASSES, l2=0.0))
+    model = build(mlp(numbers.batch, INPUTS, (numbers.width,) * numbers.depth, CLASSES, l2=0.0))
     schedule = training(model, "sgd", RATE) if mode == "train" else inference(model)
 
     def start() -> Step:

@@ -18,10 +18,10 @@ from functools import cache, partial
 from itertools import product
 from random import Random
 
+from memtrain.cells.cell import Cell, Mode, cell_of
+from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import ChildFailed
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.host import Host
-from memtrain.measure.row import Figures, Row, predicted_row
 from memtrain.models.mlp import ACTIVATIONS, DTYPES
 from memtrain.plan.policy import NONE
 from memtrain.run.allocation import FRESH
@@ -113,13 +113,13 @@ def grid(random: Random) -> list[Cell]:
         sizes = {"input_size": some(1, 1, 512)[0], "output_size": some(1, 2, 512)[0]}
         fields |= {"data": SYNTHETIC, **sizes}
     batches = [accumulate * parts for parts in some(5, 1, 2048 // accumulate)]
-    return [Cell(depth=depth, batch=batch, **fields) for depth, batch in product(depths, batches)]
+    return [cell_of(depth=depth, batch=batch, **fields) for depth, batch in product(depths, batches)]
 
 
 def check(cells: list[Cell], heap: HeapMeter, unseen_count: int, random: Random, tally: Tally) -> None:
     """Fit the laws of a sweep over ``cells`` and hold each against cells that were not fitted."""
     tally.grids += 1
-    rows = [Row(cell, mode, Figures(heap_peak_bytes=heap(cell, mode))) for cell, mode in product(cells, Mode)]
+    rows = [Row(cell, mode, {"heap_peak_bytes": heap(cell, mode)}) for cell, mode in product(cells, Mode)]
     verdicts = fit_laws(rows, heap)
     laws = [verdict for verdict in verdicts if isinstance(verdict, Law)]
     tally.stating += bool(laws)
@@ -130,7 +130,7 @@ def check(cells: list[Cell], heap: HeapMeter, unseen_count: int, random: Random,
             peak = heap(cell, law.mode)
             if peak is None:
                 continue
-            error = abs(law.peak_bytes(cell.depth, cell.batch) - peak) / peak
+            error = abs(law.peak_bytes(cell["depth"], cell.batch) - peak) / peak
             tally.checked += 1
             tally.largest_error = max(tally.largest_error, error)
             if error > MOST_ERROR:
@@ -141,8 +141,7 @@ def unseen(law: Law, count: int, random: Random) -> set[Cell]:
     """Cells within the range of a law that it was not fitted to, as many as there are up to ``count``."""
     cell, step = replace(law.cell, policy=NONE), law.cell.accumulate
     found = {
-        replace(
-            cell,
+        cell.changed(
             depth=random.randint(*law.depths),
             batch=step * random.randint(*(batch // step for batch in law.batches)),
         )
@@ -153,8 +152,8 @@ def unseen(law: Law, count: int, random: Random) -> set[Cell]:
 
 def predicted_peak(cell: Cell, mode: Mode) -> int | None:
     """The predicted peak of a cell without a plan: where there is one no law is stated, whatever the peak."""
-    plain = replace(cell, policy=NONE, allocation=FRESH)
-    return predicted_row(plain, mode).figures.predicted_peak_bytes
+    plain = cell.changed(policy=NONE, allocation=FRESH)
+    return predicted_row(plain, mode)["predicted_peak_bytes"]
 
 
 def measured_peak(host: Host, cell: Cell, mode: Mode) -> int | None:

@@ -6,11 +6,10 @@ import argparse
 import random
 import sys
 from collections import defaultdict
-from dataclasses import replace
 
-from memtrain.measure.cell import Cell, Mode
+from memtrain.cells.cell import Cell, Mode, cell_of
+from memtrain.cells.row import TOLERANCES, Row, planned_row
 from memtrain.measure.host import Host
-from memtrain.measure.row import TOLERANCES, Row, planned_row
 from memtrain.models.mlp import ACTIVATIONS, DTYPES
 from memtrain.report.findings import cell_name, findings
 from memtrain.sweeps.runner import Task
@@ -65,7 +64,7 @@ def draw_tasks(count: int, rng: random.Random) -> list[Task]:
 def draw_cell(rng: random.Random) -> Cell:
     """A cell of random options; its policy may be a budget that some plan keeps."""
     accumulate = rng.choice((1, 1, 1, 2, 4, 8))
-    cell = Cell(
+    cell = cell_of(
         depth=rng.choice((0, 1, 1, 2, 3, 4, 6, 8, 12, 16, 24, 33, 50, 75, 100, 150)),
         width=rng.choice((1, 3, 8, 10, 16, 32, 64, 64, 100, 128, 256, 512)),
         batch=accumulate * rng.choice((1, 3, 8, 16, 32, 64, 100, 200, 256, 512, 800, 1024)),
@@ -85,7 +84,7 @@ def draw_cell(rng: random.Random) -> Cell:
     )
     if cell.policy == "none" and rng.random() < 0.3:
         most = planned_row(cell, Mode.TRAIN)["predicted_peak_bytes"]
-        budget = replace(cell, policy=f"budget:{int(most * rng.uniform(0.7, 1))}")
+        budget = cell.changed(policy=f"budget:{int(most * rng.uniform(0.7, 1))}")
         return budget if planned_row(budget, Mode.TRAIN).ok else cell
     return cell
 

@@ -11,11 +11,11 @@ from itertools import pairwise, product
 from statistics import median
 from time import perf_counter
 
+from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.graph.node import Phase, Role
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.host import Host
+from memtrain.measure.measured import measured_row
 from memtrain.measure.pairs import trained_values
-from memtrain.measure.row import measured_row
 from memtrain.measure.workload import Workload
 from memtrain.models.mlp import ACTIVATIONS
 from memtrain.plan.chain import chains
@@ -28,8 +28,8 @@ from memtrain.plan.replay import replay
 from memtrain.plan.stage import stages
 from memtrain.train.optimizers import OPTIMIZERS
 
-PLAIN = Cell(depth=32, width=256, batch=2048, steps=2, cost="flops")
-DEEP = Cell(depth=100, width=256, batch=2048, steps=2, cost="flops")
+PLAIN = cell_of(depth=32, width=256, batch=2048, steps=2, cost="flops")
+DEEP = cell_of(depth=100, width=256, batch=2048, steps=2, cost="flops")
 
 
 def main() -> int:
@@ -53,7 +53,7 @@ def bits() -> bool:
     """Every policy, activation and optimiser at depths 1 … 20: the same bits after two iterations."""
     count, wrong = 0, []
     for depth, activation, optimizer in product(range(1, 21), ACTIVATIONS, OPTIMIZERS):
-        cell = Cell(
+        cell = cell_of(
             depth=depth, width=12, batch=8, activation=activation, optimizer=optimizer, steps=2, cost="flops"
         )
         schedule = cell.keep_all(Mode.TRAIN)
@@ -61,7 +61,7 @@ def bits() -> bool:
         right = trained_bytes(cell)
         for policy in ("sqrt", "revolve:1", "revolve:3", f"budget:{least}", f"budget:{(least + most) // 2}"):
             count += 1
-            if trained_bytes(replace(cell, policy=policy)) != right:
+            if trained_bytes(cell.changed(policy=policy)) != right:
                 wrong.append(f"{policy} {depth} {activation} {optimizer}")
     print(f"\n{count:,} cells trained for two iterations: {len(wrong)} differ {wrong[:5] or ''}")
     return verdict("gradients, parameters and state are the same bits", not wrong)
@@ -90,10 +90,10 @@ def budgets(host: Host) -> bool:
         again = [planned.graph[step.node] for step in planned.steps if step.phase is Phase.RECOMPUTE]
         costs.append(sum(flops(planned.graph, node) for node in again))
         figures = measured_row(host, cell, Mode.TRAIN, ("ledger", "heap")).figures
-        peaks = figures.predicted_peak_bytes, figures.ledger_peak_bytes, figures.heap_peak_bytes
+        peaks = figures["predicted_peak_bytes"], figures["ledger_peak_bytes"], figures["heap_peak_bytes"]
         predicted, ledger, heap = (peak or 0 for peak in peaks)
         good = predicted == ledger <= budget and heap <= budget + max(budget // 1000, 16 * 1024)
-        fine = fine and good and figures.status == "ok"
+        fine = fine and good and figures["status"] == "ok"
         print(
             f"{budget:>12,} {predicted:>12,} {ledger:>12,} {heap - budget:>+16,} {costs[-1]:>16,}"
             + ("" if good else "  WRONG")
@@ -107,9 +107,9 @@ def deep_sqrt(host: Host) -> bool:
     """At depth 100 `sqrt` leaves a quarter of retained and recomputed values, for 40 % more time at most."""
     peaks = {}
     for policy in ("none", "sqrt"):
-        cell = replace(DEEP, policy=policy)
+        cell = DEEP.changed(policy=policy)
         peaks[policy] = kept_peak_bytes(analyse(cell.plan(Mode.TRAIN).schedule))
-    cell = replace(DEEP, policy="sqrt")
+    cell = DEEP.changed(policy="sqrt")
     ratios = [host.measure("pace", cell, Mode.TRAIN, None, DEEP)["time_ratio"] for _ in range(3)]
     row = measured_row(host, cell, Mode.TRAIN, ("ledger", "heap"))
     kept, fewer = peaks["none"], peaks["sqrt"]
@@ -129,14 +129,14 @@ def planning() -> bool:
     print()
     fine = True
     for activation in ("relu", "gelu"):
-        cell = replace(DEEP, activation=activation)
+        cell = DEEP.changed(activation=activation)
         schedule = cell.keep_all(Mode.TRAIN)
         least, most = smallest_budget(schedule), analyse(schedule).peak_bytes
         taken = []
         for place in range(5):
             budget = least + (most - least) * place // 4
             before = perf_counter()
-            replace(cell, policy=f"budget:{budget}").schedule(Mode.TRAIN)
+            cell.changed(policy=f"budget:{budget}").schedule(Mode.TRAIN)
             taken.append(perf_counter() - before)
         print(f"planning 100 layers, {activation}: {', '.join(f'{s:.2f}' for s in taken)} s")
         fine = fine and max(taken) <= 2
@@ -148,7 +148,7 @@ def thousand() -> bool:
     print()
     fine = True
     for activation in ("relu", "gelu"):
-        cell = replace(DEEP, depth=1000, activation=activation)
+        cell = DEEP.changed(depth=1000, activation=activation)
         schedule = cell.keep_all(Mode.TRAIN)
         (chain,) = chains(schedule)
         (numbers,) = stages(schedule, [chain], flops)

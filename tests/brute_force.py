@@ -327,12 +327,13 @@ def program(seed: int, size: int) -> Program:
         ends = [grower.pool[-1], *(grower.pick() for _ in range(3))]
         gradients = gradient(b, _number(b, ends), leaves)
     if order == 2:
-        gradients = gradient(b, _number(b, gradients), leaves)
+        with b.phase(Phase.BACKWARD):
+            total = _number(b, gradients)
+        gradients = gradient(b, total, leaves)
     wanted = gradients or [grower.pool[-1]]
     values = [node for node in b.nodes if node.inputs]
     pairs = [(w, g) for w, g in zip(leaves, gradients, strict=False) if w.op.role is Role.PARAMETER]
     if pairs and grower.coin():
-        b.phase = Phase.UPDATE
         parameters, slopes = zip(*pairs, strict=True)
         wanted = add_updates(b, rng.choice(OPTIMIZERS), 0.1, parameters, list(slopes))
         written = {holder(b, node.id) for node in wanted}

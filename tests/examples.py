@@ -15,7 +15,19 @@ import numpy as np
 
 from memtrain.graph.builder import Builder
 from memtrain.graph.node import DType, Node, Role, Shape
-from memtrain.graph.ops import OPS, activation, arithmetic, gelu, loss, matmul, source, update, view
+from memtrain.graph.ops import (
+    OPS,
+    activation,
+    arithmetic,
+    gelu,
+    loss,
+    matmul,
+    rectified,
+    source,
+    swish,
+    update,
+    view,
+)
 from memtrain.graph.ops.base import Array, Op
 
 INT64 = np.dtype(np.int64)
@@ -103,6 +115,18 @@ EXAMPLES: dict[str, list[Example]] = {
     "gelu_grad": elementwise(gelu.GeluGrad(), 2),
     "gelu_tanh": elementwise(gelu.GeluTanh()),
     "gelu_tanh_grad": elementwise(gelu.GeluTanhGrad(), 2),
+    "leaky_relu": elementwise(rectified.LeakyRelu()),
+    "leaky_relu_grad": elementwise(rectified.LeakyReluGrad(), 2),
+    "elu": elementwise(rectified.Elu()),
+    "elu_grad": elementwise(rectified.EluGrad(), 2),
+    "softplus": elementwise(rectified.Softplus()),
+    "softplus_grad": elementwise(rectified.SoftplusGrad(), 2),
+    "silu": elementwise(swish.Silu()),
+    "silu_grad": elementwise(swish.SiluGrad(), 2),
+    "hard_swish": elementwise(swish.HardSwish()),
+    "hard_swish_grad": elementwise(swish.HardSwishGrad(), 2),
+    "mish": elementwise(swish.Mish()),
+    "mish_grad": elementwise(swish.MishGrad(), 2),
     "log_softmax": [
         lambda s: (loss.LogSoftmax(), (s.n, s.q)),
         lambda s: (loss.LogSoftmax(), (2, s.n, s.q)),
@@ -248,6 +272,14 @@ _erf = np.vectorize(math.erf, otypes=[float])
 _T, _C = math.sqrt(2 / math.pi), 0.044715
 
 
+def _sigmoid(z: Array) -> Array:
+    return 1 / (1 + np.exp(-z))
+
+
+def _gate(z: Array) -> Array:
+    return np.tanh(np.log(1 + np.exp(z)))
+
+
 def _phi(z: Array) -> Array:
     return np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
 
@@ -282,6 +314,18 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "gelu_grad": lambda op, g, z: g * (_integral(z) + z * _phi(z)),
     "gelu_tanh": lambda op, z: z * (1 + np.tanh(_T * (z + _C * z**3))) / 2,
     "gelu_tanh_grad": lambda op, g, z: g * _gelu_tanh_slope(z),
+    "leaky_relu": lambda op, z: np.where(z > 0, z, z / 100),
+    "leaky_relu_grad": lambda op, g, h: np.where(h > 0, g, g / 100),
+    "elu": lambda op, z: np.where(z > 0, z, np.exp(z) - 1),
+    "elu_grad": lambda op, g, h: np.where(h > 0, g, g * (h + 1)),
+    "softplus": lambda op, z: np.log(1 + np.exp(z)),
+    "softplus_grad": lambda op, g, h: g * (1 - np.exp(-h)),
+    "silu": lambda op, z: z * _sigmoid(z),
+    "silu_grad": lambda op, g, z: g * (_sigmoid(z) + z * _sigmoid(z) * _sigmoid(-z)),
+    "hard_swish": lambda op, z: np.where(z < -3, 0, np.where(z > 3, z, z * (z + 3) / 6)),
+    "hard_swish_grad": lambda op, g, z: g * np.where(z < -3, 0, np.where(z > 3, 1, z / 3 + 0.5)),
+    "mish": lambda op, z: z * np.tanh(np.log(1 + np.exp(z))),
+    "mish_grad": lambda op, g, z: g * (_gate(z) + z * (1 - _gate(z) ** 2) * _sigmoid(z)),
     "log_softmax": lambda op, x: x - _logsumexp(x),
     "log_softmax_grad": lambda op, g, p: g - np.exp(p) * g.sum(-1, keepdims=True),
     "nll": lambda op, p, y: -np.mean(np.sum(p * _one_hot(y, p.shape[-1]), -1)),

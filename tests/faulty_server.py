@@ -87,7 +87,7 @@ def unguarded(bench, cell, mode):
 
 def hang_elsewhere(bench, cell, mode):
     """Hangs for cells that only the law asks for."""
-    if cell.depth in (4, 8) and cell.batch == 64:
+    if cell["depth"] in (4, 8) and cell.batch == 64:
         return WELL(bench, cell, mode)
     time.sleep(1000)
     return {}
@@ -114,7 +114,7 @@ FAULTS = {
 
 
 def faulty(bench, cell, mode):
-    if cell.depth == 2 or FAULT == "hang_elsewhere":
+    if cell["depth"] == 2 or FAULT == "hang_elsewhere":
         return FAULTS[FAULT](bench, cell, mode)
     return WELL(bench, cell, mode)
 

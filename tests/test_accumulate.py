@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise, product
 
 import numpy as np
 import pytest
 from brute_force import brute_force, check_presence
+from networks import Sized, build, mlp
 from test_packing import check_packing
 from test_run import outcome, same_bits
 
+from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import SpecError
 from memtrain.explain.proof import stale_reads
 from memtrain.graph.node import Role
-from memtrain.measure.cell import Cell, Mode
-from memtrain.models.mlp import ACTIVATIONS, LOSSES, MLP, build
+from memtrain.models.mlp import ACTIVATIONS, LOSSES
 from memtrain.plan import packing
 from memtrain.plan.cost import flops
 from memtrain.plan.liveness import analyse
@@ -32,7 +32,7 @@ from memtrain.train.optimizers import OPTIMIZERS
 Arrays = dict[str, np.ndarray]
 
 SPECS = [
-    MLP(12, 5, hidden, 4, activation, bias, l2, "float64", loss)
+    mlp(12, 5, hidden, 4, activation, bias, l2, "float64", loss)
     for number, (activation, hidden, loss) in enumerate(product(ACTIVATIONS, ((), (7,), (6, 3, 6)), LOSSES))
     for bias, l2 in (((False, 0.0), (True, 0.3)), ((True, 0.0), (False, 0.3)))[number % 2]
 ]
@@ -47,14 +47,14 @@ def _short_search():
         yield
 
 
-def name_of(spec: MLP) -> str:
+def name_of(spec: Sized) -> str:
     return f"{spec.activation}-{spec.depth}-{spec.loss}{'-bias' * spec.bias}-{spec.l2:g}"
 
 
 every_network = pytest.mark.parametrize("spec", SPECS, ids=name_of)
 
 
-def draw(spec: MLP, seed: int) -> Arrays:
+def draw(spec: Sized, seed: int) -> Arrays:
     """Parameters and a batch by name; an optimiser's state begins at 0."""
     rng = np.random.default_rng(seed)
     sizes = (spec.input_size, *spec.hidden, spec.output_size)
@@ -102,7 +102,7 @@ def test_loss_and_gradients_are_those_of_the_whole_batch(spec):
     expected = trained(training(build(spec), "momentum", 0.1), values)
     assert {name for name in expected if name.startswith("v(")}
     for count in COUNTS:
-        check_close(trained(accumulating(spec, count, "momentum", 0.1), values), expected)
+        check_close(trained(accumulating(*spec, count, "momentum", 0.1), values), expected)
 
 
 @pytest.mark.parametrize("update", UPDATES)
@@ -112,13 +112,13 @@ def test_so_are_parameters_and_state_after_some_iterations(optimizer, update):
         values = draw(spec, 2)
         expected = trained(training(build(spec), optimizer, 0.01, update), values, 5)
         for count in (2, 4):
-            found = trained(accumulating(spec, count, optimizer, 0.01, update), values, 5)
+            found = trained(accumulating(*spec, count, optimizer, 0.01, update), values, 5)
             check_close(found, expected, 1e-8 if optimizer == "adam" else 1e-10)
 
 
 def test_with_one_micro_batch_it_is_the_same_schedule():
     spec = SPECS[3]
-    one, plain = accumulating(spec, 1, "adam", 0.1), training(build(spec), "adam", 0.1)
+    one, plain = accumulating(*spec, 1, "adam", 0.1), training(build(spec), "adam", 0.1)
     assert (one.steps, one.asked, one.persistent) == (plain.steps, plain.asked, plain.persistent)
     assert [node.name for node in one.graph] == [node.name for node in plain.graph]
 
@@ -126,7 +126,7 @@ def test_with_one_micro_batch_it_is_the_same_schedule():
 def test_the_time_of_updates_and_the_allocation_change_no_bit():
     for spec, count in product(SPECS[::4], (2, 4)):
         values = draw(spec, 3) | {"t": np.array(1)}
-        deferred, eager = (accumulating(spec, count, "adam", 0.01, update) for update in UPDATES)
+        deferred, eager = (accumulating(*spec, count, "adam", 0.01, update) for update in UPDATES)
         expected = outcome(Run(deferred), values)
         for run in (PackedRun(deferred), Run(eager), PackedRun(eager)):
             for got, wanted in zip(outcome(run, values), expected, strict=True):
@@ -134,11 +134,11 @@ def test_the_time_of_updates_and_the_allocation_change_no_bit():
 
 
 def test_a_micro_batch_that_is_left_out_would_be_noticed():
-    spec = MLP(12, 5, (7,), 4, dtype="float64", l2=0.0)
+    spec = mlp(12, 5, (7,), 4, dtype="float64", l2=0.0)
     values = draw(spec, 4)
     expected = trained(training(build(spec), "momentum", 0.1), values)
     half = trained(
-        training(build(replace(spec, batch=6)), "momentum", 0.1),
+        training(build(spec.changed(batch=6)), "momentum", 0.1),
         values | {"x": values["x"][:6], "y": values["y"][:6]},
     )
     with pytest.raises(AssertionError):
@@ -146,14 +146,14 @@ def test_a_micro_batch_that_is_left_out_would_be_noticed():
 
 
 def test_the_regulariser_counts_once():
-    spec = MLP(12, 5, (7,), 4, dtype="float64", l2=5.0)  # it is most of J
+    spec = mlp(12, 5, (7,), 4, dtype="float64", l2=5.0)  # it is most of J
     values = draw(spec, 5)
     for count in (1, 2, 6):
-        schedule = accumulating(spec, count, "momentum", 0.1)
+        schedule = accumulating(*spec, count, "momentum", 0.1)
         names = [schedule.graph[step.node].name for step in schedule.steps]
         assert names.count("s") == names.count("‖W1‖²") == names.count("‖W2‖²") == 1
         norms = sum(np.sum(values[name] ** 2) for name in ("W1", "W2"))
-        without = trained(accumulating(replace(spec, l2=0.0), count, "momentum", 0.1), values)
+        without = trained(accumulating(*spec.changed(l2=0.0), count, "momentum", 0.1), values)
         found = trained(schedule, values)
         assert found["J"] == pytest.approx(without["J"] + 2.5 * norms, rel=1e-12)
         for name in ("W1", "W2"):
@@ -162,8 +162,8 @@ def test_the_regulariser_counts_once():
 
 
 def test_each_micro_batch_is_a_view_of_its_rows():
-    spec = MLP(6, 2, (3,), 2, l2=0.0)
-    schedule = accumulating(spec, 3, "sgd", 0.1)
+    spec = mlp(6, 2, (3,), 2, l2=0.0)
+    schedule = accumulating(*spec, 3, "sgd", 0.1)
     graph = schedule.graph
     for number in (1, 2, 3):
         for name in ("x", "y"):
@@ -182,7 +182,7 @@ def test_loss_gradients_and_parameters_equal_pytorchs_micro_batches_and_whole_ba
     import test_oracle_torch as oracle
 
     values = draw(spec, 6)
-    found = trained(accumulating(spec, 3, "momentum", 0.1), values)
+    found = trained(accumulating(*spec, 3, "momentum", 0.1), values)
     for parts in (1, 3):
         t = oracle.tensors_of(values)
         stepper = torch.optim.SGD(oracle.parameters_of(t), lr=0.1, momentum=0.9)
@@ -209,8 +209,8 @@ def test_loss_gradients_and_parameters_equal_pytorchs_micro_batches_and_whole_ba
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_what_is_predicted_is_what_is_by_definition_and_what_the_ledger_counts(activation, update):
     for bias, hidden, count in product((False, True), ((), (5,), (5, 3, 5)), (2, 4)):
-        spec = MLP(8, 4, hidden, 3, activation, bias)
-        schedule = accumulating(spec, count, "adam", 0.01, update)
+        spec = mlp(8, 4, hidden, 3, activation, bias)
+        schedule = accumulating(*spec, count, "adam", 0.01, update)
         truth, predicted, ledger = brute_force(schedule), analyse(schedule), Ledger()
         outcome(Run(schedule, ledger), draw(spec, 7) | {"t": np.array(1)})
         assert list(predicted.live_bytes) == truth.live_bytes
@@ -224,8 +224,8 @@ def test_what_is_predicted_is_what_is_by_definition_and_what_the_ledger_counts(a
 @pytest.mark.parametrize("update", UPDATES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_more_micro_batches_hold_less(activation, update):
-    spec = MLP(1024, 16, (32,) * 6, 10, activation)
-    peaks = [analyse(accumulating(spec, count, "sgd", 0.1, update)).peak_bytes for count in (1, 2, 4, 8, 16)]
+    spec = mlp(1024, 16, (32,) * 6, 10, activation)
+    peaks = [analyse(accumulating(*spec, count, "sgd", 0.1, update)).peak_bytes for count in (1, 2, 4, 8, 16)]
     assert all(after < before for before, after in pairwise(peaks))
     retained = analyse(training(build(spec), "sgd", 0.1, update)).total_bytes(Role.RETAINED)
     assert peaks[0] - peaks[1] > 0.4 * retained
@@ -240,8 +240,8 @@ def test_the_peak_of_two_micro_batches_is_as_worked_out_by_hand():
     """
     n, d, h, q = 1000, 4, 50, 2
     leaves = 4 * (n * d + h * d + h * h + q * h) + 8 * n
-    spec = MLP(n, d, (h, h), q, l2=0.0)
-    whole, halves = (analyse(accumulating(spec, count, "sgd", 0.1)) for count in (1, 2))
+    spec = mlp(n, d, (h, h), q, l2=0.0)
+    whole, halves = (analyse(accumulating(*spec, count, "sgd", 0.1)) for count in (1, 2))
     assert whole.peak_node.name == "∂L/∂h1"
     assert whole.peak_bytes == leaves + 4 * (3 * n * h + q * h + h * h + 1)
     assert halves.peak_node.name.endswith("/∂h2[2]")
@@ -251,7 +251,7 @@ def test_the_peak_of_two_micro_batches_is_as_worked_out_by_hand():
 
 
 def test_eager_updates_wait_for_the_last_micro_batch_and_then_for_nothing():
-    schedule = accumulating(MLP(8, 4, (5, 5), 3, l2=0.0), 2, "sgd", 0.1, EAGER)
+    schedule = accumulating(*mlp(8, 4, (5, 5), 3, l2=0.0), 2, "sgd", 0.1, EAGER)
     names = [schedule.graph[step.node].name for step in schedule.steps]
     places = [names.index(name) for name in ("J", "W3′", "W2′", "W1′")]
     assert places == sorted(places)
@@ -266,8 +266,8 @@ def test_eager_updates_wait_for_the_last_micro_batch_and_then_for_nothing():
 @pytest.mark.parametrize("update", UPDATES)
 @pytest.mark.parametrize("count", [2, 4])
 def test_policies_change_no_bit_of_it_and_hold_less(count, update):
-    spec = MLP(64, 8, (16,) * 9, 4, bias=True)
-    schedule = accumulating(spec, count, "adam", 0.01, update)
+    spec = mlp(64, 8, (16,) * 9, 4, bias=True)
+    schedule = accumulating(*spec, count, "adam", 0.01, update)
     values = draw(spec, 8) | {"t": np.array(1)}
     expected = outcome(Run(schedule), values)
     least, most = smallest_budget(schedule), analyse(schedule).peak_bytes
@@ -296,20 +296,20 @@ def test_policies_change_no_bit_of_it_and_hold_less(count, update):
 def test_a_count_that_does_not_divide_the_batch_is_refused_with_both(count, batch):
     said = rf"^accumulate {count} with a batch of {batch:,}; allowed: a number that divides the batch"
     with pytest.raises(SpecError, match=said):
-        accumulating(MLP(batch, 5, (7,), 4), count, "sgd", 0.1)
+        accumulating(*mlp(batch, 5, (7,), 4), count, "sgd", 0.1)
     with pytest.raises(SpecError, match=said):
-        Cell(batch=batch, accumulate=count)
+        cell_of(batch=batch, accumulate=count)
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.0, True, "2"])
 def test_a_count_that_is_no_whole_number_from_one_on_is_refused(count):
     with pytest.raises(SpecError, match="accumulate"):
-        Cell(accumulate=count)
+        cell_of(accumulate=count)
 
 
 def test_a_cell_trains_with_micro_batches_and_infers_with_the_whole_batch():
-    cell = Cell(depth=2, width=8, batch=12, accumulate=3)
+    cell = cell_of(depth=2, width=8, batch=12, accumulate=3)
     found = cell.schedule(Mode.TRAIN)
     names = [found.graph[step.node].name for step in found.steps]
     assert {"x[1]", "x[2]", "x[3]", "J"} <= set(names)
-    assert cell.schedule(Mode.INFER).steps == replace(cell, accumulate=1).schedule(Mode.INFER).steps
+    assert cell.schedule(Mode.INFER).steps == cell.changed(accumulate=1).schedule(Mode.INFER).steps

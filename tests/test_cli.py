@@ -14,9 +14,9 @@ from command_line import COLUMNS, LEDGER, SMALL, memtrain, refused, rows_of, str
 from typer.main import get_command
 
 from memtrain import __version__
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.row import predicted_row
 from memtrain.cli.app import app
-from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import predicted_row
 from memtrain.sweeps.store import rows_csv
 
 COMMANDS = get_command(app).commands
@@ -77,7 +77,7 @@ def test_every_example_of_the_help_works_as_written(line, files_of_examples, tmp
         if "--save" not in line:
             shutil.copy(file, tmp_path)
     if line.startswith("report"):
-        rows = [predicted_row(Cell(depth=depth), mode) for depth in (1, 2) for mode in Mode]
+        rows = [predicted_row(cell_of(depth=depth), mode) for depth in (1, 2) for mode in Mode]
         for name in re.findall(r"\w+\.csv", line):
             (tmp_path / name).write_text(rows_csv(rows))
     cheaply = ["--meters", "ledger"] if line.startswith("sweep") and "--dry-run" not in line else []

@@ -29,6 +29,7 @@ def test_all_parts_are_there_and_fit_into_80_columns(tmp_path):
     assert "heap (memray)" in said.out
     assert "Proved" in said.out
     assert "central differences" in said.out
+    assert "kept from the gradient" in said.out
     assert "\x1b" not in said.out
     assert max(map(len, said.out.splitlines())) <= 80
 
@@ -40,16 +41,21 @@ def test_the_json_has_what_it_promises(tmp_path):
     kept = document["retained"]
     assert [entry["name"] for entry in kept] == ["h1", "logp"]
     assert set(kept[0]) == {
-        *("name", "shape", "dtype", "bytes", "formula", "producer", "read_by", "born_step", "freed_step")
+        *("name", "label", "scope", "shape", "dtype", "bytes", "formula", "producer", "read_by"),
+        *("born_step", "freed_step"),
     }
     assert kept[0]["read_by"][0]["formula"] == "∂J/∂W2 = ∂L/∂o hᵀ + λ W2"
-    assert {"name", "bytes", "reason"} == set(document["dropped"][0])
+    assert {"name", "label", "scope", "bytes", "reason"} == set(document["dropped"][0])
     assert {"step", "phase", "node", "live_bytes"} == set(document["timeline"][0])
     peak = max(sum(moment["live_bytes"].values()) for moment in document["timeline"])
     assert document["peak"]["bytes"] == peak == sum(e["bytes"] for e in document["footprint"]["train"])
     assert document["runner_up"]["bytes"] + document["runner_up"]["margin_bytes"] == peak
     assert document["proof"]["ok"]
-    assert document["second_order"]["relative_error"] < 1e-6
+    second = document["second_order"]
+    assert second["relative_error"] < 1e-6
+    standing = second["second_order_peak"]["standing"]
+    assert sum(entry["bytes"] for entry in standing) == second["second_order_peak_bytes"]
+    assert {"purpose", "names", "number_count", "bytes"} == set(standing[0])
     assert [row["mode"] for row in document["rows"]] == ["train", "infer"]
 
 

@@ -8,18 +8,18 @@ import pytest
 from command_line import memtrain
 from fake_host import FakeHost
 
+from memtrain.cells.row import predicted_row
 from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.measure import doctor, machine
 from memtrain.measure.doctor import TRIAL, State, examine
 from memtrain.measure.environment import environment
-from memtrain.measure.row import predicted_row
 
 BLAS = "openblas 0.3 SkylakeX"
 
 
 def meters(**given):
     """A fake machine on which every meter gives the prediction, but for those given (figures or an error)."""
-    predicted = predicted_row(TRIAL, "train").figures.predicted_peak_bytes
+    predicted = predicted_row(TRIAL, "train")["predicted_peak_bytes"]
     answers = {
         "ledger": {
             "ledger_peak_bytes": predicted,
@@ -53,7 +53,7 @@ def test_where_all_is_well_no_meter_is_complained_of():
 @pytest.mark.parametrize("meter", ["heap", "resident"])
 def test_a_meter_that_is_off_by_more_than_is_promised_is_broken(meter):
     off = {"heap": 17 * 1024, "resident": 2 * 1024**2}[meter]
-    predicted = predicted_row(TRIAL, "train").figures.predicted_peak_bytes
+    predicted = predicted_row(TRIAL, "train")["predicted_peak_bytes"]
     finding = found(meters(**{meter: {f"{meter}_peak_bytes": predicted + off}}), meter)
     assert finding.state is State.BROKEN
     assert f"{off:+,} B" in finding.found

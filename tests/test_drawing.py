@@ -12,12 +12,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from memtrain.cells.cell import Mode, cell_of
 from memtrain.graph.node import Graph, Phase
-from memtrain.measure.cell import Cell, Mode
 from memtrain.models.mlp import ACTIVATIONS
 from memtrain.plan.liveness import analyse
 from memtrain.report.drawing import _is_upside_down, _lay_out, _side_leaves, _size, draw_dot, draw_svg
-from memtrain.report.picture import layer_of, make_picture, repeated_layers
+from memtrain.report.picture import make_picture, repeated_blocks
 
 SVG = "{http://www.w3.org/2000/svg}"
 QUOTED = r'"(?:[^"\\]|\\.)*"'
@@ -38,7 +38,7 @@ both_ways = pytest.mark.parametrize("backward", [False, True])
 
 
 def training(**cell):
-    return Cell(**cell).schedule(Mode.TRAIN)
+    return cell_of(**cell).schedule(Mode.TRAIN)
 
 
 def marks(svg):
@@ -198,13 +198,8 @@ def test_depth_64_folds_into_a_drawing_hardly_larger_than_that_of_depth_5(bias, 
 )
 def test_layers_that_differ_only_in_their_number_are_folded_but_for_the_last_of_a_run(case, runs):
     graph = training(**case).graph
-    assert repeated_layers(graph, graph) == runs
-
-
-def test_the_layer_is_read_from_the_names_of_the_textbook():
-    names = {"z3": 3, "W12": 12, "b2": 2, "‖W3‖²": 3, "‖W1…W3‖²": 3, "W3 h2": 3, "∂L/∂h3": 3, "∂J/∂W10": 10}
-    assert {name: layer_of(name) for name in names} == names
-    assert {layer_of(name) for name in ("x", "o", "J", "logp", "∂L/∂o", "∂s/∂‖W1…W3‖²")} == {None}
+    found = [[block.number for (block,) in run] for run in repeated_blocks(graph, graph)]
+    assert found == [list(run) for run in runs]
 
 
 def test_names_are_escaped():
@@ -222,8 +217,8 @@ def test_the_same_schedule_gives_the_same_drawing():
 
 def test_the_layout_library_is_loaded_only_for_svg():
     code = (
-        "import sys, memtrain.report.drawing as d; from memtrain.measure.cell import Cell, Mode;"
-        "d.draw_dot(Cell().schedule(Mode.TRAIN)); print('graphlay' in sys.modules)"
+        "import sys, memtrain.report.drawing as d; from memtrain.cells.cell import Mode, cell_of;"
+        "d.draw_dot(cell_of().schedule(Mode.TRAIN)); print('graphlay' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 

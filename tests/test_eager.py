@@ -11,6 +11,7 @@ import pytest
 from brute_force import brute_force, check_presence, holder, program, programs, retained
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from networks import Sized, build, mlp
 from test_run import evaluate, leaf_values, outcome, same_bits
 
 from memtrain.graph.builder import Builder
@@ -20,7 +21,7 @@ from memtrain.graph.ops.arithmetic import Copy, Exp, Scale, add, multiply
 from memtrain.graph.ops.source import Fill, Leaf
 from memtrain.graph.ops.update import Average, Descend
 from memtrain.graph.ops.view import Identity, reshape
-from memtrain.models.mlp import ACTIVATIONS, MLP, build
+from memtrain.models.mlp import ACTIVATIONS
 from memtrain.plan.liveness import analyse, workspace_bytes
 from memtrain.plan.schedule import Schedule, make_schedule
 from memtrain.run.executor import Run
@@ -78,12 +79,12 @@ BY_HAND = {
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_weight_is_updated_right_after_the_last_step_that_reads_it(optimizer):
-    spec = MLP(3, 4, (5, 5), 2, l2=0.0)
+    spec = mlp(3, 4, (5, 5), 2, l2=0.0)
     assert names(training(build(spec), optimizer, 0.1, EAGER)) == FORWARD + BY_HAND[optimizer]
 
 
 def test_a_regularised_weight_waits_for_its_regulariser_and_a_bias_for_nothing():
-    spec = MLP(3, 4, (5, 5), 2, l2=1e-4, bias=True)
+    spec = mlp(3, 4, (5, 5), 2, l2=1e-4, bias=True)
     steps = names(training(build(spec), "sgd", 0.1, EAGER))
     assert steps[steps.index("J") + 1 :] == [
         *("∂J/∂J", "∂s/∂‖W1…W3‖²", "∂L/∂logp", "∂L/∂o"),
@@ -94,7 +95,7 @@ def test_a_regularised_weight_waits_for_its_regulariser_and_a_bias_for_nothing()
 
 
 def test_a_gradient_goes_at_the_update_that_reads_it():
-    schedule = training(build(MLP(3, 4, (5, 5), 2, l2=0.0)), "sgd", 0.1, EAGER)
+    schedule = training(build(mlp(3, 4, (5, 5), 2, l2=0.0)), "sgd", 0.1, EAGER)
     graph = schedule.graph
     for step in schedule.steps:
         if step.phase is Phase.UPDATE:
@@ -104,17 +105,17 @@ def test_a_gradient_goes_at_the_update_that_reads_it():
 
 
 def test_deferred_updates_come_after_all_else_and_are_the_default():
-    model = build(MLP(3, 4, (5, 5), 2, bias=True))
+    model = build(mlp(3, 4, (5, 5), 2, bias=True))
     schedule = training(model, "adam", 0.1)
-    assert names(schedule) == names(training(build(MLP(3, 4, (5, 5), 2, bias=True)), "adam", 0.1, DEFERRED))
+    assert names(schedule) == names(training(build(mlp(3, 4, (5, 5), 2, bias=True)), "adam", 0.1, DEFERRED))
     phases = [step.phase for step in schedule.steps]
     assert phases == sorted(phases, key=list(Phase).index)
     assert phases.count(Phase.UPDATE) == 3 * 6
 
 
 def test_without_updates_nothing_moves():
-    model = build(MLP(3, 4, (5, 5), 2))
-    assert make_schedule(model.builder.graph(), [model.output], eager_updates=True) == inference(model)
+    model = build(mlp(3, 4, (5, 5), 2))
+    assert make_schedule(model.builder.graph(), [model.outputs[0]], eager_updates=True) == inference(model)
 
 
 # -- small graphs ------------------------------------------------------------------------------------
@@ -127,8 +128,8 @@ def test_an_update_waits_for_a_reader_of_a_view_of_what_it_overwrites():
     other = b.apply(Tanh(), g, name="other")
     reader = b.apply(Tanh(), seen, name="reader")
     last = b.apply(Exp(), other, name="last")
-    b.phase = Phase.UPDATE
-    updated = b.apply(Descend(0.1), w, g, name="w′")
+    with b.phase(Phase.UPDATE):
+        updated = b.apply(Descend(0.1), w, g, name="w′")
     _, eager = both(b.graph(), [reader, last, updated])
     assert names(eager) == ["view of w", "other", "reader", "w′", "last"]
 
@@ -137,8 +138,8 @@ def test_an_update_of_a_leaf_that_nobody_reads_from_a_leaf_comes_first():
     b = Builder()
     w, g = leaf(b, "w"), leaf(b, "g", role=Role.INPUT)
     last = b.apply(Tanh(), g, name="last")
-    b.phase = Phase.UPDATE
-    updated = b.apply(Descend(0.1), w, g, name="w′")
+    with b.phase(Phase.UPDATE):
+        updated = b.apply(Descend(0.1), w, g, name="w′")
     _, eager = both(b.graph(), [last, updated])
     assert names(eager) == ["w′", "last"]
     check_presence(eager)
@@ -151,11 +152,11 @@ def test_an_update_that_reads_another_parameter_keeps_its_side_of_that_ones_upda
     g = b.apply(Tanh(), x, name="g")
     far = b.apply(Tanh(), g, name="far")
     late = b.apply(Exp(), far, name="late")
-    b.phase = Phase.UPDATE
-    first = b.apply(Descend(0.1), u, v, name="u′ reads old v")  # could come first
-    second = b.apply(Descend(0.1), v, g, name="v′")
-    third = b.apply(Descend(0.1), w, second, name="w′ reads new v")
-    fourth = b.apply(Descend(0.1), second, late, name="v″")
+    with b.phase(Phase.UPDATE):
+        first = b.apply(Descend(0.1), u, v, name="u′ reads old v")  # could come first
+        second = b.apply(Descend(0.1), v, g, name="v′")
+        third = b.apply(Descend(0.1), w, second, name="w′ reads new v")
+        fourth = b.apply(Descend(0.1), second, late, name="v″")
     _, eager = both(b.graph(), [first, third, fourth])
     assert names(eager) == ["u′ reads old v", "g", "v′", "w′ reads new v", "far", "late", "v″"]
 
@@ -166,9 +167,9 @@ def test_an_update_waits_for_an_update_that_waits():
     g = b.apply(Tanh(), x, name="g")
     reader = add(b, g, u, name="reader of u")
     last = b.apply(Exp(), reader, name="last")
-    b.phase = Phase.UPDATE
-    first = b.apply(Descend(0.1), u, x, name="u′")  # x is there from the start, but u is read
-    second = b.apply(Descend(0.1), v, first, name="v′")
+    with b.phase(Phase.UPDATE):
+        first = b.apply(Descend(0.1), u, x, name="u′")  # x is there from the start, but u is read
+        second = b.apply(Descend(0.1), v, first, name="v′")
     _, eager = both(b.graph(), [last, second])
     assert names(eager) == ["g", "reader of u", "u′", "v′", "last"]
 
@@ -177,9 +178,8 @@ def test_a_step_after_the_update_reads_the_new_value():
     b = Builder()
     x, w = leaf(b, "x", role=Role.INPUT), leaf(b, "w")
     g = multiply(b, x, w, name="g")
-    b.phase = Phase.UPDATE
-    updated = b.apply(Descend(0.5), w, g, name="w′")
-    b.phase = Phase.FORWARD
+    with b.phase(Phase.UPDATE):
+        updated = b.apply(Descend(0.5), w, g, name="w′")
     again = add(b, updated, x, name="again")
     deferred, eager = both(b.graph(), [again])
     assert names(eager) == names(deferred) == ["g", "w′", "again"]
@@ -191,9 +191,9 @@ def test_an_update_that_needs_nothing_that_is_computed_can_be_made_at_once():
     b = Builder()
     w = leaf(b, "w")
     last = b.apply(Tanh(), leaf(b, "x", role=Role.INPUT), name="last")
-    b.phase = Phase.UPDATE
-    ones = b.apply(Fill(1.0, (3,), FLOAT), name="ones")
-    updated = b.apply(Descend(0.1), w, ones, name="w′")
+    with b.phase(Phase.UPDATE):
+        ones = b.apply(Fill(1.0, (3,), FLOAT), name="ones")
+        updated = b.apply(Descend(0.1), w, ones, name="w′")
     deferred, eager = both(b.graph(), [last, updated])
     assert names(deferred) == ["last", "ones", "w′"]
     assert names(eager) == ["ones", "w′", "last"]
@@ -206,10 +206,10 @@ def test_what_forward_computes_after_an_early_update_is_still_retained():
     z = b.apply(Tanh(), x, name="z")
     h = b.apply(Exp(), z, name="h")
     o = b.apply(Tanh(), h, name="o")
-    b.phase = Phase.BACKWARD
-    slope = add(b, o, h, name="slope")
-    b.phase = Phase.UPDATE
-    updated = b.apply(Average(0.9), mean, z, name="mean′")
+    with b.phase(Phase.BACKWARD):
+        slope = add(b, o, h, name="slope")
+    with b.phase(Phase.UPDATE):
+        updated = b.apply(Average(0.9), mean, z, name="mean′")
     _, eager = both(b.graph(), [slope, updated])
     assert names(eager) == ["z", "mean′", "h", "o", "slope"]
     assert {"h", "o"} <= {node.name for node in analyse(eager).retained}
@@ -271,21 +271,22 @@ def entangled(seed: int, size: int) -> tuple[Graph, list[Node]]:
         there = [node for node in b.nodes if node.id >= overwritten.get(node.storage, -1)]
         x = rng.choice(there[-4:] if rng.random() < 0.5 else there)
         others = [node for node in there if node.storage != x.storage]
-        b.phase = Phase.FORWARD if 2 * done < size else Phase.BACKWARD
+        phase = Phase.FORWARD if 2 * done < size else Phase.BACKWARD
         kind = rng.choice(("update", "update", "view", "unary", "unary", "binary"))
         if kind == "update" and others:
-            b.phase = Phase.UPDATE
             op = rng.choice((Descend(0.1), Average(0.5)))
-            updated = b.apply(op, x, rng.choice(others))
+            with b.phase(Phase.UPDATE):
+                updated = b.apply(op, x, rng.choice(others))
             overwritten[updated.storage] = updated.id
         elif kind == "view":
-            b.phase = rng.choice((b.phase, Phase.UPDATE))
-            b.apply(Identity(), x)
+            with b.phase(rng.choice((phase, Phase.UPDATE))):
+                b.apply(Identity(), x)
         elif kind == "binary":
-            rng.choice((add, multiply))(b, x, rng.choice(there))
+            with b.phase(phase):
+                rng.choice((add, multiply))(b, x, rng.choice(there))
         else:
-            b.phase = rng.choice((b.phase, b.phase, Phase.UPDATE))
-            b.apply(rng.choice((Tanh(), Relu(), Copy(), Scale(-0.5))), x)
+            with b.phase(rng.choice((phase, phase, Phase.UPDATE))):
+                b.apply(rng.choice((Tanh(), Relu(), Copy(), Scale(-0.5))), x)
     there = [node for node in b.nodes if node.id >= overwritten.get(node.storage, -1)]
     last = [node for node in there if node.inputs]
     return b.graph(), rng.sample(last, rng.randint(1, min(6, len(last))))
@@ -357,8 +358,8 @@ def test_an_update_that_is_made_too_early_is_found_out():
     x, w = leaf(b, "x", role=Role.INPUT), leaf(b, "w")
     g = b.apply(Tanh(), x)
     reader = multiply(b, g, w)
-    b.phase = Phase.UPDATE
-    updated = b.apply(Descend(0.1), w, g)
+    with b.phase(Phase.UPDATE):
+        updated = b.apply(Descend(0.1), w, g)
     deferred, eager = both(b.graph(), [reader, updated])
     check_order(deferred, eager)
     first, second, third = eager.steps
@@ -384,7 +385,7 @@ def gradient_bytes(schedule: Schedule) -> list[int]:
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_gradients_of_one_layer_at_most_are_there_at_a_time(activation, optimizer):
     for bias, l2 in product((False, True), (0.0, 1e-4)):
-        spec = MLP(64, 64, (256,) * 8, 10, activation=activation, bias=bias, l2=l2)
+        spec = mlp(64, 64, (256,) * 8, 10, activation=activation, bias=bias, l2=l2)
         deferred, eager = (training(build(spec), optimizer, 0.1, update) for update in (DEFERRED, EAGER))
         weight, others = 4 * 256 * 256, 4 * (64 * 256 + 256 * 10 + bias * (8 * 256 + 10))
         found = analyse(eager)
@@ -397,11 +398,11 @@ def test_the_gradients_of_one_layer_at_most_are_there_at_a_time(activation, opti
 GRID = list(product((16, 256), (1, 64, 1000), ("relu", "gelu", "tanh"), (False, True), ("sgd", "adam")))
 
 
-def pairs(depth: int, every: int) -> list[tuple[MLP, str, Schedule, Schedule]]:
+def pairs(depth: int, every: int) -> list[tuple[Sized, str, Schedule, Schedule]]:
     """Networks of a depth (one in so many of the grid) with their deferred and eager schedules."""
     found = []
     for width, batch, activation, bias, optimizer in GRID[::every]:
-        spec = MLP(batch, 64, (width,) * depth, 10, activation=activation, bias=bias)
+        spec = mlp(batch, 64, (width,) * depth, 10, activation=activation, bias=bias)
         trainings = [training(build(spec), optimizer, 0.1, update) for update in (DEFERRED, EAGER)]
         found.append((spec, optimizer, *trainings))
     return found

@@ -18,9 +18,10 @@ from fake_host import FakeHost
 from markdown_it import MarkdownIt
 from test_repeatability import fake
 
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.row import predicted_row
 from memtrain.errors import RangeError, SpecError
-from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import measured_row, predicted_row
+from memtrain.measure.measured import measured_row
 from memtrain.report.columns import peak_columns
 from memtrain.report.comparison import judgement_lines
 from memtrain.report.markdown import markdown_code, markdown_list, markdown_table, sweep_markdown
@@ -36,7 +37,7 @@ MIB = 1024**2
 
 def some_rows(**extra):
     """Rows of four cells in both modes, measured by a fake."""
-    cells = [Cell(depth=depth, batch=batch) for depth in (1, 2) for batch in (4, 64)]
+    cells = [cell_of(depth=depth, batch=batch) for depth in (1, 2) for batch in (4, 64)]
     return [
         measured_row(
             FakeHost(fake(**{meter: list(more) for meter, more in extra.items()} | {"time": [0.1]})),
@@ -89,8 +90,8 @@ def test_no_cell_of_the_text_begins_with_a_formula(name):
 def test_the_markdown_of_a_sweep_with_any_name_keeps_its_form():
     rows = some_rows()
     for row in rows[:4]:
-        row.cell = replace(row.cell, data="`<i>`|x.npz")
-    rows[0].figures.status, rows[0].figures.reason = "error", "<b>`|boom"
+        row.cell = row.cell.changed(data="`<i>`|x.npz")
+    rows[0]["status"], rows[0]["reason"] = "error", "<b>`|boom"
     page = rendered(sweep_markdown(rows, [], "memtrain sweep --data '`<i>`|x.npz'"))
     assert "<i>" not in page
     assert "<b>" not in page
@@ -110,12 +111,14 @@ def test_the_markdown_of_a_sweep_has_a_line_per_cell_and_the_findings():
 
 @pytest.mark.parametrize(
     ("ran", "unit", "retained"),
-    [([], "TiB", "23.84"), ([Cell(depth=1, batch=1024)], "MiB", "23.8 TiB")],
+    [([], "TiB", "23.84"), ([cell_of(depth=1, batch=1024)], "MiB", "23.8 TiB")],
 )
 def test_what_a_cell_beyond_memory_retains_has_a_unit(ran, unit, retained):
     """Depth 100, width 65,536, a million examples: 4·(100·65,536 + 10)·10⁶ = 26,214,440,000,000 B."""
-    rows = [predicted_row(cell, Mode.TRAIN) for cell in (*ran, Cell(depth=100, width=65536, batch=1000000))]
-    rows[-1].figures.status = "memory_limit"
+    rows = [
+        predicted_row(cell, Mode.TRAIN) for cell in (*ran, cell_of(depth=100, width=65536, batch=1000000))
+    ]
+    rows[-1]["status"] = "memory_limit"
     columns = dict(peak_columns(rows))
     assert columns[f"retained\n{unit}"]({Mode.TRAIN: rows[-1]}) == retained
     assert columns[f"train\n{unit}"]({Mode.TRAIN: rows[-1]}) == "limit"
@@ -230,9 +233,9 @@ def test_quiet_says_nothing_on_stderr_and_verbose_says_each_row(tmp_path):
 
 def grown(rows, share, meter="heap_peak_bytes", which=3):
     """The same rows, of which one has grown."""
-    changed = [replace(row, figures=replace(row.figures)) for row in rows]
+    changed = [replace(row, figures={**row.figures}) for row in rows]
     figures = changed[which].figures
-    setattr(figures, meter, type(getattr(figures, meter))(getattr(figures, meter) * (1 + share)))
+    figures[meter] = type(figures[meter])(figures[meter] * (1 + share))
     return changed
 
 
@@ -255,11 +258,11 @@ ARRAYS = 10
 
 def one_cell(meter, before, after, **known):
     """The rows of one cell before and after; of ``known``, a pair is before and after, too."""
-    rows = [measured_row(FakeHost(fake(time=[0.1])), Cell(), Mode.TRAIN) for _ in range(2)]
+    rows = [measured_row(FakeHost(fake(time=[0.1])), cell_of(), Mode.TRAIN) for _ in range(2)]
     known = {"peak_array_count": (ARRAYS, ARRAYS), **known}
     for name, pair in {MEASURED[meter]: (before, after), **known}.items():
         for row, value in zip(rows, pair, strict=True):
-            setattr(row.figures, name, value)
+            row[name] = value
     return rows
 
 
@@ -313,11 +316,11 @@ def test_a_time_counts_only_beyond_what_five_repetitions_of_both_show():
 def test_the_most_that_any_time_spreads_stands_for_all():
     before, after = some_rows(), some_rows()
     for row in (*before, *after):
-        row.figures.step_s, row.figures.repeat_count, row.figures.step_spread_s = 1.0, 5, 0.125
-    after[4].figures.step_spread_s = 0.5
-    after[2].figures.step_s = 1.625  # 62.5 %, as 12.5 % before and 50 % after
+        row["step_s"], row["repeat_count"], row["step_spread_s"] = 1.0, 5, 0.125
+    after[4]["step_spread_s"] = 0.5
+    after[2]["step_s"] = 1.625  # 62.5 %, as 12.5 % before and 50 % after
     assert compare(before, after, ["time"]).regressions(Fraction(0)) == []
-    after[2].figures.step_s = 1.75
+    after[2]["step_s"] = 1.75
     (found,) = compare(before, after, ["time"]).regressions(Fraction(0))
     assert found[1] == "time +75.00 %"
 
@@ -325,7 +328,7 @@ def test_the_most_that_any_time_spreads_stands_for_all():
 def test_it_is_said_which_meters_were_judged_and_which_were_not():
     single, repeated = some_rows(heap=[0]), some_rows(heap=[0])
     for row in repeated[:2]:
-        row.figures.repeat_count, row.figures.step_spread_s = 5, 0.01
+        row["repeat_count"], row["step_spread_s"] = 5, 0.01
     assert judgement_lines(compare(single, single)) == [
         "judged: ledger exactly; heap exactly; resident where it rises by more than "
         "max(1 %, 1.0 MiB + 4.0 KiB per array) and by more than its repetitions differ",
@@ -364,7 +367,7 @@ def test_identical_code_is_no_regression_and_a_row_that_grew_by_6_percent_is_nam
 
 def test_files_without_a_common_cell_are_refused_and_the_difference_is_named(tmp_path):
     rows = some_rows()
-    others = [replace(row, cell=replace(row.cell, depth=9)) for row in rows[:4]]
+    others = [replace(row, cell=row.cell.changed(depth=9)) for row in rows[:4]]
     (tmp_path / "a.csv").write_text(rows_csv(rows))
     (tmp_path / "b.csv").write_text(rows_csv(others))
     said = refused("compare", "a.csv", "b.csv", cwd=tmp_path)
@@ -377,9 +380,9 @@ def test_files_without_a_common_cell_are_refused_and_the_difference_is_named(tmp
 def test_cells_that_fail_now_or_are_missing_are_regressions_and_new_ones_are_not():
     rows = some_rows()
     failed = grown(rows, 0)
-    failed[0].figures.status, failed[0].figures.reason = "killed", "by chance"
+    failed[0]["status"], failed[0]["reason"] = "killed", "by chance"
     found = compare(rows, failed[:-1]).regressions(Fraction(1, 20))
-    assert [(pairing.cell.depth, pairing.mode, what) for pairing, what in found] == [
+    assert [(pairing.cell["depth"], pairing.mode, what) for pairing, what in found] == [
         (1, Mode.TRAIN, "killed: by chance"),
         (2, Mode.INFER, "is missing"),
     ]
@@ -390,10 +393,10 @@ def test_cells_that_fail_now_or_are_missing_are_regressions_and_new_ones_are_not
 def test_a_figure_that_is_gone_and_a_new_cell_that_fails_are_regressions():
     rows = some_rows(heap=[1000])
     gone = grown(rows, 0)
-    gone[2].figures.heap_peak_bytes = None
+    gone[2]["heap_peak_bytes"] = None
     assert [what for _, what in compare(rows, gone, ["heap"]).regressions(Fraction(1))] == ["heap is missing"]
     assert compare(gone, rows, ["heap"]).regressions(Fraction(0)) == []
-    new = [*rows, replace(gone[2], cell=Cell(depth=9), figures=replace(gone[2].figures, status="error"))]
+    new = [*rows, replace(gone[2], cell=cell_of(depth=9), figures={**gone[2].figures, "status": "error"})]
     assert [what for _, what in compare(rows, new).regressions(Fraction(1))] == ["error: "]
     with pytest.raises(SpecError, match="no figures of heap"):
         compare(some_rows_without("heap"), rows, ["heap"])
@@ -402,7 +405,7 @@ def test_a_figure_that_is_gone_and_a_new_cell_that_fails_are_regressions():
 def some_rows_without(meter):
     rows = grown(some_rows(), 0)
     for row in rows:
-        setattr(row.figures, f"{meter}_peak_bytes", None)
+        row[f"{meter}_peak_bytes"] = None
     return rows
 
 
@@ -410,12 +413,12 @@ def some_rows_without(meter):
 def test_growth_of_exactly_what_is_allowed_is_allowed(tenths):
     rows = some_rows()
     for row in rows:
-        row.figures.heap_peak_bytes = 100_000
+        row["heap_peak_bytes"] = 100_000
     more = grown(rows, 0)
-    more[1].figures.heap_peak_bytes = 100_000 + 100 * tenths
+    more[1]["heap_peak_bytes"] = 100_000 + 100 * tenths
     allowed = parse_percent(f"{tenths / 10}%", "--fail-over")
     assert compare(rows, more, ["heap"]).regressions(allowed) == []
-    more[1].figures.heap_peak_bytes += 1
+    more[1]["heap_peak_bytes"] += 1
     assert len(compare(rows, more, ["heap"]).regressions(allowed)) == 1
 
 
@@ -483,7 +486,7 @@ def test_rows_show_themselves_as_a_table_and_give_records():
     records = rows.to_records()
     assert [record["depth"] for record in records] == [1] * 4 + [2] * 4
     assert list(records[0]) == COLUMNS
-    rows[0].figures.status, rows[0].figures.reason = "error", "<script>alert(1)</script>"
+    rows[0]["status"], rows[0]["reason"] = "error", "<script>alert(1)</script>"
     assert "&lt;script&gt;" in rows._repr_html_()
     assert "<script>" not in rows._repr_html_()
     assert Rows()._repr_html_().count("<tr>") == 1

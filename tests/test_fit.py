@@ -7,14 +7,13 @@ import io
 import json
 import re
 import shlex
-from dataclasses import replace
 
 import pytest
 from command_line import memtrain
 from fake_host import altered
 
+from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import ChildFailed
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.host import Host
 from memtrain.plan.liveness import analyse
 from memtrain.plan.rematerialisation import smallest_budget
@@ -25,7 +24,7 @@ from memtrain.sweeps.option import Kind, command_of
 from memtrain.sweeps.trial import measure_fit
 from memtrain.units import parse_bytes
 
-CELL = Cell(depth=12, width=32, batch=256, cost="flops")
+CELL = cell_of(depth=12, width=32, batch=256, cost="flops")
 SMALL = ("plan", "--depth", "12", "--width", "32", "--batch", "256", "--cost", "flops")
 
 
@@ -83,7 +82,7 @@ def test_no_rule_is_cheaper_than_the_plan_for_its_peak():
 
 def test_the_levers_are_those_that_are_left():
     assert [lever.name for lever in find_fit(CELL, None).levers] == ["--update eager", "--accumulate 2"]
-    adam = replace(CELL, optimizer="adam", update="eager", batch=255, dtype="float64")
+    adam = CELL.changed(optimizer="adam", update="eager", batch=255, dtype="float64")
     names = ["--optimizer sgd", "--accumulate 3", "--dtype float32"]
     assert [lever.name for lever in find_fit(adam, None).levers] == names
 
@@ -99,7 +98,7 @@ def test_a_lever_that_does_not_do_alone_is_tried_with_a_plan():
 def test_measuring_says_of_each_option_what_it_held_and_took(measured):
     assert measured.chosen.executed_count
     for option in measured.options:
-        assert option.ok, (option.name, option.row.figures.reason)
+        assert option.ok, (option.name, option.row["reason"])
         assert option.ledger_peak_bytes == option.predicted_peak_bytes
         allowed = max(option.predicted_peak_bytes // 1000, 16 * 1024)
         assert abs(option.heap_peak_bytes - option.predicted_peak_bytes) <= allowed
@@ -150,8 +149,8 @@ def test_a_pair_that_cannot_be_run_leaves_its_figures_empty_and_says_why():
 
 def test_the_likeness_meter_sees_a_difference():
     with Host() as host:
-        other = replace(CELL, seed=1, steps=2)
-        found = host.measure("likeness", replace(CELL, steps=2), Mode.TRAIN, None, other)
+        other = CELL.changed(seed=1, steps=2)
+        found = host.measure("likeness", CELL.changed(steps=2), Mode.TRAIN, None, other)
         same = host.measure("likeness", other, Mode.TRAIN, None, other)
     assert set(found["differing"]) == {f"{sign}W{k}" for k in range(1, 14) for sign in ("", "∂")}
     assert found["largest_difference"] > 0.1
@@ -191,12 +190,12 @@ def test_each_command_trains_the_network_of_its_option(measured, tmp_path):
         said = memtrain(*words[1:], "--epochs", 1, "--json", cwd=tmp_path)
         found = json.loads(said.out)
         for name in ("policy", "update", "accumulate", "depth", "width", "batch", "cost"):
-            assert found[name] == getattr(option.cell, name)
+            assert found[name] == option.cell[name]
 
 
 def test_the_command_of_synthetic_data_is_a_sweep_of_one_cell(tmp_path):
-    cell = Cell(depth=2, width=(5, 6), batch=4, data="synthetic", input_size=7, output_size=3, bias=True)
-    words = shlex.split(command_of(replace(cell, policy="sqrt")))
+    cell = cell_of(depth=2, width=(5, 6), batch=4, data="synthetic", input_size=7, output_size=3, bias=True)
+    words = shlex.split(command_of(cell.changed(policy="sqrt")))
     said = memtrain(*words[1:], "--dry-run", "--json", cwd=tmp_path)
     (row,) = json.loads(said.out)["rows"]
     assert (row["width"], row["input_size"], row["policy"], row["bias"]) == ("5-6", 7, "sqrt", True)
@@ -316,7 +315,7 @@ def test_a_sweep_over_micro_batches_has_its_law(tmp_path):
 
 def test_a_row_without_a_plan_does_not_keep_the_others_from_the_page(tmp_path):
     cells = ("--depth", "4,8", "--batch", 64, "--width", 16, "--mode", "train", "--meters", "ledger")
-    least = smallest_budget(Cell(depth=8, width=16, batch=64).keep_all(Mode.TRAIN))
+    least = smallest_budget(cell_of(depth=8, width=16, batch=64).keep_all(Mode.TRAIN))
     policies = ("--policy", f"none,budget:{least - 1}", "--cost", "flops")
     said = memtrain("sweep", *cells, *policies, "--export-csv", "d.csv", "--html", "d.html", cwd=tmp_path)
     assert said.code == 1, said.err
@@ -341,7 +340,7 @@ def test_the_command_of_the_smallest_plan_runs(tmp_path):
 
 
 def test_a_view_that_is_taken_again_is_no_stage_that_is_computed_again():
-    cell = Cell(depth=3, width=8, batch=16, activation="identity", cost="flops")
+    cell = cell_of(depth=3, width=8, batch=16, activation="identity", cost="flops")
     fit = find_fit(cell, None, points=6)
     assert fit.points[-1].executed_count == 0
     for point in fit.points:
@@ -350,7 +349,7 @@ def test_a_view_that_is_taken_again_is_no_stage_that_is_computed_again():
 
 def test_with_many_widths_a_plan_for_the_smallest_budget_is_no_dearer_than_one_for_a_little_more():
     widths = tuple(16 + (k * 7919) % 509 for k in range(40))
-    cell = Cell(depth=40, width=widths, batch=333, cost="flops")
+    cell = cell_of(depth=40, width=widths, batch=333, cost="flops")
     least = smallest_budget(cell.keep_all(Mode.TRAIN))
     found = find_fit(cell, least).chosen
     more = find_fit(cell, least + least // 500).chosen

@@ -15,12 +15,13 @@ from fake_host import FakeHost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.row import predicted_row
 from memtrain.errors import ChildFailed, RangeError, SpecError
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.client import MEMORY_SETTINGS
 from memtrain.measure.host import Host
 from memtrain.measure.limits import MOST_SLACK_BYTES, slack_bytes
-from memtrain.measure.row import measured_row, predicted_row
+from memtrain.measure.measured import measured_row
 from memtrain.plan.frontier import largest_within
 from memtrain.plan.liveness import analyse
 from memtrain.report.findings import findings
@@ -74,11 +75,11 @@ def test_the_search_needs_few_predictions_where_peaks_lie_on_a_line():
     budget=st.integers(1_000, 400_000),
 )
 def test_inside_fits_and_one_more_example_does_not(activation, optimizer, depth, width, budget):
-    cell = Cell(width=width, activation=activation, optimizer=optimizer)
+    cell = cell_of(width=width, activation=activation, optimizer=optimizer)
     for boundary in find_frontier(cell, budget, [depth], []).boundaries:
 
         def peak(batch, boundary=boundary):
-            row = predicted_row(replace(cell, depth=depth, batch=batch), boundary.mode)
+            row = predicted_row(cell.changed(depth=depth, batch=batch), boundary.mode)
             return row["predicted_peak_bytes"]
 
         if boundary.batch is None:
@@ -91,7 +92,7 @@ def test_inside_fits_and_one_more_example_does_not(activation, optimizer, depth,
 
 
 def test_the_largest_depth_fits_and_one_more_layer_does_not():
-    cell = Cell(width=32)
+    cell = cell_of(width=32)
     found = find_frontier(cell, 500_000, [1], [1, 64, 100_000])
     assert [(entry.batch, entry.mode) for entry in found.depths] == [
         (batch, mode) for batch in (1, 64, 100_000) for mode in Mode
@@ -101,7 +102,7 @@ def test_the_largest_depth_fits_and_one_more_layer_does_not():
             assert entry.depth is None
             continue
         peaks = [
-            predicted_row(replace(cell, depth=depth, batch=entry.batch), entry.mode)["predicted_peak_bytes"]
+            predicted_row(cell.changed(depth=depth, batch=entry.batch), entry.mode)["predicted_peak_bytes"]
             for depth in (entry.depth, entry.depth + 1)
         ]
         assert peaks[0] == entry.predicted_peak_bytes <= 500_000 < peaks[1]
@@ -109,10 +110,10 @@ def test_the_largest_depth_fits_and_one_more_layer_does_not():
 
 def test_a_network_without_hidden_layers_may_be_the_largest_of_all():
     """With 1000 × 1000 weights depth 0 is beyond a budget that many layers of width 1 fit into."""
-    cell = Cell(width=1, data="synthetic", input_size=1000, output_size=1000)
+    cell = cell_of(width=1, data="synthetic", input_size=1000, output_size=1000)
     for entry in find_frontier(cell, 100_000, [1], [1, 4]).depths:
         peaks = [
-            predicted_row(replace(cell, depth=depth, batch=entry.batch), entry.mode)["predicted_peak_bytes"]
+            predicted_row(cell.changed(depth=depth, batch=entry.batch), entry.mode)["predicted_peak_bytes"]
             for depth in (0, entry.depth, entry.depth + 1)
         ]
         assert peaks[0] > 100_000 >= peaks[1]
@@ -120,11 +121,11 @@ def test_a_network_without_hidden_layers_may_be_the_largest_of_all():
 
 
 def test_training_never_fits_more_than_inference_and_the_slack_is_bounded():
-    found = find_frontier(Cell(), 64 * MIB, [1, 4, 16, 64], default_batches)
+    found = find_frontier(cell_of(), 64 * MIB, [1, 4, 16, 64], default_batches)
     batches = found.largest_batches()
     for depth in (1, 4, 16, 64):
         assert batches[depth, Mode.TRAIN] < batches[depth, Mode.INFER]
-    assert slack_bytes(analyse(Cell(depth=400).schedule(Mode.TRAIN)), MIB) == MIB
+    assert slack_bytes(analyse(cell_of(depth=400).schedule(Mode.TRAIN)), MIB) == MIB
 
 
 def fake(fits):
@@ -141,14 +142,14 @@ def fake(fits):
 
 
 def test_confirming_says_what_the_runs_said():
-    found = find_frontier(Cell(width=16), MIB, [1, 2], [])
+    found = find_frontier(cell_of(width=16), MIB, [1, 2], [])
     inside = {(b.depth, b.batch) for b in found.boundaries}
 
     def states(fits):
         result = confirm(FakeHost(fake(fits)), found, jobs=2).boundaries
         return {(b.confirmed_inside, b.confirmed_outside) for b in result}, result
 
-    seen, boundaries = states(lambda cell: (cell.depth, cell.batch) in inside)
+    seen, boundaries = states(lambda cell: (cell["depth"], cell.batch) in inside)
     assert seen == {(True, True)}
     assert all(b.ok and b.slack_needed_bytes == 4096 and "z2" in b.outside_reason for b in boundaries)
     assert all(not b.problems() for b in boundaries)
@@ -161,7 +162,7 @@ def test_confirming_says_what_the_runs_said():
 
 
 def test_what_the_machine_has_no_memory_for_stays_unconfirmed():
-    found = find_frontier(Cell(), 2**60, [1], [])
+    found = find_frontier(cell_of(), 2**60, [1], [])
     boundaries = confirm(FakeHost(fake(lambda cell: True)), found, jobs=1).boundaries
     assert {(b.confirmed_inside, b.confirmed_outside) for b in boundaries} == {(None, None)}
     assert all(b.ok and "not tried" in b.inside_reason for b in boundaries)
@@ -281,10 +282,10 @@ def test_an_array_beyond_the_limit_cannot_be_had():
 @pytest.mark.measure
 @linux
 def test_a_cell_that_only_runs_in_the_slack_of_the_allocator_does_not_fit():
-    peak = predicted_row(Cell(depth=4), Mode.TRAIN)["predicted_peak_bytes"]
+    peak = predicted_row(cell_of(depth=4), Mode.TRAIN)["predicted_peak_bytes"]
     with Host() as host:
         rows = [
-            measured_row(host, Cell(depth=4, memory_limit_bytes=limit), Mode.TRAIN, meters=["ledger"])
+            measured_row(host, cell_of(depth=4, memory_limit_bytes=limit), Mode.TRAIN, meters=["ledger"])
             for limit in (peak, peak - 1)
         ]
     assert [row["status"] for row in rows] == ["ok", "memory_limit"]
@@ -293,9 +294,9 @@ def test_a_cell_that_only_runs_in_the_slack_of_the_allocator_does_not_fit():
 
 def test_a_limit_goes_with_one_thread_and_is_at_least_a_byte():
     with pytest.raises(SpecError, match="one thread"):
-        Cell(memory_limit_bytes=MIB, threads=2)
+        cell_of(memory_limit_bytes=MIB, threads=2)
     with pytest.raises(SpecError, match="memory limit 0"):
-        Cell(memory_limit_bytes=0)
+        cell_of(memory_limit_bytes=0)
 
 
 @pytest.mark.parametrize(
@@ -330,10 +331,10 @@ def test_a_bare_letter_is_refused_with_the_two_spellings():
 
 def test_what_a_sweep_under_a_limit_says_is_true_of_every_kind_of_row():
     def row_of(status, limit, ledger=True, depth=1):
-        row = predicted_row(Cell(depth=depth, memory_limit_bytes=limit), Mode.TRAIN)
-        row.figures.status = status
+        row = predicted_row(cell_of(depth=depth, memory_limit_bytes=limit), Mode.TRAIN)
+        row["status"] = status
         if status == "ok" and ledger:
-            row.figures.ledger_peak_bytes = row.figures.predicted_peak_bytes
+            row["ledger_peak_bytes"] = row["predicted_peak_bytes"]
         return row
 
     def said(*rows):

@@ -7,8 +7,8 @@ from itertools import product
 import numpy as np
 import pytest
 
+from memtrain.cells.cell import cell_of
 from memtrain.errors import DataError, InputError, SpecError
-from memtrain.measure.cell import Cell
 from memtrain.sweeps.grid import DEFAULT_AXES, MOST_CELLS, make_grid, oversized_batches
 from memtrain.train.data import DIGITS, SYNTHETIC
 
@@ -24,7 +24,7 @@ def refused(axes, layers=None, error=SpecError) -> InputError:
 
 def test_the_plain_grid_is_the_main_job_on_the_digits():
     cells = make_grid({})
-    assert [(cell.depth, cell.batch) for cell in cells] == list(
+    assert [(cell["depth"], cell.batch) for cell in cells] == list(
         product(DEFAULT_AXES["depth"], DEFAULT_AXES["batch"])
     )
     plain = {
@@ -35,13 +35,13 @@ def test_the_plain_grid_is_the_main_job_on_the_digits():
         "activation": "relu",
         "l2": 1e-4,
     }
-    assert cells == [Cell(depth=cell.depth, batch=cell.batch, **plain) for cell in cells]
+    assert cells == [cell_of(depth=cell["depth"], batch=cell.batch, **plain) for cell in cells]
 
 
 def test_batch_varies_fastest_then_depth_then_the_rest_in_the_order_of_the_columns():
     axes = {"batch": [8, 4], "depth": [2, 1], "l2": [0.0, 1.0], "width": [16, 3], "seed": [0, 1]}
     cells = make_grid(axes)
-    assert [(c.width, c.l2, c.seed, c.depth, c.batch) for c in cells] == list(
+    assert [(c["width"], c["l2"], c.seed, c["depth"], c.batch) for c in cells] == list(
         product([16, 3], [0.0, 1.0], [0, 1], [2, 1], [8, 4])
     )
 
@@ -62,21 +62,21 @@ def test_numbers_of_numpy_are_as_good_as_pythons():
     axes = {"depth": np.int64(2), "width": [np.int32(5)], "batch": np.int64(4), "l2": np.float32(0.5)}
     (cell,) = make_grid(axes)
     assert cell == make_grid({"depth": 2, "width": 5, "batch": 4, "l2": 0.5})[0]
-    assert type(cell.width) is int
+    assert type(cell["width"]) is int
 
 
 def test_an_axis_may_be_one_value_a_list_a_tuple_a_range_or_an_array():
     wanted = [1, 2, 3]
     for values in (wanted, tuple(wanted), range(1, 4), np.arange(1, 4)):
-        assert [cell.depth for cell in make_grid({"depth": values, "batch": 4})] == wanted
-    assert [cell.depth for cell in make_grid({"depth": 5, "batch": 4})] == [5]
+        assert [cell["depth"] for cell in make_grid({"depth": values, "batch": 4})] == wanted
+    assert [cell["depth"] for cell in make_grid({"depth": 5, "batch": 4})] == [5]
 
 
 def test_sizes_come_from_the_data(tmp_path):
     path = tmp_path / "three.npz"
     np.savez(path, x=np.zeros((6, 2, 4)), y=np.arange(6) % 3)
     cells = make_grid({"data": [str(path), DIGITS, SYNTHETIC], "depth": 1, "batch": 1})
-    assert [(c.data, c.input_size, c.output_size) for c in cells] == [
+    assert [(c.data, c["input_size"], c["output_size"]) for c in cells] == [
         (str(path), 8, 3),
         (DIGITS, 64, 10),
         (SYNTHETIC, 64, 10),
@@ -91,8 +91,11 @@ def test_a_path_is_as_good_as_its_text(tmp_path):
 
 def test_own_sizes_mean_synthetic_data():
     cells = make_grid({"input_size": [5, 6], "output_size": 3, "depth": 1, "batch": 1})
-    assert [(c.data, c.input_size, c.output_size) for c in cells] == [(SYNTHETIC, 5, 3), (SYNTHETIC, 6, 3)]
-    assert make_grid({"input_size": 5, "data": SYNTHETIC, "depth": 1, "batch": 1})[0].output_size == 10
+    assert [(c.data, c["input_size"], c["output_size"]) for c in cells] == [
+        (SYNTHETIC, 5, 3),
+        (SYNTHETIC, 6, 3),
+    ]
+    assert make_grid({"input_size": 5, "data": SYNTHETIC, "depth": 1, "batch": 1})[0]["output_size"] == 10
 
 
 @pytest.mark.parametrize("size", ["input_size", "output_size"])
@@ -104,9 +107,9 @@ def test_own_sizes_do_not_go_with_a_data_set(size):
 
 def test_layers_list_all_sizes():
     (cell,) = make_grid({"batch": 4}, layers=[7, 5, 6, 3])
-    assert (cell.input_size, cell.depth, cell.width, cell.output_size) == (7, 2, (5, 6), 3)
+    assert (cell["input_size"], cell["depth"], cell["width"], cell["output_size"]) == (7, 2, (5, 6), 3)
     assert cell.data == SYNTHETIC
-    assert cell.spec().hidden == (5, 6)
+    assert cell.network.hidden == (5, 6)
     assert cell.columns()["width"] == "5-6"
 
 
@@ -118,7 +121,7 @@ def test_layers_of_one_width_are_a_number_however_often_it_is_repeated():
 
 def test_layers_without_a_hidden_one_are_depth_zero():
     (cell,) = make_grid({"batch": 4}, layers=[7, 3])
-    assert (cell.depth, cell.spec().hidden) == (0, ())
+    assert (cell["depth"], cell.network.hidden) == (0, ())
 
 
 def test_layers_go_with_every_other_axis():

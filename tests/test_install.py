@@ -108,10 +108,10 @@ def test_input_files_are_looked_at_before_libraries(tmp_path):
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
 
     assert "nope.csv cannot be read" in said("nope.csv").stderr
-    from memtrain.measure.row import predicted_row
+    from memtrain.cells.row import predicted_row
     from memtrain.sweeps.store import rows_csv
 
-    (tmp_path / "a.csv").write_text(rows_csv([predicted_row(memtrain.Cell(), "train")]))
+    (tmp_path / "a.csv").write_text(rows_csv([predicted_row(memtrain.cell_of(), "train")]))
     found = said("a.csv")
     assert (found.returncode, found.stdout) == (2, "")
     assert found.stderr.startswith("memtrain: the report needs plotly and jinja2; ")

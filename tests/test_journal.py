@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 from command_line import memtrain, refused, rows_of
 from fake_host import FakeHost
 
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import InputError, StoreError
-from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import Row, predicted_row
 from memtrain.sweeps.files import write_new, write_whole
 from memtrain.sweeps.journal import MUST_AGREE, Journal, check_same, journal_path
 from memtrain.sweeps.request import Request, make_tasks
@@ -29,12 +28,12 @@ def rows():
     """A row for each task, with everything in it that a row can have."""
     made = [predicted_row(cell, mode) for cell, mode in TASKS]
     for row in made:
-        row.figures.ledger_peak_bytes = row.figures.predicted_peak_bytes
-        row.figures.loss_last = float("nan")
-        row.figures.step_s = 0.1
+        row["ledger_peak_bytes"] = row["predicted_peak_bytes"]
+        row["loss_last"] = float("nan")
+        row["step_s"] = 0.1
         row.environment = {"blas": "b", "settings": {"X": "ä"}}
         row.notes = ["a note"]
-    made[2].figures.status, made[2].figures.reason = "killed", 'by "someone",\nsomehow'
+    made[2]["status"], made[2]["reason"] = "killed", 'by "someone",\nsomehow'
     return made
 
 
@@ -78,7 +77,7 @@ def test_a_row_comes_back_from_the_journal_as_it_was(tmp_path):
 
 
 def test_unequal_widths_and_limits_come_back_too(tmp_path):
-    cell = Cell(depth=2, width=(8, 16), memory_limit_bytes=10**6)
+    cell = cell_of(depth=2, width=(8, 16), memory_limit_bytes=10**6)
     request = Request({"depth": [2]}, mode="infer")
     with RowStore.create(tmp_path / "x.csv", [(cell, Mode.INFER)], request, ABOUT) as store:
         store.add(predicted_row(cell, Mode.INFER))
@@ -116,7 +115,7 @@ def test_a_line_that_is_no_row_is_passed_over(garbage, tmp_path):
 def test_of_two_rows_of_a_cell_the_last_counts(tmp_path):
     path = tmp_path / "x.csv"
     mended = rows()[2]
-    mended.figures.status, mended.figures.reason = "ok", ""
+    mended["status"], mended["reason"] = "ok", ""
     stored(path, [*rows(), mended])
     found = reread(path)
     cell, mode = TASKS[2]
@@ -218,7 +217,7 @@ def test_resuming_what_is_whole_measures_nothing_and_shows_it(tmp_path):
 
 
 def test_a_key_tells_cells_apart_that_differ_in_their_limit():
-    assert Cell().key(Mode.TRAIN) != replace(Cell(), memory_limit_bytes=5).key(Mode.TRAIN)
+    assert cell_of().key(Mode.TRAIN) != cell_of().changed(memory_limit_bytes=5).key(Mode.TRAIN)
 
 
 # --- what a hostile reader tried ---
@@ -324,11 +323,11 @@ def test_what_is_resumed_is_not_overwritten_by_an_export(name, tmp_path):
 
 
 def test_what_met_its_limit_is_settled_and_what_was_not_tried_is_not():
-    row = predicted_row(Cell(memory_limit_bytes=1000), Mode.TRAIN)
-    row.figures.status = "memory_limit"
+    row = predicted_row(cell_of(memory_limit_bytes=1000), Mode.TRAIN)
+    row["status"] = "memory_limit"
     assert row.settled
-    large = predicted_row(Cell(memory_limit_bytes=10**12), Mode.TRAIN)
-    large.figures.status = "memory_limit"
+    large = predicted_row(cell_of(memory_limit_bytes=10**12), Mode.TRAIN)
+    large["status"] = "memory_limit"
     assert not large.settled
 
 

@@ -21,7 +21,8 @@ from examples import CASES, Sizes, buffers, compute, has_kernel, make
 
 from memtrain.errors import GraphError
 from memtrain.graph.ops import OPS, activation, arithmetic
-from memtrain.graph.ops.base import Array, Elementwise, Op
+from memtrain.graph.ops.base import Array, Op
+from memtrain.graph.ops.blockwise import Elementwise
 from memtrain.run.blas import blas_environment
 
 ALLOWED_BYTES = 2048

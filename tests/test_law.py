@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from memtrain.measure.cell import Cell, Mode
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.row import predicted_row
 from memtrain.measure.host import Host
-from memtrain.measure.row import predicted_row
 from memtrain.report.findings import summary
 from memtrain.report.json import sweep_document
 from memtrain.sweeps import law as module
@@ -24,12 +24,12 @@ from memtrain.sweeps.law import Law, fit_laws
 def measured(cell, mode=Mode.TRAIN, extra=0):
     """A row whose heap figure is the prediction and ``extra`` bytes: no process is started."""
     row = predicted_row(cell, mode)
-    row.figures.heap_peak_bytes = row.figures.predicted_peak_bytes + extra
+    row["heap_peak_bytes"] = row["predicted_peak_bytes"] + extra
     return row
 
 
 def predicted_heap(cell, mode):
-    return predicted_row(cell, mode).figures.predicted_peak_bytes
+    return predicted_row(cell, mode)["predicted_peak_bytes"]
 
 
 DEPTHS, BATCHES = [2, 4, 8], [512, 1024]
@@ -40,7 +40,7 @@ def refuse(cell, mode):
 
 
 def grid(depths, batches, **fields):
-    return [Cell(depth=depth, batch=batch, **fields) for depth in depths for batch in batches]
+    return [cell_of(depth=depth, batch=batch, **fields) for depth in depths for batch in batches]
 
 
 def said(rows, heap=predicted_heap):
@@ -90,11 +90,11 @@ def test_a_law_says_for_which_depths_and_batches_it_is_and_which_cells_it_is_not
     rows = [measured(cell) for cell in grid([1, 2, 4, 8, 16], [64, 256, 1024])]
     (law,) = fit_laws(rows, predicted_heap)
     others = {(1, 64), (1, 256), (1, 1024), (2, 64), (4, 64), (8, 64), (16, 64)}
-    assert {(cell.depth, cell.batch) for cell in law.others} == others
+    assert {(cell["depth"], cell.batch) for cell in law.others} == others
     assert (law.depths, law.batches) == ((2, 16), (256, 1024))
     assert law.layer_example_bytes == pytest.approx(1024, rel=1e-9)
     for depth, batch in ((2, 257), (9, 999), (13, 500), (15, 1023), (16, 300)):
-        peak = predicted_heap(Cell(depth=depth, batch=batch), Mode.TRAIN)
+        peak = predicted_heap(cell_of(depth=depth, batch=batch), Mode.TRAIN)
         assert law.peak_bytes(depth, batch) == pytest.approx(peak, rel=1e-9)
     (sentence,) = said(rows)
     assert sentence == (
@@ -115,7 +115,7 @@ def test_a_regime_with_too_few_cells_is_completed_by_cells_that_are_measured_for
     rows = [measured(cell) for cell in grid([4, 16], [1024])]
     (law,) = fit_laws(rows, heap)
     assert law.probes == tuple(asked)
-    corners = {(cell.depth, cell.batch) for cell in law.cells} >= {
+    corners = {(cell["depth"], cell.batch) for cell in law.cells} >= {
         (4, 1024),
         (16, 1024),
         (4, 2048),
@@ -134,7 +134,7 @@ def test_cells_that_cannot_be_measured_leave_no_law():
 
 
 def test_of_a_single_cell_nothing_is_said():
-    assert fit_laws([measured(Cell())], refuse) == []
+    assert fit_laws([measured(cell_of())], refuse) == []
 
 
 @pytest.mark.parametrize(
@@ -167,15 +167,15 @@ def test_depth_0_is_in_no_law_with_deeper_networks():
     rows = [measured(cell, Mode.INFER) for cell in grid([0, *DEPTHS], BATCHES)]
     (law,) = fit_laws(rows, predicted_heap)
     assert law.depths[0] == 2
-    assert all(cell.depth for cell in law.cells)
-    assert {cell.depth for cell in law.others} == {0}
+    assert all(cell["depth"] for cell in law.cells)
+    assert {cell["depth"] for cell in law.others} == {0}
 
 
 def test_a_law_of_half_of_the_cells_is_not_stated():
     few = [measured(cell) for cell in grid([1, 4, 16], [128, 1024])]
     assert [found.reason for found in fit_laws(few, predicted_heap)] == [module.MOVING]
     (law,) = fit_laws([row for row in few if row.cell.batch == 1024], predicted_heap)
-    assert [cell.depth for cell in law.others] == [1]
+    assert [cell["depth"] for cell in law.others] == [1]
 
 
 def test_heap_peaks_off_the_line_by_more_than_promised_give_no_law():
@@ -183,7 +183,7 @@ def test_heap_peaks_off_the_line_by_more_than_promised_give_no_law():
     cells = grid([2, 4, 8, 16], BATCHES)
     for share, stated in ((0.0002, True), (0.002, False)):
         rows = [measured(cell) for cell in cells]
-        rows[3].figures.heap_peak_bytes += int(share * rows[3].figures.heap_peak_bytes)
+        rows[3]["heap_peak_bytes"] += int(share * rows[3]["heap_peak_bytes"])
         (found,) = fit_laws(rows, predicted_heap)
         assert isinstance(found, Law) is stated
         if stated:
@@ -220,7 +220,7 @@ def test_a_heap_that_jumps_between_the_cells_of_the_sweep_is_found():
 
     rows = [measured(cell, Mode.INFER) for cell in grid(DEPTHS, [128, 1024], width=32)]
     for row in rows:
-        row.figures.heap_peak_bytes = heap(row.cell, row.mode)
+        row["heap_peak_bytes"] = heap(row.cell, row.mode)
     (found,) = fit_laws(rows, heap)
     assert found.reason == module.SMALL
 
@@ -264,7 +264,9 @@ def test_what_small_blocks_can_do_is_counted_by_hand():
 @pytest.mark.measure
 def test_heap_peaks_bend_where_numpy_keeps_no_more_blocks():
     """Each layer of width 6 has a weight of 288 B and a bias of 48 B; the first seven are not seen."""
-    cells = [Cell(depth=depth, width=6, batch=199, bias=True, dtype="float64") for depth in (2, 4, 6, 10, 12)]
+    cells = [
+        cell_of(depth=depth, width=6, batch=199, bias=True, dtype="float64") for depth in (2, 4, 6, 10, 12)
+    ]
     with Host() as host:
         peaks = [host.measure("heap", cell, Mode.INFER)["heap_peak_bytes"] for cell in cells]
     a, b, c, d, e = (peak - predicted_heap(cell, Mode.INFER) for peak, cell in zip(peaks, cells, strict=True))
@@ -280,7 +282,7 @@ def test_modes_and_activations_have_laws_of_their_own():
         for cell in grid(DEPTHS, BATCHES, activation=activation)
     ]
     laws = fit_laws(rows, predicted_heap)
-    assert [(law.mode, law.cell.activation) for law in laws] == [
+    assert [(law.mode, law.cell["activation"]) for law in laws] == [
         (mode, activation) for activation in ("relu", "gelu") for mode in Mode
     ]
 
@@ -326,7 +328,7 @@ def test_the_json_of_a_sweep_has_the_laws_and_the_reasons():
 def test_laws_of_micro_batches_are_for_batches_that_they_divide():
     (law,) = fit_laws([measured(cell) for cell in grid([4, 8], [768, 1536], accumulate=3)], predicted_heap)
     assert all(cell.batch % 3 == 0 for cell in law.cells)
-    peak = predicted_heap(Cell(depth=7, batch=999, accumulate=3), Mode.TRAIN)
+    peak = predicted_heap(cell_of(depth=7, batch=999, accumulate=3), Mode.TRAIN)
     assert law.peak_bytes(7, 999) == pytest.approx(peak, rel=1e-9)
 
 

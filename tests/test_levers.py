@@ -12,7 +12,7 @@ import pytest
 from command_line import memtrain
 from fake_host import altered
 
-from memtrain.measure.cell import Cell, Mode
+from memtrain.cells.cell import Mode, cell_of
 from memtrain.measure.pairs import likeness_meter
 from memtrain.measure.workload import Bench
 from memtrain.models.mlp import ACTIVATIONS
@@ -26,10 +26,10 @@ from memtrain.sweeps.option import ROUNDING, Kind
 from memtrain.sweeps.trial import measure_fit
 from memtrain.train.optimizers import OPTIMIZERS
 
-WIDE = Cell(
+WIDE = cell_of(
     depth=1, width=256, output_size=50_000, batch=512, l2=0, data="synthetic", cost="flops"
 )  # 64, 256, 50000
-DEEP = Cell(depth=16, batch=256, cost="flops")
+DEEP = cell_of(depth=16, batch=256, cost="flops")
 
 
 def kept_bytes(cell):
@@ -43,19 +43,19 @@ def least_bytes(cell):
 def combinations(cell):
     """All of them, none left out because it could be foreseen."""
     divisors = [count for count in range(1, cell.batch + 1) if cell.batch % count == 0]
-    choices = ({cell.update, "eager"}, {cell.optimizer, "sgd"}, {cell.dtype, "float32"}, divisors)
+    choices = ({cell.update, "eager"}, {cell.optimizer, "sgd"}, {cell["dtype"], "float32"}, divisors)
     names = ("update", "optimizer", "dtype", "accumulate")
-    return [replace(cell, **dict(zip(names, values, strict=True))) for values in product(*choices)]
+    return [cell.changed(**dict(zip(names, values, strict=True))) for values in product(*choices)]
 
 
 def changes(cell, other):
     """How much of the training is another one."""
-    return (cell.optimizer != other.optimizer) + (cell.dtype != other.dtype)
+    return (cell.optimizer != other.optimizer) + (cell["dtype"] != other["dtype"])
 
 
 def random_cell(rng):
     depth = rng.randint(0, 4)
-    return Cell(
+    return cell_of(
         depth=depth,
         width=tuple(rng.choice([1, 3, 8, 30]) for _ in range(depth)) or 1,
         batch=rng.choice([6, 8, 12, 15, 30]),
@@ -90,8 +90,8 @@ def test_where_only_micro_batches_fit_the_fewest_that_do_are_the_answer():
     assert (fit.chosen.kind, fit.chosen.name) == (Kind.LEVER, "--accumulate 8")
     assert fit.chosen.predicted_peak_bytes == peak(8) == 166_731_780
     assert peak(4) > 160 * 2**20
-    assert kept_bytes(replace(WIDE, update="eager")) > 160 * 2**20
-    assert least_bytes(replace(WIDE, update="eager")) > 160 * 2**20
+    assert kept_bytes(WIDE.changed(update="eager")) > 160 * 2**20
+    assert least_bytes(WIDE.changed(update="eager")) > 160 * 2**20
 
 
 def test_where_only_a_combination_fits_it_is_the_answer():
@@ -100,7 +100,7 @@ def test_where_only_a_combination_fits_it_is_the_answer():
     assert fit.chosen.name == "--update eager, budget:6MiB"
     assert fit.chosen in fit.levers
     assert fit.chosen.predicted_peak_bytes <= memory
-    singles = [replace(DEEP, update="eager"), *(replace(DEEP, accumulate=2**k) for k in range(1, 9))]
+    singles = [DEEP.changed(update="eager"), *(DEEP.changed(accumulate=2**k) for k in range(1, 9))]
     assert min(map(kept_bytes, singles)) > memory
     assert min(map(least_bytes, [DEEP, *singles[1:]])) > memory
 
@@ -111,8 +111,8 @@ def test_where_nothing_fits_the_answer_is_the_largest_batch_that_does():
     assert fit.chosen is None
     batch = fit.smaller.cell.batch
     assert fit.smaller.predicted_peak_bytes <= memory
-    assert find_fit(replace(DEEP, batch=batch), memory).chosen is not None
-    assert find_fit(replace(DEEP, batch=batch + 1), memory).chosen is None
+    assert find_fit(DEEP.changed(batch=batch), memory).chosen is not None
+    assert find_fit(DEEP.changed(batch=batch + 1), memory).chosen is None
     assert f"The largest batch that fits is {batch}" in fit_sentences(fit)[0]
     assert f"--batch {batch} " in advice(fit)
 
@@ -130,26 +130,26 @@ def test_where_not_even_one_example_fits_the_answer_is_the_memory_that_is_needed
 
 
 def test_a_lever_that_needs_more_than_changing_nothing_is_no_option_but_a_sentence():
-    cell = replace(DEEP, batch=4)
+    cell = DEEP.changed(batch=4)
     fit = find_fit(cell, kept_bytes(cell) - 1)
     ((name, peak),) = fit.left_out
-    assert (name, peak) == ("--accumulate 4", kept_bytes(replace(cell, accumulate=4)))
+    assert (name, peak) == ("--accumulate 4", kept_bytes(cell.changed(accumulate=4)))
     assert peak > kept_bytes(cell)
     assert all(option.predicted_peak_bytes <= kept_bytes(cell) for option in fit.options)
     assert any("--accumulate 4 is left out" in sentence for sentence in fit_sentences(fit))
 
 
 def test_what_changes_the_training_comes_last():
-    adam = replace(DEEP, depth=4, optimizer="adam", dtype="float64", batch=64)
+    adam = DEEP.changed(depth=4, optimizer="adam", dtype="float64", batch=64)
     memory = min(least_bytes(cell) for cell in combinations(adam) if not changes(adam, cell))
     assert changes(adam, find_fit(adam, memory).chosen.cell) == 0
     assert changes(adam, find_fit(adam, memory - 1).chosen.cell) == 1
-    both = find_fit(adam, least_bytes(replace(adam, optimizer="sgd", dtype="float32", update="eager")))
-    assert (both.chosen.cell.optimizer, both.chosen.cell.dtype) == ("sgd", "float32")
+    both = find_fit(adam, least_bytes(adam.changed(optimizer="sgd", dtype="float32", update="eager")))
+    assert (both.chosen.cell.optimizer, both.chosen.cell["dtype"]) == ("sgd", "float32")
 
 
 def test_a_cheaper_lever_is_named_beside_a_plan():
-    cell = Cell(depth=32, batch=2048, cost="flops")
+    cell = cell_of(depth=32, batch=2048, cost="flops")
     fit = find_fit(cell, 64 * 2**20)
     assert fit.chosen.kind is Kind.CHOSEN
     assert "--accumulate 2 fits, too, and takes +0 % (predicted)." in fit_sentences(fit)[0]
@@ -192,7 +192,7 @@ def test_the_answer_is_as_cheap_as_the_best_of_all_combinations(seed):
         if analyse(schedule).peak_bytes > memory:
             if smallest_budget(schedule) > memory:
                 continue
-            schedule = replace(other, policy=f"budget:{memory}").schedule(Mode.TRAIN)
+            schedule = other.changed(policy=f"budget:{memory}").schedule(Mode.TRAIN)
         found.setdefault(changes(cell, other), []).append(cost(schedule))
     chosen = find_fit(cell, memory).chosen
     assert chosen.predicted_peak_bytes <= memory
@@ -212,7 +212,7 @@ def test_the_largest_batch_is_that_of_trying_all(seed):
     fitting = (
         batch
         for batch in batches
-        if min(map(least_bytes, combinations(replace(cell, batch=batch, accumulate=1)))) <= memory
+        if min(map(least_bytes, combinations(cell.changed(batch=batch, accumulate=1)))) <= memory
     )
     smaller = find_fit(cell, memory).smaller
     assert (smaller and smaller.cell.batch) == next(fitting, None)
@@ -220,7 +220,7 @@ def test_the_largest_batch_is_that_of_trying_all(seed):
 
 
 def test_more_micro_batches_than_can_be_written_down_are_not_tried_and_that_is_said():
-    cell = Cell(depth=0, batch=4 * MOST_MICRO_BATCHES, cost="flops")
+    cell = cell_of(depth=0, batch=4 * MOST_MICRO_BATCHES, cost="flops")
     assert most_accumulate(cell) == MOST_MICRO_BATCHES
     fit = find_fit(cell, 2**20)
     assert fit.chosen is None
@@ -235,20 +235,22 @@ def test_more_micro_batches_than_can_be_written_down_are_not_tried_and_that_is_s
 def test_micro_batches_are_equal_in_float64_with_every_seed(activation):
     bench = Bench()
     for seed in range(20):
-        cell = Cell(depth=4, width=64, batch=96, activation=activation, seed=seed, steps=2, dtype="float64")
-        found = likeness_meter(bench, replace(cell, accumulate=2), Mode.TRAIN, cell)
+        cell = cell_of(
+            depth=4, width=64, batch=96, activation=activation, seed=seed, steps=2, dtype="float64"
+        )
+        found = likeness_meter(bench, cell.changed(accumulate=2), Mode.TRAIN, cell)
         assert found["largest_difference"] < 1e-13
 
 
-BASE = Cell(depth=6, width=16, batch=64, cost="flops", steps=2)
+BASE = cell_of(depth=6, width=16, batch=64, cost="flops", steps=2)
 
 
 @pytest.fixture
 def planned():
     """What fits of a small cell, with nothing but two micro-batches under a plan."""
-    micro = replace(BASE, accumulate=2)
+    micro = BASE.changed(accumulate=2)
     memory = (least_bytes(micro) + kept_bytes(micro)) // 2
-    cell = replace(micro, policy=f"budget:{memory}")
+    cell = micro.changed(policy=f"budget:{memory}")
     fit = find_fit(BASE, None)
     peak = analyse(cell.schedule(Mode.TRAIN)).peak_bytes
     lever = replace(fit.levers[-1], name="both", cell=cell, predicted_peak_bytes=peak, exact=False)
@@ -265,10 +267,10 @@ def test_micro_batches_and_a_plan_on_top_are_compared_one_after_the_other(planne
 
     with altered(spy) as host:
         (found,) = measure_fit(host, planned).levers
-    micro = replace(BASE, accumulate=2)
+    micro = BASE.changed(accumulate=2)
     assert asked == [
         (planned.levers[0].cell, micro),
-        (replace(micro, dtype="float64"), replace(BASE, dtype="float64")),
+        (micro.changed(dtype="float64"), BASE.changed(dtype="float64")),
     ]
     assert found.ok
     assert found.changed_by_plan == ()
@@ -281,7 +283,7 @@ def test_micro_batches_and_a_plan_on_top_are_compared_one_after_the_other(planne
 def test_a_difference_that_rounding_cannot_make_is_a_failure(planned, dtype, said):
     def likeness(real, meter, cell, other):
         figures = real()
-        if meter == "likeness" and cell.dtype == dtype:
+        if meter == "likeness" and cell["dtype"] == dtype:
             figures |= {"differing": ["∂W1"], "largest_difference": 2 * ROUNDING}
         return figures
 

@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 from brute_force import brute_force, check_presence, holder, retained
+from networks import build, mlp
 
 from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
@@ -17,7 +18,7 @@ from memtrain.graph.ops.gelu import Gelu
 from memtrain.graph.ops.matmul import matmul
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.view import Identity, reshape
-from memtrain.models.mlp import ACTIVATIONS, LOSSES, MLP, build
+from memtrain.models.mlp import ACTIVATIONS, LOSSES
 from memtrain.plan.liveness import Liveness, analyse
 from memtrain.plan.schedule import Schedule, make_schedule
 from memtrain.train.iteration import inference, training
@@ -134,7 +135,6 @@ def test_a_retained_value_whose_buffer_a_gradient_takes_over_is_still_retained()
     w = leaf(b, 10, role=Role.PARAMETER)
     h = b.apply(Relu(), w)
     slopes = gradient(b, sum_to(b, add(b, h, b.apply(Tanh(), w)), ()), [w])
-    b.phase = Phase.UPDATE
     updated = add_updates(b, "sgd", 0.1, (w,), slopes)
     found = liveness_of(b, *updated)
     assert h.id in [step.reuse for step in found.schedule.steps]
@@ -144,8 +144,9 @@ def test_a_retained_value_whose_buffer_a_gradient_takes_over_is_still_retained()
 def test_a_value_whose_buffer_the_first_backward_step_takes_over_is_retained():
     b = Builder()
     h = b.apply(Tanh(), leaf(b, 10))
-    b.phase = Phase.BACKWARD
-    found = liveness_of(b, b.apply(Exp(), h))
+    with b.phase(Phase.BACKWARD):
+        slope = b.apply(Exp(), h)
+    found = liveness_of(b, slope)
     assert [step.reuse for step in found.schedule.steps] == [None, h.id]
     assert found.retained == [h]
 
@@ -173,7 +174,7 @@ BY_HAND = {
 
 
 def test_one_hidden_layer_of_the_book_is_as_worked_out_by_hand():
-    found = analyse(training(build(MLP(3, 4, (5,), 2, l2=0.0)), "sgd", 0.1))
+    found = analyse(training(build(mlp(3, 4, (5,), 2, l2=0.0)), "sgd", 0.1))
     names = [found.schedule.graph[step.node].name for step in found.schedule.steps]
     assert dict(zip(names, found.live_bytes, strict=True)) == BY_HAND
     assert list(BY_HAND) == names
@@ -202,24 +203,24 @@ def test_one_hidden_layer_of_the_book_is_as_worked_out_by_hand():
     ],
 )
 def test_what_forward_leaves_for_backward_is_what_the_formulas_read(activation, names):
-    found = analyse(training(build(MLP(3, 4, (5,), 2, activation=activation)), "sgd", 0.1))
+    found = analyse(training(build(mlp(3, 4, (5,), 2, activation=activation)), "sgd", 0.1))
     assert [node.name for node in found.retained] == names
 
 
 def test_relu_takes_the_buffer_of_its_input_and_gelu_does_not():
     for activation, taken in (("relu", "z1"), ("gelu", None)):
-        steps = named_steps(training(build(MLP(3, 4, (5,), 2, activation=activation)), "sgd", 0.1))
+        steps = named_steps(training(build(mlp(3, 4, (5,), 2, activation=activation)), "sgd", 0.1))
         assert [reuse for name, _, reuse, _ in steps if name == "h1"] == [taken]
 
 
 def test_mean_squared_error_retains_the_output():
-    found = analyse(training(build(MLP(3, 4, (5,), 2, loss="mean_squared_error")), "sgd", 0.1))
+    found = analyse(training(build(mlp(3, 4, (5,), 2, loss="mean_squared_error")), "sgd", 0.1))
     assert [node.name for node in found.retained] == ["h1", "o"]
 
 
 def test_sixteen_layers_of_256_on_the_digits_are_as_the_book_of_this_house_says():
     n, d, h, q, depth = 1024, 64, 256, 10, 16
-    model = MLP(n, d, (h,) * depth, q)
+    model = mlp(n, d, (h,) * depth, q)
     parameters = d * h + (depth - 1) * h * h + h * q
     # at ∂L/∂h15: h1…h15, ∂L/∂z16 and ∂L/∂h15 stand, with ∂J/∂W17, ∂J/∂W16, J and λ's cotangent
     train = 4 * (parameters + n * d + (depth - 1) * n * h + 2 * n * h + q * h + h * h + 2) + 8 * n
@@ -230,19 +231,19 @@ def test_sixteen_layers_of_256_on_the_digits_are_as_the_book_of_this_house_says(
 
 
 def test_totals_count_each_buffer_of_a_role_once():
-    found = analyse(training(build(MLP(3, 4, (5,), 2)), "adam", 0.1))  # with ∂L/∂W + λW in one buffer
+    found = analyse(training(build(mlp(3, 4, (5,), 2)), "adam", 0.1))  # with ∂L/∂W + λW in one buffer
     totals = {role: found.total_bytes(role) for role in (Role.PARAMETER, Role.GRADIENT, Role.RETAINED)}
     assert totals == {Role.PARAMETER: 120, Role.GRADIENT: 120, Role.RETAINED: 60 + 24}
     assert found.total_bytes(Role.INPUT) == 48 + 24 + 8  # x, y, t
     assert found.total_bytes(Role.OPTIMIZER) == 2 * 120
-    assert analyse(inference(build(MLP(3, 4, (5,), 2)))).total_bytes(Role.GRADIENT) == 0
+    assert analyse(inference(build(mlp(3, 4, (5,), 2)))).total_bytes(Role.GRADIENT) == 0
 
 
 @pytest.mark.parametrize("width", [8, 64, 200])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_a_layer_costs_training_4h_bytes_per_example_and_inference_nothing(width, activation):
     def peak(depth: int, batch: int, train: bool) -> int:
-        model = build(MLP(batch, 64, (width,) * depth, 10, activation=activation))
+        model = build(mlp(batch, 64, (width,) * depth, 10, activation=activation))
         return analyse(training(model, "sgd", 0.1) if train else inference(model)).peak_bytes
 
     for depth, batch, train in product((3, 9), (512, 1000), (True, False)):
@@ -251,13 +252,13 @@ def test_a_layer_costs_training_4h_bytes_per_example_and_inference_nothing(width
 
 
 def test_inference_and_training_differ_only_in_what_is_asked_for():
-    spec = MLP(3, 4, (5, 6), 2, activation="gelu", bias=True)
+    spec = mlp(3, 4, (5, 6), 2, activation="gelu", bias=True)
     model = build(spec)
     train = training(model, "adam", 0.1)
     asked = [train.graph[i] for i in train.asked]
     assert [node.name for node in asked] == ["J", "W1′", "b1′", "W2′", "b2′", "W3′", "b3′"]
     assert make_schedule(train.graph, asked) == train
-    only_o = make_schedule(train.graph, [model.output])
+    only_o = make_schedule(train.graph, [model.outputs[0]])
     assert inference(model) == only_o
     assert named_steps(inference(build(spec))) == named_steps(only_o)
     assert {step.phase for step in only_o.steps} == {Phase.FORWARD}
@@ -281,7 +282,7 @@ SIZES = [
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_live_bytes_are_at_every_step_what_the_definition_says(activation, loss):
     for size, bias, l2 in product(SIZES, (False, True), (0.0, 1e-4)):
-        model = MLP(**size, output_size=5, activation=activation, loss=loss, bias=bias, l2=l2)
+        model = mlp(**size, output_size=5, activation=activation, loss=loss, bias=bias, l2=l2)
         schedules = [training(build(model), name, 0.1) for name in OPTIMIZERS] + [inference(build(model))]
         for schedule in schedules:
             truth, found = brute_force(schedule), analyse(schedule)
@@ -297,11 +298,11 @@ def test_live_bytes_are_at_every_step_what_the_definition_says(activation, loss)
 def test_a_bias_costs_a_prediction_an_eighth_of_a_layer_at_most(depth, batch):
     """A workspace as large as a layer made inference need nearly as much as training."""
     plain, biased = (
-        analyse(inference(build(MLP(batch, 64, (256,) * depth, 10, bias=bias)))) for bias in (False, True)
+        analyse(inference(build(mlp(batch, 64, (256,) * depth, 10, bias=bias)))) for bias in (False, True)
     )
     biases = 4 * (256 * depth + 10)
     assert biased.peak_bytes - plain.peak_bytes - biases <= 4 * batch * 256 // 8
     training_peak = analyse(
-        training(build(MLP(batch, 64, (256,) * depth, 10, bias=True)), "sgd", 0.1)
+        training(build(mlp(batch, 64, (256,) * depth, 10, bias=True)), "sgd", 0.1)
     ).peak_bytes
     assert training_peak / biased.peak_bytes > 1.3

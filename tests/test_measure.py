@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from threading import Thread
 
 import numpy as np
@@ -14,13 +13,13 @@ import psutil
 import pytest
 
 import memtrain
+from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import ChildFailed
 from memtrain.graph.node import Role
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.client import Server
 from memtrain.measure.host import Host
+from memtrain.measure.measured import measured_row
 from memtrain.measure.meters import CONTROL_BYTES
-from memtrain.measure.row import measured_row
 from memtrain.sweeps.law import fit_laws
 from memtrain.sweeps.sweep import sweep
 
@@ -56,7 +55,9 @@ def test_two_runs_have_the_same_heap_bytes(rows):
 
 
 def test_the_ratio_of_training_to_inference_rises_with_depth(rows):
-    peaks = {(row.cell.depth, row.mode): row["ledger_peak_bytes"] for row in rows if row.cell.batch == 1024}
+    peaks = {
+        (row.cell["depth"], row.mode): row["ledger_peak_bytes"] for row in rows if row.cell.batch == 1024
+    }
     ratios = [peaks[depth, Mode.TRAIN] / peaks[depth, Mode.INFER] for depth in (1, 4, 16)]
     assert ratios == sorted(ratios)
     assert ratios[-1] >= 3.4
@@ -69,7 +70,7 @@ def test_the_fitted_slope_is_4h_for_training_and_0_for_inference(rows, host):
     assert abs(slopes[Mode.INFER].layer_example_bytes) <= 0.001 * 1024
     assert all(max(law.largest_error, law.hold_out_error) < 0.001 for law in slopes.values())
     law = slopes[Mode.TRAIN]
-    unseen = heap(Cell(depth=11, batch=1100), Mode.TRAIN)
+    unseen = heap(cell_of(depth=11, batch=1100), Mode.TRAIN)
     assert law.peak_bytes(11, 1100) == pytest.approx(unseen, rel=0.001)
 
 
@@ -87,7 +88,7 @@ def test_the_fitted_slope_is_4h_for_training_and_0_for_inference(rows, host):
 def test_the_figures_agree_for_other_networks_too(fields, host):
     cell = {"depth": 3, "batch": 512} | fields
     for mode in Mode:
-        row = memtrain.predicted_row(Cell(**cell), mode)
+        row = memtrain.predicted_row(cell_of(**cell), mode)
         predicted = row["predicted_peak_bytes"]
         assert host.measure("ledger", row.cell, mode)["ledger_peak_bytes"] == predicted
         heap = host.measure("heap", row.cell, mode)["heap_peak_bytes"]
@@ -122,7 +123,7 @@ def test_losses_fall_and_the_environment_is_recorded():
 
 
 def test_a_measurement_that_takes_too_long_is_a_timeout_and_leaves_no_process(host):
-    slow = Cell(depth=16, batch=4096, width=1024)
+    slow = cell_of(depth=16, batch=4096, width=1024)
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     with pytest.raises(ChildFailed, match=r"after 0\.5 s") as caught:
         host.measure("ledger", slow, Mode.TRAIN, 0.5)
@@ -132,10 +133,10 @@ def test_a_measurement_that_takes_too_long_is_a_timeout_and_leaves_no_process(ho
 
 def test_a_child_that_is_killed_is_a_row_and_the_server_goes_on():
     server = Server(timing=False, threads=1)
-    small = {"meter": "ledger", "cell": asdict(Cell()), "mode": "train"}
+    small = {"meter": "ledger", "cell": cell_of().values(), "mode": "train"}
     try:
         assert server.ask(small, 60)["status"] == 0
-        slow = asdict(Cell(depth=16, batch=4096, width=1024))
+        slow = cell_of(depth=16, batch=4096, width=1024).values()
         request = {"meter": "ledger", "cell": slow, "mode": "train"}
 
         def kill_the_child():
@@ -156,10 +157,10 @@ def test_a_child_that_is_killed_is_a_row_and_the_server_goes_on():
 def test_memory_that_cannot_be_had_is_a_row_and_the_others_go_on():
     giant = 3_000_000
     rows = sweep(input_size=8, output_size=2, width=[4, giant], depth=2, batch=8, meters=["ledger"])
-    assert {row.cell.width: row["status"] for row in rows} == {4: "ok", giant: "memory_limit"}
-    (reason,) = {row["reason"] for row in rows if row.cell.width == giant and row.mode is Mode.TRAIN}
+    assert {row.cell["width"]: row["status"] for row in rows} == {4: "ok", giant: "memory_limit"}
+    (reason,) = {row["reason"] for row in rows if row.cell["width"] == giant and row.mode is Mode.TRAIN}
     assert "not tried" in reason
-    (row,) = [row for row in rows if row.cell.width == giant and row.mode is Mode.TRAIN]
+    (row,) = [row for row in rows if row.cell["width"] == giant and row.mode is Mode.TRAIN]
     with Host() as host:
         tried = measured_row(host, row.cell, row.mode, force=True)
     assert (tried["status"], "allocate" in tried["reason"]) == ("memory_limit", True)
@@ -177,7 +178,7 @@ def test_a_server_ends_when_its_asker_is_gone():
 
 def test_stopping_ends_a_measurement_that_another_thread_waits_for():
     host = Host()
-    slow = Cell(depth=16, batch=4096, width=1024)
+    slow = cell_of(depth=16, batch=4096, width=1024)
     ended = []
 
     def ask():

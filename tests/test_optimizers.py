@@ -10,7 +10,6 @@ from examples import (
 )
 
 from memtrain.graph.builder import Builder
-from memtrain.graph.node import Phase
 from memtrain.plan.schedule import make_schedule
 from memtrain.run.executor import Run
 from memtrain.train.optimizers import ITERATION, OPTIMIZERS, add_updates
@@ -36,7 +35,6 @@ def test_an_optimiser_follows_its_formula_over_several_iterations(optimizer):
     b = Builder()
     parameters = tuple(parameter(b, name, value.shape) for name, value in values.items())
     gradients = [leaf(b, f"∂{node.name}", node.shape) for node in parameters]
-    b.phase = Phase.UPDATE
     updated = add_updates(b, optimizer, 0.05, parameters, gradients)
     assert [node.name for node in updated] == ["W′", "b′"]
     assert [node.storage for node in updated] == [node.id for node in parameters]

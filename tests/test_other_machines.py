@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from command_line import rows_of
 
-from memtrain.measure.cell import Cell, Mode
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.row import TOLERANCES, predicted_row
 from memtrain.measure.host import Host
 from memtrain.measure.launch import command_of
-from memtrain.measure.row import TOLERANCES, measured_row, predicted_row
+from memtrain.measure.measured import measured_row
 from memtrain.measure.workload import Workload
 from memtrain.run.ledger import Ledger
 
@@ -100,10 +101,10 @@ def test_a_memory_limit_with_another_allocator_ends_and_says_that_it_is_not_exac
 @linux
 def test_a_packed_network_runs_within_a_limit_that_its_prediction_fits():
     """To lay out the arena takes memory for a moment, which is not the network's."""
-    cell = Cell(depth=40, width=64, batch=200, optimizer="adam", allocation="packed")
-    peak = predicted_row(cell, Mode.TRAIN).figures.predicted_peak_bytes
+    cell = cell_of(depth=40, width=64, batch=200, optimizer="adam", allocation="packed")
+    peak = predicted_row(cell, Mode.TRAIN)["predicted_peak_bytes"]
     for limit, status in ((peak, "ok"), (peak - 1, "memory_limit")):
-        limited = Cell(**{**cell.__dict__, "memory_limit_bytes": limit})
+        limited = cell.changed(memory_limit_bytes=limit)
         with Host() as host:
             row = measured_row(host, limited, Mode.TRAIN, meters=["ledger"])
         assert (row["status"], row["ledger_peak_bytes"]) == (status, peak if status == "ok" else None), row[
@@ -136,7 +137,7 @@ class Counting(Ledger):
     ],
 )
 def test_the_arrays_at_the_peak_are_those_that_a_run_holds(fields, allocation):
-    cell = Cell(width=32, batch=64, allocation=allocation, **fields)
+    cell = cell_of(width=32, batch=64, allocation=allocation, **fields)
     work, ledger = Workload(cell, Mode.TRAIN), Counting()
     work.run_all(work.new_run(ledger), iterations=1)
     assert predicted_row(cell, Mode.TRAIN)["peak_array_count"] == ledger.peak_count
@@ -173,7 +174,7 @@ def test_a_tolerance_grows_with_the_share_or_with_the_number_of_arrays():
 def test_heap_and_resident_keep_their_promise_with_many_small_arrays(fields):
     """Bound calls showed in the heap of a packed run; freed blocks stayed resident."""
     with Host() as host:
-        row = measured_row(host, Cell(**fields), Mode.TRAIN, meters=["ledger", "heap", "resident"])
+        row = measured_row(host, cell_of(**fields), Mode.TRAIN, meters=["ledger", "heap", "resident"])
     assert row.ok, row["reason"]
     assert (row.agrees("heap"), row.agrees("resident")) == (True, True), (
         row.difference_bytes("heap"),
@@ -187,7 +188,7 @@ def test_heap_and_resident_keep_their_promise_with_many_small_arrays(fields):
 @pytest.mark.parametrize("count", [1, 2, 8])
 def test_what_is_retained_at_one_time_is_that_of_one_micro_batch(count):
     """By hand: h1…h8 of 256 and 10 log-probabilities for each row of a micro-batch, in float32."""
-    row = predicted_row(Cell(depth=8, batch=512, accumulate=count), Mode.TRAIN)
+    row = predicted_row(cell_of(depth=8, batch=512, accumulate=count), Mode.TRAIN)
     rows = 512 // count
     assert row["retained_bytes"] == 4 * rows * (8 * 256 + 10)
     assert sum(entry["bytes"] for entry in row.retained) == row["retained_bytes"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from brute_force import programs
 from hypothesis import HealthCheck, given, settings
+from networks import Sized, build, initial_values, mlp
 from test_run import leaf_values, outcome, same_bits
 
 from memtrain.errors import GraphError
@@ -17,7 +18,7 @@ from memtrain.graph.builder import Builder
 from memtrain.graph.node import Role
 from memtrain.graph.ops.base import BLOCK
 from memtrain.graph.ops.source import Leaf
-from memtrain.models.mlp import ACTIVATIONS, DTYPES, MLP, build, initial_values
+from memtrain.models.mlp import ACTIVATIONS, DTYPES
 from memtrain.plan.liveness import analyse
 from memtrain.plan.packing import pack
 from memtrain.plan.schedule import Schedule, make_schedule
@@ -48,7 +49,7 @@ def test_a_packed_run_gives_the_bits_of_a_fresh_one_on_random_programs(schedule)
 
 
 def trained(
-    spec: MLP, optimizer: str, update: str, allocation: str, count: int
+    spec: Sized, optimizer: str, update: str, allocation: str, count: int
 ) -> tuple[list[bytes], dict[str, bytes]]:
     """The bits of the loss of each iteration, and of what the run holds between iterations."""
     run = make_run(training(build(spec), optimizer, LEARNING_RATES[optimizer], update), allocation)
@@ -64,7 +65,7 @@ def trained(
     return losses, {node.name: run.value(node.name).tobytes() for node in held}
 
 
-def check_same_training(spec: MLP, optimizer: str, count: int) -> None:
+def check_same_training(spec: Sized, optimizer: str, count: int) -> None:
     losses, held = trained(spec, optimizer, DEFERRED, FRESH, count)
     assert len(set(losses)) == count
     assert all(held[name] != value.tobytes() for name, value in initial_values(spec, seed=3).items())
@@ -76,13 +77,13 @@ def check_same_training(spec: MLP, optimizer: str, count: int) -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_neither_allocation_nor_the_time_of_updates_changes_a_bit_of_a_training(activation, dtype):
     for bias, optimizer, l2 in product((False, True), OPTIMIZERS, (0.0, 1e-4)):
-        spec = MLP(21, 16, (19, 32), 5, activation=activation, bias=bias, l2=l2, dtype=dtype)
+        spec = mlp(21, 16, (19, 32), 5, activation=activation, bias=bias, l2=l2, dtype=dtype)
         check_same_training(spec, optimizer, 20)
 
 
 @pytest.mark.parametrize(("activation", "optimizer"), [("relu", "momentum"), ("gelu", "adam")])
 def test_nor_does_it_where_kernels_work_in_blocks_and_a_last_smaller_one(activation, optimizer):
-    spec = MLP(300, 64, (130, 130), 10, activation=activation, bias=True)
+    spec = mlp(300, 64, (130, 130), 10, activation=activation, bias=True)
     for size in (300 * 130, 130 * 130):
         assert size > BLOCK
         assert size % BLOCK
@@ -92,7 +93,7 @@ def test_nor_does_it_where_kernels_work_in_blocks_and_a_last_smaller_one(activat
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_packed_inference_gives_the_bits_of_a_fresh_one(activation):
     for batch, bias in product((1, 300), (False, True)):
-        spec = MLP(batch, 20, (130, 60), 10, activation=activation, bias=bias)
+        spec = mlp(batch, 20, (130, 60), 10, activation=activation, bias=bias)
         outputs = []
         for allocation in ALLOCATIONS:
             run = make_run(inference(build(spec)), allocation)
@@ -118,7 +119,7 @@ def traced_peak(run: Run | PackedRun) -> int:
         tracemalloc.stop()
 
 
-def loaded(spec: MLP, allocation: str, optimizer: str = "adam", update: str = EAGER) -> Run | PackedRun:
+def loaded(spec: Sized, allocation: str, optimizer: str = "adam", update: str = EAGER) -> Run | PackedRun:
     run = make_run(training(build(spec), optimizer, 1e-3, update), allocation)
     run.load(leaf_values(run.schedule, 6) | initial_values(spec, seed=3))
     run.iterate()
@@ -127,7 +128,7 @@ def loaded(spec: MLP, allocation: str, optimizer: str = "adam", update: str = EA
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_an_iteration_of_a_packed_run_makes_no_array(activation):
-    spec = MLP(500, 64, (300, 300), 10, activation=activation, bias=True)
+    spec = mlp(500, 64, (300, 300), 10, activation=activation, bias=True)
     for optimizer, update in product(OPTIMIZERS, UPDATES):
         run = loaded(spec, PACKED, optimizer, update)
         assert peak_bytes(analyse(run.schedule), PACKED) > 2 * 2**20
@@ -135,14 +136,14 @@ def test_an_iteration_of_a_packed_run_makes_no_array(activation):
 
 
 def test_an_iteration_of_a_fresh_run_makes_all_that_is_not_a_leaf():
-    run = loaded(MLP(500, 64, (300, 300), 10), FRESH)
+    run = loaded(mlp(500, 64, (300, 300), 10), FRESH)
     leaves = sum(run.schedule.graph[i].nbytes for i in run.schedule.persistent)
     made = analyse(run.schedule).peak_bytes - leaves
     assert made <= traced_peak(run) <= made + 16_384
 
 
 def test_all_values_but_leaves_lie_in_one_array():
-    spec = MLP(20, 64, (30, 30), 10, activation="gelu", bias=True)
+    spec = mlp(20, 64, (30, 30), 10, activation="gelu", bias=True)
     run = loaded(spec, PACKED)
     persistent = {run.schedule.graph[i].storage for i in run.schedule.persistent}
     bases = {}
@@ -155,7 +156,7 @@ def test_all_values_but_leaves_lie_in_one_array():
 
 
 def test_every_iteration_gives_its_asked_values_in_the_same_place():
-    run = loaded(MLP(5, 4, (6,), 3), PACKED, "sgd")
+    run = loaded(mlp(5, 4, (6,), 3), PACKED, "sgd")
     first = run.iterate()
     loss = float(first[0])
     second = run.iterate()
@@ -168,7 +169,7 @@ def test_every_iteration_gives_its_asked_values_in_the_same_place():
 
 @pytest.mark.parametrize("allocation", ALLOCATIONS)
 def test_loading_again_starts_afresh(allocation):
-    spec = MLP(7, 16, (19, 32), 5, activation="gelu", bias=True)
+    spec = mlp(7, 16, (19, 32), 5, activation="gelu", bias=True)
     run = make_run(training(build(spec), "adam", 0.01), allocation)
     rng = np.random.default_rng(7)
     batch = {
@@ -187,11 +188,11 @@ def test_loading_again_starts_afresh(allocation):
 
 def test_iterating_before_loading_says_to_load():
     with pytest.raises(GraphError, match="nothing is loaded; load the leaves first"):
-        PackedRun(inference(build(MLP(5, 4, (6,), 3)))).iterate()
+        PackedRun(inference(build(mlp(5, 4, (6,), 3)))).iterate()
 
 
 def test_after_a_load_that_was_refused_nothing_is_loaded():
-    spec = MLP(5, 4, (6,), 3)
+    spec = mlp(5, 4, (6,), 3)
     run = loaded(spec, PACKED, "sgd")
     for wrong in ({"W9": np.zeros(3)}, {"W1": np.zeros(3)}):
         run.load(initial_values(spec, 0))
@@ -203,7 +204,7 @@ def test_after_a_load_that_was_refused_nothing_is_loaded():
 
 
 def test_feeding_before_loading_says_to_load():
-    run = PackedRun(inference(build(MLP(5, 4, (6,), 3))))
+    run = PackedRun(inference(build(mlp(5, 4, (6,), 3))))
     with pytest.raises(GraphError, match="load the leaves first"):
         run.feed({"x": np.zeros((5, 4))})
 
@@ -227,14 +228,14 @@ def test_a_schedule_that_asks_for_nothing_gives_nothing(allocation):
 # -- what it says that it holds ----------------------------------------------------------------------
 
 NETWORKS = [
-    MLP(6, 4, (5, 5), 3),
-    MLP(3, 4, (5, 7), 2, activation="gelu", bias=True),
-    MLP(300, 64, (200, 100), 10, activation="tanh", dtype="float64"),
-    MLP(7, 3, (), 4),
+    mlp(6, 4, (5, 5), 3),
+    mlp(3, 4, (5, 7), 2, activation="gelu", bias=True),
+    mlp(300, 64, (200, 100), 10, activation="tanh", dtype="float64"),
+    mlp(7, 3, (), 4),
 ]
 
 
-def schedules(spec: MLP) -> list[Schedule]:
+def schedules(spec: Sized) -> list[Schedule]:
     trainings = [training(build(spec), *options) for options in product(OPTIMIZERS, (0.01,), UPDATES)]
     return [inference(build(spec)), *trainings]
 
@@ -279,7 +280,7 @@ def test_the_ledger_of_a_packed_run_counts_what_is_predicted_on_the_books_networ
 def test_the_peak_of_one_hidden_layer_is_as_worked_out_by_hand():
     # n = 3, d = 4, h = 5, q = 2: x 48, y 24, W1 80, W2 40. All else at the peak is less than a line of 64 B.
     # In inference h1 and o; in training, at ∂L/∂o, h1, logp, L, ∂L/∂o and three arrays of workspace.
-    spec = MLP(3, 4, (5,), 2, l2=0.0)
+    spec = mlp(3, 4, (5,), 2, l2=0.0)
     infer, train = inference(build(spec)), training(build(spec), "sgd", 0.1)
     assert peak_bytes(analyse(infer), PACKED) == 48 + 80 + 40 + 64 * 2
     assert peak_bytes(analyse(train), PACKED) == 48 + 24 + 80 + 40 + 64 * 7

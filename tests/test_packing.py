@@ -15,6 +15,7 @@ import pytest
 from brute_force import bytes_of, check_presence, program, programs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from networks import Sized, build, mlp
 
 from memtrain.graph.builder import Builder
 from memtrain.graph.node import Node, Role
@@ -23,7 +24,6 @@ from memtrain.graph.ops.arithmetic import Exp
 from memtrain.graph.ops.gelu import Gelu
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.view import reshape
-from memtrain.models.mlp import MLP, build
 from memtrain.plan.packing import Buffer, Packing, aligned, pack, place
 from memtrain.plan.schedule import Schedule, make_schedule
 from memtrain.train.iteration import UPDATES, inference, training
@@ -184,7 +184,7 @@ def forged(schedule: Schedule, packing: Packing, here: int, owner: Owner, offset
 
 
 def small_training() -> Schedule:
-    spec = MLP(6, 5, (7,), 3, activation="gelu", bias=True)
+    spec = mlp(6, 5, (7,), 3, activation="gelu", bias=True)
     return training(build(spec), "adam", 0.1)
 
 
@@ -237,8 +237,8 @@ OPTIONS = list(product(("relu", "gelu", "tanh"), (False, True), ("sgd", "adam"),
 PER_SHAPE = 5  # coprime with the number of options
 
 
-def network(depth: int, width: int, batch: int, activation: str, bias: bool) -> MLP:
-    return MLP(batch, 64, (width,) * depth, 10, activation=activation, bias=bias)
+def network(depth: int, width: int, batch: int, activation: str, bias: bool) -> Sized:
+    return mlp(batch, 64, (width,) * depth, 10, activation=activation, bias=bias)
 
 
 def check_least(schedule: Schedule) -> None:

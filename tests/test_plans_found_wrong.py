@@ -1,11 +1,10 @@
 """Plans and schedules that were found wrong once, each the smallest case of its kind."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from test_budget import simulate
 
+from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import GraphError
 from memtrain.graph.builder import Builder
 from memtrain.graph.node import Phase, Role
@@ -13,7 +12,6 @@ from memtrain.graph.ops.activation import Tanh
 from memtrain.graph.ops.arithmetic import multiply
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.view import reshape
-from memtrain.measure.cell import Cell, Mode
 from memtrain.plan import budget
 from memtrain.plan.checkpoints import keep_all, revolve
 from memtrain.plan.cost import flops
@@ -123,9 +121,9 @@ WIDTHS = (
 
 
 def test_no_revolve_is_cheaper_in_a_real_network():
-    cell = Cell(depth=68, width=WIDTHS, batch=64, activation="gelu", cost="flops")
-    rule = replace(cell, policy="revolve:7").plan(Mode.TRAIN).schedule
-    plan = replace(cell, policy=f"budget:{analyse(rule).peak_bytes}").plan(Mode.TRAIN).schedule
+    cell = cell_of(depth=68, width=WIDTHS, batch=64, activation="gelu", cost="flops")
+    rule = cell.changed(policy="revolve:7").plan(Mode.TRAIN).schedule
+    plan = cell.changed(policy=f"budget:{analyse(rule).peak_bytes}").plan(Mode.TRAIN).schedule
     again = [
         sum(flops(s.graph, s.graph[step.node]) for step in s.steps if step.phase is Phase.RECOMPUTE)
         for s in (plan, rule)
@@ -147,8 +145,8 @@ def asked_view():
     x = b.apply(Leaf(Role.INPUT, (6,), np.dtype(np.float64)), name="x")
     h = b.apply(Tanh(), x, name="h")
     y = reshape(b, h, (2, 3), name="y")
-    b.phase = Phase.BACKWARD
-    slope = multiply(b, h, x, name="slope")
+    with b.phase(Phase.BACKWARD):
+        slope = multiply(b, h, x, name="slope")
     return b.graph(), x, h, y, slope
 
 
@@ -176,16 +174,16 @@ def test_so_a_budget_is_kept_on_a_graph_with_such_a_value():
 
 @pytest.mark.parametrize("policy", ["revolve:2", "revolve:9"])
 def test_no_step_frees_a_value_twice(policy):
-    cell = Cell(depth=2, width=8, batch=8, activation="identity", policy=policy)
+    cell = cell_of(depth=2, width=8, batch=8, activation="identity", policy=policy)
     for step in cell.schedule(Mode.TRAIN).steps:
         assert len(set(step.frees)) == len(step.frees), step
 
 
 @pytest.mark.parametrize("given", [{"accumulate": 2}, {"activation": "identity"}])
 def test_a_plan_that_computes_nothing_again_says_so(given):
-    cell = Cell(depth=2, width=8, batch=8, cost="flops", **given)
+    cell = cell_of(depth=2, width=8, batch=8, cost="flops", **given)
     peak = analyse(cell.keep_all(Mode.TRAIN)).peak_bytes
-    plan = replace(cell, policy=f"budget:{peak}").plan(Mode.TRAIN)
+    plan = cell.changed(policy=f"budget:{peak}").plan(Mode.TRAIN)
     graph = plan.schedule.graph
     again = [graph[step.node] for step in plan.schedule.steps if step.phase is Phase.RECOMPUTE]
     assert sum(flops(graph, node) for node in again) == 0

@@ -9,28 +9,28 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from command_line import memtrain, refused, rows_of, strict_json
+from networks import initial_values, mlp
 
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.row import predicted_row
 from memtrain.errors import DataError
-from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import predicted_row
-from memtrain.models.mlp import MLP, initial_values
 from memtrain.train.data import load_digits, split
 from memtrain.train.examples import Examples
 from memtrain.train.loop import Epoch, train
 from memtrain.train.prediction import Predictor
 from memtrain.train.snapshot import Snapshot, load_snapshot, snapshot_bytes
 
-SPEC = MLP(batch=4, input_size=3, hidden=(5, 2), output_size=2, activation="tanh", bias=True, dtype="float64")
+SPEC = mlp(batch=4, input_size=3, hidden=(5, 2), output_size=2, activation="tanh", bias=True, dtype="float64")
 
 
 def saved(path, spec=SPEC, **changes):
-    path.write_bytes(snapshot_bytes(Snapshot(spec, {**initial_values(spec, 1), **changes})))
+    path.write_bytes(snapshot_bytes(Snapshot(*spec, {**initial_values(spec, 1), **changes})))
     return path
 
 
 def test_a_snapshot_comes_back_as_it_was(tmp_path):
     found = load_snapshot(saved(tmp_path / "m.npz"))
-    assert found.spec == SPEC
+    assert (found.network, found.batch) == SPEC
     for name, value in initial_values(SPEC, 1).items():
         assert np.array_equal(found.parameters[name], value)
 
@@ -39,15 +39,15 @@ def test_predictions_are_those_of_numpy_whatever_the_batch():
     x = np.random.default_rng(0).standard_normal((11, 3)).astype(np.float32)
     values = initial_values(SPEC, 1)
     h = np.tanh(np.tanh(x @ values["W1"].T + values["b1"]) @ values["W2"].T + values["b2"])
-    outputs = Predictor(SPEC, values).outputs(x)
+    outputs = Predictor(*SPEC, values).outputs(x)
     assert np.allclose(outputs, h @ values["W3"].T + values["b3"], rtol=1e-12)
 
 
 def test_it_takes_what_the_sweep_says_that_inference_takes():
-    spec = Cell(batch=64).spec()
-    predictor = Predictor(spec, initial_values(spec, 0), "fresh")
+    network = cell_of(batch=64).network
+    predictor = Predictor(network, 64, network.initial_values(0), "fresh")
     predictor.outputs(load_digits().x[:64])
-    assert predictor.peak_bytes == predicted_row(Cell(batch=64), Mode.INFER)["predicted_peak_bytes"]
+    assert predictor.peak_bytes == predicted_row(cell_of(batch=64), Mode.INFER)["predicted_peak_bytes"]
 
 
 def test_training_saves_and_predicting_reads_with_labels_or_without(tmp_path):
@@ -120,7 +120,7 @@ def test_examples_that_do_not_fit_are_refused(text, tmp_path):
 
 def test_outputs_that_are_not_finite_are_no_answer(tmp_path):
     values = {name: value * 1e200 for name, value in initial_values(SPEC, 1).items()}
-    saved(tmp_path / "m.npz", replace(SPEC, activation="relu"), **values)
+    saved(tmp_path / "m.npz", SPEC.changed(activation="relu"), **values)
     (tmp_path / "x.csv").write_text("1,2,3\n")
     said = refused("predict", "m.npz", "x.csv", cwd=tmp_path)
     assert "not finite" in said
@@ -144,7 +144,7 @@ def test_a_training_that_has_diverged_is_a_failed_check_and_is_not_saved(options
 
 
 def test_parameters_that_are_not_finite_are_a_divergence_too(digits):
-    trained = train(MLP(64, 64, (8,), 10), *split(digits), optimizer="sgd", rate=0.1, epochs=1, seed=0)
+    trained = train(*mlp(64, 64, (8,), 10), *split(digits), optimizer="sgd", rate=0.1, epochs=1, seed=0)
     assert not trained.diverged
     assert replace(trained, parameters={"W1": np.array([1, np.inf])}).diverged
     assert replace(trained, epochs=(Epoch(1, float("nan")),)).diverged

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import stat
 import subprocess
 import sys
@@ -15,12 +16,13 @@ from pathlib import Path
 import pytest
 from command_line import memtrain
 
+from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import MeasureError
 from memtrain.measure import host as host_module
 from memtrain.measure import rates as module
-from memtrain.measure.cell import Cell, Mode
+from memtrain.measure.environment import environment
 from memtrain.measure.host import Host
-from memtrain.measure.row import measured_row
+from memtrain.measure.measured import measured_row
 from memtrain.plan.cost import Rates, flops, moved_bytes
 from memtrain.run.kept_rates import kept_rates, unkept_rates
 
@@ -178,7 +180,7 @@ def test_a_machine_has_rates_above_0():
 
 
 def test_a_step_takes_its_flops_or_its_bytes_at_the_rate_of_its_op():
-    graph = Cell(depth=1, width=4, batch=8, activation="gelu").schedule(Mode.TRAIN).graph
+    graph = cell_of(depth=1, width=4, batch=8, activation="gelu").schedule(Mode.TRAIN).graph
     product, gelu, other = (graph.named(name) for name in ("z1", "h1", "L"))
     assert RATES.seconds(graph, product) == 2 * 8 * 4 * 64 / 1e9
     assert RATES.seconds(graph, gelu) == 2 * 8 * 4 * 4 / 1e6
@@ -190,10 +192,10 @@ def test_a_step_takes_its_flops_or_its_bytes_at_the_rate_of_its_op():
 @pytest.mark.parametrize("slow", ["gelu", "matmul"])
 def test_measuring_processes_plan_with_the_rates_of_their_host(slow):
     rates = Rates(1e12 if slow == "gelu" else 1e3, 1e9, {"gelu": 1e3 if slow == "gelu" else 1e12})
-    cell = Cell(depth=8, width=32, batch=256, activation="gelu", policy="budget:500KiB")
+    cell = cell_of(depth=8, width=32, batch=256, activation="gelu", policy="budget:500KiB")
     with Host(rates) as host:
         row = measured_row(host, cell, Mode.TRAIN, ("ledger", "heap"))
-    assert row.ok, row.figures.reason
+    assert row.ok, row["reason"]
     again = [node.name for node, times in cell.plan(Mode.TRAIN, rates).values() if times]
     kept = [node.name for node, times in cell.plan(Mode.TRAIN, rates).values() if not times]
     dear = "h" if slow == "gelu" else "z"
@@ -222,3 +224,7 @@ def test_a_command_says_when_its_plans_can_differ_from_run_to_run(command, tmp_p
         *command, "--width", 32, "--batch", 256, "--cost", "flops", "--force", cwd=tmp_path, **options
     )
     assert "can differ" not in quiet.err
+
+
+def test_the_platform_is_named_as_python_names_it():
+    assert environment()["platform"] == platform.platform()

@@ -21,9 +21,11 @@ from brute_force import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from networks import build, mlp
 from test_packing import check_packing
 from test_run import Poisoned, Watched, leaf_values, outcome, same_bits
 
+from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.errors import BudgetError, GraphError
 from memtrain.explain.proof import stale_reads
 from memtrain.graph.builder import Builder
@@ -35,8 +37,7 @@ from memtrain.graph.ops.matmul import matmul
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.update import Average
 from memtrain.graph.ops.view import reshape
-from memtrain.measure.cell import Cell, Mode
-from memtrain.models.mlp import ACTIVATIONS, MLP, build
+from memtrain.models.mlp import ACTIVATIONS
 from memtrain.plan import packing
 from memtrain.plan.chain import chains
 from memtrain.plan.cost import flops
@@ -125,7 +126,7 @@ def network(seed: int) -> Cell:
     rng = Random(seed)
     depth = rng.choice((0, 1, 2, 3, 4, 6, 9, 14, 20))
     accumulate = rng.choice((1, 1, 1, 2, 4))
-    return Cell(
+    return cell_of(
         depth=depth,
         width=rng.randint(1, 9) if rng.random() < 0.5 else tuple(rng.randint(1, 9) for _ in range(depth)),
         batch=accumulate * rng.randint(1, 5),
@@ -158,7 +159,7 @@ def policies(schedule: Schedule, seed: int) -> list[Policy]:
 def plans(seed: int) -> tuple[Plan, ...]:
     cell = network(seed)
     wanted = policies(cell.keep_all(Mode.TRAIN), seed)
-    return tuple(replace(cell, policy=str(policy)).plan(Mode.TRAIN) for policy in wanted)
+    return tuple(cell.changed(policy=str(policy)).plan(Mode.TRAIN) for policy in wanted)
 
 
 every_network = pytest.mark.parametrize("seed", range(24))
@@ -197,11 +198,11 @@ def test_live_bytes_under_every_policy_are_what_the_definition_says(seed):
 def within(cell: Cell, budget_bytes: int) -> Plan:
     """The plan of a cell within a budget, or, where none is, within the least that is said to do."""
     try:
-        return replace(cell, policy=f"budget:{budget_bytes}").plan(Mode.TRAIN)
+        return cell.changed(policy=f"budget:{budget_bytes}").plan(Mode.TRAIN)
     except BudgetError as error:
         least = error.least_bytes
     assert budget_bytes < least
-    return replace(cell, policy=f"budget:{least}").plan(Mode.TRAIN)
+    return cell.changed(policy=f"budget:{least}").plan(Mode.TRAIN)
 
 
 @every_network
@@ -237,12 +238,12 @@ def test_a_budget_that_holds_all_computes_nothing_again_and_each_byte_less_costs
     budgets = sorted({least, most, *(least + (most - least) * k // 5 for k in range(6))})
     costs = []
     for count in budgets:
-        plan = replace(cell, policy=f"budget:{count}").plan(Mode.TRAIN)
+        plan = cell.changed(policy=f"budget:{count}").plan(Mode.TRAIN)
         costs.append(forward_cost(plan.schedule))
     assert costs[-1] == forward_cost(schedule)
     assert all(before >= after for before, after in pairwise(costs))
     with pytest.raises(BudgetError) as raised:
-        replace(cell, policy=f"budget:{least - 1}").plan(Mode.TRAIN)
+        cell.changed(policy=f"budget:{least - 1}").plan(Mode.TRAIN)
     assert raised.value.least_bytes == least
 
 
@@ -373,7 +374,7 @@ def test_a_value_that_is_kept_though_it_is_computed_again_is_found_out():
 
 # -- by hand -----------------------------------------------------------------------------------------
 
-BOOK = MLP(3, 4, (5, 5, 5), 2, l2=0.0)
+BOOK = mlp(3, 4, (5, 5, 5), 2, l2=0.0)
 
 # n = 3, d = 4, h = 5, q = 2, float32. Always there: x 48, y 24, W1 80, W2 and W3 100 each, W4 40.
 LEAVES = 48 + 24 + 80 + 100 + 100 + 40
@@ -547,10 +548,10 @@ def read_in_order(*reads: str) -> Schedule:
     values = {}
     for name, op in (("a", Tanh), ("b", Exp), ("c", Tanh)):
         value = values[name] = b.apply(op(), value, name=name)
-    b.phase = Phase.BACKWARD
-    total = b.apply(Exp(), leaf(b, "seed", role=Role.INPUT))
-    for name in reads:
-        total = multiply(b, total, values[name])
+    with b.phase(Phase.BACKWARD):
+        total = b.apply(Exp(), leaf(b, "seed", role=Role.INPUT))
+        for name in reads:
+            total = multiply(b, total, values[name])
     return make_schedule(b.graph(), [total])
 
 
@@ -587,8 +588,8 @@ def test_inference_stays_as_it_is(text):
     plan = rematerialise(schedule, read_policy(text), flops)
     assert plan.schedule is schedule
     assert plan.passes == ()
-    cell = Cell(depth=3, width=5, batch=3, cost="flops")
-    steps = replace(cell, policy=text).schedule(Mode.INFER).steps
+    cell = cell_of(depth=3, width=5, batch=3, cost="flops")
+    steps = cell.changed(policy=text).schedule(Mode.INFER).steps
     assert steps == cell.schedule(Mode.INFER).steps
 
 
@@ -623,8 +624,8 @@ def test_a_value_may_not_be_computed_again_from_a_parameter_that_is_updated_by_t
     loss = sum_to(b, multiply(b, h, h), ())
     (slope,) = gradient(b, loss, [x])
     early = next(node for node in b.nodes if node.phase is Phase.BACKWARD and node.shape == (3,))
-    b.phase = Phase.UPDATE
-    updated = b.apply(Average(0.9), mean, early, name="mean′")
+    with b.phase(Phase.UPDATE):
+        updated = b.apply(Average(0.9), mean, early, name="mean′")
     eager, deferred = (
         make_schedule(b.graph(), [loss, slope, updated], eager_updates=eager) for eager in (True, False)
     )
@@ -643,8 +644,8 @@ def test_what_is_computed_again_keeps_the_roles_apart():
     x = leaf(b, "x", 10, role=Role.INPUT)
     z = b.apply(Relu(), x, name="z")
     h = b.apply(Exp(), z, name="h")
-    b.phase = Phase.BACKWARD
-    slope = multiply(b, h, z, name="slope")
+    with b.phase(Phase.BACKWARD):
+        slope = multiply(b, h, z, name="slope")
     order = [
         *((z.id, Phase.FORWARD), (h.id, Phase.FORWARD)),
         *((z.id, Phase.RECOMPUTE), (h.id, Phase.RECOMPUTE)),

@@ -12,12 +12,13 @@ import pytest
 from command_line import LEDGER, memtrain, strict_json
 from fake_host import FakeHost
 
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.row import predicted_row
 from memtrain.cli.app import app
 from memtrain.measure import doctor, machine
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.host import Host
 from memtrain.measure.machine import Room
-from memtrain.measure.row import measured_row, predicted_row
+from memtrain.measure.measured import measured_row
 from memtrain.report.findings import findings
 from memtrain.units import format_bytes
 
@@ -29,7 +30,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="meters need Linux")
 @measured
 @linux
 def test_twenty_processes_give_the_same_heap_and_ledger_and_nearly_the_same_resident_peak():
-    cell = Cell(depth=4, batch=512)
+    cell = cell_of(depth=4, batch=512)
     with Host() as host:
         found = measured_row(host, cell, Mode.TRAIN, meters=["heap", "resident"], repeat=20)
     assert found["repeat_count"] == 20
@@ -71,7 +72,7 @@ def fake(**series):
 
 
 def test_a_row_of_repetitions_has_medians_and_spreads():
-    cell = Cell()
+    cell = cell_of()
     peak = predicted_row(cell, Mode.TRAIN)["predicted_peak_bytes"]
     measure = fake(heap=[30, 10, 20], resident=[0, 3 * MIB, MIB], time=[0.5, 0.1, 0.2])
     found = measured_row(FakeHost(measure), cell, Mode.TRAIN, repeat=3)
@@ -86,7 +87,7 @@ def test_a_row_of_repetitions_has_medians_and_spreads():
 
 
 def test_a_single_measurement_has_no_spread():
-    found = measured_row(FakeHost(fake(time=[0.1])), Cell(), Mode.TRAIN)
+    found = measured_row(FakeHost(fake(time=[0.1])), cell_of(), Mode.TRAIN)
     assert all(found[name] is None for name in ("repeat_count", "heap_spread_bytes", "step_spread_s"))
 
 
@@ -100,7 +101,7 @@ def test_repeat_is_an_option_of_sweep(tmp_path):
 
 def test_a_cell_beyond_the_free_memory_is_not_tried_unless_forced(monkeypatch):
     monkeypatch.setattr(machine, "free_memory_bytes", lambda: MIB)
-    large, asked = Cell(batch=4096), []
+    large, asked = cell_of(batch=4096), []
 
     def measure(meter, cell, mode, timeout_s):
         asked.append(meter)

@@ -11,9 +11,10 @@ import pytest
 from command_line import memtrain, refused
 
 from memtrain import timeline_figure
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.columns import NAMES
+from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import InputError
-from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import COLUMNS, Figures, Row, predicted_row
 from memtrain.report import figures, plots
 from memtrain.report.account import account, account_reading, environments, place_names
 from memtrain.report.cell_plots import life_plot, timeline_plot
@@ -23,15 +24,15 @@ from memtrain.report.static import draw_pictures
 from memtrain.report.ticks import linear_ticks, log_ticks
 from memtrain.sweeps.store import rows_csv
 
-SMALL = Cell(depth=1, batch=1024)
+SMALL = cell_of(depth=1, batch=1024)
 """Of the book: x 1024×64, h 1024×256, o 1024×10; its steps are counted out in the tests."""
 
 KIB = 1024
 
 
 def row(depth, batch, mode, peak, **known):
-    cell = Cell(depth=depth, batch=batch, **known.pop("cell", {}))
-    return Row(cell, Mode(mode), Figures(predicted_peak_bytes=peak, **known))
+    cell = cell_of(depth=depth, batch=batch, **known.pop("cell", {}))
+    return Row(cell, Mode(mode), {"predicted_peak_bytes": peak, **known})
 
 
 def square():
@@ -109,8 +110,8 @@ def test_a_row_without_any_peak_is_a_gap_and_no_zero():
 @pytest.mark.parametrize(("budget", "fits"), [(236_552, 2), (236_551, 1), (160_256, 1), (160_255, 0)])
 def test_what_fits_is_decided_to_the_byte(budget, fits):
     """Depth 1, batch 64 has peaks of 236,552 B in training and 160,256 B in inference."""
-    rows = [predicted_row(Cell(depth=1, batch=64), mode) for mode in Mode]
-    assert [r.figures.predicted_peak_bytes for r in rows] == [236_552, 160_256]
+    rows = [predicted_row(cell_of(depth=1, batch=64), mode) for mode in Mode]
+    assert [r["predicted_peak_bytes"] for r in rows] == [236_552, 160_256]
     (group,) = figures.groups(rows)
     found = figures.fitting(group, budget)
     assert found.values == ((fits,),)
@@ -118,7 +119,7 @@ def test_what_fits_is_decided_to_the_byte(budget, fits):
 
 
 def test_what_fits_is_known_for_several_threads_and_widths_of_layers():
-    rows = [predicted_row(Cell(depth=2, width=(8, 16), batch=4, threads=2), mode) for mode in Mode]
+    rows = [predicted_row(cell_of(depth=2, width=(8, 16), batch=4, threads=2), mode) for mode in Mode]
     (group,) = figures.groups(rows)
     assert figures.fitting(group, 10**9).values == ((2,),)
 
@@ -142,7 +143,7 @@ def test_what_varies_besides_depth_and_batch_makes_groups():
 
 def test_the_largest_cell_is_that_of_the_largest_peak():
     (group,) = figures.groups(square())
-    assert group.rows[group.largest].cell == Cell(depth=3, batch=20)
+    assert group.rows[group.largest].cell == cell_of(depth=3, batch=20)
 
 
 def test_the_timeline_of_the_book_network_step_by_step():
@@ -166,8 +167,8 @@ def test_the_timeline_of_the_book_network_step_by_step():
 
 
 def test_of_a_packed_cell_it_is_said_that_its_arena_may_be_larger():
-    assert "arena" in of_cell(Cell(allocation="packed"))[0].reading
-    assert "arena" not in of_cell(Cell())[0].reading
+    assert "arena" in of_cell(cell_of(allocation="packed"))[0].reading
+    assert "arena" not in of_cell(cell_of())[0].reading
 
 
 def test_the_reason_stands_at_the_step_that_makes_what_is_kept():
@@ -192,15 +193,15 @@ def test_life_lines_go_from_birth_to_freeing():
 
 
 def test_what_was_made_first_is_freed_last_in_a_deep_network():
-    lives = of_cell(Cell(depth=6))[1].lives
+    lives = of_cell(cell_of(depth=6))[1].lives
     hidden = [life for life in lives if life.name.startswith("h")]
     assert [life.name for life in hidden] == ["h1", "h2", "h3", "h4", "h5", "h6"]
     assert [life.freed_step for life in hidden] == sorted((life.freed_step for life in hidden), reverse=True)
 
 
 def test_a_deep_network_is_shown_by_its_highest_steps():
-    whole, _ = of_cell(Cell(depth=130), 10**6)
-    found, lives = of_cell(Cell(depth=130), 50)
+    whole, _ = of_cell(cell_of(depth=130), 10**6)
+    found, lives = of_cell(cell_of(depth=130), 50)
     assert len(found.train.moments) <= 50 < found.train.step_count
     assert found.train.peak == whole.train.peak
     assert found.train.peak in found.train.moments
@@ -211,7 +212,7 @@ def test_a_deep_network_is_shown_by_its_highest_steps():
 
 
 def test_an_area_per_role_in_order_and_nothing_for_roles_without_bytes():
-    plot = timeline_plot(of_cell(Cell(depth=1, optimizer="adam"))[0])
+    plot = timeline_plot(of_cell(cell_of(depth=1, optimizer="adam"))[0])
     shown = [trace["name"] for trace in plot["data"] if trace.get("stackgroup") == "train"]
     roles = ["parameter", "gradient", "optimizer", "input", "retained", "transient", "workspace"]
     assert shown == roles
@@ -280,7 +281,7 @@ def test_plotly_accepts_every_figure():
 
 
 def test_the_timeline_is_a_plotly_figure_in_python():
-    figure = timeline_figure(Cell(depth=2, batch=8))
+    figure = timeline_figure(cell_of(depth=2, batch=8))
     assert next(trace.name for trace in figure.data if trace.stackgroup == "infer") == "parameter"
 
 
@@ -291,26 +292,26 @@ def data_of(page):
 def test_no_name_of_a_file_ends_the_script_or_becomes_markup():
     evil = "</script><img src=x onerror=alert(1)>.npz"
     rows = [row(1, 8, mode, 64, cell={"data": data}) for data in ("digits", evil) for mode in Mode]
-    rows[0].figures.status, rows[0].figures.reason = "error", evil
+    rows[0]["status"], rows[0]["reason"] = "error", evil
     page = report_html(rows, commands=[f"memtrain sweep --data {evil}"])
     assert "<img" not in page.replace(page[page.index("<script>") : page.rindex("<script>")], "")
-    assert data_of(page)["rows"][2][COLUMNS.index("data")] == evil
+    assert data_of(page)["rows"][2][NAMES.index("data")] == evil
 
 
 def test_missing_is_empty_in_the_rows():
-    values = dict(zip(COLUMNS, data_of(report_html([row(1, 8, "train", 64)]))["rows"][0], strict=True))
+    values = dict(zip(NAMES, data_of(report_html([row(1, 8, "train", 64)]))["rows"][0], strict=True))
     assert (values["heap_peak_bytes"], values["bias"], values["l2"]) == ("", "false", "0.0001")
 
 
 def test_a_report_of_the_default_sweep_stays_small():
-    cells = [Cell(depth=depth, batch=batch) for depth in (1, 2, 4, 8, 16) for batch in (64, 256, 1024)]
+    cells = [cell_of(depth=depth, batch=batch) for depth in (1, 2, 4, 8, 16) for batch in (64, 256, 1024)]
     page = report_html([predicted_row(cell, mode) for cell in cells for mode in Mode], budget_bytes=2**22)
     assert len(page.encode()) < 6_000_000
     assert page.count("plotly.js v") == 1
 
 
 def test_a_report_of_many_deep_cells_stays_small():
-    cells = [Cell(depth=depth, width=4, batch=2) for depth in range(200, 215)]
+    cells = [cell_of(depth=depth, width=4, batch=2) for depth in range(200, 215)]
     page = report_html([predicted_row(cell, Mode.TRAIN) for cell in cells])
     assert len(page.encode()) < 6_000_000
 

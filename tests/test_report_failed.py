@@ -5,15 +5,15 @@ from __future__ import annotations
 import io
 import json
 import re
-from dataclasses import replace
 
 import pytest
 from command_line import memtrain, refused
 from rich.console import Console
 
 from memtrain import timeline_figure
-from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import STATUSES, Figures, Row, planned_row, predicted_row
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.columns import STATUSES
+from memtrain.cells.row import Row, planned_row, predicted_row
 from memtrain.report import figures
 from memtrain.report.cell_plots import timeline_plot
 from memtrain.report.html import report_html
@@ -30,14 +30,15 @@ NO_PLAN = "budget:30KiB"
 """Of depth 3, width 16, batch 64: too little for any plan of training."""
 
 
-def cell_of(policy="none", **known):
-    return Cell(depth=3, width=16, batch=64, policy=policy, cost="flops", **known)
+def failing_cell(policy="none", **known):
+    return cell_of(depth=3, width=16, batch=64, policy=policy, cost="flops", **known)
 
 
 def failed(row, status, known):
     """The row as it is after it ended so: with or without a prediction."""
     if status != "ok":
-        row.figures = replace(row.figures if known else Figures(), status=status, reason=f"<{status}>")
+        row.figures |= {} if known else dict.fromkeys(row.figures)
+        row.figures |= {"status": status, "reason": f"<{status}>"}
     return row
 
 
@@ -51,7 +52,7 @@ def data_of(page):
 @pytest.mark.parametrize("policy", ["none", NO_PLAN])
 def test_a_file_of_any_status_makes_a_page_with_its_rows_and_reasons(status, known, modes, policy, tmp_path):
     path = tmp_path / "x.csv"
-    rows = [failed(planned_row(cell_of(policy), mode), status, known) for mode in MODES[modes]]
+    rows = [failed(planned_row(failing_cell(policy), mode), status, known) for mode in MODES[modes]]
     path.write_text(rows_csv(rows))
     page = report_html(read_results(path).rows, budget_bytes=45_000)
     data = data_of(page)
@@ -66,7 +67,7 @@ def test_a_file_of_any_status_makes_a_page_with_its_rows_and_reasons(status, kno
 def test_pictures_are_drawn_of_cells_of_every_status(policy, tmp_path):
     kinds = [(status, known, modes) for status in STATUSES for known in (True, False) for modes in MODES]
     rows = [
-        failed(planned_row(replace(cell_of(policy), batch=64 + place), mode), status, known)
+        failed(planned_row(failing_cell(policy).changed(batch=64 + place), mode), status, known)
         for place, (status, known, modes) in enumerate(kinds)
         for mode in MODES[modes]
     ]
@@ -76,7 +77,7 @@ def test_pictures_are_drawn_of_cells_of_every_status(policy, tmp_path):
 
 
 def test_a_training_without_a_plan_is_said_and_inference_is_drawn():
-    timeline, lives = of_cell(cell_of(NO_PLAN))
+    timeline, lives = of_cell(failing_cell(NO_PLAN))
     assert (timeline.train, lives.lives) == (None, ())
     assert [track.mode for track in timeline.tracks] == [Mode.INFER]
     assert timeline.reading.startswith(
@@ -87,7 +88,7 @@ def test_a_training_without_a_plan_is_said_and_inference_is_drawn():
     layout = timeline_plot(timeline)["layout"]
     assert layout["yaxis"]["title"]["text"] == "inference"
     assert "yaxis2" not in layout
-    assert timeline_figure(cell_of(NO_PLAN)).layout.yaxis.title.text == "inference"
+    assert timeline_figure(failing_cell(NO_PLAN)).layout.yaxis.title.text == "inference"
 
 
 def test_a_budget_without_a_plan_for_training_loses_no_page(tmp_path):
@@ -105,8 +106,8 @@ def test_a_budget_without_a_plan_for_training_loses_no_page(tmp_path):
 
 
 def test_what_fits_with_micro_batches_is_decided_to_the_byte_and_their_number_divides_the_batch():
-    rows = [predicted_row(Cell(depth=2, batch=64, accumulate=8), mode) for mode in Mode]
-    train, infer = (row.figures.predicted_peak_bytes for row in rows)
+    rows = [predicted_row(cell_of(depth=2, batch=64, accumulate=8), mode) for mode in Mode]
+    train, infer = (row["predicted_peak_bytes"] for row in rows)
     (group,) = figures.groups(rows)
     for budget, fits in (
         (train, 2),
@@ -121,23 +122,23 @@ def test_what_fits_with_micro_batches_is_decided_to_the_byte_and_their_number_di
     for batch, mode in zip(largest, Mode, strict=True):
         assert batch % 8 == 0
         peaks = [
-            predicted_row(Cell(depth=2, batch=size, accumulate=8), mode)["predicted_peak_bytes"]
+            predicted_row(cell_of(depth=2, batch=size, accumulate=8), mode)["predicted_peak_bytes"]
             for size in (batch, batch + 8)
         ]
         assert peaks[0] <= 2_000_000 < peaks[1]
 
 
 def test_what_fits_with_a_budget_is_known_of_the_cells_and_not_of_other_batches():
-    rows = [planned_row(cell_of(policy), mode) for policy in ("budget:60KiB", NO_PLAN) for mode in Mode]
+    rows = [planned_row(failing_cell(policy), mode) for policy in ("budget:60KiB", NO_PLAN) for mode in Mode]
     found = [figures.fitting(group, budget) for group in figures.groups(rows) for budget in (60 * 1024, 1)]
     assert [table.values for table in found] == [((2,),), ((0,),), ((1,),), ((0,),)]
     assert all("not known, for each batch would need a plan of its own" in table.reading for table in found)
 
 
 def test_what_fits_counts_a_mode_that_was_not_measured():
-    train = predicted_row(Cell(depth=1, batch=64), Mode.TRAIN)
+    train = predicted_row(cell_of(depth=1, batch=64), Mode.TRAIN)
     (group,) = figures.groups([train])
-    peak = train.figures.predicted_peak_bytes
+    peak = train["predicted_peak_bytes"]
     assert [figures.fitting(group, budget).values for budget in (peak, peak - 1, 1)] == [
         ((2,),),
         ((1,),),
@@ -146,7 +147,7 @@ def test_what_fits_counts_a_mode_that_was_not_measured():
 
 
 def test_the_command_shows_what_fits_of_micro_batches_and_budgets(tmp_path):
-    cells = [Cell(depth=2, batch=64, accumulate=8), cell_of("budget:60KiB"), cell_of(NO_PLAN)]
+    cells = [cell_of(depth=2, batch=64, accumulate=8), failing_cell("budget:60KiB"), failing_cell(NO_PLAN)]
     (tmp_path / "a.csv").write_text(rows_csv([planned_row(cell, mode) for cell in cells for mode in Mode]))
     said = memtrain("report", "a.csv", "--memory", "1MiB", cwd=tmp_path)
     assert said.code == 0, said.err
@@ -160,14 +161,13 @@ def test_the_command_shows_what_fits_of_micro_batches_and_budgets(tmp_path):
 def interrupted():
     """Depth 1 in both modes; depth 2 in inference only; depth 3 in training only."""
     rows = [
-        predicted_row(Cell(depth=depth, batch=64), mode)
+        predicted_row(cell_of(depth=depth, batch=64), mode)
         for depth, modes in ((1, tuple(Mode)), (2, (Mode.INFER,)), (3, (Mode.TRAIN,)))
         for mode in modes
     ]
     for row in rows:
-        figure = row.figures
-        figure.ledger_peak_bytes = figure.heap_peak_bytes = figure.predicted_peak_bytes
-        figure.peak_parameter_bytes, figure.step_s = figure.predicted_peak_bytes, 0.001
+        row["ledger_peak_bytes"] = row["heap_peak_bytes"] = row["predicted_peak_bytes"]
+        row["peak_parameter_bytes"], row["step_s"] = row["predicted_peak_bytes"], 0.001
     return rows
 
 
@@ -210,7 +210,7 @@ def test_a_table_of_inference_alone_is_of_inference():
 
 
 def test_files_that_are_no_sweep_are_skipped_in_words_as_long_as_one_is(tmp_path):
-    (tmp_path / "a.csv").write_text(rows_csv([predicted_row(Cell(), mode) for mode in Mode]))
+    (tmp_path / "a.csv").write_text(rows_csv([predicted_row(cell_of(), mode) for mode in Mode]))
     (tmp_path / "bench.csv").write_text("engine,depth,batch\ntorch,1,64\n")
     (tmp_path / "begun.csv").write_text(rows_csv([]))
     said = memtrain("report", "bench.csv", "a.csv", "begun.csv", cwd=tmp_path)
@@ -225,7 +225,7 @@ def test_files_that_are_no_sweep_are_skipped_in_words_as_long_as_one_is(tmp_path
         "report", "bench.csv", "begun.csv", "-o", "x.html", cwd=tmp_path
     )
     (tmp_path / "broken.csv").write_text(
-        rows_csv([predicted_row(Cell(), Mode.TRAIN)]).replace("mlp,1,", "mlp,x,")
+        rows_csv([predicted_row(cell_of(), Mode.TRAIN)]).replace("mlp,1,", "mlp,x,")
     )
     assert "line 2" in refused("report", "a.csv", "broken.csv", "-o", "x.html", cwd=tmp_path)
     assert "no.csv cannot be read" in refused("report", "a.csv", "no.csv", "-o", "x.html", cwd=tmp_path)
@@ -233,7 +233,7 @@ def test_files_that_are_no_sweep_are_skipped_in_words_as_long_as_one_is(tmp_path
 
 def test_the_page_plans_with_the_rates_that_were_recorded_with_the_row():
     """With other rates the same budget keeps other values, and the page would show another plan."""
-    cell = Cell(depth=8, width=32, batch=256, activation="gelu", policy="budget:500KiB")
+    cell = cell_of(depth=8, width=32, batch=256, activation="gelu", policy="budget:500KiB")
     kept = {}
     for dear in ("gelu", "matmul"):
         rates = {
@@ -241,7 +241,7 @@ def test_the_page_plans_with_the_rates_that_were_recorded_with_the_row():
             "bytes_per_s": 1e9,
             "op_bytes_per_s": {"gelu": 1e3 if dear == "gelu" else 1e15},
         }
-        row = Row(cell, Mode.TRAIN, Figures(), environment={"rates": rates})
+        row = Row(cell, Mode.TRAIN, environment={"rates": rates})
         _, lives = of_cell(row.cell, rates=row.rates)
         kept[dear] = [life.name for life in lives.lives]
     assert kept["gelu"] != kept["matmul"]

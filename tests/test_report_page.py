@@ -8,8 +8,8 @@ import pytest
 from browser import CHROMIUM, DRIVER, browser, complaints, requested, show, until
 
 from memtrain import timeline_figure
-from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import predicted_row
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.row import predicted_row
 from memtrain.report.html import report_html
 from memtrain.sweeps.store import rows_csv
 
@@ -21,15 +21,15 @@ EVIL = '</script><b>"bold", & $x$.npz'
 
 def some_rows():
     """Two groups; a failed row in the first, a name full of markup in the second."""
-    cells = [Cell(depth=depth, batch=batch) for depth in (1, 3) for batch in (16, 64)]
-    cells += [Cell(depth=depth, batch=8, data=EVIL) for depth in (0, 2)]
+    cells = [cell_of(depth=depth, batch=batch) for depth in (1, 3) for batch in (16, 64)]
+    cells += [cell_of(depth=depth, batch=8, data=EVIL) for depth in (0, 2)]
     rows = [predicted_row(cell, mode) for cell in cells for mode in Mode]
     for row in rows:
-        row.figures.ledger_peak_bytes = row.figures.predicted_peak_bytes
-        row.figures.heap_peak_bytes = row.figures.predicted_peak_bytes + 32
-    failed = rows[6].figures
-    failed.status, failed.reason = "memory_limit", 'not "enough"\n<i>memory</i>'
-    failed.ledger_peak_bytes = failed.heap_peak_bytes = None
+        row["ledger_peak_bytes"] = row["predicted_peak_bytes"]
+        row["heap_peak_bytes"] = row["predicted_peak_bytes"] + 32
+    failed = rows[6]
+    failed["status"], failed["reason"] = "memory_limit", 'not "enough"\n<i>memory</i>'
+    failed["ledger_peak_bytes"] = failed["heap_peak_bytes"] = None
     return rows
 
 
@@ -231,7 +231,7 @@ def test_a_narrow_screen_needs_no_scrolling_to_the_side(driver, page, width):
 @pytest.mark.parametrize("mode", ["train", "infer"])
 def test_one_cell_in_one_mode_makes_a_whole_page(driver, tmp_path, mode):
     path = tmp_path / "report.html"
-    path.write_text(report_html([predicted_row(Cell(depth=0, batch=1), mode)]))
+    path.write_text(report_html([predicted_row(cell_of(depth=0, batch=1), mode)]))
     complaints(driver)
     show(driver, path)
     assert complaints(driver) == []
@@ -245,7 +245,7 @@ def test_one_cell_in_one_mode_makes_a_whole_page(driver, tmp_path, mode):
 @pytest.mark.parametrize("policy", ["none", "budget:30KiB"])
 def test_the_title_of_the_figure_in_python_and_its_legend_stand_apart(driver, tmp_path, width, policy):
     path = tmp_path / "figure.html"
-    cell = Cell(depth=3, width=16, batch=64, optimizer="adam", policy=policy, cost="flops")
+    cell = cell_of(depth=3, width=16, batch=64, optimizer="adam", policy=policy, cost="flops")
     path.write_text(timeline_figure(cell).update_layout(width=width).to_html(include_plotlyjs=True))
     driver.get(path.as_uri())
     until(driver, "return document.querySelectorAll('.legend .traces').length > 0")

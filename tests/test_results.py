@@ -9,9 +9,10 @@ from math import nan
 import pytest
 from test_journal import ABOUT, REQUEST, TASKS, rows, stored
 
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.columns import NAMES
+from memtrain.cells.row import predicted_row
 from memtrain.errors import DataError
-from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import COLUMNS, predicted_row
 from memtrain.sweeps.files import csv_line
 from memtrain.sweeps.journal import journal_path
 from memtrain.sweeps.results import read_results
@@ -22,7 +23,7 @@ def test_rows_come_back_with_what_the_journal_knows(tmp_path):
     path = tmp_path / "x.csv"
     made = rows()
     for row in made:
-        row.figures.loss_last = 0.25
+        row["loss_last"] = 0.25
     with RowStore.create(path, TASKS, REQUEST, {**ABOUT, "command": "memtrain sweep …"}) as store:
         for row in made:
             store.add(row)
@@ -44,8 +45,8 @@ def test_without_the_journal_the_columns_come_back(tmp_path):
 @pytest.mark.parametrize(
     "cell",
     [
-        Cell(depth=2, width=(8, 16), bias=True, l2=0.0, dtype="float64", optimizer="adam"),
-        Cell(depth=0, memory_limit_bytes=10**12, update="eager", data='a "file", with\nodd name.csv'),
+        cell_of(depth=2, width=(8, 16), bias=True, l2=0.0, dtype="float64", optimizer="adam"),
+        cell_of(depth=0, memory_limit_bytes=10**12, update="eager", data='a "file", with\nodd name.csv'),
     ],
 )
 def test_every_kind_of_cell_comes_back(cell, tmp_path):
@@ -101,18 +102,18 @@ def test_what_is_no_result_is_refused_with_the_line(change, words, tmp_path):
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "-1", "1e999", "1x"])
 def test_what_is_no_number_is_refused_in_every_numeric_column_but_a_loss_that_diverged(text, tmp_path):
     path = tmp_path / "x.csv"
-    cell = Cell(memory_limit_bytes=10**9)
+    cell = cell_of(memory_limit_bytes=10**9)
     whole = dict(
         zip(
-            COLUMNS,
+            NAMES,
             next(csv.reader([rows_csv([predicted_row(cell, Mode.TRAIN)]).splitlines()[1]])),
             strict=True,
         )
     )
     words = {"model", "activation", "bias", "optimizer", "dtype", "data", "policy", "update", "allocation"}
     words |= {"mode", "status", "reason", "peak_phase", "blas", "cpu", "python", "numpy", "memtrain", "cost"}
-    for name in set(COLUMNS) - words:
-        path.write_text(csv_line(COLUMNS) + csv_line({**whole, name: text}.values()))
+    for name in set(NAMES) - words:
+        path.write_text(csv_line(NAMES) + csv_line({**whole, name: text}.values()))
         if name.startswith("loss") and text != "1x":
             assert repr(read_results(path).rows[0][name]) == repr(float(text))
         else:
@@ -123,7 +124,7 @@ def test_what_is_no_number_is_refused_in_every_numeric_column_but_a_loss_that_di
 def test_a_row_whose_loss_is_no_number_keeps_what_the_journal_knows(tmp_path):
     path = tmp_path / "x.csv"
     made = rows()
-    made[0].figures.loss_first, made[0].figures.loss_last = 2.5, nan
+    made[0]["loss_first"], made[0]["loss_last"] = 2.5, nan
     made[0].environment, made[0].notes = {"numpy": "2"}, ["a note"]
     with RowStore.create(path, TASKS, REQUEST, ABOUT) as store:
         for row in made:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
 
 import pytest
 from fake_host import FakeHost
 
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.columns import FIGURE_NAMES, NAMES
+from memtrain.cells.row import predicted_row
 from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.graph.node import Role
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.client import figures_of
-from memtrain.measure.row import COLUMNS, HEAP_SLACK_BYTES, Figures, measured_row, predicted_row
+from memtrain.measure.measured import HEAP_SLACK_BYTES, measured_row
 from memtrain.plan.liveness import analyse
 from memtrain.report.findings import findings
 from memtrain.sweeps.runner import run_tasks
@@ -105,11 +106,11 @@ def fake(heap_extra=0, ledger_extra=0, **raises):
 
 
 def row_of(measure, mode=Mode.TRAIN, **options):
-    return measured_row(FakeHost(measure), Cell(depth=2), mode, **options)
+    return measured_row(FakeHost(measure), cell_of(depth=2), mode, **options)
 
 
 def test_the_columns_are_the_contract():
-    assert list(COLUMNS) == CONTRACT
+    assert list(NAMES) == CONTRACT
 
 
 def test_a_good_cell_has_every_figure():
@@ -123,15 +124,15 @@ def test_a_good_cell_has_every_figure():
 
 
 def test_totals_are_zero_where_there_is_none_and_the_keys_of_modes_differ():
-    infer = predicted_row(Cell(depth=2), Mode.INFER)
+    infer = predicted_row(cell_of(depth=2), Mode.INFER)
     assert infer["gradient_bytes"] == infer["retained_bytes"] == infer["optimizer_bytes"] == 0
     assert infer["input_bytes"] == 64 * 64 * 4
-    train = predicted_row(Cell(depth=2), Mode.TRAIN)
+    train = predicted_row(cell_of(depth=2), Mode.TRAIN)
     assert train["gradient_bytes"] == train["parameter_bytes"]
     assert train["input_bytes"] == 64 * 64 * 4 + 64 * 8
-    assert Cell().key(Mode.TRAIN) != Cell().key(Mode.INFER)
-    assert Cell().key(Mode.TRAIN) == Cell(depth=1, batch=64).key(Mode.TRAIN)
-    assert Cell(depth=2, width=(8, 4)).columns()["width"] == "8-4"
+    assert cell_of().key(Mode.TRAIN) != cell_of().key(Mode.INFER)
+    assert cell_of().key(Mode.TRAIN) == cell_of(depth=1, batch=64).key(Mode.TRAIN)
+    assert cell_of(depth=2, width=(8, 4)).columns()["width"] == "8-4"
 
 
 def test_what_was_not_asked_for_is_missing_and_not_zero():
@@ -155,7 +156,7 @@ def test_a_cell_whose_ledger_fails_is_a_row_with_status_reason_and_prediction(st
     row = row_of(fake(ledger=ChildFailed(status, "so it was")))
     assert (row["status"], row["reason"]) == (status, "so it was")
     assert row["predicted_peak_bytes"] > 0
-    measured = [field.name for field in fields(Figures)][7:]
+    measured = FIGURE_NAMES[7:]
     predicted = ("predicted_peak_bytes", "peak_array_count")
     assert all(row[name] is None for name in measured if name not in predicted)
 
@@ -220,11 +221,11 @@ def test_a_fake_meter_drives_a_whole_sweep_and_one_bad_cell_does_not_stop_it():
     good = fake()
 
     def measure(meter, cell, mode, timeout_s):
-        if cell.depth == 2:
+        if cell["depth"] == 2:
             raise ChildFailed("killed", "bad luck")
         return good(meter, cell, mode, timeout_s)
 
-    tasks = make_tasks([Cell(depth=depth) for depth in (1, 2, 3)], "both")
+    tasks = make_tasks([cell_of(depth=depth) for depth in (1, 2, 3)], "both")
     begun, done = [], []
     rows = run_sweep(
         FakeHost(measure),
@@ -247,7 +248,7 @@ def test_tasks_that_nobody_waits_for_are_cancelled():
         calls.append(cell)
         return predicted_row(cell, mode)
 
-    tasks = make_tasks([Cell(depth=1 + i % 3, seed=i) for i in range(200)], "train")
+    tasks = make_tasks([cell_of(depth=1 + i % 3, seed=i) for i in range(200)], "train")
     with ThreadPoolExecutor(1) as executor:
         for _ in run_tasks(tasks, executor, measure_row):
             break
@@ -263,5 +264,5 @@ def test_the_meters_are_said_to_agree_only_within_what_is_promised(extra, words)
 
 
 def test_with_two_threads_it_is_said_what_the_heap_holds_besides():
-    row = measured_row(FakeHost(fake(heap_extra=525_000)), Cell(depth=2, threads=2), Mode.TRAIN)
+    row = measured_row(FakeHost(fake(heap_extra=525_000)), cell_of(depth=2, threads=2), Mode.TRAIN)
     assert "with more than one thread, for which BLAS requests memory of its own" in findings([row], [])[-1]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from brute_force import brute_force, check_presence, held_after, holder, programs, retained
 from hypothesis import HealthCheck, Phase, find, given, settings
+from networks import Sized, build, mlp
 
 from memtrain.errors import GraphError
 from memtrain.graph.builder import Builder
@@ -17,7 +18,6 @@ from memtrain.graph.ops.activation import Relu, Tanh
 from memtrain.graph.ops.arithmetic import BroadcastTo, sum_to
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.view import reshape
-from memtrain.models.mlp import MLP, build
 from memtrain.plan.liveness import analyse
 from memtrain.plan.schedule import Schedule, make_schedule
 from memtrain.run.executor import Run
@@ -212,16 +212,16 @@ def test_the_random_graphs_reach(what):
 # -- the book's network ------------------------------------------------------------------------------
 
 NETWORKS = [
-    MLP(batch=6, input_size=4, hidden=(5, 5), output_size=3),
-    MLP(batch=3, input_size=4, hidden=(5, 7), output_size=2, activation="gelu", bias=True),
-    MLP(batch=5, input_size=4, hidden=(5,), output_size=5, activation="identity", l2=0.0),
-    MLP(batch=1, input_size=1, hidden=(1, 1), output_size=1, bias=True, loss="mean_squared_error"),
-    MLP(batch=300, input_size=64, hidden=(200, 100), output_size=10, activation="tanh", dtype="float64"),
-    MLP(batch=7, input_size=3, hidden=(), output_size=4),
+    mlp(batch=6, input_size=4, hidden=(5, 5), output_size=3),
+    mlp(batch=3, input_size=4, hidden=(5, 7), output_size=2, activation="gelu", bias=True),
+    mlp(batch=5, input_size=4, hidden=(5,), output_size=5, activation="identity", l2=0.0),
+    mlp(batch=1, input_size=1, hidden=(1, 1), output_size=1, bias=True, loss="mean_squared_error"),
+    mlp(batch=300, input_size=64, hidden=(200, 100), output_size=10, activation="tanh", dtype="float64"),
+    mlp(batch=7, input_size=3, hidden=(), output_size=4),
 ]
 
 
-def schedules(spec: MLP) -> list[Schedule]:
+def schedules(spec: Sized) -> list[Schedule]:
     return [inference(build(spec)), *(training(build(spec), optimizer, 0.01) for optimizer in OPTIMIZERS)]
 
 
@@ -252,7 +252,7 @@ def test_inference_keeps_nothing_but_the_output(spec):
     model = build(spec)
     run = Watched(inference(model))
     outcome(run, leaf_values(run.schedule, 7))
-    assert run.alive[-1] == {model.output.id}
+    assert run.alive[-1] == {model.outputs[0].id}
     assert max(map(len, run.alive)) <= 2
 
 

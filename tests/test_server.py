@@ -8,15 +8,17 @@ import shutil
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import asdict
 
 import pytest
 
-from memtrain.measure.cell import Cell
+from memtrain.cells.cell import cell_of
 
 pytestmark = [pytest.mark.measure, pytest.mark.skipif(sys.platform != "linux", reason="meters need Linux")]
 
-ASK = json.dumps({"meter": "ledger", "cell": asdict(Cell(depth=1, width=8, batch=4)), "mode": "infer"}) + "\n"
+ASK = (
+    json.dumps({"meter": "ledger", "cell": cell_of(depth=1, width=8, batch=4).values(), "mode": "infer"})
+    + "\n"
+)
 WITHOUT_PROCESSES = """
 import os, resource
 from memtrain.measure import server

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from memtrain.cli.streams import close_stdout
+
+if TYPE_CHECKING:
+    from memtrain.cells.cell import Cell
+    from memtrain.plan.cost import Rates
 
 NARROWEST, USUAL = 40, 80
 """Columns: with fewer than the first (``COLUMNS=0``) figures would be cut, so the second is used instead."""
@@ -70,3 +75,16 @@ def warn_of_rates(console: Console, planned_by_time: bool) -> None:
     unkept = unkept_rates() if planned_by_time else None
     if unkept is not None:
         warn(console, unkept)
+
+
+def plannable(console: Console, cells: Sequence[Cell], rates: Rates | None) -> list[Cell]:
+    """``cells``; where no rates of this machine are kept, those that spare seconds spare FLOPs instead.
+
+    What only predicts does not measure the machine.
+    """
+    from memtrain.run.kept_rates import UNKNOWN
+
+    if rates is not None or not any(cell.plans_by_time for cell in cells):
+        return list(cells)
+    warn(console, UNKNOWN)
+    return [cell.changed(cost="flops") if cell.plans_by_time else cell for cell in cells]

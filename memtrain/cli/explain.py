@@ -4,48 +4,18 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from memtrain.cli.exports import STDOUT, check_exports, export
-from memtrain.cli.options import (
-    L2,
-    Activation,
-    Batch,
-    Bias,
-    Cost,
-    DType,
-    Force,
-    Layers,
-    Optimizer,
-    Policy,
-    Seed,
-)
+from memtrain.cli.options import Force, cell_options
 
 
+@cell_options(without=("allocation", "threads", "steps", "memory_limit_bytes"))
 def explain(
-    depth: Annotated[
-        int | None, typer.Option(min=0, help="Hidden layers, 0 for a linear model.", show_default="1")
-    ] = None,
-    width: Annotated[
-        int | None, typer.Option(min=1, help="Width of every hidden layer.", show_default="256")
-    ] = None,
-    batch: Batch = 64,
-    layers: Layers = None,
-    activation: Activation = "relu",
-    bias: Bias = False,
-    optimizer: Optimizer = "sgd",
-    l2: L2 = 1e-4,
-    dtype: DType = "float32",
-    data: Annotated[
-        str | None, typer.Option(help="digits, or a .npz or .csv file.", show_default="digits")
-    ] = None,
-    policy: Policy = "none",
-    cost: Cost = "seconds",
-    seed: Seed = 0,
+    columns: dict[str, Any],
     prove: Annotated[bool, typer.Option("--prove", help="Prove that all that is kept is needed.")] = False,
     second: Annotated[bool, typer.Option("--second", help="The Hessian-vector product, too.")] = False,
     svg: Annotated[Path | None, typer.Option(help="Draw the graph into a file; - for stdout.")] = None,
@@ -66,7 +36,8 @@ def explain(
       memtrain explain --depth 8 --policy sqrt
       memtrain explain --depth 1000 --width 4096 --batch 1048576
     """
-    from memtrain.cli.console import messages, results, warn
+    from memtrain.cli.console import messages, plannable, results, warn
+    from memtrain.cli.grid import cell_from
     from memtrain.errors import InputError
     from memtrain.explain import evidence
     from memtrain.explain.explanation import explain as explain_cell
@@ -74,36 +45,16 @@ def explain(
     from memtrain.report.drawing import draw_dot, draw_svg
     from memtrain.report.json import explain_document
     from memtrain.report.terminal.explain import proof_section, second_section, sections
-    from memtrain.run.kept_rates import UNKNOWN, kept_rates
-    from memtrain.sweeps.grid import make_cell
-    from memtrain.sweeps.ranges import parse_sizes
+    from memtrain.run.kept_rates import kept_rates
 
-    cell = make_cell(
-        {
-            "depth": depth,
-            "width": width,
-            "batch": batch,
-            "activation": activation,
-            "bias": bias,
-            "optimizer": optimizer,
-            "l2": l2,
-            "dtype": dtype,
-            "data": data,
-            "policy": policy,
-            "cost": cost,
-            "seed": seed,
-        },
-        None if layers is None else parse_sizes(layers, "--layers"),
-    )
+    cell = cell_from(columns)
     if backward and svg is None and dot is None:
         raise InputError("--backward alone", "allowed: with --svg or --dot", "name a file to draw into")
-    check_exports({"--svg": svg, "--dot": dot, "--json": STDOUT if json else None}, force, [data])
+    check_exports({"--svg": svg, "--dot": dot, "--json": STDOUT if json else None}, force, [columns["data"]])
     out, log = results(), messages()
 
-    rates = kept_rates() if cell.plans_by_time else None
-    if cell.plans_by_time and rates is None:
-        warn(log, UNKNOWN)
-        cell = replace(cell, cost="flops")  # what is measured and proved below must be the same plan
+    rates = kept_rates()
+    (cell,) = plannable(log, [cell], rates)
     explanation = explain_cell(cell, rates)
     runs = evidence.can_run(explanation)
     if prove and not runs:
@@ -113,7 +64,7 @@ def explain(
     if measure and not runs:
         warn(log, "too large to be run here: predicted only")
     rows = evidence.measured(cell, rates) if measure and runs else {}
-    proof = evidence.proved(cell, rates) if prove else None
+    proof = evidence.proved(cell, explanation.train.schedule) if prove else None
     product = second_order(cell) if second else None
 
     def tables() -> None:

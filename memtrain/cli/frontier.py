@@ -5,52 +5,31 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from memtrain.cli.exports import STDOUT, check_exports, export
-from memtrain.cli.options import (
-    L2,
-    Activation,
-    Bias,
-    DType,
-    ExportMarkdown,
-    Force,
-    Jobs,
-    Optimizer,
-    Quiet,
-    Seed,
-    Timeout,
-    Update,
+from memtrain.cli.options import ExportMarkdown, Force, Jobs, Quiet, Timeout, cell_options
+
+
+@cell_options(
+    several=("depth", "batch"),
+    without=(
+        "layers",
+        "policy",
+        "cost",
+        "accumulate",
+        "allocation",
+        "threads",
+        "steps",
+        "memory_limit_bytes",
+    ),
+    shown={"depth": "1:64:x2", "batch": "64, 256, 1024, …"},
 )
-
-
 def frontier(
+    columns: dict[str, Any],
     memory: Annotated[str, typer.Option(help="The memory above the baseline: 256MiB, 1GB, or bytes.")],
-    depth: Annotated[
-        str | None,
-        typer.Option(help="Depths to find the largest batch for: a range.", show_default="1:64:x2"),
-    ] = None,
-    batch: Annotated[
-        str | None,
-        typer.Option(help="Batches to find the largest depth for: a range.", show_default="64, 256, 1024, …"),
-    ] = None,
-    width: Annotated[
-        int | None, typer.Option(min=1, help="Width of every hidden layer.", show_default="256")
-    ] = None,
-    input_size: Annotated[int | None, typer.Option(min=1, help="Input size, on synthetic data.")] = None,
-    output_size: Annotated[int | None, typer.Option(min=1, help="Output size, on synthetic data.")] = None,
-    activation: Activation = "relu",
-    bias: Bias = False,
-    optimizer: Optimizer = "sgd",
-    l2: L2 = 1e-4,
-    dtype: DType = "float32",
-    data: Annotated[
-        str | None, typer.Option(help="digits, synthetic, or a .npz or .csv file.", show_default="digits")
-    ] = None,
-    update: Update = "deferred",
-    seed: Seed = 0,
     confirm: Annotated[
         bool,
         typer.Option(
@@ -81,6 +60,7 @@ def frontier(
       memtrain frontier --memory 1GB --activation gelu --bias --no-confirm
     """
     from memtrain.cli.console import messages, progress_bar, results, warn
+    from memtrain.cli.grid import cell_from
     from memtrain.measure.environment import environment
     from memtrain.measure.host import Host
     from memtrain.report.json import frontier_document
@@ -88,32 +68,19 @@ def frontier(
     from memtrain.report.terminal.frontier import frontier_sections
     from memtrain.sweeps.frontier import confirm as confirm_frontier
     from memtrain.sweeps.frontier import default_batches, find_frontier, frontier_csv, problem_lines
-    from memtrain.sweeps.grid import make_cell, training_examples
+    from memtrain.sweeps.grid import training_examples
     from memtrain.sweeps.ranges import parse_integers
     from memtrain.sweeps.sweep import check_limits, default_jobs
     from memtrain.units import parse_bytes
 
     check_limits(jobs, timeout)
     outputs = {"--export-csv": export_csv, "--export-json": export_json, "--export-markdown": export_markdown}
-    check_exports({**outputs, "--json": STDOUT if json else None}, force, [data])
+    check_exports({**outputs, "--json": STDOUT if json else None}, force, [columns["data"]])
     budget_bytes = parse_bytes(memory, "--memory")
+    depth, batch = columns.pop("depth"), columns.pop("batch")
     depths = parse_integers("1:64:x2" if depth is None else depth, "--depth", least=0)
     batches = None if batch is None else parse_integers(batch, "--batch")
-    cell = make_cell(
-        {
-            "width": width,
-            "input_size": input_size,
-            "output_size": output_size,
-            "activation": activation,
-            "bias": bias,
-            "optimizer": optimizer,
-            "l2": l2,
-            "dtype": dtype,
-            "data": data,
-            "update": update,
-            "seed": seed,
-        }
-    )
+    cell = cell_from(columns)
     out, log = results(), messages(quiet)
     wanted = default_batches if batches is None else batches
     found = find_frontier(cell, budget_bytes, depths, wanted, training_examples(cell.data))

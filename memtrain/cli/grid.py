@@ -1,41 +1,48 @@
-"""From the options of ``memtrain sweep`` to what is asked for."""
+"""From the options of a command to the cells that they ask for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
+from memtrain.cells.cell import Cell
+from memtrain.cells.columns import CELL_COLUMNS, Column
+from memtrain.cells.kinds import BYTES, COUNT, NUMBER, TRUTH, WIDTHS
+from memtrain.sweeps.grid import make_cell
 from memtrain.sweeps.ranges import parse_integers, parse_numbers, parse_sizes, parse_words
 from memtrain.sweeps.request import Request
 from memtrain.units import parse_bytes
 
 
-def _parse_limits(text: str, option: str) -> list[int]:
-    return [parse_bytes(limit, option) for limit in parse_words(text, option)]
+def request_of(columns: Mapping[str, Any], options: Mapping[str, Any]) -> Request:
+    """What the options of ``memtrain sweep`` ask for. Raises ``InputError``."""
+    axes = {
+        column.name: _values(column, columns[column.parameter])
+        for column in CELL_COLUMNS
+        if columns.get(column.parameter) is not None
+    }
+    meters = parse_words(options["meters"], "--meters")
+    return Request(axes, _layers(columns), options["mode"], meters, options["repeat"])
 
 
-_AXES: dict[str, Callable[[str, str], list[Any]]] = {
-    **dict.fromkeys(("activation", "optimizer", "dtype", "data"), parse_words),
-    **dict.fromkeys(("update", "policy", "allocation"), parse_words),
-    **dict.fromkeys(("batch", "width", "input_size", "output_size", "accumulate", "threads"), parse_integers),
-    **dict.fromkeys(("depth", "seed"), partial(parse_integers, least=0)),
-    "steps": partial(parse_integers, least=2),
-    "l2": parse_numbers,
-    "memory_limit": _parse_limits,
-}
-"""How the text of each option is read."""
-
-_FIELDS = {"memory_limit": "memory_limit_bytes"}
-"""Options whose field of a cell has another name."""
+def cell_from(columns: Mapping[str, Any], **others: Any) -> Cell:
+    """The cell of a command that takes one of each option. Raises ``InputError``."""
+    given = {column.name: columns[column.parameter] for column in CELL_COLUMNS if column.parameter in columns}
+    return make_cell({**given, **others}, _layers(columns))
 
 
-def request_of(options: Mapping[str, Any]) -> Request:
-    """What the options of the command (by parameter) ask for. Raises ``InputError``."""
-    axes: dict[str, Any] = {"bias": [options["bias"]], "cost": [options["cost"]]}
-    for name, parse in _AXES.items():
-        if options[name] is not None:
-            axes[_FIELDS.get(name, name)] = parse(options[name], f"--{name.replace('_', '-')}")
-    layers, meters = options["layers"], parse_words(options["meters"], "--meters")
-    sizes = None if layers is None else parse_sizes(layers, "--layers")
-    return Request(axes, sizes, options["mode"], meters, options["repeat"])
+def _layers(columns: Mapping[str, Any]) -> list[int] | None:
+    layers = columns.get("layers")
+    return None if layers is None else parse_sizes(layers, "--layers")
+
+
+def _values(column: Column, given: Any) -> list[Any]:
+    """The values of an option that takes several. Raises ``InputError``."""
+    if column.kind is TRUTH:
+        return [given]
+    if column.kind in (COUNT, WIDTHS):
+        return parse_integers(given, column.option, least=column.least)
+    if column.kind is NUMBER:
+        return parse_numbers(given, column.option)
+    words = parse_words(given, column.option)
+    return [parse_bytes(word, column.option) for word in words] if column.kind is BYTES else words

@@ -1,39 +1,19 @@
-"""Options that several commands take, worded once."""
+"""Options that several commands take, worded once. Those of a cell are made from the table of columns."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-Batch = Annotated[int, typer.Option(min=1, help="Examples in a batch.")]
-Activation = Annotated[str, typer.Option(help="One of relu, tanh, sigmoid, gelu, gelu_tanh, identity.")]
-Bias = Annotated[bool, typer.Option("--bias/--no-bias", help="A bias in every layer.")]
-Optimizer = Annotated[str, typer.Option(help="One of sgd, momentum, adam.")]
-L2 = Annotated[float, typer.Option(help="λ of the regulariser λ/2·Σ‖W‖².")]
-DType = Annotated[str, typer.Option(help="float32 or float64.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of start values and batches.")]
-Layers = Annotated[
-    str | None, typer.Option(help="Input, hidden… and output size, as 784,512,10, on synthetic data.")
-]
+from memtrain.cells.columns import CELL_COLUMNS, Column
+from memtrain.cells.kinds import BYTES, COUNT, NUMBER, TRUTH, WIDTHS
+
 Force = Annotated[bool, typer.Option("--force", help="Overwrite output files that exist.")]
-Update = Annotated[
-    str, typer.Option(help="deferred: after backward, or eager: as soon as a gradient exists.")
-]
-Policy = Annotated[
-    str,
-    typer.Option(
-        help="What to keep for backward: none (all of it), sqrt, revolve:4 or budget:32MiB; the rest is "
-        "computed again."
-    ),
-]
-Cost = Annotated[
-    str, typer.Option(help="What a budget spares: seconds, as measured on this machine, or flops.")
-]
-Accumulate = Annotated[
-    int, typer.Option(min=1, help="Micro-batches whose gradients add up to those of the batch.")
-]
 Jobs = Annotated[
     int | None,
     typer.Option(
@@ -50,3 +30,94 @@ Quiet = Annotated[
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Also the environment, and rows as they finish.")
 ]
+Layers = Annotated[
+    str | None, typer.Option(help="Input, hidden… and output size, as 784,512,10, on synthetic data.")
+]
+
+_IMPLIED = ("depth", "width", "batch", "data", "input_size", "output_size", "memory_limit_bytes")
+"""Columns that have their defaults only where no other option implies a value, as ``--layers`` does."""
+
+_SIZES = dict.fromkeys(("input_size", "output_size"), "that of the data")
+
+_RANGE = {COUNT: "a range", WIDTHS: "a range", BYTES: "or a list", NUMBER: "one or a list"}
+
+Command = Callable[..., None]
+
+
+def cell_options(
+    *,
+    several: Collection[str] = (),
+    without: Collection[str] = (),
+    shown: Mapping[str, str] | None = None,
+) -> Callable[[Command], Command]:
+    """Give a command the options of a cell: it gets their values as ``columns``, by parameter.
+
+    Columns in ``several`` take ranges or lists, as text; those in ``without`` are no options of the
+    command. ``shown`` are defaults that the command chooses itself, as its help shows them.
+    """
+    columns = [column for column in CELL_COLUMNS if column.name not in without]
+    defaults = {**_SIZES, **(shown or {})}
+    parameters = [_parameter(column, column.name in several, defaults) for column in columns]
+    if "layers" not in without:
+        layers = inspect.Parameter("layers", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Layers)
+        parameters.insert(3, layers)
+    names = {parameter.name for parameter in parameters}
+
+    def decorated(command: Command) -> Command:
+        @wraps(command)
+        def wrapper(**options: Any) -> None:
+            given = {name: options.pop(name) for name in names}
+            command(**options, columns=given)
+
+        others = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in inspect.signature(command, eval_str=True).parameters.values()
+            if parameter.name != "columns"
+        ]
+        leading = [parameter for parameter in others if parameter.default is inspect.Parameter.empty]
+        rest = [parameter for parameter in others if parameter not in leading]
+        wrapper.__signature__ = inspect.Signature([*leading, *parameters, *rest])  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {}
+        return wrapper
+
+    return decorated
+
+
+def _parameter(column: Column, several: bool, shown: Mapping[str, str]) -> inspect.Parameter:
+    """The parameter of a command that gives a column."""
+    implied = column.name in _IMPLIED or column.name in shown
+    default: Any = None if implied else column.default
+    kind: Any = str | None
+    if column.kind is TRUTH:
+        flags = f"{column.option}/--no-{column.parameter}"
+        option, kind = typer.Option(flags, help=f"{column.about}."), bool
+    elif several:
+        option = typer.Option(help=_help(column, several), show_default=_shown(column, default, shown))
+        default = None if default is None else str(default)
+    else:
+        least = column.least if column.kind in (COUNT, WIDTHS) else None
+        words = _help(column, several)
+        option = typer.Option(min=least, help=words, show_default=_shown(column, default, shown))
+        kind = {COUNT: int, WIDTHS: int, NUMBER: float}.get(column.kind, str) | None
+    return inspect.Parameter(
+        column.parameter, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
+    )
+
+
+def _help(column: Column, several: bool) -> str:
+    words = column.about
+    if column.choices:
+        many = len(column.choices) > 1
+        words += (
+            f"{'; some of' if several and many else '; one of' if many else ':'} {', '.join(column.choices)}"
+        )
+    elif several:
+        words += f": {_RANGE.get(column.kind, 'one or a list')}"
+    return f"{words}."
+
+
+def _shown(column: Column, default: Any, shown: Mapping[str, str]) -> str | bool:
+    """The default as the help shows it, where the parameter itself has none."""
+    if column.name in shown:
+        return shown[column.name]
+    return True if default is not None or column.default is None else str(column.default)

@@ -5,31 +5,17 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from memtrain.cli.exports import STDOUT, check_exports, export
-from memtrain.cli.options import (
-    L2,
-    Accumulate,
-    Activation,
-    Batch,
-    Bias,
-    Cost,
-    DType,
-    ExportMarkdown,
-    Force,
-    Layers,
-    Optimizer,
-    Quiet,
-    Seed,
-    Timeout,
-    Update,
-)
+from memtrain.cli.options import ExportMarkdown, Force, Quiet, Timeout, cell_options
 
 
+@cell_options(without=("policy", "allocation", "threads", "steps", "memory_limit_bytes"))
 def plan(
+    columns: dict[str, Any],
     memory: Annotated[
         str | None, typer.Option(help="The memory above the baseline: 64MiB, 1GB, or bytes.")
     ] = None,
@@ -37,26 +23,6 @@ def plan(
         bool, typer.Option("--pareto", help="Plans from the smallest to the one without recomputation.")
     ] = False,
     points: Annotated[int, typer.Option(min=2, max=200, help="At most so many plans with --pareto.")] = 8,
-    depth: Annotated[
-        int | None, typer.Option(min=0, help="Hidden layers, 0 for a linear model.", show_default="1")
-    ] = None,
-    width: Annotated[
-        int | None, typer.Option(min=1, help="Width of every hidden layer.", show_default="256")
-    ] = None,
-    batch: Batch = 64,
-    layers: Layers = None,
-    activation: Activation = "relu",
-    bias: Bias = False,
-    optimizer: Optimizer = "sgd",
-    l2: L2 = 1e-4,
-    dtype: DType = "float32",
-    data: Annotated[
-        str | None, typer.Option(help="digits, or a .npz or .csv file.", show_default="digits")
-    ] = None,
-    update: Update = "deferred",
-    accumulate: Accumulate = 1,
-    cost: Cost = "seconds",
-    seed: Seed = 0,
     measure: Annotated[
         bool,
         typer.Option("--measure/--no-measure", help="Run every option and compare it with its prediction."),
@@ -86,9 +52,10 @@ def plan(
       memtrain plan --pareto --points 4 --depth 12 --width 64 --batch 256
       memtrain plan --memory 1GiB --depth 100 --batch 65536 --no-measure
     """
+    from memtrain.cells.cell import SECONDS
     from memtrain.cli.console import messages, progress_bar, results, warn, warn_of_rates
+    from memtrain.cli.grid import cell_from
     from memtrain.errors import InputError
-    from memtrain.measure.cell import SECONDS
     from memtrain.measure.environment import environment
     from memtrain.measure.host import Host
     from memtrain.report.fit import fit_csv, fit_markdown, fit_problems
@@ -97,9 +64,7 @@ def plan(
     from memtrain.report.terminal.fit import fit_sections
     from memtrain.run.kept_rates import UNKNOWN, kept_rates
     from memtrain.sweeps.fit import find_fit
-    from memtrain.sweeps.grid import make_cell
     from memtrain.sweeps.option import Option
-    from memtrain.sweeps.ranges import parse_sizes
     from memtrain.sweeps.sweep import check_limits
     from memtrain.sweeps.trial import measure_fit
     from memtrain.units import parse_bytes
@@ -118,26 +83,9 @@ def plan(
     }
     if html is not None:
         check_installed()
-    check_exports(outputs, force, [data])
+    check_exports(outputs, force, [columns["data"]])
     memory_bytes = None if memory is None else parse_bytes(memory, "--memory")
-    cell = make_cell(
-        {
-            "depth": depth,
-            "width": width,
-            "batch": batch,
-            "activation": activation,
-            "bias": bias,
-            "optimizer": optimizer,
-            "l2": l2,
-            "dtype": dtype,
-            "data": data,
-            "update": update,
-            "accumulate": accumulate,
-            "cost": cost,
-            "seed": seed,
-        },
-        None if layers is None else parse_sizes(layers, "--layers"),
-    )
+    cell = cell_from(columns)
     out, log = results(), messages(quiet)
     host = Host()
     rates = None if cell.cost != SECONDS else host.rates if measure else kept_rates()

@@ -62,7 +62,7 @@ def predict(
     free_bytes = free_memory_bytes()
     snapshot = load_snapshot(model, free_bytes)
     prediction = Prediction(
-        snapshot, Examples(data, snapshot.spec.input_size, snapshot.spec.output_size, free_bytes)
+        snapshot, Examples(data, snapshot.network.input_count, snapshot.network.class_count, free_bytes)
     )
     found: list[Answers] = []
     blocks = predicted(prediction, found if json else None)

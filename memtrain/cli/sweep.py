@@ -7,21 +7,22 @@ import shlex
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from memtrain.cells.columns import CELL_NAMES
 from memtrain.cli.config import config_text, effective_config, use_config
 from memtrain.cli.exports import STDOUT, check_exports, export
-from memtrain.cli.options import Bias, Cost, ExportMarkdown, Jobs, Layers, Quiet, Timeout, Verbose
+from memtrain.cli.options import ExportMarkdown, Jobs, Quiet, Timeout, Verbose, cell_options
 from memtrain.cli.streams import close_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from memtrain.measure.cell import Cell, Mode
+    from memtrain.cells.cell import Cell, Mode
+    from memtrain.cells.row import Row
     from memtrain.measure.host import Host
-    from memtrain.measure.row import Row
     from memtrain.sweeps.law import Verdict
     from memtrain.sweeps.session import Session
 
@@ -40,65 +41,16 @@ BESIDE_RESUME = (
 """Options that do not say what is measured."""
 
 
+@cell_options(
+    several=CELL_NAMES, shown={"depth": "1:16:x2", "batch": "64,256,1024", "memory_limit_bytes": "none"}
+)
 def sweep(
     context: typer.Context,
-    depth: Annotated[
-        str | None,
-        typer.Option(
-            help="Hidden layers, 0 for none: 8, or 2,4,8, or 1:16:x2, or 1:16:+3.", show_default="1:16:x2"
-        ),
-    ] = None,
-    batch: Annotated[
-        str | None, typer.Option(help="Examples in a batch: a range, too.", show_default="64,256,1024")
-    ] = None,
-    width: Annotated[
-        str | None, typer.Option(help="Width of every hidden layer: a range.", show_default="256")
-    ] = None,
-    layers: Layers = None,
-    input_size: Annotated[str | None, typer.Option(help="Input size, on synthetic data: a range.")] = None,
-    output_size: Annotated[str | None, typer.Option(help="Output size, on synthetic data: a range.")] = None,
-    activation: Annotated[
-        str, typer.Option(help="Of relu, tanh, sigmoid, gelu, gelu_tanh, identity: one or a list.")
-    ] = "relu",
-    bias: Bias = False,
-    optimizer: Annotated[str, typer.Option(help="Of sgd, momentum, adam: one or a list.")] = "sgd",
-    l2: Annotated[str, typer.Option(help="λ of the regulariser λ/2·Σ‖W‖²: one or a list.")] = "1e-4",
-    dtype: Annotated[str, typer.Option(help="float32, float64 or both as a list.")] = "float32",
-    data: Annotated[
-        str | None,
-        typer.Option(help="digits, synthetic, or a .npz or .csv file: one or a list.", show_default="digits"),
-    ] = None,
-    update: Annotated[
-        str, typer.Option(help="deferred: after backward, or eager: as soon as a gradient exists; or both.")
-    ] = "deferred",
-    accumulate: Annotated[
-        str, typer.Option(help="Micro-batches whose gradients add up to those of the batch: a range.")
-    ] = "1",
-    policy: Annotated[
-        str,
-        typer.Option(help="Of none, sqrt, revolve:4, budget:32MiB: what to keep for backward; or a list."),
-    ] = "none",
-    cost: Cost = "seconds",
-    allocation: Annotated[
-        str,
-        typer.Option(
-            help="fresh: an array for each value; packed: one arena for all; auto: fresh for memory, packed"
-            " for time. One or a list."
-        ),
-    ] = "auto",
-    seed: Annotated[str, typer.Option(help="Of start values and batches: a range.")] = "0",
-    threads: Annotated[str, typer.Option(help="BLAS threads, for all meters: a range.")] = "1",
-    steps: Annotated[str, typer.Option(help="Iterations that a meter watches, at least 2: a range.")] = "3",
+    columns: dict[str, Any],
     mode: Annotated[str, typer.Option(help="both, train or infer.")] = "both",
     meters: Annotated[
         str, typer.Option(help="Of ledger, heap, resident, time; the ledger runs always.")
     ] = "ledger,heap,resident,time",
-    memory_limit: Annotated[
-        str | None,
-        typer.Option(
-            help="Run each cell under this hard limit: 64MiB, or bytes; or a list.", show_default="none"
-        ),
-    ] = None,
     repeat: Annotated[
         int, typer.Option(help="Measure each figure so often: medians, and how far they spread.")
     ] = 1,
@@ -153,17 +105,18 @@ def sweep(
       memtrain sweep --memory-limit 64MiB
     """
     # What computes is imported here, so that --help does not wait for numpy.
-    from memtrain.cli.console import messages, results, say, warn, warn_of_rates
+    from memtrain.cells.row import notes_of, planned_row
+    from memtrain.cli.console import messages, plannable, results, say, warn, warn_of_rates
     from memtrain.cli.grid import request_of
     from memtrain.errors import InputError, MemtrainError
     from memtrain.measure.doctor import State, examine_memory
     from memtrain.measure.host import Host
-    from memtrain.measure.row import notes_of, planned_row
     from memtrain.report.findings import findings
     from memtrain.report.html import check_installed, report_html
     from memtrain.report.json import sweep_document
     from memtrain.report.markdown import sweep_markdown
     from memtrain.report.terminal.sweep import sweep_tables
+    from memtrain.run.kept_rates import kept_rates
     from memtrain.sweeps.grid import oversized_batches
     from memtrain.sweeps.journal import journal_path
     from memtrain.sweeps.request import make_tasks
@@ -202,8 +155,6 @@ def sweep(
 
         wanted = {name: found for name, found in exports.items() if files or found[0] == STDOUT}
         export(wanted, force, tables)
-        for note in notes_of(rows):
-            warn(log, note)
 
     if quiet and verbose:
         raise InputError("-q and -v together", "allowed: one of them", "leave out the other")
@@ -220,7 +171,7 @@ def sweep(
         _refuse_beside_resume(context)
         check_exports(outputs, force, [path, journal_path(path)])
     else:
-        request = request_of(context.params)
+        request = request_of(columns, context.params)
         cells = request.cells()
         csv_here = export_csv if dry_run or csv_to_stdout else None
         check_exports({"--export-csv": csv_here, **outputs}, force, [*request.axes.get("data", []), config])
@@ -228,7 +179,9 @@ def sweep(
             said = f"batches larger than the {examples:,} training examples of {name} draw rows again, seeded"
             warn(log, said)
         if dry_run:
-            show([planned_row(*task) for task in make_tasks(cells, request.mode)])
+            rates = kept_rates()
+            tasks = make_tasks(plannable(log, cells, rates), request.mode)
+            show([planned_row(*task, rates) for task in tasks])
             return
         files = {name: place for name, place in outputs.items() if place != STDOUT}
         check_new(request, path, files, force, config)
@@ -238,7 +191,8 @@ def sweep(
             warn(log, f"{finding.subject}: {finding.found}; {finding.remedy}")
     with Host() as host:
         if resume is None:
-            about = {"command": command, "config": config_here, "environment": host.environment(cells[0])}
+            environment = host.environment(cells[0])
+            about = {"command": command, "config": config_here, "environment": environment}
             session = begin(host, request, path, about, force)
         else:
             session = resume_session(host, path)
@@ -260,9 +214,12 @@ def sweep(
                 except (MemtrainError, OSError, SystemExit):  # the reader may have gone
                     close_stdout()
             raise
-    show(session.rows, laws)
+    rows = session.rows
+    show(rows, laws)
+    for note in notes_of(rows):
+        warn(log, note)
     say(log, f"rows: {session.store.path}")
-    if not all(row.ok for row in session.rows):
+    if not all(row.ok for row in rows):
         raise typer.Exit(1)
 
 

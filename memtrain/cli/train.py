@@ -4,52 +4,32 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from memtrain.cli.options import (
-    L2,
-    Accumulate,
-    Activation,
-    Batch,
-    Bias,
-    Cost,
-    DType,
-    Force,
-    Optimizer,
-    Policy,
-    Quiet,
-    Seed,
-    Update,
+from memtrain.cells.columns import BY_NAME
+from memtrain.cli.options import Force, Quiet, cell_options
+
+_DEFAULTS = {"depth": 2, "batch": 32, "allocation": "packed"}
+"""What the book's procedure is shown with."""
+
+
+@cell_options(
+    without=("layers", "input_size", "output_size", "steps", "memory_limit_bytes"),
+    shown={
+        "depth": "2",
+        "batch": "32",
+        "allocation": "packed",
+        "threads": "all cores; 1 if layers are small",
+    },
 )
-
-
 def train(
-    depth: Annotated[int, typer.Option(min=0, help="Hidden layers, 0 for a linear model.")] = 2,
-    width: Annotated[int, typer.Option(min=1, help="Width of every hidden layer.")] = 256,
-    batch: Batch = 32,
+    columns: dict[str, Any],
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training examples.")] = 40,
     lr: Annotated[
         float | None,
         typer.Option(help="Learning rate.", show_default="0.1 sgd, 0.02 momentum, 0.001 adam"),
-    ] = None,
-    activation: Activation = "relu",
-    bias: Bias = False,
-    optimizer: Optimizer = "sgd",
-    l2: L2 = 1e-4,
-    dtype: DType = "float32",
-    data: Annotated[str, typer.Option(help="digits, or a .npz (x, y) or .csv (label last) file.")] = "digits",
-    seed: Seed = 0,
-    update: Update = "deferred",
-    accumulate: Accumulate = 1,
-    policy: Policy = "none",
-    cost: Cost = "seconds",
-    allocation: Annotated[
-        str, typer.Option(help="packed: one arena for all values, or fresh: an array each.")
-    ] = "packed",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="BLAS threads.", show_default="all cores; 1 if layers are small")
     ] = None,
     save: Annotated[Path | None, typer.Option(help="Write the trained network: model.npz.")] = None,
     json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
@@ -69,16 +49,20 @@ def train(
     """
     from memtrain.run.blas import blas_environment, useful_threads
 
-    threads = threads or useful_threads(2 * batch * width * width)
+    columns = {**columns, **{name: value for name, value in _DEFAULTS.items() if columns[name] is None}}
+    widest = columns["batch"] * (columns["width"] or BY_NAME["width"].default) ** 2
+    threads = columns["threads"] = columns["threads"] or useful_threads(2 * widest)
     os.environ.update(blas_environment(threads, os.environ))  # before numpy loads
 
+    from memtrain.cells.cell import Mode
+    from memtrain.cells.row import predicted_row
     from memtrain.cli.console import messages, progress_bar, results, say, warn, warn_of_rates
+    from memtrain.cli.grid import cell_from
     from memtrain.errors import SpecError
     from memtrain.measure.admission import lacking
-    from memtrain.measure.cell import Cell, Mode
     from memtrain.measure.host import Host
     from memtrain.measure.machine import free_memory_bytes
-    from memtrain.measure.row import predicted_row
+    from memtrain.plan.cost import flops
     from memtrain.plan.policy import read_policy
     from memtrain.report.json import training_document
     from memtrain.report.terminal.sweep import training_table
@@ -90,41 +74,22 @@ def train(
     from memtrain.train.optimizers import LEARNING_RATES
     from memtrain.train.snapshot import Snapshot, snapshot_bytes
 
-    check_outputs({"--save": save}, force, [data])
+    check_outputs({"--save": save}, force, [columns["data"]])
     if save is not None and save.suffix != ".npz":
         raise SpecError(f"--save {save}", "allowed: a name that ends with .npz", "name a .npz")
-    examples = load(data, free_memory_bytes())
-    cell = Cell(
-        depth=depth,
-        width=width,
-        batch=batch,
-        activation=activation,
-        bias=bias,
-        optimizer=optimizer,
-        l2=l2,
-        dtype=dtype,
-        data=data,
-        input_size=examples.input_size,
-        output_size=examples.output_size,
-        update=update,
-        accumulate=accumulate,
-        policy=policy,
-        cost=cost,
-        allocation=allocation,
-        threads=threads,
-        seed=seed,
-    )
+    cell = cell_from(columns)
+    examples = load(cell.data, free_memory_bytes())
     rates = Host().rates_for(cell)
     lack = lacking([predicted_row(cell, Mode.TRAIN, rates)], free_memory_bytes())
     if lack is not None:
         raise SpecError(f"this network {lack}", "allowed: what fits", "see memtrain frontier --help")
-    rate = check_rate(LEARNING_RATES[optimizer] if lr is None else lr)
+    rate = check_rate(LEARNING_RATES[cell.optimizer] if lr is None else lr)
     training_data, test_data = split(examples)
     out, log = results(), messages(quiet)
     if examples.note:
         say(log, examples.note)
     warn_of_rates(log, cell.plans_by_time)
-    if batch > len(training_data):
+    if cell.batch > len(training_data):
         warn(
             log,
             f"the batch is larger than the {len(training_data):,} training examples: rows are drawn again",
@@ -132,17 +97,18 @@ def train(
     with progress_bar(quiet) as progress:
         bar = progress.add_task("loss …", total=epochs, count="")
         trained = run_training(
-            cell.spec(),
+            cell.network,
+            cell.batch,
             training_data,
             test_data,
-            optimizer=optimizer,
+            optimizer=cell.optimizer,
             rate=rate,
             epochs=epochs,
-            seed=seed,
-            update=update,
-            accumulate=accumulate,
+            seed=cell.seed,
+            update=cell.update,
+            accumulate=cell.accumulate,
             policy=read_policy(cell.policy),
-            cost=cell.cost_of(rates),
+            cost=flops if rates is None else rates.seconds,
             allocation=cell.allocation_for(timing=True),
             on_epoch=lambda epoch: progress.update(
                 bar,
@@ -162,4 +128,6 @@ def train(
     if save is not None:
         digest = DataDigest()
         digest.add(examples.x, examples.y)
-        write_new(save, snapshot_bytes(Snapshot(cell.spec(), trained.parameters, digest.text())), force)
+        write_new(
+            save, snapshot_bytes(Snapshot(cell.network, cell.batch, trained.parameters, digest.text())), force
+        )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.row import Row
 from memtrain.explain.explanation import Explanation
 from memtrain.explain.proof import Proof, prove
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.host import Host
-from memtrain.measure.row import Row, measured_row
+from memtrain.measure.measured import measured_row
 from memtrain.measure.workload import batches
-from memtrain.models.mlp import initial_values
 from memtrain.plan.cost import Rates
+from memtrain.plan.schedule import Schedule
 
 MOST_RUN_BYTES = 512 * 1024**2
 MOST_RUN_FLOPS = 50_000_000_000
@@ -28,7 +29,6 @@ def measured(cell: Cell, rates: Rates | None = None) -> dict[Mode, Row]:
         return {mode: measured_row(host, cell, mode, meters=("ledger", "heap")) for mode in Mode}
 
 
-def proved(cell: Cell, rates: Rates | None = None) -> Proof:
-    """The proof that what training keeps is needed and what it frees is not (`memtrain.explain.proof`)."""
-    schedule = cell.schedule(Mode.TRAIN, rates)
-    return prove(schedule, initial_values(cell.spec(), cell.seed), next(batches(cell)))
+def proved(cell: Cell, schedule: Schedule) -> Proof:
+    """The proof that ``schedule``, of training, keeps what is needed and nothing else."""
+    return prove(schedule, cell.network.initial_values(cell.seed), next(batches(cell)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from memtrain.cells.cell import Cell, Mode
 from memtrain.explain.cost import Recomputation, recomputation
 from memtrain.explain.footprint import RoleFootprint, footprint
 from memtrain.explain.formulas import Book, Formula
@@ -17,7 +18,6 @@ from memtrain.explain.reasons import (
 )
 from memtrain.explain.timeline import Moment, RunnerUp, runner_up, timeline
 from memtrain.graph.node import Phase
-from memtrain.measure.cell import Cell, Mode
 from memtrain.plan.cost import Rates
 from memtrain.plan.liveness import Liveness, analyse
 from memtrain.plan.schedule import Schedule
@@ -55,13 +55,10 @@ class Explanation:
 
 
 def explain(cell: Cell, rates: Rates | None = None) -> Explanation:
-    """Explain ``cell`` from its graph alone; nothing is run, so that any size can be explained.
-
-    A plan that spares time is made with ``rates``.
-    """
-    train, infer = _account(cell, Mode.TRAIN, rates), _account(cell, Mode.INFER, rates)
+    """Explain ``cell`` from its graph alone, planned with ``rates``; nothing is run, so any size will do."""
+    train, infer = (_account(cell, mode, rates) for mode in (Mode.TRAIN, Mode.INFER))
     graph = train.schedule.graph
-    book = Book(graph, cell.l2)
+    book = Book(graph, cell["l2"])
     computed = [graph[step.node] for step in train.schedule.steps if step.phase is not Phase.RECOMPUTE]
     return Explanation(
         cell=cell,

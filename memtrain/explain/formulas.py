@@ -9,16 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from memtrain.graph.node import Dim, Graph, Node, Shape
-from memtrain.graph.ops.activation import Relu, ReluGrad, Sigmoid, SigmoidGrad, Tanh, TanhGrad
-from memtrain.graph.ops.arithmetic import Add, AddScaled, Exp, Multiply, Scale, Shift, SumTo
-from memtrain.graph.ops.gelu import Gelu, GeluGrad, GeluTanh, GeluTanhGrad
-from memtrain.graph.ops.loss import LogSoftmax, LogSoftmaxGrad, Mse, MseGrad, Nll, NllGrad, SquaredNorm
-from memtrain.graph.ops.matmul import MatMul
-from memtrain.graph.ops.source import Fill
-from memtrain.graph.ops.view import Identity
-
-_ACTIVATIONS = (Relu, Tanh, Sigmoid, Gelu, GeluTanh, Identity)
+from memtrain.graph import size
+from memtrain.graph.node import Graph, Node, Phase, Role, Scope, Shape
 
 
 @dataclass(frozen=True)
@@ -26,10 +18,17 @@ class Formula:
     """``left = right``, with the shape of the value and of each factor, as the book orients them."""
 
     left: str
+    label: str
+    scope: Scope
     shape: str
     right: str
     factors: tuple[tuple[str, str], ...]
     """Text and shape of each factor, in the order in which ``right`` names them."""
+
+    @property
+    def name(self) -> str:
+        """The value that it gives."""
+        return self.left
 
     def __str__(self) -> str:
         return f"{self.left} = {self.right}"
@@ -41,7 +40,8 @@ class Book:
     def __init__(self, graph: Graph, l2: float) -> None:
         self._graph = graph
         self._l2 = l2
-        self._single = not any(node.name in ("h2", "z2") for node in graph)
+        matrices = [node for node in graph if node.role is Role.PARAMETER and len(node.shape) == 2]
+        self._single = len(matrices) <= 2
         self._consumers: dict[int, list[int]] = {}
         for node in graph:
             for index in node.inputs:
@@ -53,160 +53,91 @@ class Book:
 
     def formula(self, node: Node) -> Formula:
         """What ``node`` is, in terms of the values that it reads."""
-        factors: list[tuple[str, str]] = []
-        right = self._right(node, factors)
-        return Formula(self.name(node), self.shape(node), right, tuple(factors))
+        sentence = _Sentence(self, node)
+        right = node.op.formula(sentence, node, *self.inputs(node))
+        shape, factors = self.shape(node), tuple(sentence.factors)
+        return Formula(self.name(node), node.label, node.scope, shape, right, factors)
 
     def shape(self, node: Node, transposed: bool = False) -> str:
         """The shape in symbols as the book orients it: ``q×h``; ``1`` for a number."""
         sizes = node.shape
-        if len(sizes) == 2 and carries_batch(node) != transposed:
+        if len(sizes) == 2 and size.carries_batch(sizes) != transposed:
             sizes = sizes[::-1]
-        return "×".join(map(symbol, sizes)) or "1"
+        return "×".join(map(size.text, sizes)) or "1"
 
     def purpose(self, reader: Node, read: Node) -> str:
-        """What the rule of ``reader`` needs the value for."""
-        name = self.name(read)
-        match reader.op:
-            case MatMul():
-                return f"as the factor {self._factors_of(reader, read)}"
-            case ReluGrad() | TanhGrad() | SigmoidGrad():
-                return f"for φ′, which {_forward_name(reader)}'s rule takes from its output {name}"
-            case GeluGrad() | GeluTanhGrad():
-                return f"for φ′, which {_forward_name(reader)}'s rule takes from its input {name}"
-            case LogSoftmaxGrad():
-                return f"for the probabilities exp({name})"
-            case MseGrad():
-                return f"for the difference {name} − y"
-            case _:
-                return f"as an operand of {reader.op.name}"
+        """What computing ``reader`` needs its input ``read`` for."""
+        return reader.op.purpose(_Sentence(self, reader), read, reader, *self.inputs(reader))
 
-    def _factors_of(self, reader: Node, read: Node) -> str:
-        factors: list[tuple[str, str]] = []
-        self._right(reader, factors)
-        name = self.name(read)
-        return next((text for text, _ in factors if text in (name, f"{name}ᵀ")), name)
+    def inputs(self, node: Node) -> list[Node]:
+        """The inputs of what computes a value."""
+        return [self._graph[index] for index in node.inputs]
 
-    def _right(self, node: Node, factors: list[tuple[str, str]]) -> str:
-        inputs = [self._graph[index] for index in node.inputs]
+    def constant(self, node: Node) -> float | None:
+        """The number that a value is in every run; ``None`` where it depends on what a run is given."""
+        return node.op.constant(_Sentence(self, node), *self.inputs(node))
 
-        def term(read: Node, transposed: bool = False) -> str:
-            if self._is_part_of(read, node):
-                return self._right(read, factors)
-            text = self.name(read) + ("ᵀ" if transposed else "")
-            factors.append((text, self.shape(read, transposed)))
-            return text
-
-        match node.op:
-            case MatMul(transpose_a=left, transpose_b=right):
-                pairs = [(inputs[0], left), (inputs[1], right)]
-                if carries_batch(node):
-                    pairs = [(value, not flag) for value, flag in reversed(pairs)]
-                return " ".join(term(value, flag != carries_batch(value)) for value, flag in pairs)
-            case Add():
-                return " + ".join(map(term, inputs))
-            case AddScaled(factor=factor):
-                added = term(inputs[0])
-                return f"{added} + {self._constant(factor, inputs[1])}{term(inputs[2])}"
-            case Multiply():
-                return (" ⊙ " if all(value.shape for value in inputs) else " ").join(map(term, inputs))
-            case Scale(factor=factor):
-                return f"{self._number(factor)} {term(inputs[0])}"
-            case Shift(amount=amount):
-                return f"{term(inputs[0])} + {amount:g}"
-            case ReluGrad() | TanhGrad() | SigmoidGrad():
-                return self._slope(term(inputs[0]), self._graph[inputs[1].inputs[0]], factors)
-            case GeluGrad() | GeluTanhGrad():
-                return self._slope(term(inputs[0]), inputs[1], factors)
-            case SumTo():
-                over = "_n" if carries_batch(inputs[0]) and not carries_batch(node) else ""
-                return f"Σ{over} {term(inputs[0])}"
-            case Exp():
-                return f"exp({term(inputs[0])})"
-            case LogSoftmax():
-                return f"log softmax({term(inputs[0])})"
-            case LogSoftmaxGrad():
-                incoming = term(inputs[0])
-                last = symbol(inputs[0].shape[-1])
-                return f"{incoming} − exp({term(inputs[1])}) ⊙ Σ_{last} {incoming}"
-            case Nll():
-                return f"−mean {term(inputs[0])}[{term(inputs[1])}]"
-            case NllGrad():
-                return f"−onehot({term(inputs[1])})/n"
-            case Mse():
-                return f"mean ({term(inputs[0])} − {term(inputs[1])})²"
-            case MseGrad():
-                return f"2 ({term(inputs[1])} − {term(inputs[2])})/(n·q)"
-            case SquaredNorm():
-                return f"‖{term(inputs[0])}‖²"
-            case Fill(value=value):
-                return f"{value:g}"
-            case op if isinstance(op, _ACTIVATIONS):
-                return f"φ({term(inputs[0])})"
-            case op:
-                return f"{op.name}({', '.join(map(term, inputs))})"
-
-    def _slope(self, incoming: str, argument: Node, factors: list[tuple[str, str]]) -> str:
-        slope = f"φ′({self.name(argument)})"
-        factors.append((slope, self.shape(argument)))
-        return f"{incoming} ⊙ {slope}"
+    def number(self, value: float) -> str:
+        """A factor in digits, or as λ."""
+        return "λ" if self._l2 and value == self._l2 else f"{value:g}"
 
     def completed(self, node: Node) -> Node:
-        """The sum that ``node`` is only the first part of, or ``node`` itself."""
-        consumers = self._consumers.get(node.id, [])
-        heir = self._graph[consumers[0]] if len(consumers) == 1 else None
-        return heir if heir is not None and self._is_part_of(node, heir) else node
+        """The sum that ``node`` is only a part of, or ``node`` itself."""
+        while len(consumers := self._consumers.get(node.id, [])) == 1:
+            heir = self._graph[consumers[0]]
+            if not self.is_part(node, heir):
+                break
+            node = heir
+        return node
 
-    def _is_part_of(self, read: Node, reader: Node) -> bool:
-        """Whether ``read`` is only the first part of the sum that ``reader`` completes: it has no name."""
-        variable = read.name.rpartition("/∂")[2]
+    def is_part(self, read: Node, reader: Node) -> bool:
+        """Whether ``read`` is a term of the gradient that ``reader`` adds up, and nothing else reads it."""
         return (
-            read.name.startswith("∂")
-            and isinstance(reader.op, (Add, AddScaled))
-            and reader.name.endswith(f"/∂{variable}")
+            read.phase is reader.phase is Phase.BACKWARD
             and self._consumers.get(read.id) == [reader.id]
+            and any(reader.inputs[place] == read.id for place in reader.op.summands)
         )
 
-    def _constant(self, factor: float, number: Node) -> str:
-        """factor · number as a prefix, where the number is one that the graph fixes."""
-        value = self._folded(number)
-        if value is None:
-            return f"{factor:g} {self.name(number)} "
-        text = self._number(factor * value)
-        return "" if text == "1" else f"{text} "
 
-    def _folded(self, number: Node) -> float | None:
-        scale = 1.0
-        while isinstance(number.op, Scale):
-            scale *= number.op.factor
-            number = self._graph[number.inputs[0]]
-        return scale * number.op.value if isinstance(number.op, Fill) else None
+class _Sentence:
+    """The right side of one formula while an op writes it (`memtrain.graph.ops.notation.Writer`)."""
 
-    def _number(self, value: float) -> str:
-        if self._l2 and value == self._l2:
-            return "λ"
-        return "λ/2" if self._l2 and value == self._l2 / 2 else f"{value:g}"
+    def __init__(self, book: Book, node: Node) -> None:
+        self._book = book
+        self._node = node
+        self.factors: list[tuple[str, str]] = []
+        self.inputs = book.inputs
+        self.constant = book.constant
+        self.name = book.name
 
+    def term(self, node: Node, transposed: bool = False) -> str:
+        """A value as it stands in a formula: its name, or its own formula where it is only part of a sum."""
+        if self._book.is_part(node, self._node):
+            part = self._book.formula(node)
+            self.factors += part.factors
+            return part.right
+        words = self.name(node) + ("ᵀ" if transposed else "")
+        self.factors.append((words, self._book.shape(node, transposed)))
+        return words
 
-def carries_batch(node: Node) -> bool:
-    """Whether the first axis of a value is the batch."""
-    return bool(node.shape) and symbol(node.shape[0]) == "n"
+    def factor(self, words: str, value: Node) -> str:
+        """``words`` as they are, for a factor of the shape of ``value``."""
+        self.factors.append((words, self._book.shape(value)))
+        return words
 
-
-def symbol(size: int) -> str:
-    """The symbol of a size, or its digits."""
-    return size.symbol if isinstance(size, Dim) else str(size)
+    def coefficient(self, factor: float, number: Node) -> str:
+        """factor · number as what stands before a factor: ``"λ "``, and nothing for 1."""
+        value = self.constant(number)
+        words = self._book.number(factor if value is None else factor * value)
+        words = "" if words == "1" else f"{words} "
+        return words if value is not None else f"{words}{self.name(number)} "
 
 
 def symbols(graph: Graph) -> dict[str, int]:
     """The number behind each symbol of the graph, in the order in which they appear."""
-    return {symbol(size): int(size) for node in graph for size in node.shape if isinstance(size, Dim)}
+    return {name: value for node in graph for axis in node.shape for name, value in size.symbols(axis)}
 
 
 def bytes_formula(shape: Shape, itemsize: int) -> str:
     """Bytes as a product of symbols: ``4·n·h``."""
-    return "·".join([str(itemsize), *map(symbol, shape)])
-
-
-def _forward_name(reader: Node) -> str:
-    return reader.op.name.removesuffix("_grad")
+    return "·".join([str(itemsize), *map(size.text, shape)])

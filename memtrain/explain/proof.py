@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from memtrain.errors import GraphError
-from memtrain.graph.node import DType, Node, Phase, Role
+from memtrain.graph.node import DType, Name, Node, Phase, Role, Scope
 from memtrain.graph.ops.base import Array
 from memtrain.plan.liveness import analyse
 from memtrain.plan.schedule import Schedule
@@ -36,8 +36,10 @@ class Needed:
     """A retained array, and the gradients that differ when it is spoiled before backward."""
 
     name: str
+    label: str
+    scope: Scope
     nbytes: int
-    changes: tuple[str, ...]
+    changes: tuple[Name, ...]
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Proof:
 
     needed: tuple[Needed, ...]
     """Every array that forward leaves to backward, in the order of their birth."""
-    poisoned_changes: tuple[str, ...]
+    poisoned_changes: tuple[Name, ...]
     """Gradients and asked values that differ when fresh and freed storages are full of NaN."""
     stale_reads: tuple[str, ...]
     """Reads of values that are freed or overwritten by then: who reads what, and what became of it."""
@@ -67,9 +69,9 @@ class Proof:
                 if not array.changes
             ),
             *(
-                f"{name} differs when every storage is NaN before and after its life: some kernel reads "
-                f"memory that is freed, or not yet written"
-                for name in self.poisoned_changes
+                f"{changed.name} differs when every storage is NaN before and after its life: some kernel "
+                f"reads memory that is freed, or not yet written"
+                for changed in self.poisoned_changes
             ),
         ]
 
@@ -91,7 +93,7 @@ def prove(schedule: Schedule, leaves: Mapping[str, Array], batch: Mapping[str, A
         needed = []
         for node in _kept(schedule):
             changes = _changed(schedule, right, _with_spoiled(schedule, leaves, batch, node.id))
-            needed.append(Needed(node.name, node.nbytes, changes))
+            needed.append(Needed(*node.called, node.nbytes, changes))
         poisoned = _whole_iteration(_Poisoned(_without_reuse(schedule)), leaves, batch)
     return Proof(tuple(needed), _changed(schedule, right, poisoned), ())
 
@@ -221,9 +223,9 @@ def _check_finite(schedule: Schedule, values: Values) -> None:
             )
 
 
-def _changed(schedule: Schedule, right: Values, found: Values) -> tuple[str, ...]:
+def _changed(schedule: Schedule, right: Values, found: Values) -> tuple[Name, ...]:
     """Which of the values ``found`` differ in any bit from the right ones."""
-    return tuple(schedule.graph[i].name for i, x in found.items() if x.tobytes() != right[i].tobytes())
+    return tuple(schedule.graph[i].called for i, x in found.items() if x.tobytes() != right[i].tobytes())
 
 
 # -- the schedule alone ------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from memtrain.explain.formulas import Book, bytes_formula
-from memtrain.graph.node import Node, Phase, Role
+from memtrain.graph.node import Node, Phase, Role, Scope
 from memtrain.plan.liveness import Life, Liveness
 from memtrain.plan.schedule import Schedule
 
@@ -26,6 +26,8 @@ class _Read:
     """An intermediate that backward reads, with the whole reason."""
 
     name: str
+    label: str
+    scope: Scope
     shape: tuple[int, ...]
     dtype: str
     bytes: int
@@ -57,6 +59,8 @@ class Dropped:
     """An intermediate that is not kept."""
 
     name: str
+    label: str
+    scope: Scope
     bytes: int
     reason: str
 
@@ -101,7 +105,7 @@ def _reason(schedule: Schedule, book: Book, life: Life, reads: dict[int, list[Re
     """The fields that retained and recomputed values have in common."""
     node = life.node
     return {
-        "name": node.name,
+        **node.called._asdict(),
         "shape": tuple(map(int, node.shape)),
         "dtype": str(node.dtype),
         "bytes": node.nbytes,
@@ -129,7 +133,7 @@ def dropped_reasons(liveness: Liveness) -> list[Dropped]:
                 consumers.setdefault(index, []).append(graph[step.node])
     return [
         Dropped(
-            life.node.name,
+            *life.node.called,
             life.node.nbytes,
             _why_dropped(
                 consumers.get(life.node.id, []),
@@ -154,12 +158,12 @@ def _why_dropped(
     freed_step: int,
     again: bool,
 ) -> str:
-    rules = []
-    for consumer in consumers:
-        if any(reader.op.name == f"{consumer.op.name}_grad" for reader in read_later.get(consumer.id, ())):
-            rules.append(f"{consumer.op.name}'s rule reads its output {consumer.name}")
-        else:
-            rules.append(f"{consumer.op.name}'s rule does not read it")
+    rules = [
+        f"{consumer.op.name}'s rule reads its output {consumer.name}"
+        if consumer.op.reads_output and consumer.id in read_later
+        else f"{consumer.op.name}'s rule does not read it"
+        for consumer in consumers
+    ]
     end = f"{heir.name} reuses its buffer" if heir else f"freed at step {freed_step}"
     if again:
         return f"{end}; computed again for backward"

@@ -5,20 +5,19 @@ The gradient is part of the graph, so the same transformation differentiates it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from memtrain.cells.cell import Cell
 from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
-from memtrain.graph.node import Node, Role
+from memtrain.graph.node import Name, Node, Phase, Role
 from memtrain.graph.ops.arithmetic import add, multiply, sum_to
 from memtrain.graph.ops.base import Array
 from memtrain.graph.ops.source import Leaf
-from memtrain.measure.cell import Cell
 from memtrain.measure.workload import batches
-from memtrain.models.mlp import build, initial_values
-from memtrain.plan.liveness import Liveness, analyse
+from memtrain.plan.liveness import Life, Liveness, analyse
 from memtrain.plan.schedule import Schedule, make_schedule
 from memtrain.run.executor import Run
 from memtrain.train.optimizers import ITERATION
@@ -39,6 +38,18 @@ MOST_CHECKED_BYTES = 256 * 1024**2
 
 
 @dataclass(frozen=True)
+class Standing:
+    """What stands at a peak for one purpose."""
+
+    purpose: str
+    names: tuple[Name, ...]
+    """Of the arrays."""
+    number_count: int
+    """How many values without dimensions stand beside them."""
+    bytes: int
+
+
+@dataclass(frozen=True)
 class SecondOrder:
     """The Hessian-vector product of a cell beside its gradient."""
 
@@ -48,6 +59,8 @@ class SecondOrder:
     """What the first derivative reads of the forward pass."""
     second_kept: tuple[Node, ...]
     """What the second derivative reads of forward and of the first derivative."""
+    second_standing: tuple[Standing, ...]
+    """All that stands at the peak of the product, by purpose."""
     relative_error: float | None
     """Against central differences of the gradient in float64; ``None`` where it was not checked."""
     unchecked: str = ""
@@ -64,13 +77,14 @@ def second_order(cell: Cell) -> SecondOrder:
     first, second, boundaries = _schedules(cell)
     first_liveness, second_liveness = analyse(first), analyse(second)
     small = second_liveness.peak_bytes <= MOST_CHECKED_BYTES
-    error = _error(replace(cell, dtype="float64")) if small else None
+    error = _error(cell.changed(dtype="float64")) if small else None
     unchecked = f"at each of {_POINT_COUNT} points a unit changes sides within the smallest step"
     return SecondOrder(
         first=first_liveness,
         second=second_liveness,
         first_kept=_kept(first, boundaries[0]),
         second_kept=_kept(second, boundaries[1]),
+        second_standing=_standing(second_liveness, *boundaries),
         relative_error=error,
         unchecked="" if error is not None else unchecked if small else "it is too large",
     )
@@ -78,13 +92,14 @@ def second_order(cell: Cell) -> SecondOrder:
 
 def _schedules(cell: Cell) -> tuple[Schedule, Schedule, tuple[int, int]]:
     """The schedules that ask for the gradients and for the product, and where each backward begins."""
-    model = build(cell.spec())
+    model = cell.network.build(cell.batch)
     b = model.builder
     first_start = len(b.nodes)
-    gradients = gradient(b, model.objective, model.parameters)
-    product = _dot(b, gradients, [_direction(b, parameter) for parameter in model.parameters])
+    gradients = gradient(b, model.objective, model.trainable)
+    with b.phase(Phase.BACKWARD):
+        product = _dot(b, gradients, [_direction(b, parameter) for parameter in model.trainable])
     second_start = len(b.nodes)
-    products = gradient(b, product, model.parameters)
+    products = gradient(b, product, model.trainable)
     graph = b.graph()
     return (
         make_schedule(graph, [model.objective, *gradients]),
@@ -118,6 +133,37 @@ def _kept(schedule: Schedule, start: int) -> tuple[Node, ...]:
     )
 
 
+def _standing(liveness: Liveness, first_start: int, second_start: int) -> tuple[Standing, ...]:
+    """What stands at the peak, by purpose; the bytes add up to those of the peak."""
+
+    def purpose(life: Life) -> str:
+        node = life.node
+        if life.role is Role.PARAMETER:
+            return "parameters"
+        if life.role is Role.INPUT:
+            return "batch" if node.id < first_start else "direction v"
+        if node.id < first_start:
+            return "kept from forward"
+        return "kept from the gradient" if node.id < second_start else "of the product itself"
+
+    found: dict[str, list[Node]] = {}
+    for life in liveness.lives:
+        if life.born_step <= liveness.peak_step <= life.freed_step:
+            found.setdefault(purpose(life), []).append(life.node)
+    standing = [
+        Standing(
+            name,
+            tuple(node.called for node in nodes if node.shape),
+            sum(not node.shape for node in nodes),
+            sum(node.nbytes for node in nodes),
+        )
+        for name, nodes in found.items()
+    ]
+    if workspace := liveness.peak_role_bytes[Role.WORKSPACE]:
+        standing.append(Standing("workspace", (), 0, workspace))
+    return tuple(standing)
+
+
 def _error(cell: Cell) -> float | None:
     """The relative error of the product at the first point where a difference says something of it.
 
@@ -125,7 +171,7 @@ def _error(cell: Cell) -> float | None:
     ``None`` when that happens at every point that is tried.
     """
     first, second, _ = _schedules(cell)
-    start = initial_values(cell.spec(), cell.seed)
+    start = cell.network.initial_values(cell.seed)
     rng = np.random.default_rng([cell.seed, 2])
     direction = {name: rng.standard_normal(value.shape) for name, value in start.items()}
     batch = {name: value for name, value in next(batches(cell)).items() if name != ITERATION}
@@ -153,11 +199,18 @@ def _moved(point: dict[str, Array], shift: float, direction: dict[str, Array]) -
 
 def _same_sides(schedule: Schedule, *points: dict[str, Array]) -> bool:
     """Whether every unit with a kink is on the same side of it at all of the points."""
-    kinked = [node for node in schedule.graph if node.op.kinked]
+    kinked = [node for node in schedule.graph if node.op.kinks]
     if not kinked:
         return True
     forward = make_schedule(schedule.graph, kinked)
-    first, *others = ([value > 0 for value in _evaluate(forward, point)] for point in points)
+    first, *others = (
+        [
+            np.sign(value - kink)
+            for node, value in zip(kinked, _evaluate(forward, point), strict=True)
+            for kink in node.op.kinks
+        ]
+        for point in points
+    )
     return all(all(map(np.array_equal, first, other)) for other in others)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from memtrain.errors import GraphError
 from memtrain.graph.check import check
+from memtrain.graph.naming import make_unique
 from memtrain.graph.node import Block, Graph, Node, Phase, Scope
 from memtrain.graph.ops.arithmetic import Copy
 from memtrain.graph.ops.base import Op
@@ -18,11 +19,20 @@ class Builder:
 
     def __init__(self, graph: Graph | None = None) -> None:
         self.nodes: list[Node] = list(graph.nodes) if graph else []
-        self.phase = Phase.FORWARD
         self.scope: Scope = ()
+        self._phase = Phase.FORWARD
 
     def __getitem__(self, index: int) -> Node:
         return self.nodes[index]
+
+    @contextmanager
+    def phase(self, phase: Phase) -> Iterator[None]:
+        """The nodes that are appended meanwhile belong to this part of an iteration."""
+        outside, self._phase = self._phase, phase
+        try:
+            yield
+        finally:
+            self._phase = outside
 
     @contextmanager
     def block(self, kind: str, number: int | None = None) -> Iterator[None]:
@@ -42,8 +52,8 @@ class Builder:
             raise GraphError(
                 f"{op.name} cannot write through {inputs[op.writes]}; update what it is a view of"
             )
-        if not op.strided and not all(node.contiguous for node in inputs):
-            inputs = tuple(self.contiguous(node) for node in inputs)
+        if not op.strided and False in [node.contiguous for node in inputs]:
+            inputs = tuple([self.contiguous(node) for node in inputs])
         index = len(self.nodes)
         shape, dtype = op.result(*inputs)
         if 0 in shape:
@@ -52,32 +62,52 @@ class Builder:
             )
         shared = 0 if op.is_view else op.writes
         node = Node(
-            id=index,
-            op=op,
-            inputs=tuple([node.id for node in inputs]),
-            shape=shape,
-            dtype=dtype,
-            name=name or f"{op.name}#{index}",
-            phase=self.phase,
-            storage=index if shared is None else inputs[shared].storage,
-            contiguous=op.keeps_order(*inputs),
-            scope=self.scope,
-            label=label or name or op.name,
+            index,
+            op,
+            tuple([node.id for node in inputs]),
+            shape,
+            dtype,
+            name or f"{op.name}#{index}",
+            self._phase,
+            index if shared is None else inputs[shared].storage,
+            op.keeps_order(*inputs),
+            self.scope,
+            label or name or op.name,
         )
         self.nodes.append(node)
         return node
+
+    def include(self, nodes: Sequence[Node], wanted: Node, known: dict[int, Node], suffix: str = "") -> Node:
+        """Append what ``wanted`` of another graph's ``nodes`` needs, and return its counterpart here.
+
+        ``known`` has the nodes here of ids there. Those in it are not appended; those that are enter it,
+        with ``suffix`` at the end of their names.
+        """
+        needed = {wanted.id}
+        for index in range(wanted.id, -1, -1):
+            if index in needed and index not in known:
+                needed.update(nodes[index].inputs)
+        outside = self.scope
+        for index in sorted(needed - known.keys()):
+            node = nodes[index]
+            self.scope = (*outside, *node.scope)
+            inputs = [known[i] for i in node.inputs]
+            known[index] = self.apply(node.op, *inputs, name=f"{node.name}{suffix}", label=node.label)
+        self.scope = outside
+        return known[wanted.id]
 
     def contiguous(self, node: Node) -> Node:
         """``node`` itself, or its copy in row order: most kernels walk their inputs flat."""
         return node if node.contiguous else self.apply(Copy(), node)
 
-    def rename(self, node: Node, name: str, label: str | None = None) -> Node:
+    def rename(self, node: Node, name: str, label: str | None = None, scope: Scope | None = None) -> Node:
         """The same node under another name; nodes built before keep their own."""
-        self.nodes[node.id] = renamed = node.renamed(name, label)
+        self.nodes[node.id] = renamed = node.renamed(name, label, scope)
         return renamed
 
     def graph(self) -> Graph:
-        """What is built so far, checked (`memtrain.graph.check`)."""
+        """What is built so far, with unique names, checked (`memtrain.graph.check`)."""
+        make_unique(self.nodes)
         graph = Graph(tuple(self.nodes))
         check(graph)
         return graph

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from memtrain.errors import GraphError
 from memtrain.graph.node import Graph, Node
-from memtrain.graph.ops.source import Leaf
 
 
 def check(graph: Graph) -> None:
@@ -16,13 +15,13 @@ def check(graph: Graph) -> None:
     current: dict[int, int] = {}  # storage that an update wrote -> the node that now is its value
     leaves: set[str] = set()
     for index, node in enumerate(graph.nodes):
-        if not node.inputs and isinstance(node.op, Leaf):
+        if not node.inputs and node.op.leaf_role:
             if node.name in leaves:
                 raise GraphError(f"two leaves are named {node.name}; a run could not tell them apart")
             leaves.add(node.name)
         if node.id != index:
             raise GraphError(f"node {node} has id {node.id} at place {index}; number nodes in order")
-        if any(not 0 <= i < index for i in node.inputs):
+        if node.inputs and not 0 <= min(node.inputs) <= max(node.inputs) < index:
             raise GraphError(f"node {node} reads {node.inputs}, not all computed before it; order the nodes")
         inputs = [graph.nodes[i] for i in node.inputs]
         shape, dtype = node.op.result(*inputs)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -39,27 +39,6 @@ class Role(StrEnum):
     WORKSPACE = "workspace"
 
 
-class Dim(int):
-    """A size that remembers the symbol that the book gives it (n, d, h, q)."""
-
-    symbol: str
-
-    def __new__(cls, size: int, symbol: str) -> Dim:
-        """An int that also carries ``symbol``."""
-        dim = super().__new__(cls, size)
-        dim.symbol = symbol
-        return dim
-
-    def __reduce__(self) -> tuple[type[Dim], tuple[int, str]]:
-        return Dim, (int(self), self.symbol)
-
-
-def product(sizes: Shape) -> int:
-    """The product of sizes, with the product of their symbols: n·h."""
-    symbols = [size.symbol if isinstance(size, Dim) else str(size) for size in sizes if size != 1]
-    return Dim(prod(sizes), "·".join(symbols)) if symbols else 1
-
-
 class Block(NamedTuple):
     """A part of a network. ``number`` counts the parts of a kind from 1, where they repeat."""
 
@@ -74,7 +53,15 @@ Scope = tuple[Block, ...]
 """The path of blocks from the whole network to where a node stands."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class Name(NamedTuple):
+    """What a value is called, where its node is not at hand."""
+
+    name: str
+    label: str
+    scope: Scope
+
+
+@dataclass(slots=True, eq=False)
 class Node:
     """One application of an op, and at the same time the one value that it gives.
 
@@ -83,19 +70,22 @@ class Node:
 
     ``name`` is unique and for people only. ``label`` is what the value is called within its block: the same
     for the same value of each block of a kind.
+
+    Nobody writes the fields of a node: they are final, which the type checker holds. A frozen dataclass holds
+    it too, but its objects take six times as long to make, and a deep network has tens of thousands.
     """
 
-    id: int
-    op: Op
-    inputs: tuple[int, ...]
-    shape: Shape
-    dtype: DType
-    name: str
-    phase: Phase
-    storage: int
-    contiguous: bool
-    scope: Scope = ()
-    label: str = ""
+    id: Final[int]
+    op: Final[Op]
+    inputs: Final[tuple[int, ...]]
+    shape: Final[Shape]
+    dtype: Final[DType]
+    name: Final[str]
+    phase: Final[Phase]
+    storage: Final[int]
+    contiguous: Final[bool]
+    scope: Final[Scope] = ()
+    label: Final[str] = ""
 
     @property
     def size(self) -> int:
@@ -108,13 +98,35 @@ class Node:
         return prod(self.shape) * self.dtype.itemsize
 
     @property
+    def role(self) -> Role | None:
+        """The role of a leaf; ``None`` for what is computed."""
+        return self.op.leaf_role
+
+    @property
+    def called(self) -> Name:
+        """Its names alone."""
+        return Name(self.name, self.label, self.scope)
+
+    @property
     def owns_storage(self) -> bool:
         """Whether the value has bytes of its own."""
         return self.storage == self.id
 
-    def renamed(self, name: str, label: str | None = None) -> Node:
-        """The same node under another name, and label if one is given."""
-        return replace(self, name=name, label=name if label is None else label)
+    def renamed(self, name: str, label: str | None = None, scope: Scope | None = None) -> Node:
+        """The same node under another name; its label is the name, and its scope stays, unless given."""
+        return Node(
+            self.id,
+            self.op,
+            self.inputs,
+            self.shape,
+            self.dtype,
+            name,
+            self.phase,
+            self.storage,
+            self.contiguous,
+            self.scope if scope is None else scope,
+            name if label is None else label,
+        )
 
     def __str__(self) -> str:
         return f"{self.name} {self.op.name}{list(map(int, self.shape))} {self.dtype}"

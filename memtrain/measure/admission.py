@@ -14,7 +14,7 @@ from memtrain.measure.machine import Room
 from memtrain.units import format_bytes
 
 if TYPE_CHECKING:
-    from memtrain.measure.row import Row
+    from memtrain.cells.row import Row
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def lacking(rows: Sequence[Row], free_bytes: int) -> str | None:
     if len(rows) > 1:
         why = f"{len(rows)} networks side by side"
     else:
-        peak = rows[0].figures.predicted_peak_bytes or 0
+        peak = rows[0]["predicted_peak_bytes"] or 0
         why = f"a peak of {format_bytes(peak)}, and {format_bytes(needed - peak)} of start values and batches"
     return f"needs {format_bytes(needed)} ({why}), {format_bytes(free_bytes)} free"
 
@@ -49,6 +49,5 @@ def needed_bytes(row: Row) -> int:
 
     One batch more is counted than there are steps, for the buffers that a batch is drawn into.
     """
-    figures = row.figures
-    batches = (row.cell.steps + 1) * (figures.input_bytes or 0)
-    return (figures.predicted_peak_bytes or 0) + (figures.parameter_bytes or 0) + batches
+    batches = (row.cell.steps + 1) * (row["input_bytes"] or 0)
+    return int((row["predicted_peak_bytes"] or 0) + (row["parameter_bytes"] or 0) + batches)

@@ -10,15 +10,16 @@ from enum import StrEnum
 
 import psutil
 
-from memtrain.measure.cell import Cell, Mode
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.row import TOLERANCES, Row
 from memtrain.measure.environment import environment
 from memtrain.measure.host import Host
 from memtrain.measure.machine import free_memory_bytes
-from memtrain.measure.row import TOLERANCES, Row, measured_row
+from memtrain.measure.measured import measured_row
 from memtrain.run.blas import has_avx512, usable_cores
 from memtrain.units import format_bytes, format_seconds
 
-TRIAL = Cell(depth=4, batch=512)
+TRIAL = cell_of(depth=4, batch=512)
 """What the meters are tried on: every figure of it is known before."""
 
 CHANGING = ("LD_PRELOAD", "GLIBC_TUNABLES", "PYTHONMALLOC", "PYTHONTRACEMALLOC", "PYTHONDEVMODE")
@@ -81,13 +82,13 @@ def _cpu() -> Finding:
 
 def _blas(row: Row) -> Finding:
     """The kernel that measuring processes really load, not this one's."""
-    if row.figures.blas is None:
-        return Finding("blas", "unknown: no measurement succeeded", State.BROKEN, row.figures.reason)
+    if row["blas"] is None:
+        return Finding("blas", "unknown: no measurement succeeded", State.BROKEN, row["reason"])
     settings = row.environment.get("settings", {})
     chosen = "by you" if "OPENBLAS_CORETYPE" in os.environ else "by memtrain"
     kernel = settings.get("OPENBLAS_CORETYPE")
-    named = f"{row.figures.blas}, {TRIAL.threads} thread" + (f", {kernel} chosen {chosen}" if kernel else "")
-    if has_avx512() and "openblas" in row.figures.blas and "SkylakeX" not in row.figures.blas:
+    named = f"{row['blas']}, {TRIAL.threads} thread" + (f", {kernel} chosen {chosen}" if kernel else "")
+    if has_avx512() and "openblas" in row["blas"] and "SkylakeX" not in row["blas"]:
         remedy = "unset OPENBLAS_CORETYPE, so that memtrain takes the AVX-512 kernel: up to twice as fast"
         return Finding("blas", named, State.NOT_IDEAL, remedy)
     return Finding("blas", named)
@@ -95,12 +96,16 @@ def _blas(row: Row) -> Finding:
 
 def _ledger(row: Row) -> Finding:
     figures = row.figures
-    if figures.ledger_peak_bytes is None or figures.ledger_peak_bytes != figures.predicted_peak_bytes:
+    if (
+        figures["ledger_peak_bytes"] is None
+        or figures["ledger_peak_bytes"] != figures["predicted_peak_bytes"]
+    ):
         said = (
-            figures.reason or f"predicted {figures.predicted_peak_bytes} B, not {figures.ledger_peak_bytes} B"
+            figures["reason"]
+            or f"predicted {figures['predicted_peak_bytes']} B, not {figures['ledger_peak_bytes']} B"
         )
         return Finding("ledger", said, State.BROKEN, "report this with the line on blas")
-    return Finding("ledger", f"{figures.ledger_peak_bytes:,} B as predicted, {_trial()}")
+    return Finding("ledger", f"{figures['ledger_peak_bytes']:,} B as predicted, {_trial()}")
 
 
 def _meter(row: Row, meter: str) -> Finding:
@@ -110,7 +115,7 @@ def _meter(row: Row, meter: str) -> Finding:
         notes = [note for note in row.notes if meter in note]
         if notes:  # the platform cannot, which is no defect
             return Finding(meter, notes[0], State.NOT_IDEAL, "its column stays empty")
-        return Finding(meter, row.figures.reason or "no figure", State.BROKEN, "mend what it says")
+        return Finding(meter, row["reason"] or "no figure", State.BROKEN, "mend what it says")
     said = f"{off:+,} B from the ledger, promised {TOLERANCES[meter]}"
     if not row.agrees(meter):
         remedy = "do not trust its figures here; close what uses much memory and try again"
@@ -119,9 +124,9 @@ def _meter(row: Row, meter: str) -> Finding:
 
 
 def _time(row: Row) -> Finding:
-    seconds = row.figures.step_s
+    seconds = row["step_s"]
     if seconds is None:
-        return Finding("time", row.figures.reason or "no figure", State.BROKEN, "mend what it says")
+        return Finding("time", row["reason"] or "no figure", State.BROKEN, "mend what it says")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     said = f"{format_seconds(seconds)} an iteration of the trial, load {load:.1f} on {usable_cores()} cores"
     if load > usable_cores():
@@ -184,4 +189,4 @@ def _temporary_files() -> Finding:
 
 
 def _trial() -> str:
-    return f"depth {TRIAL.depth}, batch {TRIAL.batch}"
+    return f"depth {TRIAL['depth']}, batch {TRIAL.batch}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,11 @@ def environment() -> dict[str, Any]:
 
 
 def _platform() -> str:
-    """What `platform.platform` says; on Linux without the process (``uname -p``) that it starts."""
-    if platform.system() != "Linux":
+    """As ``platform.platform`` has it, which starts a process to ask for it."""
+    if sys.platform != "linux":
         return platform.platform()
-    known = platform.uname()
-    return f"{known.system}-{known.release}-{known.machine}-with-{''.join(platform.libc_ver())}"
+    system = os.uname()
+    return "-".join([system.sysname, system.release, system.machine, "with", "".join(platform.libc_ver())])
 
 
 def _version(package: str) -> str:

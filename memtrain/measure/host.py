@@ -10,8 +10,8 @@ from dataclasses import asdict
 from threading import Condition, Lock
 from typing import Any
 
+from memtrain.cells.cell import Cell, Mode
 from memtrain.errors import ChildFailed
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.client import Server, figures_of
 from memtrain.measure.machine import Room
 from memtrain.measure.rates import measured_apart
@@ -68,9 +68,9 @@ class Host:
 
         Raises ``ChildFailed`` when the process gave none, ``MeterUnavailable`` when this platform cannot.
         """
-        request: dict[str, Any] = {"meter": meter, "cell": asdict(cell), "mode": mode}
+        request: dict[str, Any] = {"meter": meter, "cell": cell.values(), "mode": mode}
         if other is not None:
-            request["other"] = asdict(other)
+            request["other"] = other.values()
         rates = self.rates_for(cell) or (None if other is None else self.rates_for(other))
         if rates is not None:
             request["rates"] = asdict(rates)  # so that both make the same plan

@@ -18,11 +18,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
+from memtrain.cells.cell import Cell
+from memtrain.cells.row import PAGE_BYTES
 from memtrain.errors import MeasureError, MeterUnavailable
 from memtrain.graph.node import Role
 from memtrain.graph.ops.base import Array
-from memtrain.measure.cell import Cell
-from memtrain.measure.machine import PAGE_BYTES, status_bytes
+from memtrain.measure.machine import status_bytes
 from memtrain.measure.workload import Bench, Workload, give_back
 from memtrain.plan.liveness import Liveness, analyse
 from memtrain.plan.policy import NONE
@@ -86,7 +87,9 @@ def run_limited(
     A ``MemoryError`` says at which step memory ran out.
     """
     # A small network warms up, for the cell itself may be beyond all memory.
-    small = replace(cell, depth=1, width=64, batch=64, memory_limit_bytes=None, policy=NONE, accumulate=1)
+    small = replace(
+        cell, network=cell.network.small(), batch=64, memory_limit_bytes=None, policy=NONE, accumulate=1
+    )
     bench.workload(small, work.mode).warm_up()
     limit_bytes = cell.memory_limit_bytes or 0
     slack = slack_bytes(analyse(work.schedule), limit_bytes)

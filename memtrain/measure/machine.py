@@ -12,9 +12,6 @@ import psutil
 
 from memtrain.errors import MeterUnavailable
 
-PAGE_BYTES = 4096
-"""What the kernel gives memory in on most machines; where pages are larger, resident figures are coarser."""
-
 _CGROUPS, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from memtrain.cells.cell import Cell, Mode
 from memtrain.errors import MeasureError, MeterUnavailable
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.limits import inexact_limits, run_limited
 from memtrain.measure.machine import status_bytes
 from memtrain.measure.workload import Bench

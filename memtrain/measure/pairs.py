@@ -7,9 +7,9 @@ from time import perf_counter
 
 import numpy as np
 
+from memtrain.cells.cell import Cell, Mode
 from memtrain.graph.node import Phase, Role
 from memtrain.graph.ops.base import Array
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.meters import Figures
 from memtrain.measure.workload import Bench, Workload
 from memtrain.run.executor import Run

@@ -1,4 +1,4 @@
-"""How fast this machine computes: what plans weigh steps by. To measure it takes half a second.
+"""How fast this machine computes: what plans weigh steps by. To measure it takes about a second.
 
 Only a `memtrain.measure.host.Host` asks for a measurement. Run as a program this module measures in a process
 of its own, with one thread, and writes the rates as JSON.
@@ -19,19 +19,13 @@ import numpy as np
 from memtrain.errors import MeasureError
 from memtrain.graph.builder import Builder
 from memtrain.graph.node import Graph, Node, Role
-from memtrain.graph.ops.activation import Relu, ReluGrad, Sigmoid, SigmoidGrad, Tanh, TanhGrad
-from memtrain.graph.ops.base import Op
-from memtrain.graph.ops.gelu import Gelu, GeluGrad, GeluTanh, GeluTanhGrad
-from memtrain.graph.ops.loss import LogSoftmax
+from memtrain.graph.ops import OPS
+from memtrain.graph.ops.base import Op, Speed
 from memtrain.graph.ops.matmul import MatMul
 from memtrain.graph.ops.source import Leaf
 from memtrain.measure.launch import command_of
-from memtrain.plan.cost import Rates, flops, moved_bytes, read_rates
+from memtrain.plan.cost import Rates, flops, moved_bytes
 from memtrain.run.blas import blas_environment
-
-_OPS = (Relu(), Tanh(), Sigmoid(), Gelu(), GeluTanh(), LogSoftmax())
-_GRADIENT_OPS = (ReluGrad(), TanhGrad(), SigmoidGrad(), GeluGrad(), GeluTanhGrad())
-"""The elementwise steps of a network that take most of the time beside its products."""
 
 _ROWS, _COLUMNS = 1024, 512
 _EACH_S = 0.03
@@ -44,7 +38,7 @@ def measured_apart() -> Rates:
     settings = {**os.environ, **blas_environment(1, os.environ)}
     try:
         done = subprocess.run(command, env=settings, capture_output=True, text=True, check=True)
-        return read_rates(json.loads(done.stdout))
+        return Rates.of(json.loads(done.stdout))
     except (OSError, subprocess.CalledProcessError, ValueError, TypeError) as error:
         raise MeasureError(
             f"the rates of this machine cannot be measured: {error}; take --cost flops"
@@ -55,8 +49,11 @@ def measured_rates() -> Rates:
     """Measure, with the threads that this process has."""
     product = _rate(MatMul(transpose_b=True), (_ROWS, _COLUMNS), (_COLUMNS, _COLUMNS), of=flops)
     shape = (_ROWS, _COLUMNS)
-    by_op = {op.name: _rate(op, shape, of=moved_bytes) for op in _OPS}
-    by_op |= {op.name: _rate(op, shape, shape, of=moved_bytes) for op in _GRADIENT_OPS}
+    by_op = {
+        name: _rate(op(), *[shape] * op.input_count, of=moved_bytes)
+        for name, op in OPS.items()
+        if op.speed is Speed.OWN
+    }
     return Rates(product, by_op["relu"], by_op)
 
 

@@ -20,12 +20,12 @@ from typing import IO, Any
 
 import numpy as np
 
+from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import MemtrainError, MeterUnavailable
-from memtrain.measure.cell import Mode, read_cell
 from memtrain.measure.meters import METERS, limit_meter
 from memtrain.measure.pairs import PAIR_METERS
 from memtrain.measure.workload import Bench
-from memtrain.plan.cost import read_rates
+from memtrain.plan.cost import Rates
 from memtrain.train.data import DIGITS
 
 OUTPUT_LIMIT = 65536
@@ -145,10 +145,10 @@ def _child(bench: Bench, request: dict[str, Any], write_end: int) -> None:
         gc.disable()
         with np.errstate(all="ignore"):  # a diverging loss is not a meter's concern
             answer_of = ANSWERS[request["meter"]]
-            others = [read_cell(request["other"])] if "other" in request else []
+            others = [cell_of(**request["other"])] if "other" in request else []
             if "rates" in request:
-                bench.rates = read_rates(request["rates"])  # this child's own: it ends after its answer
-            figures = answer_of(bench, read_cell(request["cell"]), Mode(request["mode"]), *others)
+                bench.rates = Rates.of(request["rates"])  # this child's own: it ends after its answer
+            figures = answer_of(bench, cell_of(**request["cell"]), Mode(request["mode"]), *others)
         answer: dict[str, Any] = {"figures": figures}
         code = 0
     except MemoryError as error:

@@ -9,10 +9,9 @@ from itertools import islice
 
 import numpy as np
 
+from memtrain.cells.cell import Cell, Mode
 from memtrain.graph.ops.base import Array
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.environment import environment
-from memtrain.models.mlp import initial_values
 from memtrain.plan.cost import Rates
 from memtrain.run.allocation import AnyRun, make_run
 from memtrain.run.ledger import Ledger
@@ -32,7 +31,7 @@ class Bench:
     def examples(self, data: str) -> Part:
         """The training examples of a data set, loaded once."""
         if data not in self._examples:
-            self._examples[data] = training_examples(data)
+            self._examples[data] = training_part(data)
         return self._examples[data]
 
     def workload(self, cell: Cell, mode: Mode, *, timing: bool = False) -> Workload:
@@ -59,7 +58,7 @@ class Workload:
         self.mode = mode
         self.steps = cell.steps
         self._reserve: list[bytes] = []
-        self._start = initial_values(cell.spec(), cell.seed)
+        self._start = cell.network.initial_values(cell.seed)
         self._batches = list(islice(batches(cell, examples), cell.steps))
 
     def new_run(self, ledger: Ledger | None = None) -> AnyRun:
@@ -111,15 +110,15 @@ def batches(cell: Cell, examples: Part | None = None) -> Iterator[dict[str, Arra
     """
     data: Dataset | Part
     if cell.data == SYNTHETIC:
-        data = synthetic(cell.input_size, cell.output_size, cell.batch, cell.seed)
+        data = synthetic(cell.network.input_count, cell.network.class_count, cell.batch, cell.seed)
     else:
-        data = training_examples(cell.data) if examples is None else examples
+        data = training_part(cell.data) if examples is None else examples
+    feeds = cell.network.feeds(cell.batch)
     for number, rows in enumerate(draw_rows(len(data), cell.batch, cell.seed), start=1):
-        batch = data.take(rows)
-        yield {"x": batch.x, "y": batch.y, ITERATION: np.asarray(number)}
+        yield {**data.take(rows).fed(feeds), ITERATION: np.asarray(number)}
 
 
-def training_examples(data: str) -> Part:
+def training_part(data: str) -> Part:
     """The training examples of a data set, loaded."""
     return split(load(data))[0]
 

@@ -7,186 +7,186 @@ A batch has n rows, so that Z = X Wᵀ; W is stored as in the book, (outputs × 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isfinite, sqrt
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from memtrain.errors import SpecError, unknown_choice
+from memtrain.errors import SpecError, check_integer, unknown_choice
 from memtrain.graph.builder import Builder
-from memtrain.graph.node import Dim, DType, Node, Role
-from memtrain.graph.ops.activation import Relu, Sigmoid, Tanh
+from memtrain.graph.node import DType, Node, Role
+from memtrain.graph.ops import ACTIVATIONS
 from memtrain.graph.ops.arithmetic import add, scale
-from memtrain.graph.ops.base import Array, Op
-from memtrain.graph.ops.gelu import Gelu, GeluTanh
+from memtrain.graph.ops.base import Array
 from memtrain.graph.ops.loss import LogSoftmax, Mse, Nll, SquaredNorm
 from memtrain.graph.ops.matmul import matmul
 from memtrain.graph.ops.source import Leaf
-from memtrain.graph.ops.view import Identity
+from memtrain.graph.size import BATCH, Dim
+from memtrain.models.network import Feed, FeedKind, Model, Network
 
-ACTIVATIONS: dict[str, type[Op]] = {
-    "relu": Relu,
-    "tanh": Tanh,
-    "sigmoid": Sigmoid,
-    "gelu": Gelu,
-    "gelu_tanh": GeluTanh,
-    "identity": Identity,
-}
-LOSSES = ("cross_entropy", "mean_squared_error")
+CROSS_ENTROPY, MEAN_SQUARED_ERROR = "cross_entropy", "mean_squared_error"
+LOSSES = (CROSS_ENTROPY, MEAN_SQUARED_ERROR)
 DTYPES = ("float32", "float64")
 
-_RECTIFIERS = ("relu", "gelu", "gelu_tanh")
-"""Activations that pass about half of their input's variance: He et al. 2015 rather than Glorot."""
+LAYER = "layer"
+"""The kind of its blocks: hidden layers, and the output layer after them."""
 
 
 @dataclass(frozen=True)
-class MLP:
-    """What network, on how many examples at a time. ``hidden`` lists the widths of the hidden layers."""
+class MLP(Network):
+    """``depth`` hidden layers; ``width`` is that of all of them, or one for each."""
 
-    batch: int
-    input_size: int
-    hidden: tuple[int, ...]
-    output_size: int
+    width: int | tuple[int, ...] = 256
     activation: str = "relu"
     bias: bool = False
     l2: float = 1e-4
     dtype: str = "float32"
-    loss: str = "cross_entropy"
+    input_size: int = 64
+    output_size: int = 10
+    loss: str = CROSS_ENTROPY
+
+    family: ClassVar[str] = "mlp"
 
     def __post_init__(self) -> None:
-        for name in ("batch", "input_size", "output_size"):
+        check_integer("depth", self.depth, 0)
+        for name in ("input_size", "output_size"):
             check_integer(name, getattr(self, name), 1)
-        for width in self.hidden:
+        for width in self.width if isinstance(self.width, tuple) else (self.width,):
             check_integer("width", width, 1)
+        if isinstance(self.width, tuple) and len(self.width) != self.depth:
+            raise SpecError(
+                f"{len(self.width)} widths for depth {self.depth}",
+                "allowed: one width, or one per hidden layer",
+                "make them agree",
+            )
         for name, choices in (("activation", ACTIVATIONS), ("dtype", DTYPES), ("loss", LOSSES)):
             if getattr(self, name) not in choices:
                 raise unknown_choice(name, getattr(self, name), choices)
+        if not isinstance(self.bias, bool):
+            raise SpecError(f"bias {self.bias!r}", "allowed: True or False", "give one of them")
         if not (isinstance(self.l2, (int, float)) and isfinite(self.l2) and self.l2 >= 0):
             raise SpecError(f"l2 {self.l2!r}", "allowed: a finite number ≥ 0", "give 0 for no regulariser")
 
-    @property
-    def depth(self) -> int:
-        """Number of hidden layers."""
-        return len(self.hidden)
+    @classmethod
+    def of_sizes(cls, input_size: int, hidden: tuple[int, ...], output_size: int, **others: Any) -> Self:
+        """A network with hidden layers of these widths."""
+        return cls(depth=len(hidden), width=hidden, input_size=input_size, output_size=output_size, **others)
 
-
-@dataclass(frozen=True)
-class Model:
-    """The forward graph of a network and the nodes that the outside speaks of."""
-
-    builder: Builder
-    inputs: Node
-    labels: Node
-    parameters: tuple[Node, ...]
-    output: Node
-    objective: Node
-
-
-def build(spec: MLP) -> Model:
-    """The forward graph of ``spec``, up to the objective J (L itself when λ is 0)."""
-    b = Builder()
-    leaves = make_leaves(b, spec)
-    output, loss = forward(b, spec, leaves, leaves.inputs, leaves.labels)
-    total = regulariser(b, spec, leaves)
-    objective = add(b, loss, total, name="J") if total else loss
-    return Model(b, leaves.inputs, leaves.labels, leaves.parameters, output, objective)
-
-
-@dataclass(frozen=True)
-class Leaves:
-    """The leaves of a network: a batch with its labels, and of each layer the weight and the bias."""
-
-    inputs: Node
-    labels: Node
-    layers: tuple[tuple[Node, Node | None], ...]
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """A network from its JSON, also from that of version 0.1, which names the widths ``hidden``."""
+        given = dict(values)
+        if "hidden" in given:
+            given["width"] = given.pop("hidden")
+            given["depth"] = len(given["width"])
+        if isinstance(given.get("width"), list):
+            given["width"] = tuple(given["width"])
+        return cls(**given)
 
     @property
-    def parameters(self) -> tuple[Node, ...]:
-        """Weights and biases, layer by layer."""
-        return tuple(node for layer in self.layers for node in layer if node is not None)
+    def hidden(self) -> tuple[int, ...]:
+        """The width of each hidden layer."""
+        return (self.width,) * self.depth if isinstance(self.width, int) else self.width
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Input size, widths and output size."""
+        return (self.input_size, *self.hidden, self.output_size)
+
+    def feeds(self, batch: int) -> tuple[Feed, ...]:
+        n = batch if isinstance(batch, Dim) else Dim(batch, BATCH)
+        dtype = np.dtype(self.dtype)
+        features = Feed("x", FeedKind.FEATURES, (n, Dim(self.input_size, "d")), dtype)
+        if self.loss == CROSS_ENTROPY:
+            return features, Feed("y", FeedKind.LABELS, (n,), np.dtype(np.int64), self.output_size)
+        return features, Feed("y", FeedKind.TARGETS, (n, Dim(self.output_size, "q")), dtype)
+
+    def build(self, batch: int) -> Model:
+        check_integer("batch", int(batch), 1)
+        b = Builder()
+        x, y = feeds = tuple(feed.leaf(b) for feed in self.feeds(batch))
+        layers = self._parameters(b)
+        output = self._forward(b, layers, x)
+        loss = self._loss(b, output, y)
+        total = self._regulariser(b, [weight for weight, _ in layers])
+        objective = add(b, loss, total, name="J") if total else loss
+        parameters = tuple(node for layer in layers for node in layer if node is not None)
+        return Model(b, feeds, parameters, (output,), loss, objective)
+
+    def initial_values(self, seed: int) -> dict[str, Array]:
+        """Normal weights, scaled by the activation; biases 0."""
+        values: dict[str, Array] = {}
+        for k, (fan_in, fan_out) in enumerate(pairwise(self.sizes), start=1):
+            rectified = k <= self.depth and ACTIVATIONS[self.activation].halves_variance
+            deviation = sqrt(2 / fan_in) if rectified else sqrt(2 / (fan_in + fan_out))
+            weight = np.random.default_rng([seed, k]).standard_normal((fan_out, fan_in), np.dtype(self.dtype))
+            weight *= deviation
+            values[f"W{k}"] = weight
+            if self.bias:
+                values[f"b{k}"] = np.zeros(fan_out, self.dtype)
+        return values
+
+    def forward_flops(self, batch: int) -> int:
+        return 2 * batch * sum(fan_in * fan_out for fan_in, fan_out in pairwise(self.sizes))
+
+    def small(self) -> Self:
+        return self.changed(depth=1, width=64)
+
+    def _parameters(self, b: Builder) -> list[tuple[Node, Node | None]]:
+        """Append the weight and the bias of each layer."""
+        dtype = np.dtype(self.dtype)
+        dims = [Dim(self.input_size, "d"), *self._hidden_dims(), Dim(self.output_size, "q")]
+        layers = []
+        for k, (fan_in, fan_out) in enumerate(pairwise(dims), start=1):
+            with b.block(LAYER, k):
+                weight = _parameter(b, "W", k, (fan_out, fan_in), dtype)
+                bias = _parameter(b, "b", k, (fan_out,), dtype) if self.bias else None
+                layers.append((weight, bias))
+        return layers
+
+    def _hidden_dims(self) -> list[Dim]:
+        """One symbol where all widths are equal, else one for each layer."""
+        if len(set(self.hidden)) <= 1:
+            return [Dim(width, "h") for width in self.hidden]
+        return [Dim(width, f"w{k}") for k, width in enumerate(self.hidden, start=1)]
+
+    def _forward(self, b: Builder, layers: list[tuple[Node, Node | None]], x: Node) -> Node:
+        """Append the layers on ``x``; returns the output o."""
+        value = x
+        for k, (weight, bias) in enumerate(layers, start=1):
+            last = k == len(layers)
+            with b.block(LAYER, k):
+                label, name = ("o", "o") if last else ("z", f"z{k}")
+                product = f"{weight.name} {value.name}"
+                value = matmul(b, value, weight, transpose_b=True, name=product if bias else name)
+                if bias:
+                    value = b.rename(value, product, "W h")
+                    value = add(b, value, bias, name=name)
+                value = b.rename(value, name, label)
+                if not last:
+                    value = b.apply(ACTIVATIONS[self.activation](), value, name=f"h{k}", label="h")
+        return value
+
+    def _loss(self, b: Builder, output: Node, y: Node) -> Node:
+        if self.loss == MEAN_SQUARED_ERROR:
+            return b.apply(Mse(), output, y, name="L")
+        return b.apply(Nll(), b.apply(LogSoftmax(), output, name="logp"), y, name="L")
+
+    def _regulariser(self, b: Builder, weights: list[Node]) -> Node | None:
+        """Append s = λ/2 · Σ‖W‖²; nothing when λ is 0."""
+        total: Node | None = None
+        for k, weight in enumerate(weights if self.l2 else [], start=1):
+            with b.block(LAYER, k):
+                norm = b.apply(SquaredNorm(), weight, name=f"‖{weight.name}‖²", label="‖W‖²")
+                if total is not None:
+                    norm = add(b, total, norm, name=f"‖W1…{weight.name}‖²")
+                    norm = b.rename(norm, norm.name, "Σ‖W‖²")
+                total = norm
+        return None if total is None else scale(b, total, self.l2 / 2, name="s", symbol="λ/2")
 
 
-def make_leaves(b: Builder, spec: MLP) -> Leaves:
-    """Append the leaves of ``spec``."""
-    dtype = np.dtype(spec.dtype)
-    n, q = Dim(spec.batch, "n"), Dim(spec.output_size, "q")
-    sizes = [Dim(spec.input_size, "d"), *_hidden_dims(spec.hidden), q]
-    x = b.apply(Leaf(Role.INPUT, (n, sizes[0]), dtype), name="x")
-    y = (
-        b.apply(Leaf(Role.INPUT, (n,), np.dtype(np.int64)), name="y")
-        if spec.loss == "cross_entropy"
-        else b.apply(Leaf(Role.INPUT, (n, q), dtype), name="y")
-    )
-    layers = [_parameters(b, k, sizes[k - 1], sizes[k], dtype, spec.bias) for k in range(1, len(sizes))]
-    return Leaves(x, y, tuple(layers))
-
-
-def forward(
-    b: Builder, spec: MLP, leaves: Leaves, inputs: Node, labels: Node, suffix: str = ""
-) -> tuple[Node, Node]:
-    """Append the network on ``inputs``: its output o and the mean loss L; names end with ``suffix``."""
-    value, value_name = inputs, inputs.name
-    for k, (weight, bias) in enumerate(leaves.layers, start=1):
-        last = k == len(leaves.layers)
-        name = f"o{suffix}" if last else f"z{k}{suffix}"
-        product_name = f"{weight.name} {value_name}" if bias else name
-        value = matmul(b, value, weight, transpose_b=True, name=product_name)
-        if bias:
-            value = add(b, value, bias, name=name)
-        if not last:
-            value_name = f"h{k}{suffix}"
-            value = b.apply(ACTIVATIONS[spec.activation](), value, name=value_name)
-    return value, _loss(b, spec.loss, value, labels, suffix)
-
-
-def regulariser(b: Builder, spec: MLP, leaves: Leaves) -> Node | None:
-    """Append s = λ/2 · Σ‖W‖²; nothing when λ is 0."""
-    if spec.l2 == 0:
-        return None
-    weights = [weight for weight, _ in leaves.layers]
-    total = b.apply(SquaredNorm(), weights[0], name=f"‖{weights[0].name}‖²")
-    for weight in weights[1:]:
-        norm = b.apply(SquaredNorm(), weight, name=f"‖{weight.name}‖²")
-        total = add(b, total, norm, name=f"‖W1…{weight.name}‖²")
-    return scale(b, total, spec.l2 / 2, name="s")
-
-
-def initial_values(spec: MLP, seed: int) -> dict[str, Array]:
-    """Seeded start values by parameter name: normal weights, scaled by activation; biases 0."""
-    sizes = [spec.input_size, *spec.hidden, spec.output_size]
-    values: dict[str, Array] = {}
-    for k in range(1, len(sizes)):
-        fan_in, fan_out = sizes[k - 1], sizes[k]
-        rectified = k < len(sizes) - 1 and spec.activation in _RECTIFIERS
-        deviation = sqrt(2 / fan_in) if rectified else sqrt(2 / (fan_in + fan_out))
-        weight = np.random.default_rng([seed, k]).standard_normal((fan_out, fan_in), np.dtype(spec.dtype))
-        weight *= deviation
-        values[f"W{k}"] = weight
-        if spec.bias:
-            values[f"b{k}"] = np.zeros(fan_out, spec.dtype)
-    return values
-
-
-def _hidden_dims(hidden: tuple[int, ...]) -> list[Dim]:
-    if len(set(hidden)) <= 1:
-        return [Dim(width, "h") for width in hidden]
-    return [Dim(width, f"w{k}") for k, width in enumerate(hidden, start=1)]
-
-
-def _parameters(
-    b: Builder, k: int, fan_in: Dim, fan_out: Dim, dtype: DType, bias: bool
-) -> tuple[Node, Node | None]:
-    weight = b.apply(Leaf(Role.PARAMETER, (fan_out, fan_in), dtype), name=f"W{k}")
-    return weight, b.apply(Leaf(Role.PARAMETER, (fan_out,), dtype), name=f"b{k}") if bias else None
-
-
-def _loss(b: Builder, loss: str, output: Node, labels: Node, suffix: str) -> Node:
-    if loss == "mean_squared_error":
-        return b.apply(Mse(), output, labels, name=f"L{suffix}")
-    return b.apply(Nll(), b.apply(LogSoftmax(), output, name=f"logp{suffix}"), labels, name=f"L{suffix}")
-
-
-def check_integer(name: str, value: object, least: int) -> None:
-    """Raise ``SpecError`` unless ``value`` is a whole number, ``least`` or more."""
-    if type(value) is not int or value < least:
-        raise SpecError(f"{name} {value!r}", f"allowed: a whole number ≥ {least}", f"give at least {least}")
+def _parameter(b: Builder, label: str, k: int, shape: tuple[Dim, ...], dtype: DType) -> Node:
+    return b.apply(Leaf(Role.PARAMETER, shape, dtype), name=f"{label}{k}", label=label)

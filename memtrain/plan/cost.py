@@ -8,20 +8,15 @@ from math import isfinite
 from typing import Any
 
 from memtrain.graph.node import Graph, Node
-from memtrain.graph.ops.matmul import MatMul
+from memtrain.graph.ops.base import Speed
 
 CostOf = Callable[[Graph, Node], float]
 """The cost of a step that computes the node."""
 
 
 def flops(graph: Graph, node: Node) -> int:
-    """Floating-point operations of a step: 2·m·n·k of a product, one per element of anything else."""
-    if node.op.is_view:
-        return 0
-    if isinstance(node.op, MatMul):
-        a = graph[node.inputs[0]]
-        return 2 * node.size * int(a.shape[-2 if node.op.transpose_a else -1])
-    return max(node.size, max((graph[i].size for i in node.inputs), default=0))
+    """Floating-point operations of a step, as its op counts them."""
+    return node.op.flops(node, *[graph[i] for i in node.inputs])
 
 
 def moved_bytes(graph: Graph, node: Node) -> int:
@@ -42,17 +37,17 @@ class Rates:
     op_bytes_per_s: Mapping[str, float]
     """The same for ops by name that compute longer than they read and write."""
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Rates:
+        """Rates from their JSON. Raises ``ValueError`` or ``TypeError`` for what cannot be one."""
+        found = cls(**values)
+        each = [found.flops_per_s, found.bytes_per_s, *found.op_bytes_per_s.values()]
+        if not all(isfinite(rate) and rate > 0 for rate in each):
+            raise ValueError(f"there are no such rates: {each}")
+        return found
+
     def seconds(self, graph: Graph, node: Node) -> float:
         """The time of a step: its FLOPs at the rate of products, or its bytes at the rate of its op."""
-        if isinstance(node.op, MatMul):
+        if node.op.speed is Speed.PRODUCT:
             return flops(graph, node) / self.flops_per_s
         return moved_bytes(graph, node) / self.op_bytes_per_s.get(node.op.name, self.bytes_per_s)
-
-
-def read_rates(values: Mapping[str, Any]) -> Rates:
-    """Rates from their JSON. Raises ``ValueError`` or ``TypeError`` for what cannot be rates."""
-    found = Rates(**values)
-    each = [found.flops_per_s, found.bytes_per_s, *found.op_bytes_per_s.values()]
-    if not all(isfinite(rate) and rate > 0 for rate in each):
-        raise ValueError(f"rates must be finite and above 0, not {each}")
-    return found

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from memtrain.errors import GraphError
 from memtrain.graph.node import Graph, Node, Phase, Role
-from memtrain.graph.ops.source import Leaf
 
 Work = tuple[int, Phase]
 """A node to compute, and the phase in which that is done."""
@@ -42,7 +41,7 @@ class Schedule:
 
 def leaf_role(node: Node) -> Role | None:
     """The role of a leaf; ``None`` for a computed value."""
-    return node.op.role if isinstance(node.op, Leaf) else None
+    return node.role
 
 
 def make_schedule(graph: Graph, asked: Iterable[Node], *, eager_updates: bool = False) -> Schedule:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from memtrain.measure.row import Row
+from memtrain.cells.row import Row
 from memtrain.report.findings import varying_fields
 from memtrain.units import format_bytes, format_difference
 
@@ -46,22 +46,28 @@ def account(rows: Sequence[Row]) -> list[Entry]:
     entries = []
     for row in rows:
         columns, figures = row.columns(), row.figures
-        against = [figures.predicted_peak_bytes, figures.ledger_peak_bytes, figures.ledger_peak_bytes]
+        against = [
+            figures["predicted_peak_bytes"],
+            figures["ledger_peak_bytes"],
+            figures["ledger_peak_bytes"],
+        ]
         readings = tuple(
             _reading(columns[f"{meter}_peak_bytes"], base)
             for meter, base in zip(METERS, against, strict=True)
         )
         place = tuple(str(columns[name]) for name in names)
-        entries.append(Entry(place, figures.status, figures.reason, figures.predicted_peak_bytes, readings))
+        entries.append(
+            Entry(place, figures["status"], figures["reason"], figures["predicted_peak_bytes"], readings)
+        )
     return entries
 
 
 def account_reading(rows: Sequence[Row]) -> str:
     """How many rows were measured, and how far the heap is from the ledger at most."""
-    measured = [row for row in rows if row.figures.ledger_peak_bytes is not None]
+    measured = [row for row in rows if row["ledger_peak_bytes"] is not None]
     if not measured:
         return "Nothing was run: the peaks are predictions."
-    exact = sum(row.figures.ledger_peak_bytes == row.figures.predicted_peak_bytes for row in measured)
+    exact = sum(row["ledger_peak_bytes"] == row["predicted_peak_bytes"] for row in measured)
     sentence = f"In {exact} of {len(measured)} rows that ran the ledger is the prediction, to the byte"
     off = [abs(found) for row in measured if (found := row.difference_bytes("heap")) is not None]
     return sentence + (f"; the heap is at most {format_bytes(max(off))} from it." if off else ".")
@@ -72,7 +78,7 @@ def environments(rows: Iterable[Row]) -> list[dict[str, str]]:
     found = []
     for row in rows:
         known = row.environment or {
-            name: getattr(row.figures, name) for name in ("memtrain", "python", "numpy", "blas", "cpu")
+            name: row[name] for name in ("memtrain", "python", "numpy", "blas", "cpu")
         }
         texts = dict(_texts(known))
         if texts and texts not in found:

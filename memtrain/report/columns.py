@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from memtrain.cells.cell import Mode
+from memtrain.cells.columns import FIGURE_NAMES
+from memtrain.cells.row import Row
 from memtrain.graph.node import Role
-from memtrain.measure.cell import Mode
-from memtrain.measure.row import Figures, Row
 from memtrain.report.findings import Pair, main_row, peak_bytes, ratio, varying_fields
 from memtrain.units import binary_unit, format_bytes, format_difference
 
@@ -32,10 +34,10 @@ def shown_mode(rows: Sequence[Row]) -> Mode:
     return Mode.TRAIN if any(row.mode is Mode.TRAIN for row in rows) else Mode.INFER
 
 
-def _shown_figures(rows: Sequence[Row]) -> Callable[[Pair], Figures]:
+def _shown_figures(rows: Sequence[Row]) -> Callable[[Pair], Mapping[str, Any]]:
     """Gives the figures of the shown mode; of a cell without it, figures that are all missing."""
     mode = shown_mode(rows)
-    return lambda pair: pair[mode].figures if mode in pair else Figures()
+    return lambda pair: pair[mode].figures if mode in pair else dict.fromkeys(FIGURE_NAMES)
 
 
 def axis_columns(rows: Sequence[Row]) -> list[Column]:
@@ -50,7 +52,7 @@ def axis_columns(rows: Sequence[Row]) -> list[Column]:
 
 def peak_columns(rows: Sequence[Row]) -> list[Column]:
     """Training and inference peak, their ratio, and what is retained, in one unit."""
-    peaks = [peak_bytes(row) for row in rows if row.ok] or [row.figures.retained_bytes for row in rows]
+    peaks = [peak_bytes(row) for row in rows if row.ok] or [row["retained_bytes"] for row in rows]
     divisor, unit = binary_unit(max((count or 0 for count in peaks), default=0))
 
     def in_unit(count: int | None) -> str:
@@ -63,8 +65,8 @@ def peak_columns(rows: Sequence[Row]) -> list[Column]:
             row = pair.get(mode)
             if row is None:
                 return ""
-            if not row.ok and row.figures.ledger_peak_bytes is None:
-                return "limit" if row.figures.status == "memory_limit" else "failed"
+            if not row.ok and row["ledger_peak_bytes"] is None:
+                return "limit" if row["status"] == "memory_limit" else "failed"
             return in_unit(peak_bytes(row))
 
         return f"{mode}\n{unit}", show
@@ -74,7 +76,7 @@ def peak_columns(rows: Sequence[Row]) -> list[Column]:
         peak(Mode.TRAIN),
         peak(Mode.INFER),
         ("\nratio", lambda pair: f"{value:.2f}" if (value := ratio(pair)) is not None else ""),
-        (f"retained\n{unit}", lambda pair: in_unit(shown(pair).retained_bytes)),
+        (f"retained\n{unit}", lambda pair: in_unit(shown(pair)["retained_bytes"])),
     ]
 
 
@@ -85,16 +87,12 @@ def difference_columns(rows: Sequence[Row]) -> list[Column]:
     def column(meter: str) -> Column:
         def show(pair: Pair) -> str:
             figures = shown(pair)
-            return format_difference(getattr(figures, f"{meter}_peak_bytes"), figures.predicted_peak_bytes)
+            return format_difference(figures[f"{meter}_peak_bytes"], figures["predicted_peak_bytes"])
 
         return f"{meter}\n±%", show
 
     meters = ("heap", "resident")
-    return [
-        column(meter)
-        for meter in meters
-        if any(getattr(row.figures, f"{meter}_peak_bytes") is not None for row in rows)
-    ]
+    return [column(meter) for meter in meters if any(row[f"{meter}_peak_bytes"] is not None for row in rows)]
 
 
 def time_columns(rows: Sequence[Row]) -> list[Column]:
@@ -102,18 +100,18 @@ def time_columns(rows: Sequence[Row]) -> list[Column]:
     shown = _shown_figures(rows)
 
     def show(pair: Pair) -> str:
-        seconds = shown(pair).step_s
+        seconds = shown(pair)["step_s"]
         return "" if seconds is None else f"{1000 * seconds:.2f}"
 
-    return [("step\nms", show)] if any(row.figures.step_s is not None for row in rows) else []
+    return [("step\nms", show)] if any(row["step_s"] is not None for row in rows) else []
 
 
-def _shares(figures: Figures) -> dict[Role, float]:
+def _shares(figures: Mapping[str, Any]) -> dict[Role, float]:
     """The share of each role in what stands at the peak; empty where the peak was not observed."""
-    total = figures.ledger_peak_bytes
+    total = figures["ledger_peak_bytes"]
     if not total:
         return {}
-    return {role: (getattr(figures, f"peak_{role}_bytes") or 0) / total for role in Role}
+    return {role: (figures[f"peak_{role}_bytes"] or 0) / total for role in Role}
 
 
 def made_of_column(rows: Sequence[Row]) -> Column:
@@ -140,5 +138,5 @@ def composition_columns(rows: Sequence[Row]) -> list[Column]:
 
         return _SHORT.get(role, role), show
 
-    recomputed = any(row.figures.peak_recomputed_bytes for row in rows)
+    recomputed = any(row["peak_recomputed_bytes"] for row in rows)
     return [column(role) for role in Role if recomputed or role is not Role.RECOMPUTED]

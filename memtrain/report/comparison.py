@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from memtrain.measure.row import TOLERANCES
+from memtrain.cells.row import TOLERANCES
 from memtrain.report.findings import cell_name, varying_fields
 from memtrain.report.markdown import markdown_code, markdown_table
 from memtrain.sweeps.comparison import LEAST_REPEATS, MEASURED, Comparison, Pairing

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from memtrain.cells.cell import Cell, Mode, cell_of
+from memtrain.cells.row import Row, planned_row, predicted_row
 from memtrain.graph.node import Role
-from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import Row, planned_row, predicted_row
 from memtrain.plan.frontier import largest_within
 from memtrain.plan.policy import BUDGET, read_policy
 from memtrain.report.findings import Pair, cell_name, main_row, pairs, peak_bytes, ratio, varying_fields
@@ -132,7 +132,7 @@ def groups(rows: Iterable[Row]) -> list[Group]:
     found: dict[str, dict[tuple[int, int], Pair]] = {}
     for cell, pair in pairs(rows).items():
         name = ", ".join(f"{field} {cell.columns()[field]}" for field in varying)
-        found.setdefault(name, {})[cell.depth, cell.batch] = pair
+        found.setdefault(name, {})[cell["depth"], cell.batch] = pair
     return [Group(name, by_place) for name, by_place in found.items()]
 
 
@@ -184,9 +184,9 @@ def _fits(pair: Pair, budget_bytes: int) -> float:
     """The place in `FITS`. A mode without a row is predicted here; one without a plan does not fit."""
     for fits, mode in ((2.0, Mode.TRAIN), (1.0, Mode.INFER)):
         row = pair.get(mode)
-        if row is None or row.figures.predicted_peak_bytes is None:
+        if row is None or row["predicted_peak_bytes"] is None:
             row = planned_row(main_row(pair).cell, mode, main_row(pair).rates)
-        peak = row.figures.predicted_peak_bytes
+        peak = row["predicted_peak_bytes"]
         if peak is not None and peak <= budget_bytes:
             return fits
     return 0.0
@@ -199,15 +199,15 @@ def _largest_batches(cell: Cell, budget_bytes: int) -> str:
 
     def largest(mode: Mode) -> int:
         def peak(count: int) -> int:
-            row = predicted_row(replace(cell, batch=count * cell.accumulate), mode)
-            return row.figures.predicted_peak_bytes or 0
+            row = predicted_row(cell.changed(batch=count * cell.accumulate), mode)
+            return row["predicted_peak_bytes"] or 0
 
         found = largest_within(peak, budget_bytes, 1, MOST_BATCH // cell.accumulate)
         return (found or 0) * cell.accumulate
 
     of = f" of {cell.accumulate} micro-batches" if cell.accumulate > 1 else ""
     return (
-        f"at depth {cell.depth} the largest batch{of} is {_count(largest(Mode.TRAIN))} to train and "
+        f"at depth {cell['depth']} the largest batch{of} is {_count(largest(Mode.TRAIN))} to train and "
         f"{_count(largest(Mode.INFER))} to predict"
     )
 
@@ -220,7 +220,7 @@ def _table(group: Group, values: dict[tuple[int, int], float], reading: str) -> 
 
 def _point(place: int, row: Row) -> Point:
     figures = row.figures
-    failure = "" if row.ok else f"{figures.status}: {figures.reason}"
+    failure = "" if row.ok else f"{figures['status']}: {figures['reason']}"
     return Point(place, peak_bytes(row), failure)
 
 
@@ -229,7 +229,7 @@ def _count(value: int) -> str:
 
 
 def _at(depth: int, batch: int) -> str:
-    return cell_name(Cell(depth=depth, batch=batch))
+    return cell_name(cell_of(depth=depth, batch=batch))
 
 
 def _growth(found: Curves) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
-from itertools import groupby
 
-from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import TOLERANCES, Row
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.columns import CELL_NAMES
+from memtrain.cells.row import TOLERANCES, Row
+from memtrain.explain.folding import fold_names
 from memtrain.report.laws import law_sentences
 from memtrain.sweeps.law import Verdict
 from memtrain.units import format_bytes
@@ -23,7 +22,7 @@ def findings(rows: Sequence[Row], laws: Sequence[Verdict]) -> list[str]:
     return [
         *summary(rows, laws),
         *(
-            f"{cell_name(row.cell, names)}, {row.mode}: {row.figures.status}: {row.figures.reason}"
+            f"{cell_name(row.cell, names)}, {row.mode}: {row['status']}: {row['reason']}"
             for row in rows
             if not row.ok
         ),
@@ -57,18 +56,19 @@ def main_row(pair: Pair) -> Row:
 
 
 def varying_fields(cells: Iterable[Cell]) -> list[str]:
-    """The fields in which cells differ, but for depth and batch."""
+    """The columns in which cells differ, but for depth and batch."""
     seen = list(cells)
-    names = [field.name for field in fields(Cell) if field.name not in ("depth", "batch")]
-    return [name for name in names if len({getattr(cell, name) for cell in seen}) > 1]
+    names = [name for name in CELL_NAMES if name not in ("depth", "batch")]
+    return [name for name in names if len({cell[name] for cell in seen}) > 1]
 
 
 def peak_bytes(row: Row | None) -> int | None:
     """The ledger peak of a row, the predicted one where nothing was run."""
     if row is None:
         return None
-    figures = row.figures
-    return figures.predicted_peak_bytes if figures.ledger_peak_bytes is None else figures.ledger_peak_bytes
+    ledger: int | None = row["ledger_peak_bytes"]
+    predicted: int | None = row["predicted_peak_bytes"]
+    return predicted if ledger is None else ledger
 
 
 def ratio(pair: Pair) -> float | None:
@@ -77,18 +77,10 @@ def ratio(pair: Pair) -> float | None:
     return train / infer if train is not None and infer else None
 
 
-def fold_names(names: Sequence[str]) -> str:
-    """``h1, h2, h3, logp`` as ``h1…h3, logp``; interleaved series fold one by one."""
-    series: dict[str, list[str]] = {}
-    for name in names:
-        series.setdefault(re.sub(r"\d+$", "", name), []).append(name)
-    return ", ".join(_fold(found) for found in series.values())
-
-
 def cell_name(cell: Cell, varying: Iterable[str] = ()) -> str:
     """A cell as people speak of it: depth, batch, and what else of it varies."""
     others = "".join(f", {name} {cell.columns()[name]}" for name in varying)
-    return f"depth {cell.depth}, batch {cell.batch:,}{others}"
+    return f"depth {cell['depth']}, batch {cell.batch:,}{others}"
 
 
 def row_line(row: Row) -> str:
@@ -97,22 +89,10 @@ def row_line(row: Row) -> str:
     peaks = ", ".join(
         f"{meter} {peak:,} B"
         for meter in ("predicted", "ledger", "heap", "resident")
-        if (peak := getattr(figures, f"{meter}_peak_bytes")) is not None
+        if (peak := figures[f"{meter}_peak_bytes"]) is not None
     )
-    said = "" if row.ok else f"; {figures.status}: {figures.reason}"
+    said = "" if row.ok else f"; {figures['status']}: {figures['reason']}"
     return f"{cell_name(row.cell)}, {row.mode}: {peaks}{said}"
-
-
-def _fold(names: list[str]) -> str:
-    """One series, its runs of consecutive numbers folded."""
-    if len(names) < 3:
-        return ", ".join(names)
-    numbers = [int(match[0]) if (match := re.search(r"\d+$", name)) else 0 for name in names]
-    runs = [
-        [names[place] for place, _ in run]
-        for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
-    ]
-    return ", ".join(f"{run[0]}…{run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs)
 
 
 def _largest_ratio(rows: Sequence[Row], varying: Sequence[str]) -> list[str]:
@@ -121,14 +101,14 @@ def _largest_ratio(rows: Sequence[Row], varying: Sequence[str]) -> list[str]:
         return []
     value, pair = max(both, key=lambda found: found[0])
     train, infer = pair[Mode.TRAIN], pair[Mode.INFER]
-    peak, retained = peak_bytes(train), train.figures.retained_bytes
+    peak, retained = peak_bytes(train), train["retained_bytes"]
     sentences = [
         f"The ratio is largest at {cell_name(train.cell, varying)}: training needs {format_bytes(peak)}, "
         f"{value:.1f} × the {format_bytes(peak_bytes(infer))} of inference."
     ]
     if peak and retained:
-        kept = fold_names([entry["name"] for entry in train.retained])
-        standing = train.figures.peak_retained_bytes
+        kept = fold_names(train.kept)
+        standing = train["peak_retained_bytes"]
         share = "" if standing is None else f"; {standing / peak:.0%} of the training peak is that"
         if standing == 0:
             share = "; the peak comes later, when backward has read and freed them"
@@ -150,7 +130,7 @@ def _limits(rows: Sequence[Row]) -> list[str]:
             of_mode = [row for row in rows if row.cell.memory_limit_bytes == limit and row.mode is mode]
             cells: dict[bool | None, list[str]] = {True: [], False: [], None: []}
             for row in of_mode:
-                cells[_fits(row)].append(f"{row.cell.depth}×{row.cell.batch}")
+                cells[_fits(row)].append(f"{row.cell['depth']}×{row.cell.batch}")
             others = [
                 f"{what} {', '.join(names)}"
                 for what, names in (("not in", cells[False]), ("not known of", cells[None]))
@@ -159,7 +139,7 @@ def _limits(rows: Sequence[Row]) -> list[str]:
             if of_mode:
                 inner = f" ({'; '.join(others)})" if others else ""
                 parts.append(f"{mode.noun} runs in {len(cells[True])} of {len(of_mode)} cells{inner}")
-        foreseen = all(row.figures.ledger_peak_bytes is None and row.ok for row in rows)
+        foreseen = all(row["ledger_peak_bytes"] is None and row.ok for row in rows)
         sentences.append(
             f"Within {format_bytes(limit)}{', as predicted,' if foreseen else ''} {', '.join(parts)}."
         )
@@ -168,15 +148,15 @@ def _limits(rows: Sequence[Row]) -> list[str]:
 
 def _fits(row: Row) -> bool | None:
     """Whether a cell fits into its limit, as measured or else predicted; ``None`` if it failed otherwise."""
-    predicted, limit = row.figures.predicted_peak_bytes or 0, row.cell.memory_limit_bytes or 0
+    predicted, limit = row["predicted_peak_bytes"] or 0, row.cell.memory_limit_bytes or 0
     if row.ok:
         return predicted <= limit
-    return False if row.figures.status == "memory_limit" and predicted > limit else None
+    return False if row["status"] == "memory_limit" and predicted > limit else None
 
 
 def _steadiness(rows: Sequence[Row]) -> list[str]:
     """Where figures were repeated: how far they spread, and where more than promised."""
-    repeated = [row for row in rows if row.figures.repeat_count is not None]
+    repeated = [row for row in rows if row["repeat_count"] is not None]
     if not repeated:
         return []
     parts, unsteady = [], []
@@ -192,13 +172,13 @@ def _steadiness(rows: Sequence[Row]) -> list[str]:
             if not row.steady(meter):
                 unsteady.append(f"{meter} of {cell_name(row.cell)}, {row.mode}: {format_bytes(spread)}")
     times = [
-        row.figures.step_spread_s / row.figures.step_s
+        row["step_spread_s"] / row["step_s"]
         for row in repeated
-        if row.figures.step_spread_s is not None and row.figures.step_s
+        if row["step_spread_s"] is not None and row["step_s"]
     ]
     if times:
         parts.append(f"time within {max(times):.0%} of the median")
-    count = max(row.figures.repeat_count or 0 for row in repeated)
+    count = max(row["repeat_count"] or 0 for row in repeated)
     sentences = [f"In {count} repetitions: {'; '.join(parts)}."]
     if unsteady:
         wider = "; ".join(unsteady)
@@ -208,10 +188,10 @@ def _steadiness(rows: Sequence[Row]) -> list[str]:
 
 def _agreement(rows: Sequence[Row]) -> list[str]:
     """In how many rows the figures agree as promised, and how far they are apart at most."""
-    measured = [row for row in rows if row.figures.ledger_peak_bytes is not None]
+    measured = [row for row in rows if row["ledger_peak_bytes"] is not None]
     if not measured:
         return []
-    exact = sum(row.figures.ledger_peak_bytes == row.figures.predicted_peak_bytes for row in measured)
+    exact = sum(row["ledger_peak_bytes"] == row["predicted_peak_bytes"] for row in measured)
     parts, all_agree = [f"predicted = ledger in {exact} of {len(measured)} rows"], exact == len(measured)
     for meter, tolerance in TOLERANCES.items():
         found = [off for row in measured if (off := row.difference_bytes(meter)) is not None]

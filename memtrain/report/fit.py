@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import groupby
 
-from memtrain.measure.cell import SECONDS
-from memtrain.report.findings import cell_name, fold_names
+from memtrain.cells.cell import SECONDS, Cell
+from memtrain.explain.folding import fold_names
+from memtrain.graph.node import Name
+from memtrain.report.findings import cell_name
 from memtrain.report.markdown import markdown_code, markdown_list, markdown_table
 from memtrain.sweeps.files import csv_line
 from memtrain.sweeps.option import Fit, Kind, Option, command_of, plan_command
@@ -117,7 +119,7 @@ def fit_sentences(fit: Fit) -> list[str]:
         *(f"{name} is left out: it needs {format_bytes(peak)}, {_why(name)}." for name, peak in fit.left_out),
     ]
     if any(not option.exact and option.differing is not None for option in fit.options):
-        sentences.append(ROUNDED + (KINK if fit.cell.activation == "relu" else ""))
+        sentences.append(ROUNDED + (KINK if fit.cell["activation"] == "relu" else ""))
     rule = max(fit.rules, key=lambda option: option.abstract_count - option.executed_count, default=None)
     if rule is not None and rule.abstract_count > rule.executed_count:
         sentences.append(
@@ -153,15 +155,17 @@ def fit_problems(fit: Fit) -> list[str]:
         )
     for option in fit.options:
         if option.row is not None and not option.row.ok:
-            problems.append(f"{option.name}: {option.row.figures.status}: {option.row.figures.reason}")
+            problems.append(f"{option.name}: {option.row['status']}: {option.row['reason']}")
         elif option.row is not None and option.row.agrees("heap") is False:
             problems.append(
                 f"{option.name}: the heap is {option.row.difference_bytes('heap'):,} B off the ledger"
             )
         elif option.changed_by_plan:
-            problems.append(f"{option.name}: the plan changes bits of {fold_names(option.changed_by_plan)}")
+            changed = _folded(option.cell, option.changed_by_plan)
+            problems.append(f"{option.name}: the plan changes bits of {changed}")
         elif not option.ok and option.exact:
-            problems.append(f"{option.name}: not the same bits: {fold_names(option.differing or ())}")
+            differing = _folded(option.cell, option.differing or ())
+            problems.append(f"{option.name}: not the same bits: {differing}")
         elif not option.ok:
             problems.append(
                 f"{option.name}: gradients differ by {option.largest_difference:.0e} in float64: "
@@ -221,7 +225,7 @@ def _cheaper(fit: Fit, chosen: Option) -> str:
         for option in fit.levers
         if option.predicted_peak_bytes <= (fit.memory_bytes or 0)
         and option.predicted_extra < chosen.predicted_extra
-        and (option.cell.optimizer, option.cell.dtype) == (fit.cell.optimizer, fit.cell.dtype)
+        and (option.cell.optimizer, option.cell["dtype"]) == (fit.cell.optimizer, fit.cell["dtype"])
     ]
     best = min(found, key=lambda option: option.predicted_extra, default=None)
     if best is None or percent(best.predicted_extra) == percent(chosen.predicted_extra):
@@ -256,6 +260,16 @@ def _why(name: str) -> str:
 TIMES = {1: "once", 2: "twice"}
 
 
+def _folded(cell: Cell, names: Iterable[str]) -> str:
+    """The names of parameters, their gradients (∂W1) and other values, folded."""
+    known = {
+        f"{prefix}{node.name}": Name(f"{prefix}{node.name}", f"{prefix}{node.label}", node.scope)
+        for node in cell.network.build(1).parameters
+        for prefix in ("", "∂")
+    }
+    return fold_names(known.get(name, Name(name, name, ())) for name in names)
+
+
 def fates(option: Option) -> list[tuple[str, str, int]]:
     """What becomes of the values that backward reads: the fate, their names folded, and their bytes.
 
@@ -266,5 +280,5 @@ def fates(option: Option) -> list[tuple[str, str, int]]:
     for times, group in groupby(by_times, key=lambda value: value[1]):
         nodes = [node for node, _ in group]
         fate = "kept" if not times else f"recomputed {TIMES.get(times, f'{times} times')}"
-        found.append((fate, fold_names([node.name for node in nodes]), sum(node.nbytes for node in nodes)))
+        found.append((fate, fold_names(nodes), sum(node.nbytes for node in nodes)))
     return found

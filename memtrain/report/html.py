@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.columns import NAMES
+from memtrain.cells.kinds import as_text
+from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import InputError
-from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import COLUMNS, Figures, Row, predicted_row
 from memtrain.report import figures, plots
 from memtrain.report.account import METERS, account, account_reading, environments, place_names
 from memtrain.report.cell_plots import life_plot, timeline_plot
@@ -23,7 +25,6 @@ from memtrain.report.fit import fit_sentences
 from memtrain.report.install import install_command
 from memtrain.report.lifelines import MOST_LIVES, MOST_MOMENTS, of_cell
 from memtrain.report.plots import Plot
-from memtrain.sweeps.files import as_text
 from memtrain.sweeps.law import Verdict
 from memtrain.sweeps.option import Fit, command_of
 from memtrain.units import format_bytes
@@ -106,7 +107,7 @@ def timeline_figure(cell: Cell | Row) -> Figure:
     check_installed()
     from plotly.graph_objects import Figure
 
-    row = cell if isinstance(cell, Row) else Row(cell, Mode.TRAIN, Figures())
+    row = cell if isinstance(cell, Row) else Row(cell, Mode.TRAIN)
     figure = Figure(timeline_plot(of_cell(row.cell, rates=row.rates)[0]))
     below = {"yref": "container", "y": 0, "yanchor": "bottom"}  # the title stands where the legend was
     return figure.update_layout(title=cell_name(row.cell), margin_t=70, legend=below)
@@ -121,7 +122,7 @@ def _page_data(rows: Sequence[Row], groups: Sequence[Group], budget_bytes: int |
     )
     return {
         "groups": [_group_data(group, budget_bytes, most) for group in groups],
-        "columns": COLUMNS,
+        "columns": NAMES,
         "rows": [[str(as_text(value)) for value in row.columns().values()] for row in rows],
     }
 

@@ -8,12 +8,12 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.row import Row
 from memtrain.explain.explanation import Account, Explanation
 from memtrain.explain.proof import Proof
 from memtrain.explain.second import SecondOrder
 from memtrain.graph.node import Graph, Node
-from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import Row
 from memtrain.report.fit import advice, fit_records
 from memtrain.sweeps.comparison import MEASURED, Comparison
 from memtrain.sweeps.frontier import Frontier
@@ -86,10 +86,24 @@ def explain_document(
             for mode, account in (("train", explanation.train), ("infer", explanation.infer))
         },
         "rows": [_row(row) for row in rows.values()],
-        "proof": None if proof is None else {**asdict(proof), "ok": proof.ok, "failures": proof.failures()},
+        "proof": None if proof is None else _proof(proof),
         "second_order": None if second is None else _second(second),
     }
     return _text(document)
+
+
+def _proof(proof: Proof) -> dict[str, Any]:
+    needed = [
+        {"name": array.name, "nbytes": array.nbytes, "changes": [value.name for value in array.changes]}
+        for array in proof.needed
+    ]
+    return {
+        "needed": needed,
+        "poisoned_changes": [value.name for value in proof.poisoned_changes],
+        "stale_reads": proof.stale_reads,
+        "ok": proof.ok,
+        "failures": proof.failures(),
+    }
 
 
 def frontier_document(frontier: Frontier, environment: Mapping[str, Any], command: str) -> str:
@@ -199,6 +213,13 @@ def _second(second: SecondOrder) -> dict[str, Any]:
         "first_order_peak_bytes": second.first.peak_bytes,
         "second_order_peak_bytes": second.second.peak_bytes,
         "first_order_retained": [{"name": node.name, "bytes": node.nbytes} for node in second.first_kept],
+        "second_order_peak": {
+            "step": second.second.peak_step,
+            "standing": [
+                {**asdict(entry), "names": [value.name for value in entry.names]}
+                for entry in second.second_standing
+            ],
+        },
         "second_order_retained": [{"name": node.name, "bytes": node.nbytes} for node in second.second_kept],
         "relative_error": second.relative_error,
         "unchecked": second.unchecked,

@@ -6,9 +6,8 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from math import ceil, prod
 
-import numpy as np
-
-from memtrain.measure.cell import Cell, Mode
+from memtrain.cells.cell import Cell, Mode
+from memtrain.models.network import Network
 from memtrain.sweeps.law import Law, NoLaw, Verdict
 from memtrain.units import format_count
 
@@ -62,7 +61,7 @@ def _law_sentence(alike: Sequence[Law], of: str) -> str:
 
 def _cost(law: Law) -> str:
     besides = f"{format_count(law.layer_bytes)} B whatever the batch"
-    times = law.layer_bytes / _layer_parameter_bytes(law.cell)
+    times = law.layer_bytes / _block_parameter_bytes(law.cell.network)
     if round(times) and abs(times - round(times)) < 0.01:
         besides += f" ({round(times)} × its parameters)" if round(times) > 1 else " (its parameters)"
     return f"{format_count(law.layer_example_bytes)} B per example and {besides}"
@@ -95,7 +94,7 @@ def _percent(error: float) -> str:
     return f"{max(1, ceil(1e5 * error)) / 1000:g} %"
 
 
-def _layer_parameter_bytes(cell: Cell) -> int:
-    """Bytes of the parameters of one hidden layer after the first (cells of one width)."""
-    width = cell.width if isinstance(cell.width, int) else cell.width[0]
-    return (width * width + (width if cell.bias else 0)) * np.dtype(cell.dtype).itemsize
+def _block_parameter_bytes(network: Network) -> int:
+    """Bytes of the parameters of one further block."""
+    fewer, more = (network.changed(depth=depth).build(1).parameters for depth in (1, 2))
+    return sum(node.nbytes for node in more) - sum(node.nbytes for node in fewer)

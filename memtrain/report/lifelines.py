@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from memtrain.cells.cell import Cell, Mode
 from memtrain.errors import SpecError
 from memtrain.explain.formulas import Book
 from memtrain.explain.reasons import Retained, retained_reasons
 from memtrain.explain.timeline import Moment, timeline
 from memtrain.graph.node import Phase, Role
-from memtrain.measure.cell import Cell, Mode
 from memtrain.plan.cost import Rates
 from memtrain.plan.liveness import analyse
 from memtrain.report.findings import cell_name
@@ -141,7 +141,7 @@ def _track(cell: Cell, mode: Mode, most: int, rates: Rates | None) -> tuple[Trac
     starts: dict[str, int] = {}
     for moment in moments:
         starts.setdefault(moment.phase, moment.step)
-    retained = retained_reasons(liveness, Book(schedule.graph, cell.l2))
+    retained = retained_reasons(liveness, Book(schedule.graph, cell["l2"]))
     track = Track(
         mode=mode,
         moments=tuple(_highest(moments, most)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from memtrain.measure.row import Row
+from memtrain.cells.row import Row
 from memtrain.report.columns import axis_columns, difference_columns, peak_columns, time_columns
 from memtrain.report.findings import findings, pairs
 from memtrain.sweeps.frontier import COLUMNS, Frontier

@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from memtrain.graph.node import Graph, Node, Phase, Role
+from memtrain.graph.node import Graph, Node, Phase, Role, Scope
 from memtrain.plan.liveness import analyse
-from memtrain.plan.schedule import Schedule, leaf_role
-
-SYMBOLS = {
-    "matmul": "×",
-    "add": "+",
-    "multiply": "⊙",
-    "scale": "λ/2",
-    "add_scaled": "+λ",
-    "sum_to": "Σ",
-    "fill": "1",
-    "squared_norm": "‖·‖²",
-    "log_softmax": "log σ",
-    "log_softmax_grad": "σ′",
-    **dict.fromkeys(("nll", "mse"), "l"),
-    **dict.fromkeys(("nll_grad", "mse_grad"), "l′"),
-    **dict.fromkeys(("relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "identity"), "φ"),
-    **dict.fromkeys(("relu_grad", "tanh_grad", "sigmoid_grad", "gelu_grad", "gelu_tanh_grad"), "⊙φ′"),
-}
-"""What stands in the circle of an op; an op that is not here is written out."""
+from memtrain.plan.schedule import Schedule
 
 FOLD_LEAST = 3
 """Fewer equal layers than this are drawn out."""
@@ -63,11 +44,11 @@ def make_picture(schedule: Schedule, *, backward: bool = False) -> Picture:
     graph = schedule.graph
     phases = (Phase.FORWARD, Phase.BACKWARD) if backward else (Phase.FORWARD,)
     wanted = {step.node for step in schedule.steps} | set(schedule.persistent)
-    nodes = [n for n in graph if n.id in wanted and n.phase in phases and leaf_role(n) is not Role.OPTIMIZER]
+    nodes = [n for n in graph if n.id in wanted and n.phase in phases and n.role is not Role.OPTIMIZER]
     retained = {node.id for node in analyse(schedule).retained}
     read = {i for node in nodes for i in node.inputs}
-    nodes = [node for node in nodes if not leaf_role(node) or node.id in read]
-    folds = _folds(nodes, repeated_layers(graph, nodes))
+    nodes = [node for node in nodes if not node.role or node.id in read]
+    folds = _folds(nodes, repeated_blocks(graph, nodes))
 
     picture = Picture()
     for node in nodes:
@@ -79,7 +60,7 @@ def make_picture(schedule: Schedule, *, backward: bool = False) -> Picture:
             members = [n for n in nodes if folds.get(n.id) == own]
             picture.marks[own] = _fold(own, members, retained)
         for i in dict.fromkeys(node.inputs):
-            if node.phase is Phase.FORWARD or not leaf_role(graph[i]):
+            if node.phase is Phase.FORWARD or not graph[i].role:
                 picture.connect(folds.get(i, f"v{i}"), operator)
             elif not (node.id in folds and i in folds):  # a box has the parameters of its own layers
                 title = f"{graph[i].name}, read again"
@@ -90,78 +71,78 @@ def make_picture(schedule: Schedule, *, backward: bool = False) -> Picture:
 
 def _add_variable(picture: Picture, node: Node, retained: bool) -> None:
     """The square of a value and, but for a leaf, the circle that it comes from."""
-    backward, leaf = node.phase is Phase.BACKWARD, leaf_role(node) is not None
+    backward, leaf = node.phase is Phase.BACKWARD, node.role is not None
     if not leaf:
-        symbol = SYMBOLS.get(node.op.name, node.op.name)
-        picture.marks[f"o{node.id}"] = Mark("operator", symbol, node.op.name, backward)
+        picture.marks[f"o{node.id}"] = Mark("operator", node.op.drawn, node.op.name, backward)
         picture.connect(f"o{node.id}", f"v{node.id}")
     shape = "×".join(str(int(size)) for size in node.shape) or "a number"
     title = f"{node.name}: {shape}, {node.nbytes:,} B" + ", retained" * retained
     picture.marks[f"v{node.id}"] = Mark("variable", node.name, title, backward, retained, leaf=leaf)
 
 
-def _folds(nodes: Iterable[Node], runs: Iterable[range]) -> dict[int, str]:
-    """The box of each node of a folded layer: forward, norms and backward have one each per run."""
-    places = {layer: place for place, run in enumerate(runs) for layer in run}
+def _folds(nodes: Iterable[Node], runs: Iterable[Run]) -> dict[int, str]:
+    """The box of each node of a folded block: forward, what is made of parameters alone, and backward."""
+    at = {block: index for index, run in enumerate(runs) for block in run}
     folds = {}
     for node in nodes:
-        layer = layer_of(node.name)
-        if layer in places:
-            part = "b" if node.phase is Phase.BACKWARD else "n" if "‖" in node.name else "f"
-            folds[node.id] = f"fold{places[layer]}{part}"
+        if node.scope in at:
+            part = "b" if node.phase is Phase.BACKWARD else "f" if node.shape else "n"
+            folds[node.id] = f"fold{at[node.scope]}{part}"
     return folds
 
 
 def _fold(key: str, members: Sequence[Node], retained: set[int]) -> Mark:
-    layers = sorted({layer for n in members if (layer := layer_of(n.name)) is not None})
-    first, last = layers[0], layers[-1]
+    scopes = sorted({node.scope for node in members})
+    first, last = scopes[0], scopes[-1]
+    in_first = [node for node in members if node.scope == first]
+    in_last = {node.label: node.name for node in members if node.scope == last}
+
+    def range_of(node: Node) -> str:
+        return f"{node.name} … {in_last[node.label]}"
+
     if key.endswith("n"):
-        return Mark("fold", "+ …", "the norms of the folded layers", notes=(f"‖W{first}‖² … ‖W{last}‖²",))
-    kept = [n.name for n in members if n.id in retained and layer_of(n.name) == first]
-    notes = [f"layers {first} – {last}"]
+        return Mark("fold", "+ …", "the norms of the folded layers", notes=(range_of(in_first[0]),))
+    kept = [node for node in in_first if node.id in retained]
+    notes = [f"{first[-1].kind}s {first[-1].number} – {last[-1].number}"]
     if kept:
-        notes.append(", ".join(f"{name} … {name.replace(str(first), str(last))}" for name in kept))
-    title = f"{len(layers)} equal layers: " + ", ".join(n.name for n in members if layer_of(n.name) == first)
-    return Mark("fold", f"× {len(layers)}", title, key.endswith("b"), bool(kept), tuple(notes))
+        notes.append(", ".join(map(range_of, kept)))
+    title = f"{len(scopes)} equal {first[-1].kind}s: " + ", ".join(node.name for node in in_first)
+    return Mark("fold", f"× {len(scopes)}", title, key.endswith("b"), bool(kept), tuple(notes))
 
 
-def layer_of(name: str) -> int | None:
-    """The layer that a name of the textbook belongs to: 3 for z3, W3 h2, ‖W1…W3‖², ∂L/∂h3; else ``None``.
-
-    The gradient of the sum of all norms belongs to no layer: every layer reads it.
-    """
-    of = name.rsplit("/∂", 1)[-1]
-    if of != name and "…" in of:
-        return None
-    numbers = re.findall(r"(?<=[A-Za-z])\d+", of.split(" ")[0])
-    return int(numbers[-1]) if numbers else None
+Run = tuple[Scope, ...]
+"""Blocks that follow one another and are alike."""
 
 
-def repeated_layers(graph: Graph, nodes: Iterable[Node]) -> list[range]:
-    """The runs of layers to fold: the same ops, shapes and readings but for the number of the layer.
+def repeated_blocks(graph: Graph, nodes: Iterable[Node]) -> list[Run]:
+    """The runs of blocks to fold: the same ops, shapes and readings but for the number of the block.
 
-    Only forward nodes are compared, since backward follows from them. The last layer of a run stays
+    Only forward nodes are compared, since backward follows from them. The last block of a run stays
     outside, to be drawn, as does the first of the network, which reads x.
     """
-    layers: dict[int, list[object]] = {}
+    blocks: dict[Scope, list[object]] = {}
     for node in nodes:
-        layer = layer_of(node.name)
-        if layer is not None and node.phase is Phase.FORWARD:
-            inputs = tuple(_relative(graph[i].name, layer, as_input=True) for i in node.inputs)
-            layers.setdefault(layer, []).append(
-                (_relative(node.name, layer), node.op.name, node.shape, node.dtype, inputs)
-            )
-    runs: list[range] = []
-    for layer in sorted(layers):
-        if runs and layer == runs[-1].stop and layers[layer] == layers[runs[-1].start]:
-            runs[-1] = range(runs[-1].start, layer + 1)
+        if node.scope and node.scope[-1].number is not None and node.phase is Phase.FORWARD:
+            inputs = tuple(_relative(graph[i], node.scope) for i in node.inputs)
+            kind = (node.label if node.shape else "", node.op.name, node.shape, node.dtype)
+            blocks.setdefault(node.scope, []).append((kind, inputs))
+    runs: list[list[Scope]] = []
+    for scope in sorted(blocks):
+        if runs and _follows(scope, runs[-1][-1]) and blocks[scope] == blocks[runs[-1][0]]:
+            runs[-1].append(scope)
         else:
-            runs.append(range(layer, layer + 1))
-    return [run[:-1] for run in runs if len(run) > FOLD_LEAST]
+            runs.append([scope])
+    return [tuple(run[:-1]) for run in runs if len(run) > FOLD_LEAST]
 
 
-def _relative(name: str, layer: int, as_input: bool = False) -> str:
-    """``name`` with layers counted from ``layer``; ‖W1‖² handed on to layer 2 is the sum so far."""
-    if as_input and layer == 2 and name == "‖W1‖²":
-        name = "‖W1…W1‖²"
-    return re.sub(r"(?<=[A-Za-z])\d+", lambda m: f"{int(m[0]) - layer:+d}", name.replace("W1…", "W…"))
+def _follows(scope: Scope, before: Scope) -> bool:
+    """Whether a block is the next one of its kind after another, in the same surroundings."""
+    one, other = scope[-1], before[-1]
+    return scope[:-1] == before[:-1] and one.kind == other.kind and one.number == (other.number or 0) + 1
+
+
+def _relative(read: Node, scope: Scope) -> object:
+    """What an input is to a block: in which block it stands, counted from this one, and its shape."""
+    here = scope[-1].number or 0
+    offset = read.scope[-1].number - here if read.scope and read.scope[-1].number is not None else None
+    return offset, read.shape, read.dtype, read.role

@@ -10,9 +10,9 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+from memtrain.cells.cell import Mode
+from memtrain.cells.row import Row
 from memtrain.errors import InputError
-from memtrain.measure.cell import Mode
-from memtrain.measure.row import Row
 from memtrain.report import figures
 from memtrain.report.figures import Curves, Group, Table
 from memtrain.report.findings import cell_name

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from memtrain import __version__
-from memtrain.plan.cost import Rates, read_rates
+from memtrain.plan.cost import Rates
 from memtrain.run.blas import cpu_name, usable_cores
 
 _FILE = "rates.json"
@@ -68,7 +68,7 @@ def _kept(folder: Path) -> Rates | None:
     """What a folder has for this machine; ``None`` where it has nothing that can be used."""
     with suppress(OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         _check_ours(folder)
-        return read_rates(json.loads((folder / _FILE).read_text(encoding="utf-8"))[machine_name()])
+        return Rates.of(json.loads((folder / _FILE).read_text(encoding="utf-8"))[machine_name()])
     return None
 
 

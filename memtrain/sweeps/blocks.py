@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from memtrain.measure.cell import Cell, Mode
+from memtrain.cells.cell import Cell, Mode
 from memtrain.plan.liveness import analyse
 
 KEPT_BYTES, KEPT_COUNT = 1024, 7

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.columns import CELL_NAMES, SPREADS
+from memtrain.cells.row import TOLERANCES, Row
 from memtrain.errors import SpecError, unknown_choice
-from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import SPREADS, TOLERANCES, Row
 from memtrain.units import format_bytes, format_seconds
 
 MEASURED = {
@@ -114,7 +115,7 @@ class Comparison:
                 found.append((pairing, "is missing"))
                 continue
             if not after.ok:
-                found.append((pairing, f"{after.figures.status}: {after.figures.reason}"))
+                found.append((pairing, f"{after['status']}: {after['reason']}"))
             for meter in self.meters:
                 old, new = pairing.figures(meter)
                 if old is not None and new is None:
@@ -169,7 +170,7 @@ def _growth(meter: str, before: float, after: float) -> str:
 
 def _difference(before: Sequence[Row], after: Sequence[Row]) -> str:
     """The columns without a common value, with their values: `` (depth: 1, 4 before and 9 after)``."""
-    names = [*Cell().columns(), "mode"]
+    names = [*CELL_NAMES, "mode"]
     parts = []
     for name in names:
         one, other = ([*dict.fromkeys(str(row[name]) for row in rows)] for rows in (before, after))

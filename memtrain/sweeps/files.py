@@ -16,6 +16,7 @@ from errno import EACCES, EFBIG, ENOSPC
 from pathlib import Path
 from secrets import token_hex
 
+from memtrain.cells.kinds import as_text
 from memtrain.errors import InputError, StoreError
 from memtrain.files import kind_of, reason
 
@@ -205,13 +206,6 @@ def csv_line(values: Iterable[object]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(map(as_text, values))
     return line.getvalue()
-
-
-def as_text(value: object) -> object:
-    """``value`` as a CSV has it."""
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else value
 
 
 def quoted(word: str) -> str:

@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
 
+from memtrain.cells.cell import FLOPS, SECONDS, Cell, Mode
 from memtrain.errors import BudgetError
-from memtrain.measure.cell import FLOPS, SECONDS, Cell, Mode
 from memtrain.plan.chain import chains
 from memtrain.plan.cost import CostOf, Rates, flops
 from memtrain.plan.liveness import analyse
@@ -38,8 +38,8 @@ def find_fit(cell: Cell, memory_bytes: int | None, points: int = 0, rates: Rates
     take at ``rates``, where that is the cost of the cell; without rates by FLOPs.
     """
     if rates is None:
-        cell = replace(cell, cost=FLOPS)
-    finder = _Finder(replace(cell, policy=NONE, steps=2), rates)
+        cell = cell.changed(cost=FLOPS)
+    finder = _Finder(cell.changed(policy=NONE, steps=2), rates)
     keep_all = finder.keep_all
     fit = Fit(
         cell=finder.cell,
@@ -75,7 +75,7 @@ class _Finder:
 
     def within(self, budget_bytes: int, kind: Kind) -> Option:
         """The cheapest plan within a budget. Raises ``BudgetError``."""
-        return self._option(kind, replace(self.cell, policy=str(Policy(BUDGET, budget_bytes))))
+        return self._option(kind, self.cell.changed(policy=str(Policy(BUDGET, budget_bytes))))
 
     def points(self, count: int) -> list[Option]:
         """Plans for so many budgets at equal distances, from the smallest possible to what keep-all needs."""
@@ -99,7 +99,7 @@ class _Finder:
         (chain,) = chains(self.cell.keep_all(Mode.TRAIN))[:1]
         policies += [Policy(REVOLVE, 2**power) for power in range(12) if 2**power < len(chain)]
         for policy in policies:
-            option = self._option(Kind.RULE, replace(self.cell, policy=str(policy)))
+            option = self._option(Kind.RULE, self.cell.changed(policy=str(policy)))
             if 0 < option.predicted_extra <= MOST_EXTRA:
                 yield option
 
@@ -117,7 +117,7 @@ class _Finder:
                 continue
             if self._peaks.has_plan(cell, memory_bytes):
                 policy = str(Policy(BUDGET, memory_bytes))
-                helpful.append(self._lever(replace(cell, policy=policy)))
+                helpful.append(self._lever(cell.changed(policy=policy)))
         return helpful, left_out
 
     def answer(self, memory_bytes: int) -> Option | None:
@@ -141,7 +141,7 @@ class _Finder:
         batch = largest_batch(self.cell, memory_bytes, self._peaks)
         smaller = None
         if batch is not None:
-            found = _Finder(replace(self.cell, batch=batch, accumulate=1), self._rates).answer(memory_bytes)
+            found = _Finder(self.cell.changed(batch=batch, accumulate=1), self._rates).answer(memory_bytes)
             smaller = None if found is None else self._option(Kind.BATCH, found.cell)
         most = most_accumulate(self.cell)
         return replace(
@@ -154,9 +154,9 @@ class _Finder:
     def _name(self, cell: Cell) -> str:
         """What makes a cell another one than that which was given."""
         changed = [
-            f"--{name} {getattr(cell, name)}"
+            f"--{name} {cell[name]}"
             for name in ("batch", "update", "optimizer", "accumulate", "dtype")
-            if getattr(cell, name) != getattr(self.cell, name)
+            if cell[name] != self.cell[name]
         ]
         return ", ".join([*changed, *([] if changed and cell.policy == NONE else [cell.policy])])
 

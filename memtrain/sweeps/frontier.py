@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.row import predicted_row
 from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.measure.admission import admitted
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.host import Host
 from memtrain.measure.limits import most_slack_bytes, slack_bytes
-from memtrain.measure.row import predicted_row
 from memtrain.plan.frontier import largest_within
 from memtrain.plan.liveness import analyse
 from memtrain.run.allocation import peak_bytes
@@ -132,7 +132,7 @@ def find_frontier(
     ``batches`` may be a function of what was found for the depths. ``training_examples`` is how many there
     are, where that is known; it bounds no batch.
     """
-    cell = replace(cell, memory_limit_bytes=budget_bytes, steps=2)
+    cell = cell.changed(memory_limit_bytes=budget_bytes, steps=2)
     predict = _predictor()
     boundaries = [
         replace(_boundary(cell, budget_bytes, depth, mode, predict), training_examples=training_examples)
@@ -209,7 +209,7 @@ def _predictor() -> Predict:
 
 def _boundary(cell: Cell, budget_bytes: int, depth: int, mode: Mode, predict: Predict) -> Boundary:
     def at(batch: int) -> Cell:
-        return replace(cell, depth=depth, batch=batch)
+        return cell.changed(depth=depth, batch=batch)
 
     def largest(limit_bytes: int) -> int | None:
         return largest_within(lambda batch: predict(at(batch), mode)[0], limit_bytes, 1, MOST_BATCH)
@@ -240,7 +240,7 @@ def _largest_depths(
         for batch in sorted(set(batches)):  # what is too deep for a batch is too deep for a larger one
 
             def peak(depth: int, batch: int = batch, mode: Mode = mode) -> int:
-                return predict(replace(cell, depth=depth, batch=batch), mode)[0]
+                return predict(cell.changed(depth=depth, batch=batch), mode)[0]
 
             # Depth 0 stands apart: inputs × outputs can be more than a narrow layer between them.
             depth = largest_within(peak, budget_bytes, 1, most)
@@ -255,7 +255,7 @@ def _confirmed(host: Host, cell: Cell, boundary: Boundary, timeout_s: float | No
     """``boundary`` with what the runs inside and outside have shown."""
 
     def ran(batch: int) -> _Trial:
-        return _try(host, replace(cell, depth=boundary.depth, batch=batch), boundary.mode, timeout_s)
+        return _try(host, cell.changed(depth=boundary.depth, batch=batch), boundary.mode, timeout_s)
 
     if boundary.batch is not None:
         inside = ran(boundary.batch)
@@ -293,6 +293,6 @@ def _try(host: Host, cell: Cell, mode: Mode, timeout_s: float | None) -> _Trial:
     except ChildFailed as failure:
         return _Trial(False, str(failure), failure.status, failure.node)
     peak = figures["ledger_peak_bytes"]
-    if peak != row.figures.predicted_peak_bytes:
+    if peak != row["predicted_peak_bytes"]:
         return _Trial(False, f"the ledger has {peak} B", "error")
     return _Trial(True, slack_needed_bytes=figures["data_peak_bytes"] - peak)

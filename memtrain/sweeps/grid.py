@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from itertools import product
 from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
 
-from memtrain.errors import SpecError, unknown_choice
-from memtrain.measure.cell import Cell
+from memtrain.cells.cell import Cell, cell_of
+from memtrain.cells.columns import BY_NAME, CELL_NAMES
+from memtrain.errors import SpecError, check_integer, unknown_choice
 from memtrain.measure.machine import free_memory_bytes
-from memtrain.models.mlp import check_integer
 from memtrain.train.data import DIGITS, SYNTHETIC, load, split
 
 DEFAULT_AXES: dict[str, list[Any]] = {"depth": [1, 2, 4, 8, 16], "batch": [64, 256, 1024]}
 """Plain ``memtrain sweep``: the main job."""
 
 MOST_CELLS = 100_000
-_NAMES = tuple(field.name for field in fields(Cell))
 
 
 def make_grid(axes: Mapping[str, Sequence[Any] | Any], layers: Sequence[int] | None = None) -> list[Cell]:
@@ -31,8 +29,8 @@ def make_grid(axes: Mapping[str, Sequence[Any] | Any], layers: Sequence[int] | N
     then the data are synthetic. Raises ``SpecError`` and ``DataError``.
     """
     for name in axes:
-        if name not in _NAMES:
-            raise unknown_choice("option", name, _NAMES)
+        if name not in CELL_NAMES:
+            raise unknown_choice("option", name, CELL_NAMES)
     lists = {name: _as_list(values) for name, values in {**DEFAULT_AXES, **axes}.items()}
     if layers is not None:
         lists |= _layer_axes(layers, axes)
@@ -53,12 +51,12 @@ def make_grid(axes: Mapping[str, Sequence[Any] | Any], layers: Sequence[int] | N
         raise SpecError(f"{count:,} cells", f"allowed: at most {MOST_CELLS:,}", "take fewer values")
 
     sizes = {data: _sizes(data) for data in lists.get("data", [DIGITS])}
-    order = [name for name in _NAMES if name in lists and name not in ("depth", "batch")]
+    order = [name for name in CELL_NAMES if name in lists and name not in ("depth", "batch")]
     cells = []
     names = (*order, "depth", "batch")
     for combination in product(*(lists[name] for name in names)):
         chosen = dict(zip(names, combination, strict=True))
-        cells.append(Cell(**(sizes[chosen.get("data", DIGITS)] | chosen)))
+        cells.append(cell_of(**(sizes[chosen.get("data", DIGITS)] | chosen)))
     return cells
 
 
@@ -66,8 +64,8 @@ def make_cell(fields: Mapping[str, Any], layers: Sequence[int] | None = None) ->
     """One cell: ``fields`` as in `make_grid`, one value each; ``None`` is the default of a cell."""
     given = {name: value for name, value in fields.items() if value is not None}
     if layers is None:
-        given.setdefault("depth", Cell.depth)
-    given.setdefault("batch", Cell.batch)
+        given.setdefault("depth", BY_NAME["depth"].default)
+    given.setdefault("batch", BY_NAME["batch"].default)
     (cell,) = make_grid(given, layers)
     return cell
 
@@ -129,7 +127,7 @@ def _layer_axes(layers: Sequence[int], axes: Mapping[str, Any]) -> dict[str, lis
     if len(set(hidden)) == 1:
         width = hidden[0]
     elif not hidden:
-        width = Cell.width
+        width = BY_NAME["width"].default
     return {
         "depth": [len(hidden)],
         "width": [width],

@@ -11,16 +11,17 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.columns import BY_NAME, FIGURE_NAMES
+from memtrain.cells.row import Row
 from memtrain.errors import InputError, StoreError
 from memtrain.files import open_regular, reason
-from memtrain.measure.cell import Mode, read_cell
-from memtrain.measure.row import Figures, Row
-from memtrain.plan.cost import Rates, read_rates
+from memtrain.plan.cost import Rates
 from memtrain.sweeps.files import (
     MOST_RESULTS_BYTES,
     already_there,
@@ -127,9 +128,9 @@ class Journal:
     def add(self, row: Row) -> None:
         """Append a row and see it to the disk. Raises ``StoreError``; what was there before is whole."""
         line = {
-            "cell": asdict(row.cell),
+            "cell": row.cell.values(),
             "mode": row.mode,
-            "figures": asdict(row.figures),
+            "figures": row.figures,
             "peak_node": row.peak_node,
             "retained": row.retained,
             "environment": row.environment,
@@ -260,7 +261,7 @@ def _read(path: Path, content: bytes) -> Stored:
 def _rates(values: Any) -> Rates | None:
     """Rates as they were recorded. Raises ``StoreError`` for what are none."""
     try:
-        return None if values is None else read_rates(values)
+        return None if values is None else Rates.of(values)
     except (TypeError, ValueError) as error:
         raise StoreError(f"the journal has no rates that can be used ({error}); begin a new file") from error
 
@@ -296,18 +297,28 @@ def _row(values: Mapping[str, Any]) -> Row | None:
     """A row from its JSON; ``None`` for what is none."""
     try:
         return Row(
-            cell=read_cell(values["cell"]),
+            cell=cell_of(**values["cell"]),
             mode=Mode(values["mode"]),
             figures=_figures(values["figures"]),
             peak_node=str(values["peak_node"]),
-            retained=[
-                {"name": str(kept["name"]), "bytes": int(kept["bytes"])} for kept in values["retained"]
-            ],
+            retained=[_kept(entry) for entry in values["retained"]],
             environment=_environment(values["environment"]),
             notes=[str(note) for note in values["notes"]],
         )
     except (KeyError, TypeError, ValueError, InputError, StoreError):
         return None
+
+
+def _kept(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A retained intermediate from its JSON; journals of the first edition have name and bytes only."""
+    name = str(values["name"])
+    scope = [[str(kind), None if number is None else int(number)] for kind, number in values.get("scope", [])]
+    return {
+        "name": name,
+        "bytes": int(values["bytes"]),
+        "label": str(values.get("label", name)),
+        "scope": scope,
+    }
 
 
 def _environment(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -317,11 +328,10 @@ def _environment(values: Mapping[str, Any]) -> dict[str, Any]:
     return known
 
 
-def _figures(values: Mapping[str, Any]) -> Figures:
-    """Figures from JSON. Raises ``TypeError`` for a text where a number belongs, and the reverse."""
-    numeric = ("_bytes", "_s", "_count", "_step", "loss_first", "loss_last")
+def _figures(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures from JSON. Raises ``TypeError`` for a value of another kind, ``KeyError`` for no figure."""
     for name, value in values.items():
-        wanted = (int, float) if name.endswith(numeric) else str
-        if value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
-            raise TypeError(f"{name} is {value!r}")
-    return Figures(**values)
+        if name not in FIGURE_NAMES:
+            raise KeyError(name)
+        BY_NAME[name].kind.check(value)
+    return dict(values)

@@ -15,9 +15,9 @@ from itertools import product
 
 import numpy as np
 
+from memtrain.cells.cell import MOST_DEPTH, Cell, Mode
+from memtrain.cells.row import Row, predicted_row
 from memtrain.graph.ops.base import Array
-from memtrain.measure.cell import MOST_DEPTH, Cell, Mode
-from memtrain.measure.row import Row, predicted_row
 from memtrain.plan.policy import NONE
 from memtrain.run.allocation import PACKED
 from memtrain.sweeps.blocks import bend_bytes, jump_bytes, standing
@@ -111,12 +111,12 @@ def fit_laws(rows: Sequence[Row], heap: HeapMeter) -> list[Verdict]:
     """
     groups: dict[tuple[Mode, Cell], list[Row]] = defaultdict(list)
     for row in rows:
-        depth = 0 if isinstance(row.cell.width, int) else row.cell.depth
-        groups[row.mode, replace(row.cell, depth=depth, batch=row.cell.accumulate)].append(row)
+        depth = 0 if isinstance(row.cell["width"], int) else row.cell["depth"]
+        groups[row.mode, row.cell.changed(depth=depth, batch=row.cell.accumulate)].append(row)
     return [
         _judge(mode, group, heap)
         for (mode, _), group in groups.items()
-        if len({(row.cell.depth, row.cell.batch) for row in group}) > 1
+        if len({(row.cell["depth"], row.cell.batch) for row in group}) > 1
     ]
 
 
@@ -126,9 +126,9 @@ def _judge(mode: Mode, rows: list[Row], heap: HeapMeter) -> Verdict:
     if reason is not None:
         return NoLaw(mode, cell, reason)
     measured = {
-        (row.cell.depth, row.cell.batch): row.figures.heap_peak_bytes
+        (row.cell["depth"], row.cell.batch): row["heap_peak_bytes"]
         for row in rows
-        if row.figures.heap_peak_bytes is not None
+        if row["heap_peak_bytes"] is not None
     }
     layered = {pair: peak for pair, peak in measured.items() if pair[0]}  # depth 0 is another network
     if not measured or len(layered) < 2:
@@ -139,7 +139,7 @@ def _judge(mode: Mode, rows: list[Row], heap: HeapMeter) -> Verdict:
             break
         found = group.law(regime, heap)
         if isinstance(found, Law):
-            cells = (row.cell for row in rows if (row.cell.depth, row.cell.batch) in measured)
+            cells = (row.cell for row in rows if (row.cell["depth"], row.cell.batch) in measured)
             return replace(found, others=tuple(cell for cell in cells if cell not in set(found.cells)))
         reason = reason or found
     return NoLaw(mode, cell, reason or MOVING)
@@ -147,7 +147,7 @@ def _judge(mode: Mode, rows: list[Row], heap: HeapMeter) -> Verdict:
 
 def _no_line(mode: Mode, cell: Cell) -> str | None:
     """Why the peaks of such cells are linear in nothing; ``None`` where they may be."""
-    if not isinstance(cell.width, int):
+    if not isinstance(cell["width"], int):
         return WIDTHS
     if mode is Mode.TRAIN and cell.policy != NONE:
         return RECOMPUTED
@@ -240,14 +240,14 @@ class _Group:
         return _largest(_terms(unseen) @ line - predictions, predictions)
 
     def _predicted(self, pair: Pair) -> int:
-        return predicted_row(self._plain(pair), self._mode).figures.predicted_peak_bytes or 0
+        return predicted_row(self._plain(pair), self._mode)["predicted_peak_bytes"] or 0
 
     def _plain(self, pair: Pair) -> Cell:
         """The cell without its policy: for inference it changes nothing, but a budget may be too small."""
-        return replace(self._at(pair), policy=NONE)
+        return self._at(pair).changed(policy=NONE)
 
     def _at(self, pair: Pair) -> Cell:
-        return replace(self._cell, depth=pair[0], batch=pair[1])
+        return self._cell.changed(depth=pair[0], batch=pair[1])
 
 
 def _line(peak_bytes: Mapping[Pair, int]) -> Array:

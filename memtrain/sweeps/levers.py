@@ -13,13 +13,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import cache
 from itertools import islice
 
-from memtrain.graph.builder import Builder
-from memtrain.measure.cell import Cell, Mode
-from memtrain.models.mlp import make_leaves
+from memtrain.cells.cell import Cell, Mode
+from memtrain.models.network import Network
 from memtrain.plan.frontier import largest_within
 from memtrain.plan.liveness import analyse
 from memtrain.plan.policy import BUDGET, NONE, Policy
@@ -66,13 +64,11 @@ class Peaks:
 
 def _few(cell: Cell) -> tuple[Cell, int]:
     """A cell of few micro-batches whose peaks are as many bytes below those of ``cell`` as is said."""
-    cell = replace(cell, policy=NONE)
+    cell = cell.changed(policy=NONE)
     if cell.accumulate <= ALIKE:
         return cell, 0
-    few = replace(cell, batch=ALIKE * (cell.batch // cell.accumulate), accumulate=ALIKE)
-    leaves = make_leaves(Builder(), replace(cell.spec(), batch=1))
-    example_bytes = leaves.inputs.nbytes + leaves.labels.nbytes
-    return few, (cell.batch - few.batch) * example_bytes
+    few = cell.changed(batch=ALIKE * (cell.batch // cell.accumulate), accumulate=ALIKE)
+    return few, (cell.batch - few.batch) * _feed_bytes(cell.network, 1)
 
 
 def _kept_bytes(cell: Cell) -> int:
@@ -88,15 +84,18 @@ def _standing_bytes(cell: Cell) -> int:
 
     Parameters and the batch, and all gradients unless each is updated with as soon as it is there.
     """
-    leaves = make_leaves(Builder(), cell.spec())
     parameters = parameter_bytes(cell)
     gradients = parameters if cell.accumulate > 1 or cell.update != EAGER else 0
-    return leaves.inputs.nbytes + leaves.labels.nbytes + parameters + gradients
+    return _feed_bytes(cell.network, cell.batch) + parameters + gradients
+
+
+def _feed_bytes(network: Network, batch: int) -> int:
+    return sum(feed.nbytes for feed in network.feeds(batch))
 
 
 def parameter_bytes(cell: Cell) -> int:
     """The bytes of the parameters of the network."""
-    return sum(node.nbytes for node in make_leaves(Builder(), cell.spec()).parameters)
+    return sum(node.nbytes for node in cell.network.build(1).parameters)
 
 
 # -- what can be changed -----------------------------------------------------------------------------
@@ -104,7 +103,7 @@ def parameter_bytes(cell: Cell) -> int:
 
 def most_accumulate(cell: Cell) -> int:
     """The most micro-batches that are tried."""
-    return max(1, min(cell.batch, MOST_MICRO_BATCHES, MOST_LAYERS // (cell.depth + 1)))
+    return max(1, min(cell.batch, MOST_MICRO_BATCHES, MOST_LAYERS // (cell.network.depth + 1)))
 
 
 def _counts(cell: Cell) -> list[int]:
@@ -114,15 +113,15 @@ def _counts(cell: Cell) -> list[int]:
 
 def _updates(cell: Cell) -> list[Cell]:
     """``cell``, and with eager updates."""
-    return list(dict.fromkeys([cell, replace(cell, update=EAGER)]))
+    return list(dict.fromkeys([cell, cell.changed(update=EAGER)]))
 
 
 def _tiers(cell: Cell) -> list[list[Cell]]:
     """``cell``, then with another optimiser or dtype, then with both."""
-    sgd, single = replace(cell, optimizer="sgd"), replace(cell, dtype="float32")
+    sgd, single = cell.changed(optimizer="sgd"), cell.changed(dtype="float32")
     if cell in (sgd, single):  # there is one other cell, or none
         return [[one] for one in dict.fromkeys([cell, sgd, single])]
-    return [[cell], [sgd, single], [replace(sgd, dtype="float32")]]
+    return [[cell], [sgd, single], [sgd.changed(dtype="float32")]]
 
 
 def _fewest(counts: Sequence[int], fits: Callable[[int], bool]) -> int | None:
@@ -143,20 +142,20 @@ def single_levers(cell: Cell, memory_bytes: int | None, peaks: Peaks) -> Iterato
     less = peaks.kept_bytes(cell) - 1
     wanted = less if memory_bytes is None else min(memory_bytes, less)
     if cell.update != EAGER:
-        yield replace(cell, update=EAGER)
+        yield cell.changed(update=EAGER)
     if cell.optimizer != "sgd":
-        yield replace(cell, optimizer="sgd")
+        yield cell.changed(optimizer="sgd")
     counts = [count for count in _counts(cell) if count > cell.accumulate]
     if counts:
-        at = {count: replace(cell, accumulate=count) for count in counts}
+        at = {count: cell.changed(accumulate=count) for count in counts}
         count = _fewest(counts, lambda count: peaks.fits(at[count], wanted))
         if count is None:
             count = _fewest(counts, lambda count: peaks.has_plan(at[count], wanted))
         if count is None:
             count = _fewest(counts, lambda count: peaks.fits(at[count], less))
         yield at[count or counts[-1]]
-    if cell.dtype != "float32":
-        yield replace(cell, dtype="float32")
+    if cell["dtype"] != "float32":
+        yield cell.changed(dtype="float32")
 
 
 # -- which combinations fit --------------------------------------------------------------------------
@@ -176,7 +175,7 @@ def ways(
 
 def _ways(cell: Cell, memory_bytes: int, peaks: Peaks, option: Callable[[Cell], Option]) -> Iterator[Option]:
     counts = _counts(cell)
-    at = {count: _updates(replace(cell, accumulate=count)) for count in counts}
+    at = {count: _updates(cell.changed(accumulate=count)) for count in counts}
 
     def kept(count: int) -> Iterator[Cell]:
         return (one for one in at[count] if peaks.fits(one, memory_bytes))
@@ -198,7 +197,7 @@ def _ways(cell: Cell, memory_bytes: int, peaks: Peaks, option: Callable[[Cell], 
     for count in counts[counts.index(first) :]:
         # With micro-batches all sums of gradients stand either way: then eager updates change little.
         cells = islice(planned(count), None if count == 1 else 1)
-        found = [option(replace(one, policy=str(Policy(BUDGET, memory_bytes)))) for one in cells]
+        found = [option(one.changed(policy=str(Policy(BUDGET, memory_bytes)))) for one in cells]
         yield from found
         extra = min((way.predicted_extra for way in found), default=cheapest)
         if extra > cheapest:
@@ -225,7 +224,7 @@ def least_of_all(cell: Cell, peaks: Peaks) -> int:
     """The least memory that any combination of levers needs for the batch of ``cell``."""
     counts, least = _counts(cell), float("inf")
     for count in dict.fromkeys([*counts[:2], counts[-1]]):
-        least = min(least, _smallest(replace(cell, accumulate=count), peaks, least))
+        least = min(least, _smallest(cell.changed(accumulate=count), peaks, least))
     return int(least)
 
 
@@ -236,7 +235,7 @@ def largest_batch(cell: Cell, memory_bytes: int, peaks: Peaks) -> int | None:
     """
 
     def least(batch: int, count: int) -> int:
-        return int(_smallest(replace(cell, batch=batch, accumulate=count), peaks, memory_bytes))
+        return int(_smallest(cell.changed(batch=batch, accumulate=count), peaks, memory_bytes))
 
     def largest(peak_bytes: Callable[[int], int], most: int) -> int:
         return largest_within(peak_bytes, memory_bytes, 1, most) or 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from memtrain.cells.cell import Cell, cell_of
+from memtrain.cells.row import Row
 from memtrain.graph.node import Node
-from memtrain.measure.cell import Cell
-from memtrain.measure.row import Row
 from memtrain.plan.policy import BUDGET
 from memtrain.run.allocation import FRESH
 from memtrain.sweeps.files import quoted
@@ -71,12 +71,12 @@ class Option:
     @property
     def ledger_peak_bytes(self) -> int | None:
         """As measured; ``None`` where it was not."""
-        return None if self.row is None else self.row.figures.ledger_peak_bytes
+        return None if self.row is None else self.row["ledger_peak_bytes"]
 
     @property
     def heap_peak_bytes(self) -> int | None:
         """As measured; ``None`` where it was not."""
-        return None if self.row is None else self.row.figures.heap_peak_bytes
+        return None if self.row is None else self.row["heap_peak_bytes"]
 
     @property
     def measured_extra(self) -> float | None:
@@ -148,11 +148,12 @@ def plan_command(cell: Cell, memory_bytes: int) -> str:
 def _settings(cell: Cell) -> dict[str, str]:
     """The options that describe a cell, those with their default left out."""
     synthetic = cell.data == SYNTHETIC
-    columns, default = cell.columns(), Cell().columns()
+    columns, default = cell.columns(), cell_of().columns()
     told = {"depth", "width", "input_size", "output_size", "batch", "steps", "threads"}
     if synthetic:
-        spec = cell.spec()
-        sizes = (spec.input_size, *spec.hidden, spec.output_size)
+        width = cell["width"]
+        hidden = width if isinstance(width, tuple) else (width,) * columns["depth"]
+        sizes = (columns["input_size"], *hidden, columns["output_size"])
         options = {"layers": ",".join(map(str, sizes)), "batch": str(cell.batch)}
         told.add("data")
     else:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from memtrain.cells.cell import Cell, Mode
 from memtrain.errors import SpecError, StoreError, unknown_choice
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.meters import METERS
 from memtrain.sweeps.grid import make_grid
 from memtrain.sweeps.runner import Task

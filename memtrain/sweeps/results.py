@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from io import TextIOWrapper
-from math import isfinite, isnan
+from math import isnan
 from pathlib import Path
 from typing import Any
 
+from memtrain.cells.cell import Cell, Mode, cell_of
+from memtrain.cells.columns import BY_NAME, CELL_NAMES, FIGURE_NAMES, STATUSES
+from memtrain.cells.row import Row, planned_row
 from memtrain.errors import DataError, MemtrainError, NoRowsError
 from memtrain.files import open_regular
-from memtrain.measure.cell import LATER, Cell, Mode
-from memtrain.measure.row import STATUSES, Figures, Row, planned_row
 from memtrain.sweeps.files import MOST_RESULTS_BYTES
 from memtrain.sweeps.journal import journal_path, read_journal
-
-_CELL = tuple(field.name for field in fields(Cell))
-_FIGURES = tuple(field.name for field in fields(Figures))
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def read_results(path: Path) -> Results:
         if stored_row is not None and _same(stored_row.figures, row.figures):
             row.peak_node, row.retained = stored_row.peak_node, stored_row.retained
             row.environment, row.notes = stored_row.environment, stored_row.notes
-        else:
+        if not any(entry["scope"] for entry in row.retained):  # of a journal that does not know blocks, too
             foreseen = planned_row(row.cell, row.mode, recorded)
             if foreseen["retained_bytes"] == row["retained_bytes"]:
                 row.peak_node, row.retained = foreseen.peak_node, foreseen.retained
@@ -75,8 +73,8 @@ def read_results(path: Path) -> Results:
 
 def _check_is_sweep(path: Path, lines: Sequence[Mapping[str, str | None]]) -> None:
     """Raise ``NoRowsError`` for a file without rows, or without the columns of a sweep."""
-    names = [*lines[0], *LATER] if lines else []
-    missing = [name for name in (*_CELL, "mode", "status") if name not in names]
+    wanted = [name for name in (*CELL_NAMES, "mode", "status") if BY_NAME[name].since == 1]
+    missing = [name for name in wanted if not lines or name not in lines[0]]
     if not missing:
         return
     why = "it has no rows"
@@ -90,18 +88,18 @@ def _check_is_sweep(path: Path, lines: Sequence[Mapping[str, str | None]]) -> No
     )
 
 
-def _same(one: Figures, other: Figures) -> bool:
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two sets of figures are equal. Two missing numbers of a diverged run (NaN) are equal, too."""
     return all(
-        a == b or (isinstance(a, float) and isinstance(b, float) and isnan(a) and isnan(b))
-        for a, b in zip(astuple(one), astuple(other), strict=True)
+        one[name] == value or (isinstance(value, float) and isnan(value) and one[name] != one[name])
+        for name, value in other.items()
     )
 
 
 def _row(path: Path, number: int, line: Mapping[str, str | None]) -> Row:
     try:
-        cell = Cell(**{name: _value(name, line[name]) for name in _CELL if name in line})
-        figures = Figures(**{name: _value(name, line[name]) for name in _FIGURES if name in line})
+        cell = cell_of(**{name: _value(name, line[name]) for name in CELL_NAMES if name in line})
+        figures = {name: _value(name, line[name]) for name in FIGURE_NAMES if name in line}
         return Row(cell, Mode(line["mode"] or ""), figures)
     except (ValueError, TypeError, MemtrainError) as error:
         raise _unreadable(path, f"line {number}: {error}") from error
@@ -115,57 +113,11 @@ def _value(name: str, text: str | None) -> Any:
         raise ValueError(f"the status {text!r} is not known")
     if name in ("status", "reason"):
         return text
-    what, read = _READERS.get(name) or _reader(name)
+    kind = BY_NAME[name].kind
     try:
-        return None if text == "" else read(text)
+        return None if text == "" else kind.read(text)
     except ValueError as error:
-        raise ValueError(f"{name} {text[:30]!r} is not {what}") from error
-
-
-def _width(text: str) -> int | tuple[int, ...]:
-    widths = tuple(map(_whole, text.split("-")))
-    return widths if len(widths) > 1 else widths[0]
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or len(text) > 20:
-        raise ValueError
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not isfinite(seconds) or seconds < 0:
-        raise ValueError
-    return seconds
-
-
-def _truth(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError
-    return text == "true"
-
-
-Reader = tuple[str, Callable[[str], Any]]
-"""What a column holds, in words, and what makes a value of its text. It raises ``ValueError``."""
-
-
-def _reader(name: str) -> Reader:
-    """The reader of a column that `_READERS` does not name, by its unit."""
-    if name.endswith("_bytes"):
-        return "a number of bytes", _whole
-    if name.endswith("_count"):
-        return "a whole number", _whole
-    return ("a finite number of seconds", _seconds) if name.endswith("_s") else ("a text", str)
-
-
-_READERS: dict[str, Reader] = {
-    **dict.fromkeys(("depth", "batch", "input_size", "output_size", "threads"), ("a whole number", _whole)),
-    **dict.fromkeys(("steps", "seed", "peak_step", "accumulate"), ("a whole number", _whole)),
-    **dict.fromkeys(("l2", "loss_first", "loss_last"), ("a number", float)),  # a diverged loss may be nan
-    "width": ("a whole number, or several joined by -", _width),
-    "bias": ("true or false", _truth),
-}
+        raise ValueError(f"{name} {text[:30]!r} is not {kind.words}") from error
 
 
 def _unreadable(path: Path, why: str) -> DataError:

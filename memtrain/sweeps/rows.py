@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from memtrain.measure.row import Row
+from memtrain.cells.row import Row
 from memtrain.units import format_bytes, format_seconds
 
 _ALWAYS = ("depth", "batch")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed
 
-from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import Row
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.row import Row
 
 Task = tuple[Cell, Mode]
 

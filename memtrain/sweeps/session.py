@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from memtrain.cells.row import Row
 from memtrain.errors import InputError, MemtrainError, StoreError
 from memtrain.files import open_regular
 from memtrain.measure.host import Host
-from memtrain.measure.row import Row
 from memtrain.sweeps.files import check_outputs, is_special, quoted
 from memtrain.sweeps.journal import SUFFIX, Journal, Stored, check_same, is_in_use, journal_path
 from memtrain.sweeps.request import Request, make_tasks

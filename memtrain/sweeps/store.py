@@ -8,8 +8,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from memtrain.cells.columns import NAMES
+from memtrain.cells.row import Row
 from memtrain.errors import StoreError
-from memtrain.measure.row import COLUMNS, Row
 from memtrain.sweeps.files import csv_line, is_special, refuse_existing, write_whole
 from memtrain.sweeps.journal import Journal, Stored, journal_path
 from memtrain.sweeps.request import Request
@@ -93,7 +94,7 @@ class RowStore:
 
     def _write(self) -> None:
         began = perf_counter()
-        text = csv_line(COLUMNS) + "".join(line for _, line in sorted(self._lines.items()))
+        text = csv_line(NAMES) + "".join(line for _, line in sorted(self._lines.items()))
         try:
             write_whole(self.path, text)
         except OSError as error:
@@ -105,4 +106,4 @@ class RowStore:
 
 def rows_csv(rows: Sequence[Row]) -> str:
     """Rows as the text of a CSV file."""
-    return "".join(csv_line(values) for values in (COLUMNS, *(row.columns().values() for row in rows)))
+    return "".join(csv_line(values) for values in (NAMES, *(row.columns().values() for row in rows)))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import ChildFailed, MeterUnavailable, SpecError
 from memtrain.measure.admission import admitted
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.host import Host
+from memtrain.measure.measured import measured_row
 from memtrain.measure.meters import METERS
-from memtrain.measure.row import Row, measured_row, predicted_row
 from memtrain.run.blas import usable_cores
 from memtrain.sweeps.law import Verdict, fit_laws
 from memtrain.sweeps.request import Request, make_tasks
@@ -110,9 +110,7 @@ def run_sweep(
 
 def expected_s(cell: Cell, mode: Mode, meters: Sequence[str]) -> float:
     """About how long the row of a cell takes to measure, from its matrix products."""
-    spec = cell.spec()
-    sizes = [spec.input_size, *spec.hidden, spec.output_size]
-    flops = 2 * spec.batch * sum(a * b for a, b in pairwise(sizes)) * (3 if mode is Mode.TRAIN else 1)
+    flops = cell.network.forward_flops(cell.batch) * (3 if mode is Mode.TRAIN else 1)
     return len(meters) * (CHILD_S + (cell.steps + 1) * flops / CHILD_FLOPS_PER_S)
 
 

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.row import predicted_row
 from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.measure.admission import admitted
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.host import Host
-from memtrain.measure.row import measured_row, predicted_row
+from memtrain.measure.measured import measured_row
 from memtrain.plan.policy import NONE
 from memtrain.sweeps.option import Fit, Kind, Option
 
@@ -65,7 +66,7 @@ class _Runner:
         row = measured_row(self._host, option.cell, Mode.TRAIN, meters, self._timeout_s)
         option = replace(option, row=row, notes=tuple(row.notes))
         if itself or not row.ok or option.kind is Kind.BATCH:
-            return replace(option, step_s=row.figures.step_s, time_ratio=1.0 if row.figures.step_s else None)
+            return replace(option, step_s=row["step_s"], time_ratio=1.0 if row["step_s"] else None)
         try:
             pace = self._pair("pace", option.cell, self._keep_all)
             option = replace(option, step_s=pace["step_s"], time_ratio=pace["time_ratio"])
@@ -76,16 +77,16 @@ class _Runner:
     def _compared(self, option: Option) -> Option:
         """``option`` with how far its gradients are from keep-all's, if it computes the same thing."""
         cell, base = option.cell, self._keep_all
-        if (cell.optimizer, cell.dtype) != (base.optimizer, base.dtype):
+        if (cell.optimizer, cell["dtype"]) != (base.optimizer, base["dtype"]):
             return option
-        alone = replace(cell, policy=NONE)
+        alone = cell.changed(policy=NONE)
         if option.exact:
             likeness = self._pair("likeness", cell, base)
         else:
             if cell != alone:
                 differing = self._pair("likeness", cell, alone)["differing"]
                 option = replace(option, changed_by_plan=tuple(differing))
-            precise = (replace(each, dtype="float64") for each in (alone, base))
+            precise = (each.changed(dtype="float64") for each in (alone, base))
             likeness = self._pair("likeness", *precise)
         return replace(
             option,

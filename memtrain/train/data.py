@@ -6,7 +6,7 @@ CC BY 4.0), 1,797 images of 8×8 pixels, in the copy that scikit-learn distribut
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 
 from memtrain.errors import DataError
 from memtrain.graph.ops.base import Array
+from memtrain.models.network import Feed, FeedKind
 from memtrain.train.table import load_table
 
 DIGITS = "digits"
@@ -48,6 +49,11 @@ class Dataset:
     def take(self, rows: Array) -> Dataset:
         """A copy of the examples of ``rows``."""
         return Dataset(self.x[rows], self.y[rows], self.output_size)
+
+    def fed(self, feeds: Sequence[Feed]) -> dict[str, Array]:
+        """The values of each feed by its name: all examples as one batch."""
+        of_kind = {FeedKind.FEATURES: self.x, FeedKind.LABELS: self.y}
+        return {feed.name: of_kind[feed.kind].reshape(feed.shape) for feed in feeds}
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from memtrain.errors import SpecError
 from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
-from memtrain.graph.node import Node, Phase
+from memtrain.graph.node import Node
 from memtrain.graph.ops.arithmetic import add, scale
 from memtrain.graph.ops.view import Slice
-from memtrain.models.mlp import MLP, Leaves, Model, build, forward, make_leaves, regulariser
+from memtrain.graph.size import BATCH, Dim, part
+from memtrain.models.network import Model, Network
 from memtrain.plan.schedule import Schedule, make_schedule
 from memtrain.train.optimizers import add_updates
 
@@ -19,58 +20,81 @@ DEFERRED, EAGER = "deferred", "eager"
 UPDATES = (DEFERRED, EAGER)
 """When parameters are updated: all after backward, or each as soon as its gradient exists."""
 
+MICRO_BATCH = "micro_batch"
+"""The kind of the blocks that micro-batches are."""
+
 
 def training(model: Model, optimizer: str, rate: float, update: str = DEFERRED) -> Schedule:
-    """Forward, backward, and the update of every parameter; asks for the objective too."""
+    """Forward, backward, and the update of every trainable parameter; asks for the objective too."""
     b = model.builder
-    gradients = gradient(b, model.objective, model.parameters)
-    updated = add_updates(b, optimizer, rate, model.parameters, gradients)
+    gradients = gradient(b, model.objective, model.trainable)
+    updated = add_updates(b, optimizer, rate, model.trainable, gradients)
     return make_schedule(b.graph(), [model.objective, *updated], eager_updates=update == EAGER)
 
 
-def accumulating(spec: MLP, count: int, optimizer: str, rate: float, update: str = DEFERRED) -> Schedule:
+def accumulating(
+    network: Network, batch: int, count: int, optimizer: str, rate: float, update: str = DEFERRED
+) -> Schedule:
     """The same from ``count`` micro-batches, one after the other, whose gradients add up.
 
     The whole batch is there; each micro-batch is a view of its rows. Mean loss and gradients are those of
-    the batch up to rounding. The regulariser counts once, with the last. Raises ``SpecError`` for a
-    ``count`` that does not divide the batch.
+    the batch up to rounding. What the objective has besides the loss counts once, with the last. Raises
+    ``SpecError`` for a ``count`` that does not divide the batch.
     """
-    check_accumulate(count, spec.batch)
+    check_accumulate(count, batch)
     if count == 1:
-        return training(build(spec), optimizer, rate, update)
-    b = Builder()
-    leaves = make_leaves(b, spec)
-    objective, gradients = _micro_batch(b, spec, leaves, 1, count)
+        return training(network.build(batch), optimizer, rate, update)
+    parts = _MicroBatches(network, batch, count)
+    sums = parts.add(1)
     for number in range(2, count + 1):
-        objective, gradients = _micro_batch(b, spec, leaves, number, count, (objective, gradients))
-    updated = add_updates(b, optimizer, rate, leaves.parameters, gradients)
-    return make_schedule(b.graph(), [objective, *updated], eager_updates=update == EAGER)
+        sums = parts.add(number, sums)
+    objective, gradients = sums
+    updated = add_updates(parts.builder, optimizer, rate, parts.trainable, gradients)
+    return make_schedule(parts.builder.graph(), [objective, *updated], eager_updates=update == EAGER)
 
 
 Sums = tuple[Node, list[Node]]
 """The objective of some micro-batches and its gradients."""
 
 
-def _micro_batch(
-    b: Builder, spec: MLP, leaves: Leaves, number: int, count: int, before: Sums | None = None
-) -> Sums:
-    """Append forward and backward of a micro-batch; returns the sums with those of the ones ``before``."""
-    b.phase = Phase.FORWARD
-    rows, suffix = spec.batch // count, f"[{number}]"
+class _MicroBatches:
+    """A graph that grows by the forward and backward of one micro-batch after the other."""
 
-    def cut(leaf: Node) -> Node:
-        rest = leaf.shape[1:]
-        part = Slice(((number - 1) * rows, *(0 for _ in rest)), (number * rows, *rest))
-        return b.apply(part, leaf, name=f"{leaf.name}{suffix}")
+    def __init__(self, network: Network, batch: int, count: int) -> None:
+        self._count, self._row_count = count, batch // count
+        self._model = network.build(part(Dim(batch, BATCH), count))
+        self.builder = b = Builder()
+        self._feeds = [feed.leaf(b) for feed in network.feeds(batch)]
+        self._shared: dict[int, Node] = {}
+        nodes = self._model.builder.nodes
+        for parameter in self._model.parameters:
+            b.include(nodes, parameter, self._shared)
+        self.trainable = tuple(self._shared[node.id] for node in self._model.trainable)
 
-    _, loss = forward(b, spec, leaves, cut(leaves.inputs), cut(leaves.labels), suffix)
-    part = scale(b, loss, 1 / count, name=f"{loss.name}/{count}")
-    if number == count and (total := regulariser(b, spec, leaves)):
-        part = add(b, part, total, name=f"J{suffix}")
-    if before is None:
-        return part, gradient(b, part, leaves.parameters)
-    objective = add(b, before[0], part, name="J" if number == count else f"J[1…{number}]")
-    return objective, gradient(b, part, leaves.parameters, before[1])
+    def add(self, number: int, before: Sums | None = None) -> Sums:
+        """Append a micro-batch; returns the sums with those of the ones ``before``."""
+        b, model, suffix = self.builder, self._model, f"[{number}]"
+        known = dict(self._shared)
+        with b.block(MICRO_BATCH, number):
+            for feed, leaf in zip(self._feeds, model.feeds, strict=True):
+                known[leaf.id] = self._rows(feed, number, suffix)
+            loss = b.include(model.builder.nodes, model.loss, known, suffix)
+            part = scale(b, loss, 1 / self._count, name=f"{loss.name}/{self._count}")
+        if number == self._count and model.objective is not model.loss:
+            known[model.loss.id] = part
+            part = b.rename(b.include(model.builder.nodes, model.objective, known), f"J{suffix}")
+        if before is None:
+            return part, gradient(b, part, self.trainable)
+        objective = add(b, before[0], part, name="J" if number == self._count else f"J[1…{number}]")
+        return objective, gradient(b, part, self.trainable, before[1])
+
+    def _rows(self, feed: Node, number: int, suffix: str) -> Node:
+        """The view of a feed's rows that a micro-batch has."""
+        rest = feed.shape[1:]
+        starts = ((number - 1) * self._row_count, *(0 for _ in rest))
+        return self.builder.apply(
+            Slice(starts, (number * self._row_count, *rest)), feed, name=f"{feed.name}{suffix}"
+        )
 
 
 def check_accumulate(count: int, batch: int) -> None:
@@ -84,5 +108,5 @@ def check_accumulate(count: int, batch: int) -> None:
 
 
 def inference(model: Model) -> Schedule:
-    """Forward only, up to the output o: no labels, no loss."""
-    return make_schedule(model.builder.graph(), [model.output])
+    """Forward only, up to the outputs: no labels, no loss."""
+    return make_schedule(model.builder.graph(), model.outputs)

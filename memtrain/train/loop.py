@@ -13,7 +13,7 @@ import numpy as np
 from memtrain.errors import DataError, SpecError
 from memtrain.graph.node import Role
 from memtrain.graph.ops.base import Array
-from memtrain.models.mlp import MLP, initial_values
+from memtrain.models.network import Network
 from memtrain.plan.cost import CostOf, flops
 from memtrain.plan.policy import KEEP_ALL, Policy
 from memtrain.run.allocation import PACKED, make_run, planned
@@ -58,7 +58,8 @@ class Trained:
 
 
 def train(
-    spec: MLP,
+    network: Network,
+    batch: int,
     train_data: Part,
     test_data: Part,
     *,
@@ -73,7 +74,7 @@ def train(
     allocation: str = PACKED,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Trained:
-    """Train ``spec`` and test it. ``on_epoch`` is told of each epoch as it ends.
+    """Train ``network`` and test it. ``on_epoch`` is told of each epoch as it ends.
 
     A ``policy`` that has a budget spares ``cost``. Raises ``DataError`` when there is nothing to test on.
     """
@@ -85,18 +86,19 @@ def train(
         )
     started = perf_counter()
     ledger = Ledger()
-    schedule = accumulating(spec, accumulate, optimizer, rate, update)
+    schedule = accumulating(network, batch, accumulate, optimizer, rate, update)
     run = make_run(planned(schedule, policy, cost, allocation).schedule, allocation, ledger)
-    run.load(initial_values(spec, seed))
-    rows = draw_rows(len(train_data), spec.batch, seed)
+    run.load(network.initial_values(seed))
+    feeds = network.feeds(batch)
+    rows = draw_rows(len(train_data), batch, seed)
     history: list[Epoch] = []
     iterations = count(1)
     with np.errstate(all="ignore"):  # a loss that diverges shows in the result
         for number in range(1, epochs + 1):
             losses = []
-            for _ in range(ceil(len(train_data) / spec.batch)):
-                batch = train_data.take(next(rows))
-                run.feed({"x": batch.x, "y": batch.y, ITERATION: np.asarray(next(iterations))})
+            for _ in range(ceil(len(train_data) / batch)):
+                examples = train_data.take(next(rows)).fed(feeds)
+                run.feed({**examples, ITERATION: np.asarray(next(iterations))})
                 losses.append(float(run.iterate()[0]))
             history.append(Epoch(number, sum(losses) / len(losses)))
             on_epoch(history[-1])
@@ -104,7 +106,7 @@ def train(
 
     parameters = {node.name: run.value(node.name).copy() for node in run.schedule.leaves(Role.PARAMETER)}
     with np.errstate(all="ignore"):
-        accuracy, inference_peak = evaluate(spec, parameters, test_data, allocation)
+        accuracy, inference_peak = evaluate(network, batch, parameters, test_data, allocation)
     order_bytes = train_data.rows.nbytes
     return Trained(
         parameters,
@@ -113,7 +115,7 @@ def train(
         train_s,
         ledger.peak_bytes,
         inference_peak,
-        inference_batch=min(spec.batch, len(test_data)),
+        inference_batch=min(batch, len(test_data)),
         data_bytes=train_data.data.nbytes + train_data.rows.nbytes + order_bytes + test_data.rows.nbytes,
     )
 

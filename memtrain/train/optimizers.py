@@ -22,8 +22,8 @@ def add_updates(
     b: Builder, optimizer: str, rate: float, parameters: tuple[Node, ...], gradients: list[Node]
 ) -> list[Node]:
     """Append the update of every parameter, in that phase; returns the updated values."""
-    b.phase = Phase.UPDATE
-    return _OPTIMIZERS[optimizer](b, rate, parameters, gradients)
+    with b.phase(Phase.UPDATE):
+        return _OPTIMIZERS[optimizer](b, rate, parameters, gradients)
 
 
 def _sgd(b: Builder, rate: float, parameters: tuple[Node, ...], gradients: list[Node]) -> list[Node]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from memtrain.errors import DataError
 from memtrain.graph.ops.base import Array
-from memtrain.models.mlp import MLP, build
+from memtrain.models.network import Feed, FeedKind, Network
 from memtrain.run.allocation import PACKED, AnyRun, make_run
 from memtrain.run.ledger import Ledger
 from memtrain.train.data import Part, split_rows
@@ -23,18 +23,22 @@ from memtrain.train.table import rows_at_a_time
 class Predictor:
     """A network that is ready to be asked, again and again."""
 
-    def __init__(self, spec: MLP, parameters: Mapping[str, Array], allocation: str = PACKED) -> None:
-        self._spec, self._parameters, self._allocation = spec, parameters, allocation
+    def __init__(
+        self, network: Network, batch: int, parameters: Mapping[str, Array], allocation: str = PACKED
+    ) -> None:
+        self._network, self._batch = network, batch
+        self._parameters, self._allocation = parameters, allocation
+        self._output = network.build(1).outputs[0]
         self._runs: dict[int, AnyRun] = {}
         self._ledgers: list[Ledger] = []
 
     def outputs(self, x: Array) -> Array:
-        """The outputs o for examples ``x`` (examples, input_size), a batch at a time."""
-        outputs = np.empty((len(x), self._spec.output_size), self._spec.dtype)
-        for start in range(0, len(x), self._spec.batch):
-            batch = x[start : start + self._spec.batch]
+        """The outputs o for examples ``x`` (examples, features), a batch at a time."""
+        outputs = np.empty((len(x), *self._output.shape[1:]), self._output.dtype)
+        for start in range(0, len(x), self._batch):
+            batch = x[start : start + self._batch]
             run = self._run(len(batch))
-            run.feed({"x": batch})
+            run.feed({feed.name: batch.reshape(feed.shape) for feed in self._inputs(len(batch))})
             with np.errstate(all="ignore"):  # what is not finite shows in the outputs
                 outputs[start : start + len(batch)] = run.iterate()[0]
         return outputs
@@ -44,23 +48,26 @@ class Predictor:
         """The ledger peak of a batch."""
         return max((ledger.peak_bytes for ledger in self._ledgers), default=0)
 
+    def _inputs(self, batch: int) -> list[Feed]:
+        return [feed for feed in self._network.feeds(batch) if feed.kind is FeedKind.FEATURES]
+
     def _run(self, batch: int) -> AnyRun:
         """A run for batches of this size: that of the network, and once what is left at the end."""
         if batch not in self._runs:
             self._runs.clear()
             self._ledgers.append(Ledger())
-            schedule = inference(build(replace(self._spec, batch=batch)))
+            schedule = inference(self._network.build(batch))
             self._runs[batch] = make_run(schedule, self._allocation, self._ledgers[-1])
             self._runs[batch].load(self._parameters)
         return self._runs[batch]
 
 
 def evaluate(
-    spec: MLP, parameters: Mapping[str, Array], part: Part, allocation: str = PACKED
+    network: Network, batch: int, parameters: Mapping[str, Array], part: Part, allocation: str = PACKED
 ) -> tuple[float, int]:
     """The share of ``part`` that the network labels rightly, and the ledger peak of a batch."""
-    predictor = Predictor(spec, parameters, allocation)
-    rows = whole_batches(spec)
+    predictor = Predictor(network, batch, parameters, allocation)
+    rows = whole_batches(network, batch)
     right = 0
     for start in range(0, len(part), rows):
         block = part.take(np.arange(start, min(start + rows, len(part))))
@@ -68,9 +75,9 @@ def evaluate(
     return right / len(part), predictor.peak_bytes
 
 
-def whole_batches(spec: MLP) -> int:
+def whole_batches(network: Network, batch: int) -> int:
     """How many examples make a block of whole batches."""
-    return -(-rows_at_a_time(spec.input_size) // spec.batch) * spec.batch
+    return -(-rows_at_a_time(network.input_count) // batch) * batch
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ class Prediction:
 
     def __init__(self, snapshot: Snapshot, examples: Examples) -> None:
         self._snapshot, self._examples = snapshot, examples
-        self._predictor = Predictor(snapshot.spec, snapshot.parameters)
+        self._predictor = Predictor(snapshot.network, snapshot.batch, snapshot.parameters)
         self._digest = DataDigest()
         self._labels: list[Array] = []
         self._right: list[Array] = []
@@ -99,10 +106,10 @@ class Prediction:
         """How many examples there were."""
 
     def outputs(self) -> Iterator[Array]:
-        """The outputs o, (rows, output_size), block by block. Raises ``DataError`` as it comes to a fault."""
-        spec = self._snapshot.spec
-        smallest = np.min_scalar_type(spec.output_size - 1)
-        for x, y in self._examples.blocks(whole_batches(spec)):
+        """The outputs o, (rows, …), block by block. Raises ``DataError`` as it comes to a fault."""
+        network, batch = self._snapshot.network, self._snapshot.batch
+        smallest = np.min_scalar_type(network.class_count - 1)
+        for x, y in self._examples.blocks(whole_batches(network, batch)):
             outputs = self._predictor.outputs(x)
             _check_finite(outputs, self.count)
             self.count += len(x)
@@ -142,7 +149,7 @@ class Prediction:
         """Of those that training set aside; ``None`` unless these are its data."""
         if not self.trained_on:
             return None
-        _, test = split_rows(np.concatenate(self._labels), self._snapshot.spec.output_size)
+        _, test = split_rows(np.concatenate(self._labels), self._snapshot.network.class_count)
         return Accuracy(int(np.concatenate(self._right)[test].sum()), len(test))
 
 

@@ -1,21 +1,21 @@
-"""Weights on disk: an npz of plain arrays and the network they belong to. Nothing in it is executed."""
+"""Weights on disk: an npz of plain arrays and the network that they belong to. Nothing in it is executed."""
 
 from __future__ import annotations
 
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from memtrain.errors import DataError
 from memtrain.files import open_regular, reason
-from memtrain.graph.node import Node, Role
+from memtrain.graph.node import Node
 from memtrain.graph.ops.base import Array
-from memtrain.models.mlp import MLP, build
-from memtrain.plan.schedule import leaf_role
+from memtrain.models.families import read_network
+from memtrain.models.network import Network
 from memtrain.train.npz_file import Npz
 from memtrain.units import format_bytes
 
@@ -33,7 +33,9 @@ _LONGEST_TEXT_BYTES = 8 * 1024**2
 class Snapshot:
     """A trained network."""
 
-    spec: MLP
+    network: Network
+    batch: int
+    """How many examples it was trained on at a time, and predicts at a time."""
     parameters: Mapping[str, Array]
     data_digest: str | None = None
     """Of the data that were split for its training, where that is known."""
@@ -42,7 +44,7 @@ class Snapshot:
 def snapshot_bytes(snapshot: Snapshot) -> bytes:
     """The snapshot as the content of an npz file."""
     out = io.BytesIO()
-    texts = {_SPEC: np.array(json.dumps(asdict(snapshot.spec)))}
+    texts = {_SPEC: np.array(json.dumps({**snapshot.network.as_json(), "batch": snapshot.batch}))}
     if snapshot.data_digest is not None:
         texts[_DIGEST] = np.array(snapshot.data_digest)
     np.savez(out, allow_pickle=False, **texts, **snapshot.parameters)
@@ -58,8 +60,9 @@ def load_snapshot(path: Path, free_bytes: int | None = None) -> Snapshot:
         with open_regular(path) as file:
             arrays = Npz(file)
             values = json.loads(_text(arrays, _SPEC))
-            spec = MLP(**{**values, "hidden": tuple(values["hidden"])})
-            leaves = [node for node in build(spec).builder.nodes if leaf_role(node) is Role.PARAMETER]
+            batch = values.pop("batch")
+            network = read_network(values)
+            leaves = network.build(batch).parameters
             needed = sum(node.nbytes for node in leaves)
             if free_bytes is not None and needed > free_bytes:
                 raise ValueError(
@@ -73,7 +76,7 @@ def load_snapshot(path: Path, free_bytes: int | None = None) -> Snapshot:
             "allowed: a file that memtrain train --save wrote",
             "check the path, or train again",
         ) from error
-    return Snapshot(spec, parameters, digest)
+    return Snapshot(network, batch, parameters, digest)
 
 
 def _text(arrays: Npz, name: str) -> str:

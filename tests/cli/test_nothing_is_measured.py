@@ -6,19 +6,18 @@ import json
 import os
 import subprocess
 import tempfile
-from dataclasses import asdict
 
 import pytest
 
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.row import planned_row, predicted_row
 from memtrain.cli.app import app
 from memtrain.measure import rates as rates_module
-from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import planned_row, predicted_row
 from memtrain.plan.cost import Rates
 from memtrain.report.lifelines import of_cell
 from memtrain.run.kept_rates import UNKNOWN, kept_or, kept_rates
 
-CELL = Cell(depth=8, width=32, batch=256, activation="gelu", policy="budget:500KiB")
+CELL = cell_of(depth=8, width=32, batch=256, activation="gelu", policy="budget:500KiB")
 NETWORK = ("--depth", "8", "--width", "32", "--batch", "256", "--activation", "gelu")
 DRY = ("sweep", *NETWORK, "--policy", "budget:500KiB", "--dry-run", "--json")
 EXPLAIN = ("explain", *NETWORK, "--policy", "budget:500KiB", "--no-measure", "--json")
@@ -107,7 +106,7 @@ def test_with_kept_rates_the_plan_is_theirs_and_they_are_only_read(command, caps
 def test_a_predicted_row_takes_the_rates_that_it_is_given_then_those_kept_then_flops():
     by_flops = predicted_row(CELL, Mode.TRAIN)
     assert by_flops.notes == [UNKNOWN]
-    assert by_flops.retained == predicted_row(Cell(**{**asdict(CELL), "cost": "flops"}), Mode.TRAIN).retained
+    assert by_flops.retained == predicted_row(CELL.changed(cost="flops"), Mode.TRAIN).retained
     keep(RATES["gelu"])
     kept = predicted_row(CELL, Mode.TRAIN)
     assert (kept.retained, kept.notes) == (retained(RATES["gelu"]), [])
@@ -120,14 +119,14 @@ def test_plans_that_need_no_seconds_read_no_rates(monkeypatch):
     def refuse():
         raise AssertionError("kept rates were read")
 
-    monkeypatch.setattr("memtrain.measure.row.kept_rates", refuse)
+    monkeypatch.setattr("memtrain.cells.row.kept_rates", refuse)
     for fields in (
         {},
         {"policy": "sqrt"},
         {"policy": "revolve:3"},
         {"policy": "budget:8MiB", "cost": "flops"},
     ):
-        assert predicted_row(Cell(depth=8, **fields), Mode.TRAIN).notes == []
+        assert predicted_row(cell_of(depth=8, **fields), Mode.TRAIN).notes == []
 
 
 def test_a_key_starts_nothing_and_depends_on_no_rates():

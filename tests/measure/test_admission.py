@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from fake_host import FakeHost
 
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.row import predicted_row
 from memtrain.errors import NotTried
 from memtrain.measure import machine
 from memtrain.measure.admission import admitted, lacking, needed_bytes
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.machine import Room
-from memtrain.measure.row import measured_row, predicted_row
+from memtrain.measure.measured import measured_row
 from memtrain.sweeps.fit import find_fit
 from memtrain.sweeps.frontier import confirm, find_frontier
 from memtrain.sweeps.sweep import laws_of
 from memtrain.sweeps.trial import measure_fit
 
-CELL = Cell(depth=1, width=8, batch=16, steps=5, cost="flops")
+CELL = cell_of(depth=1, width=8, batch=16, steps=5, cost="flops")
 PARAMETERS = 4 * (64 * 8 + 8 * 10)
 BATCH = 16 * (4 * 64 + 8)
 """16 images of 64 pixels in float32, and their labels in int64."""
@@ -39,7 +38,7 @@ def refuse(meter, cell, mode, timeout_s):
 def test_a_run_needs_its_peak_its_start_values_and_a_batch_for_each_step_and_one():
     peak = row_of()["predicted_peak_bytes"]
     assert needed_bytes(row_of()) == peak + PARAMETERS + 6 * BATCH
-    more = replace(CELL, steps=105)
+    more = CELL.changed(steps=105)
     assert needed_bytes(row_of(more)) == needed_bytes(row_of()) + 100 * BATCH
     infer = row_of(mode=Mode.INFER)
     assert needed_bytes(infer) == infer["predicted_peak_bytes"] + PARAMETERS + 6 * 16 * 4 * 64
@@ -69,10 +68,10 @@ def test_two_networks_in_one_process_need_the_memory_of_both(monkeypatch):
 
 
 def test_the_words_tell_the_need_from_the_peak_of_the_table():
-    row = row_of(Cell(depth=1, width=256, batch=1024))
-    row.figures.predicted_peak_bytes = 3 * 2**20
-    row.figures.parameter_bytes = 2**20
-    row.figures.input_bytes = 2**18
+    row = row_of(cell_of(depth=1, width=256, batch=1024))
+    row["predicted_peak_bytes"] = 3 * 2**20
+    row["parameter_bytes"] = 2**20
+    row["input_bytes"] = 2**18
     assert lacking([row], 5 * 2**20) is None
     assert lacking([row], 3 * 2**20) == (
         "needs 5.0 MiB (a peak of 3.0 MiB, and 2.0 MiB of start values and batches), 3.0 MiB free"
@@ -119,17 +118,17 @@ def test_no_run_of_any_kind_is_tried_without_the_memory(monkeypatch):
     assert all(boundary.confirmed_outside is None for boundary in frontier.boundaries)
 
     fit = measure_fit(host, find_fit(CELL, None))
-    assert all("not tried: needs" in option.row.figures.reason for option in fit.options)
+    assert all("not tried: needs" in option.row["reason"] for option in fit.options)
 
-    rows = [row_of(Cell(depth=depth, batch=batch)) for depth in (2, 4, 8) for batch in (512, 1024)]
+    rows = [row_of(cell_of(depth=depth, batch=batch)) for depth in (2, 4, 8) for batch in (512, 1024)]
     for each in rows:
-        each.figures.heap_peak_bytes = each.figures.predicted_peak_bytes
+        each["heap_peak_bytes"] = each["predicted_peak_bytes"]
     laws_of(host, rows)  # it would ask for more cells
 
 
 def test_a_pair_is_not_compared_without_the_memory_for_both(monkeypatch):
     """There is memory for each of the two, and not for both."""
-    small = replace(CELL, depth=6, width=32)
+    small = CELL.changed(depth=6, width=32)
     fit = find_fit(small, None)
     needed = max(needed_bytes(row_of(option.cell)) for option in fit.options)
     free(monkeypatch, needed + 10)

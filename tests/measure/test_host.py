@@ -16,14 +16,14 @@ from threading import Barrier, Event, Lock, Thread
 import psutil
 import pytest
 
+from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import ChildFailed
 from memtrain.measure import host as module
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.host import Gate, Host
 from memtrain.plan.cost import Rates
 
-SMALL = Cell(depth=1, width=8, batch=4)
-BY_TIME, BY_FLOPS = Cell(policy="budget:1MiB"), Cell(policy="budget:1MiB", cost="flops")
+SMALL = cell_of(depth=1, width=8, batch=4)
+BY_TIME, BY_FLOPS = cell_of(policy="budget:1MiB"), cell_of(policy="budget:1MiB", cost="flops")
 RATES = Rates(1e9, 1e8, {"relu": 1e8})
 WAIT_S = 10
 measured = pytest.mark.measure
@@ -237,8 +237,8 @@ def test_two_hosts_do_not_share_servers():
 @linux
 def test_a_context_that_nobody_leaves_ends_with_the_interpreter(tmp_path):
     code = (
-        "import psutil\nfrom memtrain.measure.cell import Cell\nfrom memtrain.measure.host import Host\n"
-        "host = Host().__enter__()\nhost.environment(Cell())\n"
+        "import psutil\nfrom memtrain.cells.cell import cell_of\nfrom memtrain.measure.host import Host\n"
+        "host = Host().__enter__()\nhost.environment(cell_of())\n"
         "print(*(child.pid for child in psutil.Process().children()))"
     )
     ran = subprocess.run(
@@ -267,7 +267,7 @@ def measurements(monkeypatch):
 
 def test_a_host_measures_rates_once_and_only_for_plans_that_spare_time(measurements):
     host = Host()
-    assert host.rates_for(Cell()) is host.rates_for(BY_FLOPS) is None
+    assert host.rates_for(cell_of()) is host.rates_for(BY_FLOPS) is None
     assert measurements == []
     assert host.rates_for(BY_TIME) is host.rates_for(BY_TIME) is host.rates is RATES
     assert measurements == [1]

@@ -9,13 +9,13 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from memtrain.cells.cell import Mode, cell_of
 from memtrain.measure import workload as module
-from memtrain.measure.cell import Cell, Mode
 from memtrain.measure.workload import Bench, Workload, batches
 from memtrain.plan.cost import Rates
 from memtrain.train.data import SYNTHETIC, load_digits, split
 
-SMALL = Cell(depth=1, width=8, batch=4)
+SMALL = cell_of(depth=1, width=8, batch=4)
 
 
 def test_a_bench_loads_each_data_set_once_and_synthetic_data_never(monkeypatch):
@@ -29,8 +29,8 @@ def test_a_bench_loads_each_data_set_once_and_synthetic_data_never(monkeypatch):
     bench = Bench()
     assert loaded == []
     for seed in range(3):
-        bench.workload(Cell(depth=1, width=8, batch=4, seed=seed), Mode.TRAIN)
-    bench.workload(Cell(depth=1, width=8, batch=4, data=SYNTHETIC), Mode.TRAIN)
+        bench.workload(cell_of(depth=1, width=8, batch=4, seed=seed), Mode.TRAIN)
+    bench.workload(cell_of(depth=1, width=8, batch=4, data=SYNTHETIC), Mode.TRAIN)
     assert loaded == ["digits"]
     assert Bench() is not bench
     Bench().workload(SMALL, Mode.TRAIN)
@@ -47,7 +47,7 @@ def test_batches_are_the_same_whether_examples_are_handed_in_or_loaded():
 @pytest.mark.parametrize("slow", ["gelu", "matmul"])
 def test_a_workload_runs_the_plan_of_the_rates_of_its_bench(slow):
     rates = Rates(1e12 if slow == "gelu" else 1e3, 1e9, {"gelu": 1e3 if slow == "gelu" else 1e12})
-    cell = Cell(depth=8, width=32, batch=256, activation="gelu", policy="budget:500KiB")
+    cell = cell_of(depth=8, width=32, batch=256, activation="gelu", policy="budget:500KiB")
     work = Bench(rates).workload(cell, Mode.TRAIN)
     assert work.schedule.steps == cell.schedule(Mode.TRAIN, rates).steps
     others = Rates(1e3 if slow == "gelu" else 1e12, 1e9, {"gelu": 1e12 if slow == "gelu" else 1e3})
@@ -60,7 +60,7 @@ SMALL_OBJECTS = """
 import gc, sys
 from contextlib import contextmanager
 from memtrain.measure import limits
-from memtrain.measure.cell import Cell, Mode
+from memtrain.cells.cell import Mode, cell_of
 from memtrain.measure.machine import status_bytes
 from memtrain.measure.workload import Bench, give_back
 
@@ -71,7 +71,7 @@ def growth():
     return status_bytes("VmData") - before
 
 bench = Bench()
-cell = Cell(depth=1, width=8, batch=4, memory_limit_bytes=2**20)
+cell = cell_of(depth=1, width=8, batch=4, memory_limit_bytes=2**20)
 work = bench.workload(cell, Mode.TRAIN)
 """
 WARMED_UP = "work.warm_up()\ngc.disable()\nprint(growth())"
@@ -104,7 +104,7 @@ def test_what_python_makes_during_a_run_maps_no_memory(ready):
 
 
 def test_more_pools_are_held_for_more_steps():
-    few, many = (Workload(Cell(depth=depth, width=2, batch=2), Mode.TRAIN) for depth in (1, 100))
+    few, many = (Workload(cell_of(depth=depth, width=2, batch=2), Mode.TRAIN) for depth in (1, 100))
     for work in (few, many):
         assert work._reserve == []
         work.reserve()

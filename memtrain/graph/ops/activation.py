@@ -5,30 +5,73 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from memtrain.graph.node import Node
 from memtrain.graph.ops.arithmetic import add, multiply, scale
-from memtrain.graph.ops.base import Array, Call, Elementwise, Op
+from memtrain.graph.ops.base import Array, Call, Cotangents, Op, Speed
+from memtrain.graph.ops.blockwise import Elementwise
 
 if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
+    from memtrain.graph.ops.notation import Writer
 
 
-class _ReadsOutput(Elementwise):
+class Activation(Op):
+    """h = φ(z), for each element: what a layer can put between its products."""
+
+    is_activation = True
+    glyph = "φ"
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        return f"φ({w.term(inputs[0])})"
+
+
+class ReadsInput(Activation, Elementwise):
+    """An activation whose derivative is a function of its input, which is kept for it."""
+
+    reuses = (0,)
+    speed = Speed.OWN
+
+
+class ReadsOutput(Activation, Elementwise):
     """An activation whose derivative is a function of its output: the input can go at once."""
 
     reuses = (0,)
+    speed = Speed.OWN
+    reads_output = True
     gradient: type[Op]
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(self.gradient(), cotangent, node)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(self.gradient(), cotangent, node)
+
+
+class Slope(Elementwise):
+    """g ⊙ φ′, with φ′ from the output h of ``activation``, or from its input z."""
+
+    activation: ClassVar[str]
+    of_output: ClassVar[bool] = True
+    speed = Speed.OWN
+    input_count = 2
+    glyph = "⊙φ′"
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        incoming, argument = w.term(inputs[0]), inputs[1]
+        if self.of_output and argument.inputs:
+            argument = w.inputs(argument)[0]
+        return f"{incoming} ⊙ {w.factor(f'φ′({w.name(argument)})', argument)}"
+
+    def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
+        if read is inputs[0]:
+            return super().purpose(w, read, node, *inputs)
+        source = "output" if self.of_output else "input"
+        return f"for φ′, which {self.activation}'s rule takes from its {source} {w.name(read)}"
 
 
 @dataclass(frozen=True)
-class ReluGrad(Elementwise):
+class ReluGrad(Slope):
     """g ⊙ [h > 0], with h = NaN taken as positive.
 
     A float is positive just where its bits, read as a signed integer, are. So the mask is made in
@@ -36,14 +79,16 @@ class ReluGrad(Elementwise):
     """
 
     name = "relu_grad"
+    activation = "relu"
     reuses = (1,)
 
     def bind(self, out: Array, *inputs: Array, work: Sequence[Array]) -> Call:
         bits = np.dtype(f"i{out.itemsize}")
         return partial(_masked, *[x.view(bits) for x in (out, *inputs)])
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node | None:
-        return b.apply(ReluGrad(), cotangent, b[node.inputs[1]]) if position == 0 else None
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        if 0 in wanted:
+            yield 0, b.apply(ReluGrad(), cotangent, b[node.inputs[1]])
 
 
 def _masked(out: Array, g: Array, h: Array) -> None:
@@ -53,11 +98,12 @@ def _masked(out: Array, g: Array, h: Array) -> None:
 
 
 @dataclass(frozen=True)
-class Relu(_ReadsOutput):
+class Relu(ReadsOutput):
     """max(z, 0)."""
 
     name = "relu"
-    kinked = True
+    kinks = (0.0,)
+    halves_variance = True
     gradient = ReluGrad
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
@@ -65,10 +111,11 @@ class Relu(_ReadsOutput):
 
 
 @dataclass(frozen=True)
-class TanhGrad(Elementwise):
+class TanhGrad(Slope):
     """g ⊙ (1 − h²)."""
 
     name = "tanh_grad"
+    activation = "tanh"
     reuses = (1,)
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
@@ -77,15 +124,17 @@ class TanhGrad(Elementwise):
         np.subtract(1, out, out=out)
         np.multiply(g, out, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         g, h = (b[i] for i in node.inputs)
-        if position == 0:
-            return b.apply(TanhGrad(), cotangent, h)
-        return scale(b, multiply(b, multiply(b, cotangent, g), h), -2.0)
+        for position in wanted:
+            if position == 0:
+                yield 0, b.apply(TanhGrad(), cotangent, h)
+            else:
+                yield 1, scale(b, multiply(b, multiply(b, cotangent, g), h), -2.0)
 
 
 @dataclass(frozen=True)
-class Tanh(_ReadsOutput):
+class Tanh(ReadsOutput):
     """tanh(z)."""
 
     name = "tanh"
@@ -96,10 +145,11 @@ class Tanh(_ReadsOutput):
 
 
 @dataclass(frozen=True)
-class SigmoidGrad(Elementwise):
+class SigmoidGrad(Slope):
     """g ⊙ h ⊙ (1 − h)."""
 
     name = "sigmoid_grad"
+    activation = "sigmoid"
     reuses = (0, 1)
     scratch = 1
 
@@ -110,16 +160,18 @@ class SigmoidGrad(Elementwise):
         np.multiply(h, slope, out=slope)
         np.multiply(g, slope, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         g, h = (b[i] for i in node.inputs)
-        if position == 0:
-            return b.apply(SigmoidGrad(), cotangent, h)
-        product = multiply(b, cotangent, g)
-        return add(b, product, scale(b, multiply(b, product, h), -2.0))
+        for position in wanted:
+            if position == 0:
+                yield 0, b.apply(SigmoidGrad(), cotangent, h)
+            else:
+                product = multiply(b, cotangent, g)
+                yield 1, add(b, product, scale(b, multiply(b, product, h), -2.0))
 
 
 @dataclass(frozen=True)
-class Sigmoid(_ReadsOutput):
+class Sigmoid(ReadsOutput):
     """1 / (1 + exp(−z)), computed as (1 + tanh(z/2)) / 2, which cannot overflow."""
 
     name = "sigmoid"

@@ -1,27 +1,31 @@
-"""What an op is: its shape rule, its kernel, its workspace, its vjp, and what it may reuse.
+"""What an op is, and all that is said of it: shape rule, kernel, workspace, vjp, cost, and how it is written.
 
 One class per op. The fields of the (frozen) class are the op's attributes, so that a node is data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
 from functools import partial
-from itertools import repeat
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from memtrain.errors import GraphError
-from memtrain.graph.node import DType, Node, Shape
+from memtrain.graph.node import DType, Node, Role, Shape
 
 if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
+    from memtrain.graph.ops.notation import Writer
 
 Array = npt.NDArray[Any]
 Workspace = tuple[tuple[int, DType], ...]
-"""Arrays that a kernel needs besides its output: element count and type of each."""
+"""Arrays that a kernel needs besides its output: element count (with its meaning) and type of each."""
+
+Cotangents = Iterator[tuple[int, Node]]
+"""Positions of inputs, each with the cotangent that a rule built for it."""
 
 Call = Callable[[], object]
 """A kernel with its arrays bound: ready to be called, again and again."""
@@ -31,6 +35,18 @@ BLOCK = 16384
 the Python call (about 1 µs) is small beside the work (about 5 µs)."""
 
 INDEX = np.dtype(np.intp)
+
+
+class Speed(StrEnum):
+    """What a machine's speed at an op is taken from."""
+
+    PRODUCT = "product"
+    """The FLOPs of matrix products."""
+    MEMORY = "memory"
+    """The bytes that plain elementwise steps read and write."""
+    OWN = "own"
+    """A measurement of this op: it computes longer than it reads and writes."""
+
 
 OPS: dict[str, type[Op]] = {}
 """Every op by its name."""
@@ -46,10 +62,25 @@ class Op:
     """The result looks at the storage of input 0; no kernel, no bytes."""
     writes: ClassVar[int | None] = None
     """The input that the kernel overwrites (an effect): the result is that storage's new value."""
-    kinked: ClassVar[bool] = False
-    """The derivative jumps where an element of the result turns positive."""
+    kinks: ClassVar[tuple[float, ...]] = ()
+    """Where the derivative jumps: elements of the result that lie there, or pass it."""
     strided: ClassVar[bool] = False
     """The kernel also takes inputs whose bytes are not in row order."""
+    reads_output: ClassVar[bool] = False
+    """The vjp reads the result and no input, so that the input can go at once."""
+    summands: ClassVar[tuple[int, ...]] = ()
+    """Inputs that stand as terms of a sum: a value that is only part of it needs no name."""
+    is_activation: ClassVar[bool] = False
+    """What a layer can put between its products, by name and without attributes."""
+    halves_variance: ClassVar[bool] = False
+    """It passes about half of its input's variance: weights start as He et al. 2015 have it, not Glorot."""
+    speed: ClassVar[Speed] = Speed.MEMORY
+    input_count: ClassVar[int] = 1
+    """Inputs of one shape that an op with a rate of its own is measured on."""
+    glyph: ClassVar[str] = ""
+    """What stands for the op in a drawing; without one its name does."""
+    adds_vjp: ClassVar[tuple[int, ...]] = ()
+    """Inputs whose cotangent ``add_vjp`` adds to another one in place."""
 
     def __init_subclass__(cls) -> None:
         if "name" in cls.__dict__:
@@ -77,19 +108,47 @@ class Op:
         """The view of ``base`` (views only)."""
         raise GraphError(f"{self.name} is not a view")
 
+    @property
+    def leaf_role(self) -> Role | None:
+        """What a run is given the value as; ``None`` for what is computed."""
+        return None
+
+    @property
+    def drawn(self) -> str:
+        """The text in the circle of a drawing."""
+        return self.glyph or self.name
+
     def keeps_order(self, *inputs: Node) -> bool:
         """Whether the result's bytes lie in row order."""
         return True
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node | None:
-        """Build the cotangent of input ``position`` from the cotangent of ``node``: the book's prod.
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        """Build the cotangents of inputs from the cotangent of ``node``: the book's prod.
 
-        ``None`` means that the input has no influence (its derivative is zero everywhere).
+        Yields (position, cotangent) for the positions in ``wanted``, in that order, and builds each only when
+        it is asked for: whoever asks adds it to others before the next one exists. What several of them share
+        is built once. An input without influence (its derivative is zero everywhere) is left out.
         """
-        raise GraphError(f"{node} is not differentiable with respect to input {position}")
+        raise GraphError(f"{node} is not differentiable with respect to input {wanted[0]}")
 
-    def add_vjp(self, b: Builder, node: Node, position: int, cotangent: Node, into: Node) -> Node | None:
-        """``into`` plus what ``vjp`` gives, where there is a way without a second array; else ``None``."""
+    def add_vjp(self, b: Builder, node: Node, position: int, cotangent: Node, into: Node) -> Node:
+        """Build ``into`` plus what ``vjp`` gives for an input of ``adds_vjp``, without a second array."""
+        raise GraphError(f"{self.name} cannot add the cotangent of input {position} to {into}")
+
+    def flops(self, node: Node, *inputs: Node) -> int:
+        """Floating-point operations: one per element of the larger of result and inputs."""
+        return 0 if self.is_view else max([node.size, *[given.size for given in inputs]])
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        """The right side of the equation that defines ``node``, in the notation of the book."""
+        return f"{self.name}({', '.join(map(w.term, inputs))})"
+
+    def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
+        """What computing ``node`` needs its input ``read`` for: "as …", "for …"."""
+        return f"as an operand of {self.name}"
+
+    def constant(self, w: Writer, *inputs: Node) -> float | None:
+        """The number that the result is in every run; ``None`` where it depends on what a run is given."""
         return None
 
 
@@ -112,62 +171,17 @@ def rows_per_block(row_size: int) -> int:
 
 def same_type(op: Op, *inputs: Node) -> DType:
     """The one type of all inputs; raises ``GraphError`` when they differ."""
-    if any(node.dtype != inputs[0].dtype for node in inputs):
-        raise GraphError(f"{op.name} needs inputs of one type, not {', '.join(map(str, inputs))}")
-    return inputs[0].dtype
+    dtype = inputs[0].dtype
+    for node in inputs:
+        if node.dtype != dtype:
+            raise GraphError(f"{op.name} needs inputs of one type, not {', '.join(map(str, inputs))}")
+    return dtype
 
 
 def same_shape(op: Op, *inputs: Node) -> tuple[Shape, DType]:
     """Shape and type of inputs that must be alike; raises ``GraphError`` when they differ."""
-    if any(node.shape != inputs[0].shape for node in inputs):
-        raise GraphError(f"{op.name} needs inputs of one shape, not {', '.join(map(str, inputs))}")
-    return inputs[0].shape, same_type(op, *inputs)
-
-
-class Elementwise(Op):
-    """Ops whose inputs all have the shape of the result, or are numbers, computed over flat arrays.
-
-    ``scratch`` is the number of arrays that ``block`` is given besides, each as long as a block.
-    """
-
-    scratch: ClassVar[int] = 0
-
-    def result(self, *inputs: Node) -> tuple[Shape, DType]:
-        return same_shape(self, *inputs)
-
-    def workspace(self, *inputs: Node) -> Workspace:
-        return ((min(BLOCK, inputs[0].size), inputs[0].dtype),) * self.scratch
-
-    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        self.bind(out, *inputs, work=work)()
-
-    def bind(self, out: Array, *inputs: Array, work: Sequence[Array]) -> Call:
-        if not self.scratch or work[0].size == out.size:
-            return partial(self.block, *_flat(out.size, out, *inputs), work=work)
-        length = work[0].size
-        whole = out.size - out.size % length
-        flat = _flat(out.size, out, *inputs)
-        blocks = [x[:whole].reshape(-1, length) if x.ndim else repeat(x) for x in flat]
-        rest = [x[whole:] if x.ndim else x for x in flat]
-        return partial(self._each_block, blocks, rest, work, [w[: out.size - whole] for w in work])
-
-    def _each_block(
-        self,
-        blocks: Sequence[Iterable[Array]],
-        rest: Sequence[Array],
-        work: Sequence[Array],
-        rest_work: Sequence[Array],
-    ) -> None:
-        for arrays in zip(*blocks, strict=False):
-            self.block(*arrays, work=work)
-        if rest[0].size:
-            self.block(*rest, work=rest_work)
-
-    def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        """The kernel of one block (of everything at once when there is no scratch)."""
-        raise GraphError(f"{self.name} has no kernel")
-
-
-def _flat(size: int, *arrays: Array) -> list[Array]:
-    """Arrays of ``size`` elements laid flat; numbers beside them as they are."""
-    return [array.reshape(-1) if array.size == size else array for array in arrays]
+    shape = inputs[0].shape
+    for node in inputs:
+        if node.shape != shape:
+            raise GraphError(f"{op.name} needs inputs of one shape, not {', '.join(map(str, inputs))}")
+    return shape, same_type(op, *inputs)

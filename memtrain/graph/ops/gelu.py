@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from memtrain.graph.node import DType, Node
-from memtrain.graph.ops.activation import Tanh, TanhGrad
+from memtrain.graph.ops.activation import ReadsInput, Slope, Tanh, TanhGrad
 from memtrain.graph.ops.arithmetic import Exp, Shift, add, multiply, scale
-from memtrain.graph.ops.base import Array, Elementwise
+from memtrain.graph.ops.base import Array, Cotangents
 
 if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
@@ -79,10 +79,12 @@ def _normal_integral(z: Array, out: Array, a: Array, b: Array) -> None:
 
 
 @dataclass(frozen=True)
-class GeluGrad(Elementwise):
+class GeluGrad(Slope):
     """g ⊙ (Φ(z) + z φ(z)), with φ the normal density and Φ its integral."""
 
     name = "gelu_grad"
+    activation = "gelu"
+    of_output = False
     reuses = (0, 1)
     scratch = 3
 
@@ -98,22 +100,28 @@ class GeluGrad(Elementwise):
         np.add(slope, density, out=slope)
         np.multiply(g, slope, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         g, z = (b[i] for i in node.inputs)
-        if position == 0:
-            return b.apply(GeluGrad(), cotangent, z)
-        square = multiply(b, z, z)
-        density = scale(b, b.apply(Exp(), scale(b, square, -0.5)), _DENSITY_AT_0)
-        curvature = multiply(b, density, b.apply(Shift(2.0), scale(b, square, -1.0)))  # φ(z)(2 − z²)
-        return multiply(b, multiply(b, cotangent, g), curvature)
+        for position in wanted:
+            if position == 0:
+                yield 0, b.apply(GeluGrad(), cotangent, z)
+            else:
+                yield 1, multiply(b, multiply(b, cotangent, g), _gelu_curvature(b, z))
+
+
+def _gelu_curvature(b: Builder, z: Node) -> Node:
+    """φ(z)(2 − z²): gelu″."""
+    square = multiply(b, z, z)
+    density = scale(b, b.apply(Exp(), scale(b, square, -0.5)), _DENSITY_AT_0)
+    return multiply(b, density, b.apply(Shift(2.0), scale(b, square, -1.0)))
 
 
 @dataclass(frozen=True)
-class Gelu(Elementwise):
+class Gelu(ReadsInput):
     """z Φ(z), exact."""
 
     name = "gelu"
-    reuses = (0,)
+    halves_variance = True
     scratch = 3
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
@@ -121,8 +129,8 @@ class Gelu(Elementwise):
         _normal_integral(z, *work)
         np.multiply(z, work[0], out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(GeluGrad(), cotangent, b[node.inputs[0]])
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(GeluGrad(), cotangent, b[node.inputs[0]])
 
 
 def _tanh_argument(z: Array, out: Array) -> None:
@@ -135,10 +143,12 @@ def _tanh_argument(z: Array, out: Array) -> None:
 
 
 @dataclass(frozen=True)
-class GeluTanhGrad(Elementwise):
+class GeluTanhGrad(Slope):
     """g ⊙ ((1 + t)/2 + z (1 − t²) u′(z)/2), with t = tanh u(z)."""
 
     name = "gelu_tanh_grad"
+    activation = "gelu_tanh"
+    of_output = False
     reuses = (0, 1)
     scratch = 2
 
@@ -161,19 +171,24 @@ class GeluTanhGrad(Elementwise):
         np.multiply(slope, 0.5, out=slope)
         np.multiply(g, slope, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         g, z = (b[i] for i in node.inputs)
-        if position == 0:
-            return b.apply(GeluTanhGrad(), cotangent, z)
-        # gelu″ = (1 − t²) (u′ + z u″/2 − z t u′²), with t = tanh u; u′ and u″ are polynomials in z
-        square = multiply(b, z, z)
-        u = multiply(b, z, _polynomial(b, square, _TANH_SLOPE, _TANH_SLOPE * _TANH_CUBIC))
-        slope = _polynomial(b, square, _TANH_SLOPE, 3 * _TANH_SLOPE * _TANH_CUBIC)
-        bend = scale(b, square, 3 * _TANH_SLOPE * _TANH_CUBIC)  # z u″/2
-        t = b.apply(Tanh(), u)
-        pull = scale(b, multiply(b, multiply(b, z, t), multiply(b, slope, slope)), -1.0)
-        curvature = b.apply(TanhGrad(), add(b, add(b, slope, bend), pull), t)
-        return multiply(b, multiply(b, cotangent, g), curvature)
+        for position in wanted:
+            if position == 0:
+                yield 0, b.apply(GeluTanhGrad(), cotangent, z)
+            else:
+                yield 1, multiply(b, multiply(b, cotangent, g), _gelu_tanh_curvature(b, z))
+
+
+def _gelu_tanh_curvature(b: Builder, z: Node) -> Node:
+    """(1 − t²) (u′ + z u″/2 − z t u′²), with t = tanh u: u′ and u″ are polynomials in z."""
+    square = multiply(b, z, z)
+    u = multiply(b, z, _polynomial(b, square, _TANH_SLOPE, _TANH_SLOPE * _TANH_CUBIC))
+    slope = _polynomial(b, square, _TANH_SLOPE, 3 * _TANH_SLOPE * _TANH_CUBIC)
+    bend = scale(b, square, 3 * _TANH_SLOPE * _TANH_CUBIC)  # z u″/2
+    t = b.apply(Tanh(), u)
+    pull = scale(b, multiply(b, multiply(b, z, t), multiply(b, slope, slope)), -1.0)
+    return b.apply(TanhGrad(), add(b, add(b, slope, bend), pull), t)
 
 
 def _polynomial(b: Builder, square: Node, constant: float, factor: float) -> Node:
@@ -182,11 +197,11 @@ def _polynomial(b: Builder, square: Node, constant: float, factor: float) -> Nod
 
 
 @dataclass(frozen=True)
-class GeluTanh(Elementwise):
+class GeluTanh(ReadsInput):
     """z (1 + tanh(√(2/π)(z + 0.044715 z³)))/2."""
 
     name = "gelu_tanh"
-    reuses = (0,)
+    halves_variance = True
     scratch = 1
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
@@ -198,5 +213,5 @@ class GeluTanh(Elementwise):
         np.multiply(t, 0.5, out=t)
         np.multiply(z, t, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(GeluTanhGrad(), cotangent, b[node.inputs[0]])
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(GeluTanhGrad(), cotangent, b[node.inputs[0]])

@@ -15,46 +15,20 @@ from memtrain.graph.ops.base import (
     BLOCK,
     INDEX,
     Array,
+    Cotangents,
     Op,
+    Speed,
     Workspace,
     blocks,
-    rows_per_block,
     same_shape,
     same_type,
 )
+from memtrain.graph.ops.blockwise import RowWise
+from memtrain.graph.size import least, product, text
 
 if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
-
-
-class RowWise(Op):
-    """Ops over the last axis, computed in blocks of whole rows; ``scratch`` counts block-sized arrays.
-
-    One more array holds a figure per row of the block.
-    """
-
-    scratch: int
-
-    def result(self, *inputs: Node) -> tuple[Shape, DType]:
-        if not inputs[0].shape:
-            raise GraphError(f"{self.name} needs a last axis, not {inputs[0]}")
-        return same_shape(self, *inputs)
-
-    def workspace(self, *inputs: Node) -> Workspace:
-        x = inputs[0]
-        rows = min(x.size // x.shape[-1], rows_per_block(x.shape[-1]))
-        return ((rows, x.dtype), *(((rows * x.shape[-1], x.dtype),) * self.scratch))
-
-    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        row = out.shape[-1]
-        matrices = [x.reshape(-1, row) for x in (out, *inputs)]
-        per_row, scratch = work[0], [w.reshape(-1, row) for w in work[1:]]
-        for part, rows in blocks(len(matrices[0]), per_row.size):
-            self.rows(*[m[part] for m in matrices], work=(per_row[:rows], *[w[:rows] for w in scratch]))
-
-    def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        """The kernel of one block of rows."""
-        raise GraphError(f"{self.name} has no kernel")
+    from memtrain.graph.ops.notation import Writer
 
 
 @dataclass(frozen=True)
@@ -64,6 +38,16 @@ class LogSoftmaxGrad(RowWise):
     name = "log_softmax_grad"
     reuses = (0, 1)
     scratch = 2
+    glyph = "σ′"
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        incoming = w.term(inputs[0])
+        return f"{incoming} − exp({w.term(inputs[1])}) ⊙ Σ_{text(node.shape[-1])} {incoming}"
+
+    def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
+        if read is inputs[0]:
+            return super().purpose(w, read, node, *inputs)
+        return f"for the probabilities exp({w.name(read)})"
 
     def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         g, logp = inputs
@@ -74,15 +58,17 @@ class LogSoftmaxGrad(RowWise):
         np.multiply(softmax, spread, out=softmax)
         np.subtract(g, softmax, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         g, logp = (b[i] for i in node.inputs)
         row = (*g.shape[:-1], 1)
-        softmax = b.apply(Exp(), logp)
-        if position == 0:
-            total = sum_to(b, multiply(b, cotangent, softmax), row)
-            return add(b, cotangent, scale(b, b.apply(BroadcastTo(g.shape), total), -1.0))
-        total = b.apply(BroadcastTo(g.shape), sum_to(b, g, row))
-        return scale(b, multiply(b, multiply(b, cotangent, softmax), total), -1.0)
+        weighted = multiply(b, cotangent, b.apply(Exp(), logp))
+        for position in wanted:
+            if position == 0:
+                total = b.apply(BroadcastTo(g.shape), sum_to(b, weighted, row))
+                yield 0, add(b, cotangent, scale(b, total, -1.0))
+            else:
+                total = b.apply(BroadcastTo(g.shape), sum_to(b, g, row))
+                yield 1, scale(b, multiply(b, weighted, total), -1.0)
 
 
 @dataclass(frozen=True)
@@ -92,6 +78,12 @@ class LogSoftmax(RowWise):
     name = "log_softmax"
     reuses = (0,)
     scratch = 1
+    reads_output = True
+    speed = Speed.OWN
+    glyph = "log σ"
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        return f"log softmax({w.term(inputs[0])})"
 
     def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         (x,) = inputs
@@ -105,8 +97,14 @@ class LogSoftmax(RowWise):
         np.copyto(block, figure[:, None])
         np.subtract(out, block, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(LogSoftmaxGrad(), cotangent, node)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(LogSoftmaxGrad(), cotangent, node)
+
+
+def _divisor(value: Node) -> str:
+    """The number of elements of a value as a formula divides by it: ``n``, or ``(n·q)``."""
+    size = text(product(value.shape))
+    return size if size.isalnum() else f"({size})"
 
 
 def _label_places(labels: Array, row: int, part: slice, index: Array) -> Array:
@@ -124,6 +122,10 @@ class Nll(Op):
     """The negative log-likelihood −mean log p[label]: log-probabilities (…, q), integer labels (…)."""
 
     name = "nll"
+    glyph = "l"
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        return f"−mean {w.term(inputs[0])}[{w.term(inputs[1])}]"
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         logp, labels = inputs
@@ -135,7 +137,7 @@ class Nll(Op):
 
     def workspace(self, *inputs: Node) -> Workspace:
         logp, labels = inputs
-        count = min(BLOCK, labels.size)
+        count = least(BLOCK, labels.shape)
         return (count, INDEX), (count, logp.dtype)
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
@@ -148,9 +150,10 @@ class Nll(Op):
             total += float(np.add.reduce(picked[:length]))
         out[()] = -total / labels.size
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node | None:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         logp, labels = (b[i] for i in node.inputs)
-        return b.apply(NllGrad(logp.shape), cotangent, labels) if position == 0 else None
+        if 0 in wanted:
+            yield 0, b.apply(NllGrad(logp.shape), cotangent, labels)
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,11 @@ class NllGrad(Op):
     shape: Shape
 
     name = "nll_grad"
+    glyph = "l′"
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        g, labels = inputs
+        return f"−{w.coefficient(1.0, g)}onehot({w.term(labels)})/{_divisor(labels)}"
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         g, labels = inputs
@@ -169,7 +177,7 @@ class NllGrad(Op):
         return self.shape, g.dtype
 
     def workspace(self, *inputs: Node) -> Workspace:
-        return ((min(BLOCK, inputs[1].size), INDEX),)
+        return ((least(BLOCK, inputs[1].shape), INDEX),)
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         g, labels = inputs
@@ -178,8 +186,9 @@ class NllGrad(Op):
         for part, _ in blocks(labels.size, index.size):
             np.put(out, _label_places(labels, out.shape[-1], part, index), -g.item() / labels.size)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node | None:
-        return b.apply(Nll(), cotangent, b[node.inputs[1]]) if position == 0 else None
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        if 0 in wanted:
+            yield 0, b.apply(Nll(), cotangent, b[node.inputs[1]])
 
 
 @dataclass(frozen=True)
@@ -188,6 +197,16 @@ class MseGrad(Op):
 
     name = "mse_grad"
     reuses = (1, 2)
+    glyph = "l′"
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        g, o, y = inputs
+        return f"{w.coefficient(2.0, g)}({w.term(o)} − {w.term(y)})/{_divisor(o)}"
+
+    def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
+        if read is inputs[0]:
+            return super().purpose(w, read, node, *inputs)
+        return f"for the difference {w.name(inputs[1])} − {w.name(inputs[2])}"
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         g, o, y = inputs
@@ -201,12 +220,16 @@ class MseGrad(Op):
         np.subtract(o, y, out=out)
         np.multiply(out, 2 * g.item() / out.size, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         g, o, y = (b[i] for i in node.inputs)
-        if position == 0:
-            difference = add(b, o, scale(b, y, -1.0))
-            return scale(b, sum_to(b, multiply(b, cotangent, difference), ()), 2 / o.size)
-        return scale(b, multiply(b, cotangent, g), (2 if position == 1 else -2) / o.size)
+        product = None
+        for position in wanted:
+            if position == 0:
+                difference = add(b, o, scale(b, y, -1.0))
+                yield 0, scale(b, sum_to(b, multiply(b, cotangent, difference), ()), 2 / o.size)
+            else:
+                product = product or multiply(b, cotangent, g)
+                yield position, scale(b, product, (2 if position == 1 else -2) / o.size)
 
 
 @dataclass(frozen=True)
@@ -214,12 +237,16 @@ class Mse(Op):
     """The mean squared error: mean (o − y)² over all elements."""
 
     name = "mse"
+    glyph = "l"
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        return f"mean ({w.term(inputs[0])} − {w.term(inputs[1])})²"
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         return (), same_shape(self, *inputs)[1]
 
     def workspace(self, *inputs: Node) -> Workspace:
-        return ((min(BLOCK, inputs[0].size), inputs[0].dtype),)
+        return ((least(BLOCK, inputs[0].shape), inputs[0].dtype),)
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         o, y = (x.reshape(-1) for x in inputs)
@@ -230,10 +257,11 @@ class Mse(Op):
             total += float(np.dot(difference, difference))
         out[()] = total / o.size
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         o, y = (b[i] for i in node.inputs)
         gradient = b.apply(MseGrad(), cotangent, o, y)
-        return gradient if position == 0 else scale(b, gradient, -1.0)
+        for position in wanted:
+            yield position, gradient if position == 0 else scale(b, gradient, -1.0)
 
 
 @dataclass(frozen=True)
@@ -241,6 +269,11 @@ class SquaredNorm(Op):
     """The squared Frobenius norm ‖W‖²."""
 
     name = "squared_norm"
+    adds_vjp = (0,)
+    glyph = "‖·‖²"
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        return f"‖{w.term(inputs[0])}‖²"
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         return (), inputs[0].dtype
@@ -249,8 +282,8 @@ class SquaredNorm(Op):
         flat = inputs[0].reshape(-1)
         np.dot(flat, flat, out=out)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return scale(b, multiply(b, b[node.inputs[0]], cotangent), 2.0)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, scale(b, multiply(b, b[node.inputs[0]], cotangent), 2.0)
 
     def add_vjp(self, b: Builder, node: Node, position: int, cotangent: Node, into: Node) -> Node:
         return b.apply(AddScaled(2.0), into, cotangent, b[node.inputs[0]])

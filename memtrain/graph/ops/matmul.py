@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from memtrain.errors import GraphError
-from memtrain.graph.node import DType, Node, Shape, product
+from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.arithmetic import sum_to
-from memtrain.graph.ops.base import Array, Call, Op, input_of, same_type
+from memtrain.graph.ops.base import Array, Call, Cotangents, Op, Speed, same_type
+from memtrain.graph.ops.broadcast import broadcast_shape
 from memtrain.graph.ops.view import reshape
+from memtrain.graph.size import carries_batch, product
 
 if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
+    from memtrain.graph.ops.notation import Writer
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,26 @@ class MatMul(Op):
     transpose_b: bool = False
 
     name = "matmul"
+    speed = Speed.PRODUCT
+    glyph = "×"
+
+    def flops(self, node: Node, *inputs: Node) -> int:
+        """2·m·n·k of each product."""
+        return 2 * node.size * int(inputs[0].shape[-2 if self.transpose_a else -1])
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        return " ".join(w.term(*factor) for factor in self._factors(node, *inputs))
+
+    def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
+        transposed = next(flag for value, flag in self._factors(node, *inputs) if value is read)
+        return f"as the factor {w.name(read)}{'ᵀ' if transposed else ''}"
+
+    def _factors(self, node: Node, *inputs: Node) -> list[tuple[Node, bool]]:
+        """The operands as the book has them, where an example is a column; whether each is transposed."""
+        pairs = list(zip(inputs, (self.transpose_a, self.transpose_b), strict=True))
+        if carries_batch(node.shape):
+            pairs = [(value, not flag) for value, flag in reversed(pairs)]
+        return [(value, flag != carries_batch(value.shape)) for value, flag in pairs]
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         a, b = inputs
@@ -41,7 +64,7 @@ class MatMul(Op):
         lead: Shape | None = ()
         if len(a.shape) > 2 or len(b.shape) > 2:
             try:
-                lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+                lead = broadcast_shape(a.shape[:-2], b.shape[:-2])
             except ValueError:
                 lead = None
         if inner_a != inner_b or lead is None:
@@ -61,18 +84,19 @@ class MatMul(Op):
             out=out,
         )
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         x, y = (b[i] for i in node.inputs)
         ta, tb = self.transpose_a, self.transpose_b
-        if position == 0:
-            op, left, right = (
-                (MatMul(tb, True), y, cotangent) if ta else (MatMul(False, not tb), cotangent, y)
-            )
-        else:
-            op, left, right = (
-                (MatMul(True, ta), cotangent, x) if tb else (MatMul(not ta, False), x, cotangent)
-            )
-        return sum_to(b, b.apply(op, left, right), input_of(b, node, position).shape)
+        for position in wanted:
+            if position == 0:
+                op, left, right = (
+                    (MatMul(tb, True), y, cotangent) if ta else (MatMul(False, not tb), cotangent, y)
+                )
+            else:
+                op, left, right = (
+                    (MatMul(True, ta), cotangent, x) if tb else (MatMul(not ta, False), x, cotangent)
+                )
+            yield position, sum_to(b, b.apply(op, left, right), (x, y)[position].shape)
 
 
 def matmul(
@@ -122,7 +146,7 @@ def _check_inner(x: Node, y: Node, transpose_a: bool, transpose_b: bool) -> None
 
 def _broadcast_lead(x: Node, y: Node) -> Shape:
     try:
-        return np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+        return broadcast_shape(x.shape[:-2], y.shape[:-2])
     except ValueError:
         raise GraphError(f"matmul cannot broadcast the leading axes of {x} and {y}") from None
 

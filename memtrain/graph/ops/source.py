@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from memtrain.graph.node import DType, Node, Role, Shape
 from memtrain.graph.ops.base import Array, Op
+
+if TYPE_CHECKING:
+    from memtrain.graph.ops.notation import Writer
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,10 @@ class Leaf(Op):
     dtype: DType
 
     name = "leaf"
+
+    @property
+    def leaf_role(self) -> Role:
+        return self.role
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         return self.shape, self.dtype
@@ -32,6 +40,16 @@ class Fill(Op):
     dtype: DType
 
     name = "fill"
+
+    @property
+    def drawn(self) -> str:
+        return f"{self.value:g}"
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        return f"{self.value:g}"
+
+    def constant(self, w: Writer, *inputs: Node) -> float:
+        return self.value
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         return self.shape, self.dtype

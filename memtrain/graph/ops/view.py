@@ -11,7 +11,9 @@ import numpy as np
 
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
-from memtrain.graph.ops.base import Array, Op, input_of
+from memtrain.graph.ops.activation import Activation
+from memtrain.graph.ops.base import Array, Cotangents, Op, input_of
+from memtrain.graph.size import part
 
 if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
@@ -43,8 +45,8 @@ class Transpose(_View):
         long_axes = [axis for axis in self.axes if inputs[0].shape[axis] != 1]
         return inputs[0].contiguous and long_axes == sorted(long_axes)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(Transpose(tuple(int(i) for i in np.argsort(self.axes))), cotangent)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(Transpose(tuple(int(i) for i in np.argsort(self.axes))), cotangent)
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,12 @@ class Reshape(_View):
     def view(self, base: Array) -> Array:
         return base.reshape(self.shape)
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(Reshape(input_of(b, node, 0).shape), cotangent)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(Reshape(input_of(b, node, 0).shape), cotangent)
 
 
 @dataclass(frozen=True)
-class Identity(_View):
+class Identity(Activation, _View):
     """The value itself under another name: the activation that is none."""
 
     name = "identity"
@@ -84,8 +86,8 @@ class Identity(_View):
     def keeps_order(self, *inputs: Node) -> bool:
         return inputs[0].contiguous
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return cotangent
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, cotangent
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Slice(_View):
         if not x.shape:
             raise GraphError(f"{self.name} needs at least one axis, not {x}")
         kept = [
-            size if stop - start == size else stop - start
+            stop - start if size % (stop - start) else part(size, size // (stop - start))
             for size, start, stop in zip(x.shape, self.starts, self.stops, strict=True)
         ]
         return tuple(kept), x.dtype
@@ -118,8 +120,8 @@ class Slice(_View):
         cut = [axis for axis, size in enumerate(kept) if size != x.shape[axis]]
         return x.contiguous and (not cut or all(size == 1 for size in kept[: cut[-1]]))
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(Pad(self.starts, self.stops, input_of(b, node, 0).shape), cotangent)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(Pad(self.starts, self.stops, input_of(b, node, 0).shape), cotangent)
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,8 @@ class Pad(Op):
         out.fill(0)
         np.copyto(out[_window(self.starts, self.stops)], inputs[0])
 
-    def vjp(self, b: Builder, node: Node, position: int, cotangent: Node) -> Node:
-        return b.apply(Slice(self.starts, self.stops), cotangent)
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        yield 0, b.apply(Slice(self.starts, self.stops), cotangent)
 
 
 def reshape(b: Builder, x: Node, shape: Shape, name: str | None = None) -> Node:

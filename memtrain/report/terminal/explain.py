@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from rich import box
@@ -11,8 +10,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from memtrain.cells.cell import Mode
+from memtrain.cells.row import Row
 from memtrain.explain.explanation import Account, Explanation
-from memtrain.explain.folding import fold
+from memtrain.explain.folding import Named, fold, fold_names
 from memtrain.explain.footprint import RoleFootprint
 from memtrain.explain.formulas import Formula, symbols
 from memtrain.explain.proof import Proof
@@ -20,12 +21,9 @@ from memtrain.explain.reasons import Recomputed, Retained
 from memtrain.explain.second import SecondOrder
 from memtrain.explain.timeline import Moment
 from memtrain.graph.node import Role
-from memtrain.measure.cell import Mode
-from memtrain.measure.row import Row
-from memtrain.report.findings import fold_names
 from memtrain.units import format_bytes, format_flops
 
-Item = TypeVar("Item")
+Item = TypeVar("Item", bound=Named)
 
 _STYLES = {
     Role.PARAMETER: ("█", "blue"),
@@ -66,9 +64,9 @@ def summary(explanation: Explanation) -> str:
     """What is kept, why, what it costs, and what storing it saves, in a paragraph."""
     train, infer = explanation.train, explanation.infer
     kept = sum(entry.bytes for entry in explanation.retained)
-    names = fold_names([entry.name for entry in explanation.retained])
+    names = fold_names(explanation.retained)
     work = explanation.work
-    again = fold_names(sorted((entry.name for entry in explanation.recomputed), key=_in_order))
+    again = fold_names(sorted(explanation.recomputed, key=_in_order))
     sentences = [
         f"Forward keeps {names}: {format_bytes(kept)}. Backward reads {again} too; that is computed again."
         if again
@@ -82,9 +80,9 @@ def summary(explanation: Explanation) -> str:
     return " ".join(sentences)
 
 
-def _in_order(name: str) -> list[tuple[str, int]]:
+def _in_order(value: Named) -> tuple[str, list[int]]:
     """A key that puts h2 before h10."""
-    return [(word, int(number or 0)) for word, number in re.findall(r"(\D+)(\d*)", name)]
+    return value.label, [block.number or 0 for block in value.scope]
 
 
 def second_section(second: SecondOrder) -> RenderableType:
@@ -96,7 +94,7 @@ def second_section(second: SecondOrder) -> RenderableType:
         ("gradient", second.first, second.first_kept),
         ("Hessian · v", second.second, second.second_kept),
     ):
-        names = fold_names([node.name for node in kept])
+        names = fold_names(sorted(kept, key=_in_order))
         table.add_row(
             name, format_bytes(liveness.peak_bytes), names, format_bytes(sum(n.nbytes for n in kept))
         )
@@ -109,7 +107,26 @@ def second_section(second: SecondOrder) -> RenderableType:
             f"product {verdict} central differences of the gradient; "
             f"relative error {second.relative_error:.0e}."
         )
-    return _titled("Second order: the Hessian times a direction v, as ∂(g·v)/∂W", Group(table, Text(checked)))
+    parts = (table, Text(), _at_peak(second), Text(checked))
+    return _titled("Second order: the Hessian times a direction v, as ∂(g·v)/∂W", Group(*parts))
+
+
+def _at_peak(second: SecondOrder) -> Table:
+    """All that stands at the peak of the product; the bytes add up."""
+    liveness = second.second
+    table = _table()
+    step = f"step {liveness.peak_step}" + (f", {node.name}" if (node := liveness.peak_node) else "")
+    for title in ("at the peak", step, "bytes"):
+        table.add_column(title, justify="right" if title == "bytes" else "left")
+    for entry in second.second_standing:
+        names = fold_names(sorted(entry.names, key=_in_order))
+        if entry.number_count:
+            counted = f"{entry.number_count} number{'s' if entry.number_count > 1 else ''}"
+            names = f"{names}, {counted}" if names else counted
+        table.add_row(entry.purpose, names, f"{entry.bytes:,}")
+    table.add_section()
+    table.add_row("all", "", f"{liveness.peak_bytes:,}")
+    return table
 
 
 def proof_section(proof: Proof) -> RenderableType:
@@ -117,7 +134,7 @@ def proof_section(proof: Proof) -> RenderableType:
     table = _table()
     for title in ("filled with NaN", "bytes", "gradients that differ"):
         table.add_column(title, justify="right" if title == "bytes" else "left")
-    for entry, more in _folded(proof.needed, lambda entry: entry.name):
+    for entry, more in _folded(proof.needed, lambda entry: entry.nbytes):
         if entry is None:
             table.add_row(more)
         else:
@@ -134,14 +151,22 @@ def _table() -> Table:
     return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
 
 
-def _folded(items: Sequence[Item], text: Callable[[Item], str]) -> Iterator[tuple[Item | None, str]]:
-    for item, count in fold(items, text):
+def _folded(items: Sequence[Item], shown: Callable[[Item], Hashable]) -> Iterator[tuple[Item | None, str]]:
+    for item, count in fold(items, shown):
         yield item, f"⋮ × {count}" if item is None else ""
+
+
+def _shapes(formula: Formula) -> Hashable:
+    return formula.shape, tuple(shape for _, shape in formula.factors)
+
+
+def _readers(entry: Retained | Recomputed) -> Hashable:
+    return entry.shape, len(entry.read_by)
 
 
 def _formulas(formulas: Sequence[Formula]) -> RenderableType:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 2), pad_edge=True)
-    for formula, more in _folded(formulas, str):
+    for formula, more in _folded(formulas, _shapes):
         if formula is None:
             table.add_row(more)
             continue
@@ -155,9 +180,7 @@ def _retained(entries: Sequence[Retained]) -> RenderableType:
     table = _table()
     for title in ("name", "shape", "bytes", "formula", "made by", "steps", "waits", "read by"):
         table.add_column(title, justify="right" if title in ("bytes", "steps", "waits") else "left")
-    for entry, more in _folded(
-        entries, lambda entry: f"{entry.producer} {[r.formula for r in entry.read_by]}"
-    ):
+    for entry, more in _folded(entries, _readers):
         if entry is None:
             table.add_row(more)
             continue
@@ -179,9 +202,7 @@ def _recomputed(entries: Sequence[Recomputed]) -> RenderableType:
     table = _table()
     for title in ("name", "bytes", "times", "at steps", "by", "for"):
         table.add_column(title, justify="right" if title in ("bytes", "times") else "left")
-    for entry, more in _folded(
-        entries, lambda entry: f"{entry.producer} {[r.formula for r in entry.read_by]}"
-    ):
+    for entry, more in _folded(entries, _readers):
         if entry is None:
             table.add_row(more)
             continue
@@ -203,14 +224,14 @@ def _dropped(explanation: Explanation) -> RenderableType:
     ]
     lines = [
         f"  {more}" if entry is None else f"  {entry.name}: {entry.reason}"
-        for entry, more in _folded(arrays, lambda entry: f"{entry.name}: {entry.reason}")
+        for entry, more in _folded(arrays, lambda entry: entry.bytes)
     ]
     return Text("\n".join(lines) or "  every intermediate is kept")
 
 
 def _number_bytes(explanation: Explanation) -> int:
     """Bytes of a single number of the cell's type: values of that size are not worth a line."""
-    return 8 if explanation.cell.dtype == "float64" else 4
+    return 8 if explanation.cell["dtype"] == "float64" else 4
 
 
 def _timelines(explanation: Explanation, width: int, ascii_only: bool) -> RenderableType:
@@ -284,7 +305,7 @@ def _peak_words(account: Account) -> str:
 
 def _footprints(explanation: Explanation, rows: dict[Mode, Row]) -> RenderableType:
     sizes = [f"{name} = {size}" for name, size in symbols(explanation.train.schedule.graph).items()]
-    sizes.append(f"L = {explanation.cell.depth}")
+    sizes.append(f"L = {explanation.cell['depth']}")
     parts: list[RenderableType] = [Text(f"The footprint at the peak ({', '.join(sizes)})", style="bold")]
     for mode, account in ((Mode.TRAIN, explanation.train), (Mode.INFER, explanation.infer)):
         parts += [_footprint(mode, account.footprint, rows.get(mode)), Text()]
@@ -298,19 +319,19 @@ def _footprint(mode: Mode, entries: Sequence[RoleFootprint], row: Row | None) ->
     table.add_column("predicted", justify="right")
     table.add_column("ledger", justify="right")
     for entry in entries:
-        ledger = None if row is None else getattr(row.figures, f"peak_{entry.role}_bytes")
+        ledger = None if row is None else row[f"peak_{entry.role}_bytes"]
         table.add_row(str(entry.role), entry.formula, f"{entry.bytes:,}", _number(ledger))
-    ledger_peak = None if row is None else row.figures.ledger_peak_bytes
+    ledger_peak = None if row is None else row["ledger_peak_bytes"]
     table.add_section()
     table.add_row("all", "", f"{sum(entry.bytes for entry in entries):,}", _number(ledger_peak))
-    if row is not None and row.figures.heap_peak_bytes is not None and ledger_peak is not None:
+    if row is not None and row["heap_peak_bytes"] is not None and ledger_peak is not None:
         table.add_row(
             "numpy's own",
             "shapes, strides, buffers of a call",
             "",
-            _number(row.figures.heap_peak_bytes - ledger_peak),
+            _number(row["heap_peak_bytes"] - ledger_peak),
         )
-        table.add_row("heap (memray)", "", "", _number(row.figures.heap_peak_bytes))
+        table.add_row("heap (memray)", "", "", _number(row["heap_peak_bytes"]))
     return table
 
 

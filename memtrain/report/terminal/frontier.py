@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from memtrain.measure.cell import Mode
+from memtrain.cells.cell import Mode
 from memtrain.report.terminal.sweep import first_fitting, plain_table
 from memtrain.sweeps.frontier import MOST_DEPTH, Boundary, Frontier
 from memtrain.units import format_bytes

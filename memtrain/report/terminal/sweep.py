@@ -11,8 +11,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from memtrain.measure.cell import Cell, Mode
-from memtrain.measure.row import Row
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.row import Row
 from memtrain.report.columns import (
     Column,
     axis_columns,
@@ -37,7 +37,7 @@ def sweep_tables(rows: Sequence[Row], width: int, ascii_only: bool = False) -> l
     """One line per cell, training beside inference; what the peak is made of beside or below it."""
     optional = [*difference_columns(rows), *time_columns(rows)]
     columns = _fitting([*axis_columns(rows), *peak_columns(rows)], optional, rows, width)
-    observed = any(row.figures.ledger_peak_bytes is not None for row in rows)
+    observed = any(row["ledger_peak_bytes"] is not None for row in rows)
     title = "Peak memory of training and inference, " + (
         "above the baseline; ±% against predicted" if observed else "predicted"
     )
@@ -70,7 +70,7 @@ def _bars(rows: Sequence[Row], length: int, ascii_only: bool) -> Column:
 
 def training_table(cell: Cell, trained: Trained) -> Table:
     """What a training gave and took."""
-    table = plain_table(f"Trained on {cell.data}: depth {cell.depth}, width {cell.columns()['width']}")
+    table = plain_table(f"Trained on {cell.data}: depth {cell['depth']}, width {cell.columns()['width']}")
     table.show_header = False
     table.add_column()
     table.add_column(justify="right")

@@ -1,0 +1,185 @@
+"""A cell: one point of a sweep. It says everything that its figures depend on, but for the machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from memtrain.cells.columns import BY_NAME, CELL_NAMES, NETWORK_NAMES, RUN_NAMES
+from memtrain.cells.kinds import written
+from memtrain.errors import SpecError, check_integer, unknown_choice
+from memtrain.graph.builder import no_collection
+from memtrain.models.families import columns_of, make_network
+from memtrain.models.network import Network
+from memtrain.plan.cost import Rates, flops
+from memtrain.plan.policy import BUDGET, NONE, read_policy
+from memtrain.plan.rematerialisation import Plan
+from memtrain.plan.schedule import Schedule
+from memtrain.run.allocation import ALLOCATIONS, FRESH, PACKED, planned
+from memtrain.train.data import DIGITS
+from memtrain.train.iteration import DEFERRED, UPDATES, accumulating, check_accumulate, inference
+from memtrain.train.optimizers import LEARNING_RATES, OPTIMIZERS
+
+
+class Mode(StrEnum):
+    """What a row measures."""
+
+    TRAIN = "train"
+    INFER = "infer"
+
+    @property
+    def noun(self) -> str:
+        """The mode as a word in a sentence."""
+        return {"train": "training", "infer": "inference"}[self]
+
+
+AUTO = "auto"
+"""Fresh arrays where memory is measured, which shows the allocator's truth; packed where time is."""
+
+SECONDS, FLOPS = "seconds", "flops"
+COSTS = (SECONDS, FLOPS)
+"""What a ``budget`` policy spares: time, at this machine's rates, or operations, the same anywhere."""
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "optimizer": OPTIMIZERS,
+    "update": UPDATES,
+    "allocation": (AUTO, *ALLOCATIONS),
+    "cost": COSTS,
+}
+_LEAST = {**dict.fromkeys(("batch", "threads", "accumulate"), 1), "seed": 0, "steps": 2}
+MOST_DEPTH = 100_000
+MOST_THREADS = 1024
+"""Larger values are almost surely typing mistakes: such a graph takes minutes to build."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A network, a batch, and how it is run. Raises ``SpecError`` for one that cannot exist.
+
+    ``steps`` is the number of iterations that a memory meter watches: at least 2, so that the optimiser's
+    state is in use at the peak. `cell_of` makes a cell of its columns.
+    """
+
+    network: Network
+    batch: int = 64
+    optimizer: str = "sgd"
+    data: str = DIGITS
+    policy: str = NONE
+    update: str = DEFERRED
+    allocation: str = AUTO
+    threads: int = 1
+    steps: int = 3
+    seed: int = 0
+    memory_limit_bytes: int | None = None
+    accumulate: int = 1
+    cost: str = SECONDS
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.policy, str):
+            raise SpecError(f"policy {self.policy!r}", "allowed: a word", "give none")
+        object.__setattr__(self, "policy", str(read_policy(self.policy)))
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise unknown_choice(name, getattr(self, name), choices)
+        for name, least in _LEAST.items():
+            check_integer(name, getattr(self, name), least)
+        for name, given, most in (
+            ("depth", self.network.depth, MOST_DEPTH),
+            ("threads", self.threads, MOST_THREADS),
+        ):
+            if given > most:
+                raise SpecError(f"{name} {given:,}", f"allowed: at most {most:,}", "give a smaller number")
+        if self.memory_limit_bytes is not None:
+            check_integer("memory limit", self.memory_limit_bytes, 1)
+            if self.threads != 1:
+                raise SpecError(
+                    f"a memory limit with {self.threads} threads",
+                    "allowed: one thread, because each further one takes memory for BLAS itself",
+                    "leave out one of the two",
+                )
+        check_accumulate(self.accumulate, self.batch)
+
+    def __getitem__(self, column: str) -> Any:
+        """The value of a column; ``None`` where it says nothing about this family. Raises ``KeyError``."""
+        if column in RUN_NAMES:
+            return getattr(self, column)
+        if column not in NETWORK_NAMES:
+            raise KeyError(column)
+        return self.network.family if column == "model" else getattr(self.network, column, None)
+
+    def changed(self, **columns: Any) -> Cell:
+        """The same cell with other values of some columns, of the network or of the run."""
+        run = {name: value for name, value in columns.items() if name in RUN_NAMES}
+        network = {name: value for name, value in columns.items() if name not in run}
+        return replace(self, **run, network=self.network.changed(**network) if network else self.network)
+
+    def schedule(self, mode: Mode, rates: Rates | None = None) -> Schedule:
+        """The steps of one iteration. Raises ``BudgetError`` where the policy's budget is too small."""
+        return self.plan(mode, rates).schedule
+
+    @no_collection()
+    def plan(self, mode: Mode, rates: Rates | None = None) -> Plan:
+        """The policy applied to the schedule that keeps all.
+
+        A plan that spares seconds does so at these ``rates``; without them it spares FLOPs.
+        """
+        cost = rates.seconds if rates is not None and self.plans_by_time else flops
+        return planned(self.keep_all(mode), read_policy(self.policy), cost, self.allocation)
+
+    @no_collection()
+    def keep_all(self, mode: Mode) -> Schedule:
+        """The steps of one iteration that keeps all that backward reads."""
+        if Mode(mode) is Mode.INFER:
+            return inference(self.network.build(self.batch))
+        rate = LEARNING_RATES[self.optimizer]
+        return accumulating(self.network, self.batch, self.accumulate, self.optimizer, rate, self.update)
+
+    @property
+    def plans_by_time(self) -> bool:
+        """Whether the schedule depends on how fast this machine is."""
+        return self.cost == SECONDS and read_policy(self.policy).kind == BUDGET
+
+    def allocation_for(self, *, timing: bool) -> str:
+        """Fresh or packed: what the meters of memory run with, or that of time."""
+        if self.allocation == AUTO:
+            return PACKED if timing else FRESH
+        return self.allocation
+
+    def values(self) -> dict[str, Any]:
+        """The value of every column that describes a cell, of which `cell_of` makes it again."""
+        return {name: self[name] for name in CELL_NAMES}
+
+    def columns(self) -> dict[str, Any]:
+        """The same as a row writes it: widths of layers are a text."""
+        return {name: written(value) for name, value in self.values().items()}
+
+    def key(self, mode: Mode) -> str:
+        """The same text for the same cell and mode, always: the columns that do not have their defaults."""
+        told = {name: value for name, value in self.values().items() if value != BY_NAME[name].default}
+        return json.dumps({**told, "mode": mode}, separators=(",", ":"))
+
+
+def cell_of(**columns: Any) -> Cell:
+    """The cell of these columns; those that are not given have their defaults. Raises ``SpecError``.
+
+    A column that says nothing about the family may be given as ``None`` only.
+    """
+    for name in columns:
+        if name not in CELL_NAMES:
+            raise unknown_choice("option", name, CELL_NAMES)
+    family = columns.get("model", BY_NAME["model"].default)
+    own = columns_of(family)
+    network = {name: columns[name] for name in NETWORK_NAMES[1:] if name in columns and name in own}
+    for name in NETWORK_NAMES[1:]:
+        if name not in own and columns.get(name) is not None:
+            raise SpecError(
+                f"{name} {columns[name]} for a network of the family {family}",
+                f"allowed: {', '.join(own)}",
+                "leave it out",
+            )
+    if isinstance(network.get("width"), list):
+        network["width"] = tuple(network["width"])
+    run = {name: columns[name] for name in RUN_NAMES if name in columns}
+    return Cell(make_network(family, network), **run)

@@ -1,0 +1,167 @@
+"""The table of all columns. Key, CSV, journal, options, comparison and report read it.
+
+Columns are only ever appended, and none is renamed: a file of an older version reads as before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from memtrain.cells.kinds import BYTES, COUNT, NUMBER, SECONDS, TEXT, TRUTH, WIDTHS, Kind
+
+
+class Part(Enum):
+    """What part of a row a column belongs to."""
+
+    NETWORK = "network"
+    RUN = "run"
+    MODE = "mode"
+    FIGURE = "figure"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a row; ``since`` is the edition of this table that brought it.
+
+    The unit is in the name: ``_bytes``, ``_s``, ``_count``.
+    """
+
+    name: str
+    kind: Kind
+    part: Part
+    about: str
+    default: Any = None
+    """Its value where nothing is given, and in files that lack it; missing is ``None``."""
+    since: int = 1
+    least: int = 1
+    """The least whole number that it can be."""
+    choices: tuple[str, ...] = ()
+    """The words that it can be; where there are none, any text may do."""
+
+    @property
+    def parameter(self) -> str:
+        """The parameter of a command that gives it: ``memory_limit``."""
+        return self.name.removesuffix("_bytes")
+
+    @property
+    def option(self) -> str:
+        """The same as the command line spells it: ``--memory-limit``."""
+        return f"--{self.parameter.replace('_', '-')}"
+
+
+def _network(name: str, kind: Kind, default: Any, about: str, **others: Any) -> Column:
+    return Column(name, kind, Part.NETWORK, about, default, **others)
+
+
+def _run(name: str, kind: Kind, default: Any, about: str, **others: Any) -> Column:
+    return Column(name, kind, Part.RUN, about, default, **others)
+
+
+def _figure(name: str, kind: Kind, about: str, since: int = 1) -> Column:
+    return Column(name, kind, Part.FIGURE, about, None, since)
+
+
+ACTIVATIONS = (
+    "relu",
+    "tanh",
+    "sigmoid",
+    "gelu",
+    "gelu_tanh",
+    "identity",
+    "leaky_relu",
+    "elu",
+    "softplus",
+    "silu",
+    "hard_swish",
+    "mish",
+)
+_ACCUMULATE = "Micro-batches whose gradients add up to those of the batch"
+_POLICY = "What to keep for backward (none: all of it; sqrt, revolve:4, budget:32MiB); the rest is recomputed"
+_UPDATE = "When parameters are updated: all after backward, or each as soon as its gradient exists"
+_ALLOCATION = (
+    "An array for each value (fresh), one arena for all (packed), or the one that suits a meter (auto)"
+)
+_COST = "What a budget plan minimises: seconds, as measured on this machine, or FLOPs"
+
+COLUMNS = (
+    _network("model", TEXT, "mlp", "Family of the network", choices=("mlp",)),
+    _network("depth", COUNT, 1, "Hidden layers; 0 for a linear model", least=0),
+    _network("width", WIDTHS, 256, "Width of every hidden layer"),
+    _run("batch", COUNT, 64, "Examples in a batch"),
+    _network("activation", TEXT, "relu", "Activation", choices=ACTIVATIONS),
+    _network("bias", TRUTH, False, "A bias in every layer"),
+    _run("optimizer", TEXT, "sgd", "Optimiser", choices=("sgd", "momentum", "adam")),
+    _network("l2", NUMBER, 1e-4, "λ of the regulariser λ/2·Σ‖W‖²"),
+    _network("dtype", TEXT, "float32", "Type of the numbers", choices=("float32", "float64")),
+    _run("data", TEXT, "digits", "digits, synthetic, or a .npz or .csv file"),
+    _network("input_size", COUNT, 64, "Numbers per example, on synthetic data"),
+    _network("output_size", COUNT, 10, "Classes, on synthetic data"),
+    _run("policy", TEXT, "none", _POLICY),
+    _run("update", TEXT, "deferred", _UPDATE, choices=("deferred", "eager")),
+    _run("allocation", TEXT, "auto", _ALLOCATION, choices=("auto", "fresh", "packed")),
+    _run("threads", COUNT, 1, "BLAS threads, for all meters"),
+    _run("steps", COUNT, 3, "Iterations that a memory meter watches", least=2),
+    _run("seed", COUNT, 0, "Seed of the initial values and batches", least=0),
+    _run("memory_limit_bytes", BYTES, None, "Hard limit on the memory of each run, as 64MiB"),
+    Column("mode", TEXT, Part.MODE, "Training or inference."),
+    _figure("status", TEXT, "How the row ended."),
+    _figure("reason", TEXT, "Why it did not end well."),
+    _figure("parameter_bytes", BYTES, "All parameters."),
+    _figure("gradient_bytes", BYTES, "All gradients."),
+    _figure("optimizer_bytes", BYTES, "State of the optimiser."),
+    _figure("input_bytes", BYTES, "Inputs and targets of a batch."),
+    _figure("retained_bytes", BYTES, "The most that is retained at one time."),
+    _figure("baseline_bytes", BYTES, "What the process held before the graph existed."),
+    _figure("predicted_peak_bytes", BYTES, "Peak by liveness; nothing is run."),
+    _figure("ledger_peak_bytes", BYTES, "Peak of the arrays that the run held."),
+    _figure("heap_peak_bytes", BYTES, "Peak of what was requested from the allocator (memray)."),
+    _figure("resident_peak_bytes", BYTES, "Peak of the pages that the process held (VmHWM)."),
+    _figure("peak_parameter_bytes", BYTES, "Parameters at the peak."),
+    _figure("peak_gradient_bytes", BYTES, "Gradients at the peak."),
+    _figure("peak_optimizer_bytes", BYTES, "Optimiser's state at the peak."),
+    _figure("peak_input_bytes", BYTES, "Inputs at the peak."),
+    _figure("peak_retained_bytes", BYTES, "Retained intermediates at the peak."),
+    _figure("peak_transient_bytes", BYTES, "All other arrays at the peak."),
+    _figure("peak_workspace_bytes", BYTES, "Workspace of the kernel at the peak."),
+    _figure("peak_phase", TEXT, "Phase of the iteration at the peak."),
+    _figure("peak_step", COUNT, "Step of the schedule at the peak."),
+    _figure("step_s", SECONDS, "Time of an iteration."),
+    _figure("loss_first", NUMBER, "Objective of the first iteration."),
+    _figure("loss_last", NUMBER, "Objective of the last iteration."),
+    _figure("blas", TEXT, "BLAS library of the run."),
+    _figure("cpu", TEXT, "Processor."),
+    _figure("python", TEXT, "Version of Python."),
+    _figure("numpy", TEXT, "Version of numpy."),
+    _figure("memtrain", TEXT, "Version of memtrain."),
+    _figure("repeat_count", COUNT, "How often each figure was measured.", since=2),
+    _figure("ledger_spread_bytes", BYTES, "Largest less smallest ledger peak.", since=2),
+    _figure("heap_spread_bytes", BYTES, "Largest less smallest heap peak.", since=2),
+    _figure("resident_spread_bytes", BYTES, "Largest less smallest resident peak.", since=2),
+    _figure("step_spread_s", SECONDS, "Largest less smallest time.", since=2),
+    _figure("peak_recomputed_bytes", BYTES, "Recomputed values at the peak.", since=3),
+    _run("accumulate", COUNT, 1, _ACCUMULATE, since=3),
+    _run("cost", TEXT, "seconds", _COST, since=3, choices=("seconds", "flops")),
+    _figure("peak_array_count", COUNT, "Arrays at the peak.", since=4),
+)
+"""Every column, in the order of a row."""
+
+BY_NAME = {column.name: column for column in COLUMNS}
+NAMES = tuple(BY_NAME)
+NETWORK_NAMES = tuple(column.name for column in COLUMNS if column.part is Part.NETWORK)
+RUN_NAMES = tuple(column.name for column in COLUMNS if column.part is Part.RUN)
+CELL_COLUMNS = tuple(column for column in COLUMNS if column.part in (Part.NETWORK, Part.RUN))
+CELL_NAMES = tuple(column.name for column in CELL_COLUMNS)
+FIGURE_NAMES = tuple(column.name for column in COLUMNS if column.part is Part.FIGURE)
+
+STATUSES = ("ok", "memory_limit", "killed", "timeout", "error")
+"""How a row can have ended."""
+
+SPREADS = {
+    "ledger_peak_bytes": "ledger_spread_bytes",
+    "heap_peak_bytes": "heap_spread_bytes",
+    "resident_peak_bytes": "resident_spread_bytes",
+    "step_s": "step_spread_s",
+}
+"""What is repeated, and the column of the largest less the smallest figure."""

@@ -1,0 +1,186 @@
+"""A row: one cell and mode with its figures. The columns are a contract (design §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.columns import FIGURE_NAMES, NAMES
+from memtrain.cells.kinds import written
+from memtrain.errors import BudgetError, SpecError
+from memtrain.graph.node import Block, Name, Node, Role
+from memtrain.plan.cost import Rates
+from memtrain.plan.liveness import analyse
+from memtrain.run.allocation import peak_array_count, peak_bytes
+from memtrain.run.kept_rates import UNKNOWN, kept_rates
+from memtrain.units import format_bytes
+
+PAGE_BYTES = 4096
+"""What the kernel gives memory in on most machines; where pages are larger, resident figures are coarser."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a meter may be from the ledger: a share of it, or bytes by the number of arrays if more."""
+
+    share: float
+    least_bytes: int
+    array_bytes: int
+    """What each array at the peak takes besides its values."""
+
+    def bytes(self, peak_bytes: float, array_count: int) -> float:
+        """For a peak of so many bytes in so many arrays."""
+        return max(self.share * peak_bytes, self.least_bytes + self.array_bytes * array_count)
+
+    def __str__(self) -> str:
+        least, each = format_bytes(self.least_bytes), format_bytes(self.array_bytes)
+        return f"max({100 * self.share:g} %, {least} + {each} per array)"
+
+
+TOLERANCES = {
+    "heap": Tolerance(0.001, 16 * 1024, 32),
+    "resident": Tolerance(0.01, 1024**2, PAGE_BYTES),
+}
+"""What each meter promises. numpy takes some KiB of buffers in a call, and 32 B for the shape and strides of
+an array; the heap has holes, and an array that is mapped by itself takes whole pages."""
+
+
+@dataclass
+class Row:
+    """One cell and mode with its figures, and what a table of numbers has no column for."""
+
+    cell: Cell
+    mode: Mode
+    figures: dict[str, Any] = field(default_factory=dict)
+    """What was predicted and measured, by column; missing is ``None``, never 0."""
+    peak_node: str = ""
+    """The value that was being computed at the predicted peak."""
+    retained: list[dict[str, Any]] = field(default_factory=list)
+    """Each retained intermediate: name, bytes, label within its block, and the blocks that it belongs to."""
+    environment: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    """Why a meter gave no figure, a line each."""
+
+    def __post_init__(self) -> None:
+        self.figures = {**dict.fromkeys(FIGURE_NAMES), "status": "ok", "reason": "", **self.figures}
+
+    @property
+    def kept(self) -> list[Name]:
+        """The names of what is retained."""
+        return [
+            Name(entry["name"], entry["label"], tuple(Block(*block) for block in entry["scope"]))
+            for entry in self.retained
+        ]
+
+    def columns(self) -> dict[str, Any]:
+        """The row as it is written: the value of every column, in order."""
+        return {name: written(self[name]) for name in NAMES}
+
+    def __getitem__(self, column: str) -> Any:
+        """The value of a column. Raises ``KeyError``."""
+        if column in self.figures:
+            return self.figures[column]
+        return str(self.mode) if column == "mode" else self.cell[column]
+
+    def __setitem__(self, column: str, value: Any) -> None:
+        """Enter a figure. Raises ``KeyError`` for what is none."""
+        if column not in self.figures:
+            raise KeyError(column)
+        self.figures[column] = value
+
+    def difference_bytes(self, meter: str) -> int | None:
+        """How far the heap or resident peak is above the ledger's; ``None`` where one is missing."""
+        measured, ledger = self[f"{meter}_peak_bytes"], self["ledger_peak_bytes"]
+        return None if measured is None or ledger is None else measured - ledger
+
+    def agrees(self, meter: str) -> bool | None:
+        """Whether the heap or resident peak is as near to the ledger as promised."""
+        off = self.difference_bytes(meter)
+        if off is None:
+            return None
+        return abs(off) <= self._allowed_bytes(meter, self["ledger_peak_bytes"])
+
+    def spread_bytes(self, meter: str) -> int | None:
+        """The largest less the smallest peak of a repeated meter; ``None`` where it was not repeated."""
+        spread: int | None = self[f"{meter}_spread_bytes"]
+        return spread
+
+    def steady(self, meter: str) -> bool:
+        """Whether the figures of a repeated meter lie as near together as promised.
+
+        Ledger and heap must be the same bytes every time, resident within its tolerance.
+        """
+        spread = self.spread_bytes(meter) or 0
+        if meter != "resident":
+            return spread == 0
+        return spread <= self._allowed_bytes(meter, self["resident_peak_bytes"])
+
+    def _allowed_bytes(self, meter: str, peak_bytes: int | None) -> float:
+        return TOLERANCES[meter].bytes(peak_bytes or 0, self["peak_array_count"] or 0)
+
+    @property
+    def rates(self) -> Rates | None:
+        """What its plan spared time with; ``None`` where it did not, or that is not known."""
+        recorded = self.environment.get("rates")
+        return None if recorded is None else Rates.of(recorded)
+
+    @property
+    def settled(self) -> bool:
+        """Whether measuring again would tell nothing new: it is well, or has met its memory limit."""
+        limit = self.cell.memory_limit_bytes
+        beyond = limit is not None and (self["predicted_peak_bytes"] or 0) > limit
+        return self.ok or (self["status"] == "memory_limit" and bool(beyond))
+
+    @property
+    def ok(self) -> bool:
+        """Whether every asked figure is there and can be trusted."""
+        return bool(self["status"] == "ok")
+
+
+def kept_entry(node: Node) -> dict[str, Any]:
+    """What a row says of a retained intermediate, in JSON values."""
+    return {
+        "name": node.name,
+        "bytes": node.nbytes,
+        "label": node.label,
+        "scope": [list(block) for block in node.scope],
+    }
+
+
+def predicted_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
+    """The row of a cell with what is known before anything runs.
+
+    A plan that spares time is made with ``rates``, else with the rates that are kept on this machine. Where
+    there are none it spares FLOPs, and a note says so.
+    """
+    mode = Mode(mode)
+    if rates is None and cell.plans_by_time:
+        rates = kept_rates()
+    liveness, allocation = analyse(cell.schedule(mode, rates)), cell.allocation_for(timing=False)
+    retained = liveness.most_retained
+    figures = {
+        "predicted_peak_bytes": peak_bytes(liveness, allocation),
+        "peak_array_count": peak_array_count(liveness, allocation),
+        "retained_bytes": sum(node.nbytes for node in retained),
+    }
+    for role in (Role.PARAMETER, Role.GRADIENT, Role.OPTIMIZER, Role.INPUT):
+        figures[f"{role}_bytes"] = liveness.total_bytes(role)
+    peak_node = liveness.peak_node.name if liveness.peak_node else ""
+    notes = [UNKNOWN] if cell.plans_by_time and rates is None and mode is Mode.TRAIN else []
+    return Row(cell, mode, figures, peak_node, [kept_entry(node) for node in retained], notes=notes)
+
+
+def planned_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
+    """The same; a row that failed where the cell's policy has no plan."""
+    try:
+        return predicted_row(cell, mode, rates)
+    except SpecError as error:
+        status = "memory_limit" if isinstance(error, BudgetError) else "error"
+        return Row(cell, mode, {"status": status, "reason": str(error)})
+
+
+def notes_of(rows: Iterable[Row]) -> list[str]:
+    """What the rows note, each once."""
+    return list(dict.fromkeys(note for row in rows for note in row.notes))

@@ -1,0 +1,98 @@
+"""The names of nodes: for people only, and unique in a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from memtrain.graph.node import Node
+
+if TYPE_CHECKING:
+    from memtrain.graph.builder import Builder
+
+
+Paths = dict[int, tuple[int, ...]]
+"""The nodes from a target down to what it is differentiated by: positions of their inputs on the way."""
+
+Parts = dict[int, list[tuple[int | None, int]]]
+"""By value: the nodes that hold its cotangent, part by part, each with the consumer that gave the part.
+
+There is ``None`` for a first part that is another value's node, as L passes on the cotangent of J.
+"""
+
+
+def name_cotangents(b: Builder, target: Node, paths: Paths, parts: Parts) -> None:
+    """Name the sums that `gradient` built: ∂L/∂h2, and before the last part is added part 1 of ∂L/∂h2.
+
+    Each gets the scope of its value, and a label made of labels.
+    """
+    heads, nodes = _heads(b, target, paths), b.nodes
+    for index, found in parts.items():
+        value, head = nodes[index], heads.get(index, target)
+        if len(found) > 1:
+            _name_partial_sums(b, value, head, [(node, heads[consumer]) for node, consumer in found])
+        last, _ = found[-1]
+        if last is not None:
+            b.rename(nodes[last], *_names(head, value), value.scope)
+
+
+def _name_partial_sums(b: Builder, value: Node, head: Node, found: Sequence[tuple[int | None, Node]]) -> None:
+    """Name all of ``found`` but the last.
+
+    With J = L + s the part of L alone is ∂L/∂W: it needs no other name.
+    """
+    lower = found[0][1]
+    for count, (index, given) in enumerate(found[:-1], start=1):
+        lower = lower if given is lower else head
+        name, label = _names(lower, value)
+        if lower.name == head.name or found[count][1] is lower:
+            prefix = f"part{'s 1…' if count > 1 else ' '}{count} of "
+            name, label = prefix + name, prefix + label
+        if index is not None:
+            b.rename(b[index], name, label, value.scope)
+
+
+def _names(head: Node, value: Node) -> tuple[str, str]:
+    """Name and label of ∂head/∂value: one string where both are the same, since graphs are large."""
+    name = f"∂{head.name}/∂{value.name}"
+    if head.label is head.name and value.label is value.name:
+        return name, name
+    return name, f"∂{head.label}/∂{value.label}"
+
+
+def _heads(b: Builder, target: Node, paths: Paths) -> dict[int, Node]:
+    """What the cotangent of each value is the derivative of, as the book writes it.
+
+    J = L + s passes its cotangent on unchanged, so that what lies only below L is named ∂L/∂….
+    """
+    heads = {target.id: target}
+    terms = [b[target.inputs[position]] for position in paths[target.id] if position in target.op.summands]
+    heads |= {term.id: term for term in terms if not term.shape and _has_own_name(term)}
+    for index in sorted(paths, reverse=True):
+        head, inputs = heads[index], b.nodes[index].inputs
+        for position in paths[index]:
+            if heads.setdefault(inputs[position], head) is not head and index != target.id:
+                heads[inputs[position]] = target
+    return heads
+
+
+def _has_own_name(node: Node) -> bool:
+    """Whether somebody named the node; else its label is that of its op."""
+    return node.label != node.op.name
+
+
+def make_unique(nodes: list[Node]) -> None:
+    """Number the names that occur again: W1, then W1 (2). Leaves keep theirs: a run finds them by name."""
+    if len({node.name for node in nodes}) == len(nodes):
+        return
+    taken = {node.name for node in nodes if not node.inputs}
+    for index, node in enumerate(nodes):
+        if not node.inputs:
+            continue
+        name, count = node.name, 1
+        while name in taken:
+            count += 1
+            name = f"{node.name} ({count})"
+        taken.add(name)
+        if count > 1:
+            nodes[index] = node.renamed(name, node.label)

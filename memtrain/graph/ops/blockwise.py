@@ -1,0 +1,92 @@
+"""Ops that are computed block by block, so that their workspace stays small."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import repeat
+from typing import ClassVar
+
+from memtrain.errors import GraphError
+from memtrain.graph.node import DType, Node, Shape
+from memtrain.graph.ops.base import BLOCK, Array, Call, Op, Workspace, blocks, rows_per_block, same_shape
+from memtrain.graph.size import least, product
+
+
+class Elementwise(Op):
+    """Ops whose inputs all have the shape of the result, or are numbers, computed over flat arrays.
+
+    ``scratch`` is the number of arrays that ``block`` is given besides, each as long as a block.
+    """
+
+    scratch: ClassVar[int] = 0
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        return same_shape(self, *inputs)
+
+    def workspace(self, *inputs: Node) -> Workspace:
+        return ((least(BLOCK, inputs[0].shape), inputs[0].dtype),) * self.scratch if self.scratch else ()
+
+    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        self.bind(out, *inputs, work=work)()
+
+    def bind(self, out: Array, *inputs: Array, work: Sequence[Array]) -> Call:
+        if not self.scratch or work[0].size == out.size:
+            return partial(self.block, *_flat(out.size, out, *inputs), work=work)
+        length = work[0].size
+        whole = out.size - out.size % length
+        flat = _flat(out.size, out, *inputs)
+        blocks = [x[:whole].reshape(-1, length) if x.ndim else repeat(x) for x in flat]
+        rest = [x[whole:] if x.ndim else x for x in flat]
+        return partial(self._each_block, blocks, rest, work, [w[: out.size - whole] for w in work])
+
+    def _each_block(
+        self,
+        blocks: Sequence[Iterable[Array]],
+        rest: Sequence[Array],
+        work: Sequence[Array],
+        rest_work: Sequence[Array],
+    ) -> None:
+        for arrays in zip(*blocks, strict=False):
+            self.block(*arrays, work=work)
+        if rest[0].size:
+            self.block(*rest, work=rest_work)
+
+    def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        """The kernel of one block (of everything at once when there is no scratch)."""
+        raise GraphError(f"{self.name} has no kernel")
+
+
+def _flat(size: int, *arrays: Array) -> list[Array]:
+    """Arrays of ``size`` elements laid flat; numbers beside them as they are."""
+    return [array.reshape(-1) if array.size == size else array for array in arrays]
+
+
+class RowWise(Op):
+    """Ops over the last axis, computed in blocks of whole rows; ``scratch`` counts block-sized arrays.
+
+    One more array holds a figure per row of the block.
+    """
+
+    scratch: int
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        if not inputs[0].shape:
+            raise GraphError(f"{self.name} needs a last axis, not {inputs[0]}")
+        return same_shape(self, *inputs)
+
+    def workspace(self, *inputs: Node) -> Workspace:
+        x = inputs[0]
+        rows = least(rows_per_block(x.shape[-1]), x.shape[:-1])
+        return ((rows, x.dtype), *(((product((rows, x.shape[-1])), x.dtype),) * self.scratch))
+
+    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        row = out.shape[-1]
+        matrices = [x.reshape(-1, row) for x in (out, *inputs)]
+        per_row, scratch = work[0], [w.reshape(-1, row) for w in work[1:]]
+        for part, rows in blocks(len(matrices[0]), per_row.size):
+            self.rows(*[m[part] for m in matrices], work=(per_row[:rows], *[w[:rows] for w in scratch]))
+
+    def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        """The kernel of one block of rows."""
+        raise GraphError(f"{self.name} has no kernel")

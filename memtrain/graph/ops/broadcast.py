@@ -1,0 +1,125 @@
+"""Operands of different shapes: the rule that fits them, and the kernel that spreads the smaller one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from math import prod
+
+import numpy as np
+
+from memtrain.errors import GraphError
+from memtrain.graph.node import DType, Node, Shape
+from memtrain.graph.ops.base import Array, Call, Op, Workspace, rows_per_block, same_type
+from memtrain.graph.size import Dim, least, product, rounded_part
+
+SPREAD_PARTS = 8
+"""A broadcast has as many parts at least: its workspace is a small part of its output."""
+
+
+class Broadcast(Op):
+    """A commutative binary op whose operands are broadcast against each other.
+
+    numpy's own broadcasting loop takes 33 KB of buffers, so the smaller operand is spread over some rows
+    in the workspace and combined with equal shapes: over an eighth of the rows at most, so that a bias
+    costs a prediction hardly any memory.
+    """
+
+    reuses = (0, 1)
+    ufunc: np.ufunc
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        a, b = inputs
+        try:
+            shape = broadcast_shape(a.shape, b.shape)
+        except ValueError:
+            raise GraphError(f"{self.name} cannot broadcast {a} with {b}") from None
+        return shape, same_type(self, a, b)
+
+    def workspace(self, *inputs: Node) -> Workspace:
+        a, b = inputs
+        shape = broadcast_shape(a.shape, b.shape)
+        if all(_is_full_or_scalar(x.shape, shape) for x in inputs):
+            return ()
+        return ((product((_spread_rows(shape), *shape[1:])), a.dtype),)
+
+    def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        self.bind(out, *inputs, work=work)()
+
+    def bind(self, out: Array, *inputs: Array, work: Sequence[Array]) -> Call:
+        full, other = inputs if inputs[0].shape == out.shape else inputs[::-1]
+        if not work:
+            return partial(self._at_once, out, full, other)
+        base = full if full.shape == out.shape else out  # if both are broadcast, one is laid into out first
+        spread = work[0].reshape(-1, *out.shape[1:])
+        rows, whole = len(spread), len(out) - len(out) % len(spread)
+        cut = [base, out] if other.ndim < out.ndim or other.shape[0] == 1 else [base, out, other]
+        parts = [x[:whole].reshape(-1, rows, *x.shape[1:]) for x in cut]
+        rest = [x[whole:] for x in cut]
+        return partial(self._by_parts, out, full, other, spread, parts, rest)
+
+    def _at_once(self, out: Array, full: Array, other: Array) -> None:
+        self.ufunc(full, other if other.ndim else other.item(), out=out)
+
+    def _by_parts(
+        self,
+        out: Array,
+        full: Array,
+        other: Array,
+        spread: Array,
+        parts: Sequence[Array],
+        rest: Sequence[Array],
+    ) -> None:
+        if full.shape != out.shape:
+            np.copyto(out, full)
+        if len(parts) == 2:  # every part takes the same rows
+            np.copyto(spread, other)
+        for base_part, out_part, *other_part in zip(*parts, strict=True):
+            self._part(base_part, out_part, spread, other_part)
+        if len(rest[0]):
+            base_part, out_part, *other_part = rest
+            self._part(base_part, out_part, spread[: len(out_part)], other_part)
+
+    def _part(self, base: Array, out: Array, spread: Array, other: Sequence[Array]) -> None:
+        if other:
+            np.copyto(spread, other[0])
+        self.ufunc(base, spread, out=out)
+
+
+def _spread_rows(shape: Shape) -> int:
+    """The rows of a result of that shape over which the smaller operand is spread."""
+    return least(rows_per_block(prod(shape[1:])), (rounded_part(shape[0], SPREAD_PARTS),))
+
+
+def broadcast_shape(a: Shape, b: Shape) -> Shape:
+    """The shape of a broadcast pair, keeping the symbols of the sizes that are not 1."""
+    if a == b:
+        return a
+    longest = max(len(a), len(b))
+    a, b = (1,) * (longest - len(a)) + a, (1,) * (longest - len(b)) + b
+    if any(x != y and 1 not in (x, y) for x, y in zip(a, b, strict=True)):
+        raise ValueError
+    return tuple(_joined(x, y) for x, y in zip(a, b, strict=True))
+
+
+def _joined(x: int, y: int) -> int:
+    """The size of a pair that fits; of equal ones that with a symbol (a batch of 1 is still n)."""
+    if x == y:
+        return x if isinstance(x, Dim) else y
+    return y if x == 1 else x
+
+
+def _is_full_or_scalar(shape: Shape, full: Shape) -> bool:
+    return shape in (full, ())
+
+
+def check_broadcasts(op: Op, small: Shape, large: Shape, given: Node) -> None:
+    """Raise ``GraphError`` unless ``small`` can be repeated along axes into ``large``."""
+    try:
+        fits = broadcast_shape(small, large) == large
+    except ValueError:
+        fits = False
+    if not fits:
+        raise GraphError(
+            f"{op.name}: {list(map(int, small))} does not broadcast to {list(map(int, large))} ({given})"
+        )

@@ -1,0 +1,29 @@
+"""What an op writes its formula with, as Dive into Deep Learning 5.3 does: an example is a column."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from memtrain.graph.node import Node
+
+
+class Writer(Protocol):
+    """Writes values in the notation of the book, and notes the factors that a formula names."""
+
+    def name(self, node: Node) -> str:
+        """The name of a value."""
+
+    def term(self, node: Node, transposed: bool = False) -> str:
+        """A value as it stands in a formula: its name, or its own formula where it is only part of a sum."""
+
+    def factor(self, words: str, value: Node) -> str:
+        """``words`` as they are, for a factor of the shape of ``value``."""
+
+    def coefficient(self, factor: float, number: Node) -> str:
+        """factor · number as what stands before a factor: ``"λ "``, and nothing for 1."""
+
+    def constant(self, node: Node) -> float | None:
+        """The number that a value is in every run; ``None`` where it depends on what a run is given."""
+
+    def inputs(self, node: Node) -> list[Node]:
+        """The inputs of what computes a value."""

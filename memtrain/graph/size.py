@@ -1,0 +1,159 @@
+"""Sizes that know what they are made of: an int, and the expression in the book's symbols that gives it.
+
+A size is an ``int``. One that depends on the network or the batch is a `Dim`, which carries its meaning: a
+symbol (n, d, h, q), or a product, a quotient or the least of other sizes. So bytes can be written as
+formulas, and evaluated for other networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+from typing import NamedTuple
+
+BATCH = "n"
+"""The symbol of the number of examples in a batch."""
+
+
+class Symbol(NamedTuple):
+    """A size with a name of its own."""
+
+    name: str
+
+
+class Product(NamedTuple):
+    """The product of sizes."""
+
+    factors: tuple[int, ...]
+
+
+class Quotient(NamedTuple):
+    """One of ``parts`` equal parts; ``rounded`` up where they need not be equal."""
+
+    whole: int
+    parts: int
+    rounded: bool = False
+
+
+class Least(NamedTuple):
+    """A product of sizes, but at most a number."""
+
+    most: int
+    factors: tuple[int, ...]
+
+
+Meaning = Symbol | Product | Quotient | Least
+
+
+class Dim(int):
+    """A size that knows its meaning; a text stands for the symbol of that name."""
+
+    meaning: Meaning
+
+    def __new__(cls, size: int, meaning: Meaning | str) -> Dim:
+        """An int that also carries ``meaning``."""
+        dim = int.__new__(cls, size)
+        dim.meaning = Symbol(meaning) if isinstance(meaning, str) else meaning
+        return dim
+
+    def __reduce__(self) -> tuple[type[Dim], tuple[int, Meaning]]:
+        return Dim, (int(self), self.meaning)
+
+
+def _dim(value: int, meaning: Meaning) -> Dim:
+    """A `Dim`, made in half the time: a prediction makes some for each step."""
+    dim = int.__new__(Dim, value)
+    dim.meaning = meaning
+    return dim
+
+
+def product(sizes: Sequence[int]) -> int:
+    """The product of sizes: n·h. One alone keeps its meaning."""
+    value = prod(sizes)
+    for size in sizes:
+        if isinstance(size, Dim):
+            return size if len(sizes) == 1 else _dim(value, Product(tuple(sizes)))
+    return value
+
+
+def part(size: int, count: int) -> int:
+    """One of ``count`` equal parts of ``size``, which ``count`` divides: n/2."""
+    if count == 1:
+        return size
+    if not isinstance(size, Dim):
+        return size // count
+    whole, parts = size.meaning, count
+    if isinstance(whole, Quotient) and not whole.rounded:
+        return _dim(size // count, Quotient(whole.whole, whole.parts * parts))
+    return _dim(size // count, Quotient(size, parts))
+
+
+def rounded_part(size: int, count: int) -> int:
+    """A ``count``-th of ``size``, rounded up: ⌈n/8⌉."""
+    value = -(-size // count)
+    return _dim(value, Quotient(size, count, rounded=True)) if isinstance(size, Dim) else value
+
+
+def least(most: int, sizes: Sequence[int]) -> int:
+    """The product of ``sizes``, but at most ``most``: min(16384, n·h)."""
+    value = min(most, prod(sizes))
+    for size in sizes:
+        if isinstance(size, Dim):
+            return _dim(value, Least(most, tuple(sizes)))
+    return value
+
+
+def factors(size: int) -> tuple[int, ...]:
+    """The sizes whose product ``size`` is, none of them a product or a bare 1."""
+    if isinstance(size, Dim) and isinstance(size.meaning, Product):
+        return tuple([factor for given in size.meaning.factors for factor in factors(given)])
+    return () if size == 1 and not isinstance(size, Dim) else (size,)
+
+
+def text(size: int) -> str:
+    """A size as it stands in a formula; the digits of one without a meaning."""
+    if not isinstance(size, Dim):
+        return str(int(size))
+    match size.meaning:
+        case Symbol(name):
+            return name
+        case Product():
+            return "·".join(map(text, factors(size)))
+        case Quotient(whole, parts, rounded):
+            quotient = f"{text(whole)}/{parts}"
+            return f"⌈{quotient}⌉" if rounded else quotient
+        case Least(most, sizes):
+            return f"min({most}, {text(product(sizes))})"
+
+
+def evaluate(size: int, sizes: Mapping[str, int]) -> int:
+    """The number that ``size`` is where symbols have the given ``sizes``. Raises ``KeyError``."""
+    if not isinstance(size, Dim):
+        return size
+    match size.meaning:
+        case Symbol(name):
+            return sizes[name]
+        case Product(found):
+            return prod(evaluate(factor, sizes) for factor in found)
+        case Quotient(whole, parts):
+            return -(-evaluate(whole, sizes) // parts)
+        case Least(most, found):
+            return min(most, prod(evaluate(factor, sizes) for factor in found))
+
+
+def symbols(size: int) -> Iterator[tuple[str, int]]:
+    """The symbols in a size with the number behind each, in the order in which they are written."""
+    if isinstance(size, Dim):
+        match size.meaning:
+            case Symbol(name):
+                yield name, int(size)
+            case Product(sizes) | Least(_, sizes):
+                for factor in sizes:
+                    yield from symbols(factor)
+            case Quotient(whole):
+                yield from symbols(whole)
+
+
+def carries_batch(shape: Sequence[int]) -> bool:
+    """Whether the first axis of a shape is that of the examples, or of some of them."""
+    return bool(shape) and any(name == BATCH for name, _ in symbols(shape[0]))
