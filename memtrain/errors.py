@@ -10,6 +10,7 @@
     ├── GraphError        nodes that do not fit together; the message names node and shapes
     ├── MeasureError      a meter could not give a figure that can be trusted
     │   ├── MeterUnavailable   this platform lacks or forbids it: its column stays empty
+    │   │   └── NotTried       the machine has not the memory for the run
     │   └── ChildFailed        its process ended without figures: the row's status says how
     └── StoreError        results could not be written (exit 1)
 
@@ -73,6 +74,10 @@ class MeasureError(MemtrainError):
 
 class MeterUnavailable(MeasureError):
     """The platform lacks or forbids the meter."""
+
+
+class NotTried(MeterUnavailable):
+    """The machine has not the memory that the run needs."""
 
 
 class ChildFailed(MeasureError):

@@ -14,7 +14,7 @@ import argparse
 import sys
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from random import Random
 
@@ -22,7 +22,7 @@ from memtrain.answers.law import MOST_ERROR, HeapMeter, Law, fit_laws
 from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import ChildFailed
-from memtrain.measure.client import SERVERS, measure
+from memtrain.measure.host import Host
 from memtrain.models.mlp import ACTIVATIONS, DTYPES
 from memtrain.plan.remat.policy import NONE
 from memtrain.run.allocation import FRESH
@@ -60,12 +60,12 @@ def main() -> int:
     parser.add_argument("--heap", type=int, default=20, help="grids whose heap peaks are measured")
     options = parser.parse_args()
     measured, predicted = Tally(), Tally()
-    with SERVERS:
+    with Host() as host:
         for number in range(options.grids):
             random = Random(f"{options.seed} {number}")
             cells = grid(random)
             if measured.grids < options.heap and all(map(small, cells)):
-                check(cells, cache(measured_peak), UNSEEN_MEASURED, random, measured)
+                check(cells, cache(partial(measured_peak, host)), UNSEEN_MEASURED, random, measured)
             else:
                 check(cells, cache(predicted_peak), UNSEEN, random, predicted)
     for name, tally in (("measured", measured), ("predicted", predicted)):
@@ -156,10 +156,10 @@ def predicted_peak(cell: Cell, mode: Mode) -> int | None:
     return predicted_row(plain, mode)["predicted_peak_bytes"]
 
 
-def measured_peak(cell: Cell, mode: Mode) -> int | None:
+def measured_peak(host: Host, cell: Cell, mode: Mode) -> int | None:
     """The heap peak of a cell; ``None`` where no plan fits into the budget of its policy."""
     try:
-        return int(measure("heap", cell, mode)["heap_peak_bytes"])
+        return int(host.measure("heap", cell, mode)["heap_peak_bytes"])
     except ChildFailed:
         return None
 

@@ -9,6 +9,7 @@ from collections import defaultdict
 
 from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.cells.row import TOLERANCES, Row, planned_row
+from memtrain.measure.host import Host
 from memtrain.models.mlp import ACTIVATIONS, DTYPES
 from memtrain.report.findings import cell_name, findings
 from memtrain.sweeps.runner import Task
@@ -29,7 +30,8 @@ def main() -> int:
     parser.add_argument("seed", nargs="?", type=int, default=0)
     given = parser.parse_args()
     tasks = draw_tasks(given.count, random.Random(given.seed))
-    rows = run_sweep(tasks, meters=METERS, finished=show_if_unusual)
+    with Host() as host:
+        rows = run_sweep(host, tasks, meters=METERS, finished=show_if_unusual)
     by_kind: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         threads = f"{row.cell.threads} thread{'s' if row.cell.threads > 1 else ''}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from memtrain.answers.swept import laws_of
+from memtrain.measure.host import Host
 from memtrain.report.findings import findings
 from memtrain.report.terminal.sweep import sweep_tables
 from memtrain.sweeps.results import read_results
@@ -22,7 +23,8 @@ WIDTH = 100
 def main() -> None:
     folder = Path(sys.argv[1])
     rows = read_results(folder / "sweep.csv").rows
-    laws = laws_of(rows)
+    with Host() as host:
+        laws = laws_of(host, rows)
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print("$ memtrain sweep", highlight=False)
     console.print(sweep_tables(rows, WIDTH)[0])

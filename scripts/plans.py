@@ -6,13 +6,14 @@ import argparse
 import resource
 import sys
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise, product
 from statistics import median
 from time import perf_counter
 
 from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.graph.node import Phase, Role
-from memtrain.measure.client import SERVERS, measure
+from memtrain.measure.host import Host
 from memtrain.measure.measured import measured_row
 from memtrain.measure.pairs import trained_values
 from memtrain.measure.workload import Workload
@@ -33,11 +34,18 @@ DEEP = cell_of(depth=100, width=256, batch=2048, steps=2, cost="flops")
 
 def main() -> int:
     """Run the checks asked for; 1 if one does not hold."""
-    checks = {"bits": bits, "budgets": budgets, "sqrt": deep_sqrt, "planning": planning, "thousand": thousand}
+    host = Host()
+    checks = {
+        "bits": bits,
+        "budgets": partial(budgets, host),
+        "sqrt": partial(deep_sqrt, host),
+        "planning": planning,
+        "thousand": thousand,
+    }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checks", nargs="*", choices=[*checks, []], help="which; all if none is named")
     wanted = parser.parse_args().checks or list(checks)
-    with SERVERS:
+    with host:
         return int(not all([checks[name]() for name in wanted]))
 
 
@@ -64,7 +72,7 @@ def trained_bytes(cell: Cell) -> list[bytes]:
     return [value.tobytes() for value in trained_values(Workload(cell, Mode.TRAIN)).values()]
 
 
-def budgets() -> bool:
+def budgets(host: Host) -> bool:
     """30 budgets from the smallest to keep-all: predicted = ledger ≤ budget, heap near it, cost falling."""
     schedule = PLAIN.keep_all(Mode.TRAIN)
     least, most = smallest_budget(schedule), analyse(schedule).peak_bytes
@@ -81,7 +89,7 @@ def budgets() -> bool:
         planned = cell.schedule(Mode.TRAIN)
         again = [planned.graph[step.node] for step in planned.steps if step.phase is Phase.RECOMPUTE]
         costs.append(sum(flops(planned.graph, node) for node in again))
-        figures = measured_row(cell, Mode.TRAIN, ("ledger", "heap")).figures
+        figures = measured_row(host, cell, Mode.TRAIN, ("ledger", "heap")).figures
         peaks = figures["predicted_peak_bytes"], figures["ledger_peak_bytes"], figures["heap_peak_bytes"]
         predicted, ledger, heap = (peak or 0 for peak in peaks)
         good = predicted == ledger <= budget and heap <= budget + max(budget // 1000, 16 * 1024)
@@ -95,15 +103,15 @@ def budgets() -> bool:
     )
 
 
-def deep_sqrt() -> bool:
+def deep_sqrt(host: Host) -> bool:
     """At depth 100 `sqrt` leaves a quarter of retained and recomputed values, for 40 % more time at most."""
     peaks = {}
     for policy in ("none", "sqrt"):
         cell = DEEP.changed(policy=policy)
         peaks[policy] = kept_peak_bytes(analyse(cell.plan(Mode.TRAIN).schedule))
     cell = DEEP.changed(policy="sqrt")
-    ratios = [measure("pace", cell, Mode.TRAIN, None, DEEP)["time_ratio"] for _ in range(3)]
-    row = measured_row(cell, Mode.TRAIN, ("ledger", "heap"))
+    ratios = [host.measure("pace", cell, Mode.TRAIN, None, DEEP)["time_ratio"] for _ in range(3)]
+    row = measured_row(host, cell, Mode.TRAIN, ("ledger", "heap"))
     kept, fewer = peaks["none"], peaks["sqrt"]
     times = ", ".join(f"{ratio:.2f}" for ratio in ratios)
     print(f"\nsqrt, {DEEP.depth} layers of {DEEP.width}, batch {DEEP.batch}")

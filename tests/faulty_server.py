@@ -9,38 +9,38 @@ import sys
 import time
 from types import SimpleNamespace
 
-from memtrain.measure import meters, server
+from memtrain.measure import meters, server, workload
 
 METER, _, FAULT = os.environ["FAULT"].partition(":")
 WELL = server.ANSWERS[METER]
 
 
-def garbage(cell, mode):
+def garbage(bench, cell, mode):
     server.json = SimpleNamespace(dump=lambda answer, pipe: pipe.write('{"figures": 7 torn'))
     return {}
 
 
-def no_object(cell, mode):
+def no_object(bench, cell, mode):
     server.json = SimpleNamespace(dump=lambda answer, pipe: pipe.write("[1, 2]"))
     return {}
 
 
-def no_memory(cell, mode):
+def no_memory(bench, cell, mode):
     raise MemoryError("Unable to allocate 8.00 EiB")
 
 
 def says(text):
     """All is well, but something is written to stderr."""
 
-    def answer(cell, mode):
-        figures = WELL(cell, mode)
+    def answer(bench, cell, mode):
+        figures = WELL(bench, cell, mode)
         print(text, file=sys.stderr, flush=True)
         return figures
 
     return answer
 
 
-def stops_early(cell, mode):
+def stops_early(bench, cell, mode):
     """memray ends its tracking amid the run, without a word."""
     import memray
 
@@ -63,42 +63,42 @@ def stops_early(cell, mode):
         self.iterate(run, 1)
 
     memray.Tracker = Brief
-    meters.Workload.iterate_all = iterate_all
-    return WELL(cell, mode)
+    workload.Workload.iterate_all = iterate_all
+    return WELL(bench, cell, mode)
 
 
-def no_control(cell, mode):
+def no_control(bench, cell, mode):
     meters.CONTROL_BYTES = 4 * 1024**2
     meters.np = SimpleNamespace(**vars(meters.np))
     empty = meters.np.empty
     meters.np.empty = lambda size, dtype: empty(1 if size == meters.CONTROL_BYTES else size, dtype)
-    return WELL(cell, mode)
+    return WELL(bench, cell, mode)
 
 
-def small_files(cell, mode):
+def small_files(bench, cell, mode):
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-    return WELL(cell, mode)
+    return WELL(bench, cell, mode)
 
 
-def unguarded(cell, mode):
+def unguarded(bench, cell, mode):
     meters.check_space = lambda folder, needed_bytes: None
-    return WELL(cell, mode)
+    return WELL(bench, cell, mode)
 
 
-def hang_elsewhere(cell, mode):
+def hang_elsewhere(bench, cell, mode):
     """Hangs for cells that only the law asks for."""
     if cell["depth"] in (4, 8) and cell.batch == 64:
-        return WELL(cell, mode)
+        return WELL(bench, cell, mode)
     time.sleep(1000)
     return {}
 
 
 FAULTS = {
     "hang_elsewhere": hang_elsewhere,
-    "sigkill": lambda cell, mode: os.kill(os.getpid(), signal.SIGKILL),
-    "sigsegv": lambda cell, mode: os.kill(os.getpid(), signal.SIGSEGV),
+    "sigkill": lambda bench, cell, mode: os.kill(os.getpid(), signal.SIGKILL),
+    "sigsegv": lambda bench, cell, mode: os.kill(os.getpid(), signal.SIGSEGV),
     "memory": no_memory,
-    "hang": lambda cell, mode: time.sleep(1000),
+    "hang": lambda bench, cell, mode: time.sleep(1000),
     "garbage": garbage,
     "no_object": no_object,
     "fails": says("memray: Failed to write output, deactivating tracking"),
@@ -113,10 +113,10 @@ FAULTS = {
 }
 
 
-def faulty(cell, mode):
+def faulty(bench, cell, mode):
     if cell["depth"] == 2 or FAULT == "hang_elsewhere":
-        return FAULTS[FAULT](cell, mode)
-    return WELL(cell, mode)
+        return FAULTS[FAULT](bench, cell, mode)
+    return WELL(bench, cell, mode)
 
 
 if __name__ == "__main__":

@@ -110,7 +110,16 @@ def test_a_training_beyond_all_memory_is_refused_in_words(arguments, tmp_path):
 
 
 def test_a_cell_that_takes_too_long_is_a_row(tmp_path):
-    sweep = (*LEDGER, "--steps", "100000000", "--timeout", "0.5", "--ignore-free-memory", "--export-csv", "out.csv")
+    sweep = (
+        *LEDGER,
+        "--steps",
+        "100000000",
+        "--timeout",
+        "0.5",
+        "--ignore-free-memory",
+        "--export-csv",
+        "out.csv",
+    )
     assert memtrain(*sweep, cwd=tmp_path).code == 1
     rows = rows_of((tmp_path / "out.csv").read_text())
     assert [(row["status"], row["ledger_peak_bytes"]) for row in rows] == [("timeout", "")] * 2

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from command_line import memtrain
+from fake_host import FakeHost
 
 from memtrain.cells.row import predicted_row
 from memtrain.errors import ChildFailed, MeterUnavailable
@@ -40,7 +41,7 @@ def meters(**given):
 
 
 def found(measure, subject):
-    (finding,) = [finding for finding in examine(measure) if finding.subject == subject]
+    (finding,) = [finding for finding in examine(FakeHost(measure)) if finding.subject == subject]
     return finding
 
 
@@ -137,10 +138,6 @@ def test_the_command_ends_with_1_when_a_meter_is_blind(tmp_path):
 def test_a_setting_that_changes_the_allocator_is_recorded_and_not_ideal(name, monkeypatch):
     """Two results could not be told apart that were measured with another allocator."""
     monkeypatch.setenv(name, "1")
-    environment.cache_clear()
-    try:
-        assert environment()["settings"][name] == "1"
-        finding = doctor._allocator()
-        assert (finding.state, name in finding.remedy) == (State.NOT_IDEAL, True)
-    finally:
-        environment.cache_clear()
+    assert environment()["settings"][name] == "1"
+    finding = doctor._allocator()
+    assert (finding.state, name in finding.remedy) == (State.NOT_IDEAL, True)

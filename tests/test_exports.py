@@ -14,6 +14,7 @@ from html import escape as html_escape
 import numpy as np
 import pytest
 from command_line import COLUMNS, LEDGER, SMALL, memtrain, refused, rows_of, strict_json
+from fake_host import FakeHost
 from markdown_it import MarkdownIt
 from test_repeatability import fake
 
@@ -41,7 +42,9 @@ def some_rows(**extra):
     cells = [cell_of(depth=depth, batch=batch) for depth in (1, 2) for batch in (4, 64)]
     return [
         measured_row(
-            cell, mode, measure=fake(**{meter: list(more) for meter, more in extra.items()} | {"time": [0.1]})
+            FakeHost(fake(**{meter: list(more) for meter, more in extra.items()} | {"time": [0.1]})),
+            cell,
+            mode,
         )
         for cell in cells
         for mode in Mode
@@ -257,7 +260,7 @@ ARRAYS = 10
 
 def one_cell(meter, before, after, **known):
     """The rows of one cell before and after; of ``known``, a pair is before and after, too."""
-    rows = [measured_row(cell_of(), Mode.TRAIN, measure=fake(time=[0.1])) for _ in range(2)]
+    rows = [measured_row(FakeHost(fake(time=[0.1])), cell_of(), Mode.TRAIN) for _ in range(2)]
     known = {"peak_array_count": (ARRAYS, ARRAYS), **known}
     for name, pair in {MEASURED[meter]: (before, after), **known}.items():
         for row, value in zip(rows, pair, strict=True):

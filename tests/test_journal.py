@@ -6,6 +6,7 @@ import json
 
 import pytest
 from command_line import memtrain, refused, rows_of
+from fake_host import FakeHost
 
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import Row, predicted_row
@@ -19,6 +20,7 @@ from memtrain.sweeps.store import RowStore
 REQUEST = Request({"depth": [1, 2, 3], "batch": [4], "width": [8, 16]}, mode="train", meters=("ledger",))
 TASKS = make_tasks(REQUEST.cells(), REQUEST.mode)
 ENVIRONMENT = {**dict.fromkeys(MUST_AGREE, "here"), "settings": {"MALLOC_X": "here"}}
+HOST = FakeHost(lambda meter, *asked: {"environment": ENVIRONMENT}[meter])
 ABOUT = {"environment": ENVIRONMENT}
 
 
@@ -229,23 +231,23 @@ def data_request(tmp_path, text="1,2,0\n3,4,1\n5,6,0\n"):
 def test_data_that_have_changed_are_not_mixed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     request = data_request(tmp_path)
-    session = begin(request, tmp_path / "x.csv", ABOUT, False)
+    session = begin(HOST, request, tmp_path / "x.csv", ABOUT, False)
     with session.store:
         for cell, mode in session.tasks:
             session.add(predicted_row(cell, mode))
-    with (again := resume(tmp_path / "x.csv", lambda cell: ENVIRONMENT)).store:
+    with (again := resume(HOST, tmp_path / "x.csv")).store:
         assert len(again.done) == 1
     for text in ("1,2,0\n3,4,1\n5,7,0\n", "1,2,3,0\n3,4,4,1\n5,6,4,0\n"):
         data_request(tmp_path, text)
         with pytest.raises(InputError, match="has changed"):
-            resume(tmp_path / "x.csv", lambda cell: ENVIRONMENT)
+            resume(HOST, tmp_path / "x.csv")
     (tmp_path / "d.csv").unlink()
     with pytest.raises(InputError, match="cannot be read"):
-        resume(tmp_path / "x.csv", lambda cell: ENVIRONMENT)
+        resume(HOST, tmp_path / "x.csv")
     (tmp_path / "else").mkdir()
     monkeypatch.chdir(tmp_path / "else")
     with pytest.raises(InputError, match="cd "):
-        resume(tmp_path / "x.csv", lambda cell: ENVIRONMENT)
+        resume(HOST, tmp_path / "x.csv")
 
 
 @pytest.mark.parametrize(
@@ -267,7 +269,7 @@ def test_a_hostile_request_is_refused(field, value, tmp_path):
     values = {"memtrain_journal": 1, "request": {**REQUEST.as_json(), field: value}, **ABOUT}
     (tmp_path / "x.csv.journal").write_text(json.dumps(values) + "\n")
     with pytest.raises((InputError, StoreError)):
-        resume(tmp_path / "x.csv", lambda cell: ENVIRONMENT)
+        resume(HOST, tmp_path / "x.csv")
 
 
 @pytest.mark.parametrize(

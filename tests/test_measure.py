@@ -17,7 +17,8 @@ from memtrain.answers.law import fit_laws
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import ChildFailed
 from memtrain.graph.node import Role
-from memtrain.measure.client import SERVERS, Server, measure
+from memtrain.measure.client import Server
+from memtrain.measure.host import Host
 from memtrain.measure.measured import measured_row
 from memtrain.measure.meters import CONTROL_BYTES
 from memtrain.sweeps.sweep import sweep
@@ -27,10 +28,10 @@ pytestmark = [pytest.mark.measure, pytest.mark.skipif(sys.platform != "linux", r
 MIB = 1024**2
 
 
-@pytest.fixture(autouse=True)
-def _fresh_servers():
-    with SERVERS:
-        yield
+@pytest.fixture
+def host():
+    with Host() as host:
+        yield host
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +63,8 @@ def test_the_ratio_of_training_to_inference_rises_with_depth(rows):
     assert ratios[-1] >= 3.4
 
 
-def test_the_fitted_slope_is_4h_for_training_and_0_for_inference(rows):
-    heap = lambda cell, mode: measure("heap", cell, mode)["heap_peak_bytes"]  # noqa: E731
+def test_the_fitted_slope_is_4h_for_training_and_0_for_inference(rows, host):
+    heap = lambda cell, mode: host.measure("heap", cell, mode)["heap_peak_bytes"]  # noqa: E731
     slopes = {law.mode: law for law in fit_laws([row for row in rows if row.cell.batch == 1024], heap)}
     assert slopes[Mode.TRAIN].layer_example_bytes == pytest.approx(1024, rel=0.001)
     assert abs(slopes[Mode.INFER].layer_example_bytes) <= 0.001 * 1024
@@ -84,15 +85,15 @@ def test_the_fitted_slope_is_4h_for_training_and_0_for_inference(rows):
         {"depth": 3, "width": (64, 300, 20), "data": "synthetic", "input_size": 784},
     ],
 )
-def test_the_figures_agree_for_other_networks_too(fields):
+def test_the_figures_agree_for_other_networks_too(fields, host):
     cell = {"depth": 3, "batch": 512} | fields
     for mode in Mode:
         row = memtrain.predicted_row(cell_of(**cell), mode)
         predicted = row["predicted_peak_bytes"]
-        assert measure("ledger", row.cell, mode)["ledger_peak_bytes"] == predicted
-        heap = measure("heap", row.cell, mode)["heap_peak_bytes"]
+        assert host.measure("ledger", row.cell, mode)["ledger_peak_bytes"] == predicted
+        heap = host.measure("heap", row.cell, mode)["heap_peak_bytes"]
         assert abs(heap - predicted) <= max(0.001 * predicted, 16 * 1024)
-        resident = measure("resident", row.cell, mode)["resident_peak_bytes"]
+        resident = host.measure("resident", row.cell, mode)["resident_peak_bytes"]
         assert abs(resident - predicted) <= max(0.01 * predicted, MIB)
 
 
@@ -121,11 +122,11 @@ def test_losses_fall_and_the_environment_is_recorded():
     assert row["peak_phase"] in ("forward", "backward", "update")
 
 
-def test_a_measurement_that_takes_too_long_is_a_timeout_and_leaves_no_process():
+def test_a_measurement_that_takes_too_long_is_a_timeout_and_leaves_no_process(host):
     slow = cell_of(depth=16, batch=4096, width=1024)
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     with pytest.raises(ChildFailed, match=r"after 0\.5 s") as caught:
-        measure("ledger", slow, Mode.TRAIN, 0.5)
+        host.measure("ledger", slow, Mode.TRAIN, 0.5)
     assert caught.value.status == "timeout"
     assert not {child.pid for child in psutil.Process().children(recursive=True)} - before
 
@@ -160,8 +161,8 @@ def test_memory_that_cannot_be_had_is_a_row_and_the_others_go_on():
     (reason,) = {row["reason"] for row in rows if row.cell["width"] == giant and row.mode is Mode.TRAIN}
     assert "not tried" in reason
     (row,) = [row for row in rows if row.cell["width"] == giant and row.mode is Mode.TRAIN]
-    with SERVERS:
-        tried = measured_row(row.cell, row.mode, even_if_lacking=True)
+    with Host() as host:
+        tried = measured_row(host, row.cell, row.mode, force=True)
     assert (tried["status"], "allocate" in tried["reason"]) == ("memory_limit", True)
 
 
@@ -176,19 +177,20 @@ def test_a_server_ends_when_its_asker_is_gone():
 
 
 def test_stopping_ends_a_measurement_that_another_thread_waits_for():
+    host = Host()
     slow = cell_of(depth=16, batch=4096, width=1024)
     ended = []
 
     def ask():
         with pytest.raises(ChildFailed) as caught:
-            measure("ledger", slow, Mode.TRAIN)
+            host.measure("ledger", slow, Mode.TRAIN)
         ended.append(caught.value.status)
 
     asker = Thread(target=ask)
-    with SERVERS:
+    with host:
         asker.start()
         time.sleep(0.8)
     asker.join(timeout=10)
     assert ended == ["error"]
     with pytest.raises(ChildFailed, match="stopped"):
-        measure("ledger", slow, Mode.TRAIN)
+        host.measure("ledger", slow, Mode.TRAIN)

@@ -14,7 +14,7 @@ from command_line import rows_of
 
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import TOLERANCES, predicted_row
-from memtrain.measure.client import SERVERS
+from memtrain.measure.host import Host
 from memtrain.measure.launch import command_of
 from memtrain.measure.measured import measured_row
 from memtrain.measure.workload import Workload
@@ -105,8 +105,8 @@ def test_a_packed_network_runs_within_a_limit_that_its_prediction_fits():
     peak = predicted_row(cell, Mode.TRAIN)["predicted_peak_bytes"]
     for limit, status in ((peak, "ok"), (peak - 1, "memory_limit")):
         limited = cell.changed(memory_limit_bytes=limit)
-        with SERVERS:
-            row = measured_row(limited, Mode.TRAIN, meters=["ledger"])
+        with Host() as host:
+            row = measured_row(host, limited, Mode.TRAIN, meters=["ledger"])
         assert (row["status"], row["ledger_peak_bytes"]) == (status, peak if status == "ok" else None), row[
             "reason"
         ]
@@ -173,8 +173,8 @@ def test_a_tolerance_grows_with_the_share_or_with_the_number_of_arrays():
 )
 def test_heap_and_resident_keep_their_promise_with_many_small_arrays(fields):
     """Bound calls showed in the heap of a packed run; freed blocks stayed resident."""
-    with SERVERS:
-        row = measured_row(cell_of(**fields), Mode.TRAIN, meters=["ledger", "heap", "resident"])
+    with Host() as host:
+        row = measured_row(host, cell_of(**fields), Mode.TRAIN, meters=["ledger", "heap", "resident"])
     assert row.ok, row["reason"]
     assert (row.agrees("heap"), row.agrees("resident")) == (True, True), (
         row.difference_bytes("heap"),

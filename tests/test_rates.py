@@ -1,4 +1,4 @@
-"""The rates of this machine: kept, given to the processes that measure, measured again where they are not."""
+"""The rates of this machine: measured once, kept, and given to the processes that measure."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from command_line import memtrain
-from typer.testing import CliRunner
 
 from memtrain.cells.cell import Mode, cell_of
-from memtrain.cli.app import app
 from memtrain.errors import MeasureError
+from memtrain.measure import host as host_module
 from memtrain.measure import rates as module
-from memtrain.measure.client import SERVERS
 from memtrain.measure.environment import environment
+from memtrain.measure.host import Host
 from memtrain.measure.measured import measured_row
 from memtrain.plan.cost import Rates, flops, moved_bytes
+from memtrain.run.kept_rates import kept_rates, unkept_rates
 
 RATES = Rates(1e9, 1e8, {"relu": 1e8, "gelu": 1e6})
 
@@ -34,48 +35,47 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    monkeypatch.setattr(module, "_given", [])
-    module._kept_or_measured.cache_clear()
-    yield tmp_path / "memtrain" / "rates.json"
-    module._kept_or_measured.cache_clear()
+    return tmp_path / "memtrain" / "rates.json"
 
 
 @pytest.fixture
 def measurements(monkeypatch):
     """How often the machine was measured."""
     calls = []
-    monkeypatch.setattr(module, "_measured_apart", lambda: calls.append(1) or RATES)
+    monkeypatch.setattr(host_module, "measured_apart", lambda: calls.append(1) or RATES)
     return calls
 
 
 def test_rates_are_measured_once_and_then_kept(cache, measurements):
-    assert module.rates() == RATES
-    module._kept_or_measured.cache_clear()  # as in another process
-    assert module.rates() == RATES
+    assert kept_rates() is None
+    host = Host()
+    assert host.rates == host.rates == RATES
+    assert Host().rates == kept_rates() == RATES
     assert len(measurements) == 1
     assert stat.S_ISREG(cache.stat().st_mode)
     assert sorted(os.listdir(cache.parent)) == ["lock", "rates.json"]
-    assert module.unkept_rates() is None
+    assert unkept_rates() is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"x": 1}', "null", "\0"])
 def test_what_is_no_cache_is_measured_again(cache, measurements, text):
-    cache.parent.mkdir()
+    cache.parent.mkdir(mode=0o700)
     cache.write_text(text)
-    assert module.rates() == RATES
+    assert kept_rates() is None
+    assert Host().rates == RATES
     assert len(measurements) == 1
     assert json.loads(cache.read_text())
 
 
 @pytest.mark.parametrize("value", [0, -1, "fast", None, float("nan"), float("inf")])
 def test_rates_that_cannot_be_are_measured_again(cache, measurements, value):
-    module.rates()
+    assert Host().rates == RATES
     kept = json.loads(cache.read_text())
     (key,) = kept
     kept[key]["flops_per_s"] = value
     cache.write_text(json.dumps(kept))
-    module._kept_or_measured.cache_clear()
-    assert module.rates() == RATES
+    assert kept_rates() is None
+    assert Host().rates == RATES
     assert len(measurements) == 2
 
 
@@ -88,16 +88,17 @@ def test_threads_that_need_the_rates_at_once_measure_once(cache, monkeypatch):
         time.sleep(0.05)
         return Rates(1e9 + len(calls), 1e8, {})
 
-    monkeypatch.setattr(module, "_measured_apart", measure)
+    monkeypatch.setattr(host_module, "measured_apart", measure)
+    host = Host()
     with ThreadPoolExecutor(8) as executor:
-        found = list(executor.map(lambda _: module.rates(), range(8)))
+        found = list(executor.map(lambda _: host.rates, range(8)))
     assert len(calls) == 1
     assert set(map(id, found)) == {id(found[0])}
 
 
 @pytest.mark.measure
 def test_processes_that_share_a_cache_take_the_same_rates(tmp_path):
-    code = "from memtrain.measure.rates import rates; print(rates())"
+    code = "from memtrain.measure.host import Host; print(Host().rates)"
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     started = [
         subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE)
@@ -116,19 +117,18 @@ def test_without_a_cache_rates_are_kept_among_the_temporary_files(cache, measure
         def home():
             raise RuntimeError("Could not determine home directory.")
 
-        monkeypatch.setattr(module.Path, "home", home)
+        monkeypatch.setattr(Path, "home", home)
     elif why == "no folder":
         cache.parent.write_text("a file where the folder should be")
     else:
         cache.parent.mkdir()
         cache.parent.chmod(0o777)
     for _ in range(2):
-        assert module.rates() == RATES
-        module._kept_or_measured.cache_clear()  # as in another process
+        assert Host().rates == RATES
     assert len(measurements) == 1
     (folder,) = (cache.parents[1] / "temporary").iterdir()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert module.unkept_rates() is None
+    assert unkept_rates() is None
 
 
 def test_rates_that_cannot_be_kept_are_told_and_no_link_of_another_user_is_followed(cache, measurements):
@@ -136,8 +136,8 @@ def test_rates_that_cannot_be_kept_are_told_and_no_link_of_another_user_is_follo
     elsewhere = cache.parents[1] / "elsewhere"
     elsewhere.mkdir()
     (cache.parents[1] / "temporary" / f"memtrain.{os.geteuid()}").symlink_to(elsewhere)
-    assert module.rates() == RATES
-    assert "--cost flops" in module.unkept_rates()
+    assert Host().rates == RATES
+    assert "--cost flops" in unkept_rates()
     assert list(elsewhere.iterdir()) == []
 
 
@@ -171,7 +171,7 @@ def test_a_sweep_records_its_rates_and_goes_on_with_them_on_resume(tmp_path):
 def test_rates_that_cannot_be_measured_are_an_error_with_the_way_out(cache, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nothing/python")
     with pytest.raises(MeasureError, match="--cost flops"):
-        module.rates()
+        _ = Host().rates
 
 
 def test_a_machine_has_rates_above_0():
@@ -190,12 +190,11 @@ def test_a_step_takes_its_flops_or_its_bytes_at_the_rate_of_its_op():
 
 @pytest.mark.measure
 @pytest.mark.parametrize("slow", ["gelu", "matmul"])
-def test_measuring_processes_plan_with_the_rates_of_the_asking_one(monkeypatch, slow):
+def test_measuring_processes_plan_with_the_rates_of_their_host(slow):
     rates = Rates(1e12 if slow == "gelu" else 1e3, 1e9, {"gelu": 1e3 if slow == "gelu" else 1e12})
-    monkeypatch.setattr(module, "_given", [rates])
     cell = cell_of(depth=8, width=32, batch=256, activation="gelu", policy="budget:500KiB")
-    with SERVERS:
-        row = measured_row(cell, Mode.TRAIN, ("ledger", "heap"))
+    with Host(rates) as host:
+        row = measured_row(host, cell, Mode.TRAIN, ("ledger", "heap"))
     assert row.ok, row["reason"]
     again = [node.name for node, times in cell.plan(Mode.TRAIN, rates).values() if times]
     kept = [node.name for node, times in cell.plan(Mode.TRAIN, rates).values() if not times]
@@ -208,7 +207,7 @@ def test_measuring_processes_plan_with_the_rates_of_the_asking_one(monkeypatch, 
     "command",
     [
         ("sweep", "--depth", 8, "--policy", "budget:1MiB", "--meters", "ledger", "--export-csv", "out.csv"),
-        ("plan", "--depth", 8, "--memory", "1MiB", "--no-measure"),
+        ("plan", "--depth", 8, "--memory", "1MiB"),
         ("train", "--depth", 8, "--policy", "budget:1MiB", "--epochs", 1),
     ],
     ids=lambda words: words[0],
@@ -225,39 +224,6 @@ def test_a_command_says_when_its_plans_can_differ_from_run_to_run(command, tmp_p
         *command, "--width", 32, "--batch", 256, "--cost", "flops", "--force", cwd=tmp_path, **options
     )
     assert "can differ" not in quiet.err
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("sweep", "--depth", 8, "--policy", "budget:1MiB", "--dry-run"),
-        ("explain", "--depth", 8, "--policy", "budget:1MiB", "--no-measure"),
-    ],
-    ids=lambda words: words[0],
-)
-def test_what_only_predicts_starts_no_process_and_says_what_it_plans_by(command, tmp_path, monkeypatch):
-    """Without rates that are kept it plans by FLOPs, with them by time; it never measures the machine."""
-
-    def refused(*given, **options):
-        raise AssertionError(f"started {given}")
-
-    monkeypatch.setattr(subprocess, "Popen", refused)
-    monkeypatch.setattr(os, "fork", refused)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    words = [*map(str, command), "--width", "32", "--batch", "256"]
-    runner = CliRunner()
-    unknown = runner.invoke(app, words)
-    assert unknown.exit_code == 0, unknown.output
-    assert unknown.stderr.count("planned with --cost flops here") == 1
-    folder = tmp_path / "memtrain"
-    folder.mkdir()
-    rates = {"flops_per_s": 1e12, "bytes_per_s": 1e10, "op_bytes_per_s": {}}
-    (folder / "rates.json").write_text(json.dumps({module._machine(): rates}))
-    known = runner.invoke(app, words)
-    assert known.exit_code == 0, known.output
-    assert "--cost flops" not in known.stderr
 
 
 def test_the_platform_is_named_as_python_names_it():

@@ -10,12 +10,13 @@ from threading import Event, Thread
 
 import pytest
 from command_line import LEDGER, memtrain, strict_json
+from fake_host import FakeHost
 
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import predicted_row
 from memtrain.cli.app import app
 from memtrain.measure import doctor, machine
-from memtrain.measure.client import SERVERS
+from memtrain.measure.host import Host
 from memtrain.measure.machine import Room
 from memtrain.measure.measured import measured_row
 from memtrain.report.findings import findings
@@ -30,8 +31,8 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="meters need Linux")
 @linux
 def test_twenty_processes_give_the_same_heap_and_ledger_and_nearly_the_same_resident_peak():
     cell = cell_of(depth=4, batch=512)
-    with SERVERS:
-        found = measured_row(cell, Mode.TRAIN, meters=["heap", "resident"], repeat=20)
+    with Host() as host:
+        found = measured_row(host, cell, Mode.TRAIN, meters=["heap", "resident"], repeat=20)
     assert found["repeat_count"] == 20
     assert (found["ledger_spread_bytes"], found["heap_spread_bytes"]) == (0, 0)
     assert found["resident_spread_bytes"] <= max(0.01 * found["resident_peak_bytes"], MIB)
@@ -74,7 +75,7 @@ def test_a_row_of_repetitions_has_medians_and_spreads():
     cell = cell_of()
     peak = predicted_row(cell, Mode.TRAIN)["predicted_peak_bytes"]
     measure = fake(heap=[30, 10, 20], resident=[0, 3 * MIB, MIB], time=[0.5, 0.1, 0.2])
-    found = measured_row(cell, Mode.TRAIN, measure=measure, repeat=3)
+    found = measured_row(FakeHost(measure), cell, Mode.TRAIN, repeat=3)
     assert (found["heap_peak_bytes"], found["heap_spread_bytes"]) == (peak + 20, 20)
     assert (found["resident_peak_bytes"], found["resident_spread_bytes"]) == (peak + MIB, 3 * MIB)
     assert (found["step_s"], found["step_spread_s"]) == (0.2, 0.4)
@@ -86,7 +87,7 @@ def test_a_row_of_repetitions_has_medians_and_spreads():
 
 
 def test_a_single_measurement_has_no_spread():
-    found = measured_row(cell_of(), Mode.TRAIN, measure=fake(time=[0.1]))
+    found = measured_row(FakeHost(fake(time=[0.1])), cell_of(), Mode.TRAIN)
     assert all(found[name] is None for name in ("repeat_count", "heap_spread_bytes", "step_spread_s"))
 
 
@@ -106,17 +107,16 @@ def test_a_cell_beyond_the_free_memory_is_not_tried_unless_forced(monkeypatch):
         asked.append(meter)
         return fake()(meter, cell, mode, timeout_s)
 
-    found = measured_row(large, Mode.TRAIN, meters=["ledger"], measure=measure)
+    found = measured_row(FakeHost(measure), large, Mode.TRAIN, meters=["ledger"], force=False)
     assert (found["status"], asked) == ("memory_limit", [])
     peak = found["predicted_peak_bytes"]
     before = found["parameter_bytes"] + 4 * found["input_bytes"]  # of 3 steps
     assert found["reason"] == (
-        f"not tried: it takes {format_bytes(peak + before)} of memory (its peak of {format_bytes(peak)}, and "
-        f"{format_bytes(before)} of start values and batches, which are drawn before), and 1.0 MiB are free "
-        "(`--ignore-free-memory` tries it)"
+        f"not tried: needs {format_bytes(peak + before)} (a peak of {format_bytes(peak)}, and "
+        f"{format_bytes(before)} of start values and batches), 1.0 MiB free (`--ignore-free-memory` tries it)"
     )
     assert found["ledger_peak_bytes"] is None
-    assert measured_row(large, Mode.TRAIN, meters=[], measure=measure, even_if_lacking=True).ok
+    assert measured_row(FakeHost(measure), large, Mode.TRAIN, meters=[], force=True).ok
     assert asked == ["ledger"]
 
 

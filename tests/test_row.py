@@ -5,13 +5,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from fake_host import FakeHost
 
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.columns import FIGURE_NAMES, NAMES
 from memtrain.cells.row import predicted_row
 from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.graph.node import Role
-from memtrain.measure.client import _figures
+from memtrain.measure.client import figures_of
 from memtrain.measure.measured import HEAP_SLACK_BYTES, measured_row
 from memtrain.plan.liveness import analyse
 from memtrain.report.findings import findings
@@ -105,7 +106,7 @@ def fake(heap_extra=0, ledger_extra=0, **raises):
 
 
 def row_of(measure, mode=Mode.TRAIN, **options):
-    return measured_row(cell_of(depth=2), mode, measure=measure, **options)
+    return measured_row(FakeHost(measure), cell_of(depth=2), mode, **options)
 
 
 def test_the_columns_are_the_contract():
@@ -212,7 +213,7 @@ def test_a_ledger_that_differs_from_the_prediction_is_an_error():
 )
 def test_every_way_in_which_a_child_can_end_has_its_status(reply, status, words):
     with pytest.raises(ChildFailed, match=words) as caught:
-        _figures("heap", reply)
+        figures_of("heap", reply)
     assert caught.value.status == status
 
 
@@ -227,10 +228,10 @@ def test_a_fake_meter_drives_a_whole_sweep_and_one_bad_cell_does_not_stop_it():
     tasks = make_tasks([cell_of(depth=depth) for depth in (1, 2, 3)], "both")
     begun, done = [], []
     rows = run_sweep(
+        FakeHost(measure),
         tasks,
         meters=("ledger", "heap"),
         jobs=2,
-        measure=measure,
         started=lambda cell, mode: begun.append((cell, mode)),
         finished=done.append,
     )
@@ -263,5 +264,5 @@ def test_the_meters_are_said_to_agree_only_within_what_is_promised(extra, words)
 
 
 def test_with_two_threads_it_is_said_what_the_heap_holds_besides():
-    row = measured_row(cell_of(depth=2, threads=2), Mode.TRAIN, measure=fake(heap_extra=525_000))
+    row = measured_row(FakeHost(fake(heap_extra=525_000)), cell_of(depth=2, threads=2), Mode.TRAIN)
     assert "with more than one thread, for which BLAS requests memory of its own" in findings([row], [])[-1]

@@ -22,12 +22,11 @@ ASK = (
 WITHOUT_PROCESSES = """
 import os, resource
 from memtrain.measure import server
-server.environment()
-server.training_data("digits")
+bench = server.loaded_bench()
 if os.getuid() == 0:  # no limit holds root
     os.setuid(65534)
 resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-server.main()
+server.serve(bench)
 """
 
 

@@ -11,10 +11,9 @@ from memtrain.answers.largest import largest_within
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.row import predicted_row
 from memtrain.errors import ChildFailed, MeterUnavailable
-from memtrain.measure.client import SERVERS, measure
+from memtrain.measure.admission import admitted
+from memtrain.measure.host import Host
 from memtrain.measure.limits import most_slack_bytes, slack_bytes
-from memtrain.measure.machine import ROOM
-from memtrain.measure.measured import Measure, lacking, needed_bytes
 from memtrain.plan.liveness import analyse
 from memtrain.run.allocation import peak_bytes
 
@@ -138,12 +137,12 @@ def default_batches(boundaries: Sequence[Boundary]) -> list[int]:
 
 
 def confirm(
+    host: Host,
     capacity: Capacity,
     *,
     jobs: int,
     timeout_s: float | None = None,
     done: Callable[[Boundary], None] = lambda boundary: None,
-    measure: Measure = measure,
 ) -> Capacity:
     """Run each boundary's two batches, each in a fresh process under the hard limit.
 
@@ -151,11 +150,11 @@ def confirm(
     """
 
     def confirmed(boundary: Boundary) -> Boundary:
-        result = _confirmed(capacity.cell, boundary, timeout_s, measure)
+        result = _confirmed(host, capacity.cell, boundary, timeout_s)
         done(result)
         return result
 
-    with ThreadPoolExecutor(jobs) as executor, SERVERS:
+    with ThreadPoolExecutor(jobs) as executor, host:
         return replace(capacity, boundaries=tuple(executor.map(confirmed, capacity.boundaries)))
 
 
@@ -217,11 +216,11 @@ def _largest_depths(
     return [found[batch, mode] for batch in batches for mode in Mode]
 
 
-def _confirmed(cell: Cell, boundary: Boundary, timeout_s: float | None, measure: Measure) -> Boundary:
+def _confirmed(host: Host, cell: Cell, boundary: Boundary, timeout_s: float | None) -> Boundary:
     """``boundary`` with what the runs inside and outside have shown."""
 
     def ran(batch: int) -> _Trial:
-        return _try(cell.changed(depth=boundary.depth, batch=batch), boundary.mode, timeout_s, measure)
+        return _try(host, cell.changed(depth=boundary.depth, batch=batch), boundary.mode, timeout_s)
 
     if boundary.batch is not None:
         inside = ran(boundary.batch)
@@ -249,14 +248,11 @@ class _Trial:
     slack_needed_bytes: int | None = None
 
 
-def _try(cell: Cell, mode: Mode, timeout_s: float | None, measure: Measure) -> _Trial:
+def _try(host: Host, cell: Cell, mode: Mode, timeout_s: float | None) -> _Trial:
     row = predicted_row(cell, mode)
     try:
-        with ROOM.take(needed_bytes(row)) as free_bytes:
-            lack = lacking(row, free_bytes)
-            if lack is not None:
-                return _Trial(None, lack)
-            figures = measure("limit", cell, mode, timeout_s)
+        with admitted(host.room, row):
+            figures = host.measure("limit", cell, mode, timeout_s)
     except MeterUnavailable as reason:
         return _Trial(None, str(reason))
     except ChildFailed as failure:

@@ -10,10 +10,8 @@ from memtrain.answers.law import Verdict, fit_laws
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import ChildFailed, MeterUnavailable
-from memtrain.measure.client import SERVERS, measure
-from memtrain.measure.machine import ROOM
-from memtrain.measure.measured import lacking, needed_bytes
-from memtrain.measure.rates import rates_for
+from memtrain.measure.admission import admitted
+from memtrain.measure.host import Host
 
 
 @dataclass(frozen=True)
@@ -24,19 +22,16 @@ class Swept:
     laws: Sequence[Verdict] = ()
 
 
-def laws_of(rows: Sequence[Row], timeout_s: float | None = None) -> list[Verdict]:
+def laws_of(host: Host, rows: Sequence[Row], timeout_s: float | None = None) -> list[Verdict]:
     """The laws that the heap figures of ``rows`` follow, or why they follow none (`memtrain.answers.law`)."""
-    with SERVERS:
-        return fit_laws(rows, partial(_heap_peak, timeout_s=timeout_s))
+    return fit_laws(rows, partial(_heap_peak, host, timeout_s=timeout_s))
 
 
-def _heap_peak(cell: Cell, mode: Mode, timeout_s: float | None) -> int | None:
+def _heap_peak(host: Host, cell: Cell, mode: Mode, timeout_s: float | None) -> int | None:
     """The heap peak of a cell, or nothing where it could not be measured."""
-    row = predicted_row(cell, mode, rates_for(cell))
+    row = predicted_row(cell, mode, host.rates_for(cell))
     try:
-        with ROOM.take(needed_bytes(row)) as free_bytes:
-            if lacking(row, free_bytes) is not None:
-                return None
-            return int(measure("heap", cell, mode, timeout_s)["heap_peak_bytes"])
+        with admitted(host.room, row):
+            return int(host.measure("heap", cell, mode, timeout_s)["heap_peak_bytes"])
     except (ChildFailed, MeterUnavailable):
         return None

@@ -11,45 +11,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from memtrain.answers.option import Kind, Option, Ways
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.row import predicted_row
 from memtrain.errors import ChildFailed, MeterUnavailable
-from memtrain.measure.client import SERVERS, measure
-from memtrain.measure.machine import ROOM
-from memtrain.measure.measured import measured_row, needed_bytes
-from memtrain.measure.rates import rates_for
+from memtrain.measure.admission import admitted
+from memtrain.measure.host import Host
+from memtrain.measure.measured import measured_row
 from memtrain.plan.remat.policy import NONE
-from memtrain.units import format_bytes
 
 METERS = ("ledger", "heap")
 
 
-class PairMeasure(Protocol):
-    """As `memtrain.measure.client.measure`: the figures of a meter for a cell, or for a cell and another."""
-
-    def __call__(
-        self, meter: str, cell: Cell, mode: Mode, timeout_s: float | None = None, other: Cell | None = None
-    ) -> dict[str, Any]:
-        """Raises ``ChildFailed`` and ``MeterUnavailable``."""
-
-
 def measure_ways(
+    host: Host,
     ways: Ways,
     *,
     timeout_s: float | None = None,
-    measure: PairMeasure = measure,
     done: Callable[[Option], None] = lambda option: None,
 ) -> Ways:
     """``ways`` with every option run: ledger, heap, its time beside keep-all's, its gradients."""
-    runner = _Runner(ways.keep_all.cell, measure, timeout_s)
+    runner = _Runner(host, ways.keep_all.cell, timeout_s)
     found: dict[tuple[Kind, Cell], Option] = {}
-    with SERVERS:
-        for option in ways.options:
-            found[option.kind, option.cell] = tried = runner.run(option)
-            done(tried)
+    for option in ways.options:
+        found[option.kind, option.cell] = tried = runner.run(option)
+        done(tried)
 
     def ran(option: Option) -> Option:
         return found[option.kind, option.cell]
@@ -68,14 +56,14 @@ def measure_ways(
 class _Runner:
     """Measures options beside one that keeps all."""
 
-    def __init__(self, keep_all: Cell, measure: PairMeasure, timeout_s: float | None) -> None:
-        self._keep_all, self._measure, self._timeout_s = keep_all, measure, timeout_s
+    def __init__(self, host: Host, keep_all: Cell, timeout_s: float | None) -> None:
+        self._host, self._keep_all, self._timeout_s = host, keep_all, timeout_s
 
     def run(self, option: Option) -> Option:
         """``option`` with what was measured; what could not be is said in its notes."""
         itself = option.kind is Kind.KEEP_ALL
         meters = (*METERS, "time") if itself else METERS
-        row = measured_row(option.cell, Mode.TRAIN, meters, self._timeout_s, self._measure)
+        row = measured_row(self._host, option.cell, Mode.TRAIN, meters, self._timeout_s)
         option = replace(option, row=row, notes=tuple(row.notes))
         if itself or not row.ok or option.kind is Kind.BATCH:
             return replace(option, step_s=row["step_s"], time_ratio=1.0 if row["step_s"] else None)
@@ -107,13 +95,8 @@ class _Runner:
         )
 
     def _pair(self, meter: str, cell: Cell, other: Cell) -> dict[str, Any]:
-        """The figures of a meter for two cells in one process. Raises ``MeterUnavailable`` without memory."""
-        needed = sum(needed_bytes(predicted_row(each, Mode.TRAIN, rates_for(each))) for each in (cell, other))
-        with ROOM.take(needed) as free_bytes:
-            if needed > free_bytes:
-                what = "time" if meter == "pace" else "gradients"
-                raise MeterUnavailable(
-                    f"{what} not compared: two networks side by side need {format_bytes(needed)}, "
-                    f"{format_bytes(free_bytes)} are free"
-                )
-            return self._measure(meter, cell, Mode.TRAIN, self._timeout_s, other)
+        """The figures of a meter for two cells in one process. Raises ``NotTried`` without memory."""
+        host, what = self._host, "time" if meter == "pace" else "gradients"
+        rows = [predicted_row(each, Mode.TRAIN, host.rates_for(each)) for each in (cell, other)]
+        with admitted(host.room, *rows, what=f"{what} not compared"):
+            return host.measure(meter, cell, Mode.TRAIN, self._timeout_s, other)

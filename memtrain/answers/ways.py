@@ -17,10 +17,9 @@ from memtrain.answers.levers import (
     single_levers,
 )
 from memtrain.answers.option import Kind, Option, Ways
-from memtrain.cells.cell import SECONDS, Cell, Mode
+from memtrain.cells.cell import FLOPS, SECONDS, Cell, Mode
 from memtrain.errors import BudgetError
-from memtrain.measure.rates import rates
-from memtrain.plan.cost import CostOf, flops
+from memtrain.plan.cost import CostOf, Rates, flops
 from memtrain.plan.liveness import analyse
 from memtrain.plan.remat.chain import chains
 from memtrain.plan.remat.policy import BUDGET, NONE, REVOLVE, SQRT, Policy
@@ -31,14 +30,16 @@ MOST_EXTRA = 1.5
 """Policies that make an iteration take more than this many more iterations are no help to anyone."""
 
 
-def find_ways(cell: Cell, memory_bytes: int | None, points: int = 0) -> Ways:
+def find_ways(cell: Cell, memory_bytes: int | None, points: int = 0, rates: Rates | None = None) -> Ways:
     """What would make ``cell``, under policy none, fit into a memory; with so many points of the frontier.
 
     Where no plan of rematerialisation is enough, the answer is the cheapest combination of levers that is;
-    where none is, the largest batch that fits. Nothing is run, but that this machine's rates may be
-    measured.
+    where none is, the largest batch that fits. Nothing is run. Options are compared by the time that they
+    take at ``rates``, where that is the cost of the cell; without rates by FLOPs.
     """
-    finder = _Finder(cell.changed(policy=NONE, steps=2))
+    if rates is None:
+        cell = cell.changed(cost=FLOPS)
+    finder = _Finder(cell.changed(policy=NONE, steps=2), rates)
     keep_all = finder.keep_all
     ways = Ways(
         cell=finder.cell,
@@ -64,10 +65,9 @@ def find_ways(cell: Cell, memory_bytes: int | None, points: int = 0) -> Ways:
 class _Finder:
     """Predicts options of one cell."""
 
-    def __init__(self, cell: Cell) -> None:
-        self.cell = cell
-        self._rates = rates() if cell.cost == SECONDS else None
-        self._cost: CostOf = flops if self._rates is None else self._rates.seconds
+    def __init__(self, cell: Cell, rates: Rates | None) -> None:
+        self.cell, self._rates = cell, rates
+        self._cost: CostOf = rates.seconds if rates is not None and cell.cost == SECONDS else flops
         self._peaks = Peaks()
         self._lever = cache(partial(self._option, Kind.LEVER))
         self._keep_all_cost = self._total(cell.schedule(Mode.TRAIN))
@@ -141,7 +141,7 @@ class _Finder:
         batch = largest_batch(self.cell, memory_bytes, self._peaks)
         smaller = None
         if batch is not None:
-            found = _Finder(self.cell.changed(batch=batch, accumulate=1)).answer(memory_bytes)
+            found = _Finder(self.cell.changed(batch=batch, accumulate=1), self._rates).answer(memory_bytes)
             smaller = None if found is None else self._option(Kind.BATCH, found.cell)
         most = most_accumulate(self.cell)
         return replace(

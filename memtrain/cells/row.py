@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from memtrain.graph.node import Block, Name, Node, Role
 from memtrain.plan.cost import Rates
 from memtrain.plan.liveness import analyse
 from memtrain.run.allocation import peak_array_count, peak_bytes
+from memtrain.run.kept_rates import UNKNOWN, kept_rates
 from memtrain.units import format_bytes
 
 PAGE_BYTES = 4096
@@ -119,9 +121,10 @@ class Row:
         return TOLERANCES[meter].bytes(peak_bytes or 0, self["peak_array_count"] or 0)
 
     @property
-    def rates(self) -> dict[str, Any] | None:
+    def rates(self) -> Rates | None:
         """What its plan spared time with; ``None`` where it did not, or that is not known."""
-        return self.environment.get("rates")
+        recorded = self.environment.get("rates")
+        return None if recorded is None else Rates.of(recorded)
 
     @property
     def settled(self) -> bool:
@@ -147,8 +150,14 @@ def kept_entry(node: Node) -> dict[str, Any]:
 
 
 def predicted_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
-    """The row of a cell with what is known before anything runs, planned with ``rates`` (`Cell.plan`)."""
+    """The row of a cell with what is known before anything runs.
+
+    A plan that spares time is made with ``rates``, else with the rates that are kept on this machine. Where
+    there are none it spares FLOPs, and a note says so.
+    """
     mode = Mode(mode)
+    if rates is None and cell.plans_by_time:
+        rates = kept_rates()
     liveness, allocation = analyse(cell.schedule(mode, rates)), cell.allocation_for(timing=False)
     retained = liveness.most_retained
     figures = {
@@ -159,7 +168,8 @@ def predicted_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
     for role in (Role.PARAMETER, Role.GRADIENT, Role.OPTIMIZER, Role.INPUT):
         figures[f"{role}_bytes"] = liveness.total_bytes(role)
     peak_node = liveness.peak_node.name if liveness.peak_node else ""
-    return Row(cell, mode, figures, peak_node, [kept_entry(node) for node in retained])
+    notes = [UNKNOWN] if cell.plans_by_time and rates is None and mode is Mode.TRAIN else []
+    return Row(cell, mode, figures, peak_node, [kept_entry(node) for node in retained], notes=notes)
 
 
 def planned_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
@@ -169,3 +179,8 @@ def planned_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
     except SpecError as error:
         status = "memory_limit" if isinstance(error, BudgetError) else "error"
         return Row(cell, mode, {"status": status, "reason": str(error)})
+
+
+def notes_of(rows: Iterable[Row]) -> list[str]:
+    """What the rows note, each once."""
+    return list(dict.fromkeys(note for row in rows for note in row.notes))

@@ -70,7 +70,7 @@ def warn(console: Console, text: str) -> None:
 
 def warn_of_rates(console: Console, planned_by_time: bool) -> None:
     """Say when plans that spare time can differ from run to run: the rates of this machine are not kept."""
-    from memtrain.measure.rates import unkept_rates
+    from memtrain.run.kept_rates import unkept_rates
 
     unkept = unkept_rates() if planned_by_time else None
     if unkept is not None:
@@ -82,11 +82,9 @@ def plannable(console: Console, cells: Sequence[Cell], rates: Rates | None) -> l
 
     What only predicts does not measure the machine.
     """
+    from memtrain.run.kept_rates import UNKNOWN
+
     if rates is not None or not any(cell.plans_by_time for cell in cells):
         return list(cells)
-    warn(
-        console,
-        "budgets are planned with --cost flops here, because the rates of this machine are not known yet; "
-        "memtrain plan measures and keeps them",
-    )
+    warn(console, UNKNOWN)
     return [cell.changed(cost="flops") if cell.plans_by_time else cell for cell in cells]

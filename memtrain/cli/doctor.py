@@ -23,12 +23,12 @@ def doctor(
       OPENBLAS_CORETYPE=Haswell memtrain doctor
     """
     from memtrain.cli.console import results
-    from memtrain.measure.client import SERVERS
     from memtrain.measure.doctor import State, examine
+    from memtrain.measure.host import Host
     from memtrain.report.terminal.doctor import doctor_table
 
-    with SERVERS:
-        findings = examine()
+    with Host() as host:
+        findings = examine(host)
     if json:
         typer.echo(dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
     else:

@@ -42,8 +42,8 @@ def explain(
     from memtrain.explain.evidence import Explained
     from memtrain.explain.explanation import explain as explain_cell
     from memtrain.explain.second import second_order
-    from memtrain.measure.rates import kept_rates
     from memtrain.report.drawing import draw_dot, draw_svg
+    from memtrain.run.kept_rates import kept_rates
 
     cell = cell_from(columns)
     if backward and svg is None and dot is None:
@@ -63,7 +63,7 @@ def explain(
     schedule = explanation.train.schedule
     explained = Explained(
         explanation,
-        rows=evidence.measured(cell) if measure and runs else {},
+        rows=evidence.measured(cell, rates) if measure and runs else {},
         proof=evidence.proved(cell, schedule) if prove else None,
         second=second_order(cell) if second else None,
     )

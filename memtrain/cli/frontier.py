@@ -56,8 +56,8 @@ def frontier(
     from memtrain.answers.capacity import confirm as confirm_capacity
     from memtrain.cli.console import messages, progress_bar, warn
     from memtrain.cli.grid import cell_from
-    from memtrain.measure.client import SERVERS, measuring_environment
     from memtrain.measure.environment import environment
+    from memtrain.measure.host import Host
     from memtrain.report.capacity import problem_lines
     from memtrain.report.section import Origin
     from memtrain.sweeps.grid import training_examples
@@ -77,13 +77,16 @@ def frontier(
     found = find_capacity(cell, budget_bytes, depths, wanted, training_examples(cell.data))
     recorded = environment()
     if confirm:
-        with SERVERS:
-            recorded = measuring_environment(cell)
-        with progress_bar(quiet) as progress:
+        with Host() as host, progress_bar(quiet) as progress:
+            recorded = host.environment(cell)
             total = len(found.boundaries)
             bar = progress.add_task("confirming under the limit", total=total, count="")
             found = confirm_capacity(
-                found, jobs=jobs or default_jobs(), timeout_s=timeout, done=lambda _: progress.advance(bar)
+                host,
+                found,
+                jobs=jobs or default_jobs(),
+                timeout_s=timeout,
+                done=lambda _: progress.advance(bar),
             )
     exports.publish(found, Origin(command_line(), environment=recorded))
     for line in problem_lines(found):

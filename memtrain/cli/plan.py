@@ -52,8 +52,10 @@ def plan(
     from memtrain.cli.grid import cell_from
     from memtrain.errors import InputError
     from memtrain.measure.environment import environment
+    from memtrain.measure.host import Host
     from memtrain.report.section import Origin
     from memtrain.report.ways import ways_problems
+    from memtrain.run.kept_rates import UNKNOWN, kept_rates
     from memtrain.sweeps.sweep import check_limits
     from memtrain.units import parse_bytes
 
@@ -65,23 +67,26 @@ def plan(
     exports.check(Ways, [columns["data"]])
     memory_bytes = None if memory is None else parse_bytes(memory, "--memory")
     cell = cell_from(columns)
-    log = messages(quiet)
-    ways = find_ways(cell, memory_bytes, points if pareto else 0)
+    log, host = messages(quiet), Host()
+    rates = None if cell.cost != SECONDS else host.rates if measure else kept_rates()
+    ways = find_ways(cell, memory_bytes, points if pareto else 0, rates)
     if measure:
-        with progress_bar(quiet) as progress:
+        with host, progress_bar(quiet) as progress:
             total = len(ways.options)
             bar = progress.add_task("running", total=total, count="")
 
             def done(option: Option) -> None:
                 progress.update(bar, advance=1, description=f"ran {option.name}")
 
-            ways = measure_ways(ways, timeout_s=timeout, done=done)
+            ways = measure_ways(host, ways, timeout_s=timeout, done=done)
     problems = ways_problems(ways)
     try:
         exports.publish(ways, Origin(command_line(), environment=environment()))
     finally:
         for problem in problems:
             warn(log, problem)
-        warn_of_rates(log, cell.cost == SECONDS)
+        if cell.cost == SECONDS and rates is None:
+            warn(log, UNKNOWN)
+        warn_of_rates(log, measure and cell.cost == SECONDS)
     if problems:
         raise typer.Exit(1)

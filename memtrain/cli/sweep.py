@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from memtrain.answers.swept import Swept
     from memtrain.cells.cell import Cell, Mode
     from memtrain.cells.row import Row
+    from memtrain.measure.host import Host
     from memtrain.report.section import Origin
     from memtrain.sweeps.request import Request
     from memtrain.sweeps.session import Session
@@ -93,9 +94,10 @@ def sweep(
     """
     # What computes is imported here, so that --help does not wait for numpy.
     from memtrain.answers.swept import Swept
+    from memtrain.cells.row import notes_of
     from memtrain.cli.console import messages, say, warn
     from memtrain.cli.grid import request_of
-    from memtrain.measure.client import SERVERS
+    from memtrain.measure.host import Host
     from memtrain.report.section import Origin
     from memtrain.sweeps.journal import journal_path
 
@@ -121,10 +123,10 @@ def sweep(
             return
         _check_new(request, path, exports, config)
     _warn_of_memory(how)
-    with SERVERS:
-        session = _session(request, path, origin, exports.force, how)
+    with Host() as host:
+        session = _session(host, request, path, origin, exports.force, how)
         try:
-            swept = _measured(session, how)
+            swept = _measured(host, session, how)
         except (KeyboardInterrupt, SystemExit):
             warn(log, f"stopped after {len(session.done)} of {len(session.tasks)} rows; they are in {path}")
             if session.store.resumable:
@@ -132,7 +134,7 @@ def sweep(
             _show_rows_so_far(session, exports, origin)
             raise
     exports.publish(swept, origin)
-    for note in dict.fromkeys(note for row in swept.rows for note in row.notes):
+    for note in notes_of(swept.rows):
         warn(log, note)
     say(log, f"rows: {session.store.path}")
     if not all(row.ok for row in swept.rows):
@@ -183,7 +185,7 @@ def _foreseen(request: Request, how: _How) -> Swept:
     from memtrain.answers.swept import Swept
     from memtrain.cells.row import planned_row
     from memtrain.cli.console import messages, plannable
-    from memtrain.measure.rates import kept_rates
+    from memtrain.run.kept_rates import kept_rates
     from memtrain.sweeps.request import make_tasks
 
     rates = kept_rates()
@@ -191,37 +193,38 @@ def _foreseen(request: Request, how: _How) -> Swept:
     return Swept([planned_row(*task, rates) for task in tasks])
 
 
-def _session(request: Request | None, path: Path, origin: Origin, force: bool, how: _How) -> Session:
+def _session(
+    host: Host, request: Request | None, path: Path, origin: Origin, force: bool, how: _How
+) -> Session:
     """A new session for ``request``; without one, that of the sweep whose file is ``path``."""
     from memtrain.cli.console import messages, say, warn_of_rates
-    from memtrain.measure.client import measuring_environment
     from memtrain.sweeps.session import begin, resume
 
     log = messages(how.quiet)
     if request is None:
-        session = resume(path, measuring_environment)
+        session = resume(host, path)
         say(log, f"{len(session.done)} of {len(session.tasks)} rows are there already")
     else:
-        environment = measuring_environment(request.cells()[0])
+        environment = host.environment(request.cells()[0])
         about = {"command": origin.command, "config": origin.config, "environment": environment}
-        session = begin(request, path, about, force)
+        session = begin(host, request, path, about, force)
     if how.verbose:
-        for name, value in measuring_environment(session.tasks[0][0]).items():
+        for name, value in host.environment(session.tasks[0][0]).items():
             say(log, f"{name}: {value}")
-    warn_of_rates(log, session.rates is not None and request is not None)
+    planned_by_time = any(cell.plans_by_time for cell, _ in session.tasks)
+    warn_of_rates(log, request is not None and planned_by_time)
     return session
 
 
-def _measured(session: Session, how: _How) -> Swept:
+def _measured(host: Host, session: Session, how: _How) -> Swept:
     """Measure what is waiting, behind a progress bar; the session stores each row that finishes."""
     from memtrain.answers.swept import Swept, laws_of
     from memtrain.cli.console import messages, progress_bar, say
-    from memtrain.measure.rates import known_rates
     from memtrain.report.findings import cell_name, row_line
     from memtrain.sweeps.sweep import expected_s, run_sweep
 
     waiting, request, all_of_them = session.waiting, session.request, len(session.tasks)
-    with known_rates(session.rates), progress_bar(how.quiet) as progress, session.store:
+    with progress_bar(how.quiet) as progress, session.store:
         expected = {task: expected_s(*task, request.meters) for task in waiting}
         bar = progress.add_task("", total=sum(expected.values()), count=f"{len(session.done)}/{all_of_them}")
 
@@ -236,17 +239,17 @@ def _measured(session: Session, how: _How) -> Swept:
             progress.update(bar, description=f"{cell_name(cell)}, {mode}")
 
         run_sweep(
+            host,
             waiting,
             meters=request.meters,
             jobs=how.jobs,
             timeout_s=how.timeout_s,
             repeat=request.repeat,
-            even_if_lacking=how.ignore_free_memory,
+            force=how.ignore_free_memory,
             started=started,
             finished=finished,
         )
-    with known_rates(session.rates):
-        return Swept(session.rows, laws_of(session.rows, how.timeout_s))
+    return Swept(session.rows, laws_of(host, session.rows, how.timeout_s))
 
 
 def _show_rows_so_far(session: Session, exports: Exports, origin: Origin) -> None:

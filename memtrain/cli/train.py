@@ -60,9 +60,9 @@ def train(
     from memtrain.cli.grid import cell_from
     from memtrain.errors import SpecError
     from memtrain.files import check_outputs, write_new
+    from memtrain.measure.admission import lacking
+    from memtrain.measure.host import Host
     from memtrain.measure.machine import free_memory_bytes
-    from memtrain.measure.measured import lacking
-    from memtrain.measure.rates import rates_for
     from memtrain.plan.cost import flops
     from memtrain.plan.remat.policy import read_policy
     from memtrain.report.json import training_document
@@ -79,10 +79,10 @@ def train(
         raise SpecError(f"--save {save}", "allowed: a name that ends with .npz", "name a .npz")
     cell = cell_from(columns)
     examples = load(cell.data, free_memory_bytes())
-    rates = rates_for(cell)
-    lack = lacking(predicted_row(cell, Mode.TRAIN, rates), free_memory_bytes())
+    rates = Host().rates_for(cell)
+    lack = lacking([predicted_row(cell, Mode.TRAIN, rates)], free_memory_bytes())
     if lack is not None:
-        raise SpecError(f"this network is {lack}", "allowed: what fits", "see memtrain frontier --help")
+        raise SpecError(f"this network {lack}", "allowed: what fits", "see memtrain frontier --help")
     rate = check_rate(LEARNING_RATES[cell.optimizer] if lr is None else lr)
     training_data, test_data = split(examples)
     out, log = results(), messages(quiet)

@@ -9,9 +9,10 @@ from memtrain.cells.row import Row
 from memtrain.explain.explanation import Explanation
 from memtrain.explain.proof import Proof, prove
 from memtrain.explain.second import SecondOrder
-from memtrain.measure.client import SERVERS
+from memtrain.measure.host import Host
 from memtrain.measure.measured import measured_row
 from memtrain.measure.workload import batches
+from memtrain.plan.cost import Rates
 from memtrain.plan.schedule import Schedule
 
 MOST_RUN_BYTES = 512 * 1024**2
@@ -42,10 +43,10 @@ def can_run(explanation: Explanation) -> bool:
     return small and explanation.work.forward_flops <= MOST_RUN_FLOPS
 
 
-def measured(cell: Cell) -> dict[Mode, Row]:
-    """Ledger and heap of both modes, each from a process of its own."""
-    with SERVERS:
-        return {mode: measured_row(cell, mode, meters=("ledger", "heap")) for mode in Mode}
+def measured(cell: Cell, rates: Rates | None = None) -> dict[Mode, Row]:
+    """Ledger and heap of both modes, each from a process of its own, with the plan that ``rates`` give."""
+    with Host(rates) as host:
+        return {mode: measured_row(host, cell, mode, meters=("ledger", "heap")) for mode in Mode}
 
 
 def proved(cell: Cell, schedule: Schedule) -> Proof:

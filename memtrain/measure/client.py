@@ -1,26 +1,19 @@
-"""Asks warm servers for measurements: one server per group of settings and concurrent asker."""
+"""A warm server process as its asker sees it, and what its replies mean."""
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import re
 import selectors
 import signal
 import subprocess
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
-from threading import Condition, Lock
+from contextlib import suppress
 from time import monotonic
 from typing import IO, Any
 
-from memtrain.cells.cell import Cell, Mode
 from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.measure.launch import command_of
-from memtrain.measure.rates import rates
 from memtrain.measure.temporary import TemporaryFolder
 from memtrain.run.blas import blas_environment
 
@@ -127,122 +120,8 @@ class Server:
         self._folder.cleanup()
 
 
-class Servers:
-    """The servers of this process: lent to one asker at a time, started when none is idle."""
-
-    def __init__(self) -> None:
-        self._idle: dict[tuple[bool, int], list[Server]] = defaultdict(list)
-        self._busy: set[Server] = set()
-        self._closed = False
-        self._lock = Lock()
-
-    @contextmanager
-    def lend(self, timing: bool, threads: int) -> Iterator[Server]:
-        """A server with these settings, for one measurement; a server that failed is not used again."""
-        key = (timing, threads)
-        with self._lock:
-            if self._closed:
-                raise ChildFailed("error", "measuring was stopped")
-            server = self._idle[key].pop() if self._idle[key] else Server(timing, threads)
-            self._busy.add(server)
-        usable = False
-        try:
-            yield server
-            usable = True
-        finally:
-            with self._lock:
-                self._busy.discard(server)
-                usable = usable and not self._closed
-                if usable:
-                    self._idle[key].append(server)
-            if not usable:
-                server.close()
-
-    def __enter__(self) -> Servers:
-        self._closed = False
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """End all servers and their children, and start no more until entered again."""
-        with self._lock:
-            self._closed = True
-            idle = [server for servers in self._idle.values() for server in servers]
-            self._idle.clear()
-            for server in self._busy:
-                server.kill()  # its asker lets go of it
-        for server in idle:
-            server.close()
-
-
-class Gate:
-    """Memory is measured by several at a time, time by one alone: others would disturb it."""
-
-    def __init__(self) -> None:
-        self._changed = Condition()
-        self._running = 0
-        self._timers = 0
-
-    @contextmanager
-    def shared(self) -> Iterator[None]:
-        """Run beside others, but not beside (or before a waiting) timer."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._timers)
-            self._running += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._running -= 1
-                self._changed.notify_all()
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Run when nobody else does."""
-        with self._changed:
-            self._timers += 1
-            self._changed.wait_for(lambda: not self._running)
-            self._running += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._running -= 1
-                self._timers -= 1
-                self._changed.notify_all()
-
-
-SERVERS = Servers()
-atexit.register(SERVERS.__exit__)
-GATE = Gate()
-
-
-def measure(
-    meter: str, cell: Cell, mode: Mode, timeout_s: float | None = None, other: Cell | None = None
-) -> dict[str, Any]:
-    """The figures of one meter for one cell, or for a pair of cells, from a fresh process.
-
-    Raises ``ChildFailed`` when the process gave none, ``MeterUnavailable`` when this platform cannot.
-    """
-    request: dict[str, Any] = {"meter": meter, "cell": cell.values(), "mode": mode}
-    if other is not None:
-        request["other"] = other.values()
-    if cell.plans_by_time or (other is not None and other.plans_by_time):
-        request["rates"] = asdict(rates())  # so that both make the same plan
-    timing = meter in ("time", "pace")
-    with GATE.alone() if timing else GATE.shared(), SERVERS.lend(timing, cell.threads) as server:
-        reply = server.ask(request, timeout_s)
-    figures = _figures(meter, reply)
-    if "environment" in figures and "rates" in request:
-        figures["environment"]["rates"] = request["rates"]
-    return figures
-
-
-def measuring_environment(cell: Cell) -> dict[str, Any]:
-    """What figures of this cell will depend on besides it, as a measuring process sees it."""
-    return measure("environment", cell, Mode.INFER)
-
-
-def _figures(meter: str, reply: dict[str, Any]) -> dict[str, Any]:
+def figures_of(meter: str, reply: dict[str, Any]) -> dict[str, Any]:
+    """The figures in a server's reply. Raises ``ChildFailed`` and ``MeterUnavailable`` where it has none."""
     status, messages = reply["status"], _HARMLESS.sub("", reply["messages"]).strip()
     said = f" ({messages.splitlines()[-1]})" if messages else ""
     if "OpenBLAS" in messages and "malloc failed" in messages:

@@ -12,10 +12,10 @@ import psutil
 
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import TOLERANCES, Row
-from memtrain.measure.client import measure
 from memtrain.measure.environment import environment
+from memtrain.measure.host import Host
 from memtrain.measure.machine import free_memory_bytes
-from memtrain.measure.measured import Measure, measured_row
+from memtrain.measure.measured import measured_row
 from memtrain.run.blas import has_avx512, usable_cores
 from memtrain.units import format_bytes, format_seconds
 
@@ -47,9 +47,9 @@ class Finding:
     remedy: str = ""
 
 
-def examine(measure: Measure = measure) -> list[Finding]:
+def examine(host: Host) -> list[Finding]:
     """Look at everything that figures depend on, and try each meter on a cell whose figures are known."""
-    row = measured_row(TRIAL, Mode.TRAIN, measure=measure)
+    row = measured_row(host, TRIAL, Mode.TRAIN)
     return [
         *_software(),
         _cpu(),

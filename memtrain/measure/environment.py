@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import psutil
 import threadpoolctl
 
 from memtrain import __version__
-from memtrain.run.blas import usable_cores
+from memtrain.run.blas import cpu_name, usable_cores
 
 _SETTINGS = (
     *("OPENBLAS_", "OMP_", "MKL_", "NUMPY_"),
@@ -25,7 +24,6 @@ _SETTINGS = (
 """What the variables begin with that decide on memory or speed: of BLAS, numpy, the allocator and Python."""
 
 
-@cache
 def environment() -> dict[str, Any]:
     """Versions, CPU, BLAS, memory and the settings of this process, as JSON values."""
     return {
@@ -34,7 +32,7 @@ def environment() -> dict[str, Any]:
         "numpy": np.__version__,
         "memray": _version("memray"),
         "blas": _blas(),
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "cores": usable_cores(),
         "platform": _platform(),
         "libc": " ".join(platform.libc_ver()),
@@ -66,13 +64,6 @@ def _blas() -> str:
         " ".join(str(entry[key]) for key in ("internal_api", "version", "architecture") if entry.get(key))
         for entry in found
     )
-
-
-def _cpu() -> str:
-    for line in _read("/proc/cpuinfo").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return os.uname().machine
 
 
 def _read(path: str) -> str:

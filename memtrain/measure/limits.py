@@ -24,7 +24,7 @@ from memtrain.errors import MeasureError, MeterUnavailable
 from memtrain.graph.node import Role
 from memtrain.graph.ops.base import Array
 from memtrain.measure.machine import status_bytes
-from memtrain.measure.workload import Workload, give_back
+from memtrain.measure.workload import Bench, Workload, give_back
 from memtrain.plan.liveness import Liveness, analyse
 from memtrain.plan.remat.policy import NONE
 from memtrain.plan.schedule import Schedule
@@ -80,7 +80,7 @@ class Watching(Ledger):
 
 
 def run_limited(
-    work: Workload, cell: Cell, iterations: int | None = None
+    bench: Bench, work: Workload, cell: Cell, iterations: int | None = None
 ) -> tuple[Watching, list[float | None]]:
     """Run ``work`` under the memory limit of its cell; the ledger of it, and the losses.
 
@@ -90,7 +90,7 @@ def run_limited(
     small = replace(
         cell, network=cell.network.small(), batch=64, memory_limit_bytes=None, policy=NONE, accumulate=1
     )
-    Workload(small, work.mode).warm_up()
+    bench.workload(small, work.mode).warm_up()
     limit_bytes = cell.memory_limit_bytes or 0
     slack = slack_bytes(analyse(work.schedule), limit_bytes)
     ledger = Watching()

@@ -79,9 +79,6 @@ class Room:
         return self._taken_bytes + needed_bytes <= self._free_bytes
 
 
-ROOM = Room()
-
-
 def status_bytes(name: str) -> int:
     """An entry of this process's /proc/self/status: VmRSS, VmHWM, VmData, … Raises ``MeterUnavailable``.
 

@@ -1,4 +1,4 @@
-"""The meters, each a function that runs in a process of its own and watches one cell.
+"""The meters, each a function that runs in a process of its own and watches one cell on its bench.
 
 All of them warm up with one iteration of the cell's own schedule first (BLAS maps its buffers, numpy
 its caches), free it, and give the freed memory back to the kernel; what the process holds then is the
@@ -19,10 +19,9 @@ import numpy as np
 
 from memtrain.cells.cell import Cell, Mode
 from memtrain.errors import MeasureError, MeterUnavailable
-from memtrain.measure.environment import environment
 from memtrain.measure.limits import inexact_limits, run_limited
 from memtrain.measure.machine import status_bytes
-from memtrain.measure.workload import Workload
+from memtrain.measure.workload import Bench
 from memtrain.run.ledger import Ledger
 from memtrain.units import format_bytes
 
@@ -44,16 +43,16 @@ TIMED_S = 0.05
 Figures = dict[str, Any]
 
 
-def ledger_meter(cell: Cell, mode: Mode) -> Figures:
+def ledger_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
     """Our own count of real arrays, with what stood at the peak; also the losses and the environment.
 
     Under the cell's memory limit, if it has one: then a ``MemoryError`` names the step where memory ran out.
     """
-    work = Workload(cell, mode)
+    work = bench.workload(cell, mode)
     ledger: Ledger
     notes: list[str] = []
     if cell.memory_limit_bytes is not None:
-        ledger, losses = run_limited(work, cell)
+        ledger, losses = run_limited(bench, work, cell)
         notes += filter(None, [inexact_limits()])
     else:
         ledger = Ledger()
@@ -66,18 +65,18 @@ def ledger_meter(cell: Cell, mode: Mode) -> Figures:
         "peak_step": ledger.peak_step,
         "loss_first": losses[0],
         "loss_last": losses[-1],
-        "environment": environment(),
+        "environment": bench.environment,
         "notes": notes,
     }
 
 
-def heap_meter(cell: Cell, mode: Mode) -> Figures:
+def heap_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
     """Bytes requested from the allocator at the peak, counted by memray."""
     try:
         import memray
     except ImportError as error:
         raise MeterUnavailable(f"the heap meter needs memray ({error})") from error
-    work = Workload(cell, mode)
+    work = bench.workload(cell, mode)
     work.warm_up()
     run = work.new_run()
 
@@ -117,9 +116,9 @@ def check_space(folder: str, needed_bytes: int) -> None:
         )
 
 
-def resident_meter(cell: Cell, mode: Mode) -> Figures:
+def resident_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
     """The kernel's high-water mark of the memory that the process really occupied."""
-    work = Workload(cell, mode)
+    work = bench.workload(cell, mode)
     work.warm_up()
     run = work.new_run()
     try:
@@ -131,9 +130,9 @@ def resident_meter(cell: Cell, mode: Mode) -> Figures:
     return {"resident_peak_bytes": status_bytes("VmHWM") - baseline, "baseline_bytes": baseline}
 
 
-def time_meter(cell: Cell, mode: Mode) -> Figures:
+def time_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
     """Median seconds of an iteration."""
-    work = Workload(cell, mode, timing=True)
+    work = bench.workload(cell, mode, timing=True)
     run = work.new_run()
     work.load(run)
     work.iterate(run, 0)
@@ -145,7 +144,7 @@ def time_meter(cell: Cell, mode: Mode) -> Figures:
     return {"step_s": median(seconds)}
 
 
-def limit_meter(cell: Cell, mode: Mode) -> Figures:
+def limit_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
     """One iteration under the cell's memory limit: whether it fits, and what the process took for it.
 
     Raises ``MeterUnavailable`` where a limit proves nothing, since it is not exact.
@@ -153,11 +152,11 @@ def limit_meter(cell: Cell, mode: Mode) -> Figures:
     inexact = inexact_limits()
     if inexact is not None:
         raise MeterUnavailable(inexact)
-    ledger, _ = run_limited(Workload(cell, mode), cell, iterations=1)
+    ledger, _ = run_limited(bench, bench.workload(cell, mode), cell, iterations=1)
     return {"ledger_peak_bytes": ledger.peak_bytes, "data_peak_bytes": ledger.taken_bytes}
 
 
-METERS: dict[str, Callable[[Cell, Mode], Figures]] = {
+METERS: dict[str, Callable[[Bench, Cell, Mode], Figures]] = {
     "ledger": ledger_meter,
     "heap": heap_meter,
     "resident": resident_meter,

@@ -11,19 +11,19 @@ from memtrain.cells.cell import Cell, Mode
 from memtrain.graph.node import Phase, Role
 from memtrain.graph.ops.base import Array
 from memtrain.measure.meters import Figures
-from memtrain.measure.workload import Workload
+from memtrain.measure.workload import Bench, Workload
 from memtrain.run.executor import Run
 
 PACED_S, FEWEST_ROUNDS = 0.5, 3
 """The two cells take turns until this long has been measured, and so often at least."""
 
 
-def pace_meter(cell: Cell, mode: Mode, other: Cell) -> Figures:
+def pace_meter(bench: Bench, cell: Cell, mode: Mode, other: Cell) -> Figures:
     """Median seconds of an iteration of ``cell`` and of ``other``, and the median of their ratio.
 
     They run in turns, so that whatever else the machine does meets both.
     """
-    pair = [Workload(each, mode, timing=True) for each in (cell, other)]
+    pair = [bench.workload(each, mode, timing=True) for each in (cell, other)]
     runs = [work.new_run() for work in pair]
     for work, run in zip(pair, runs, strict=True):
         work.load(run)
@@ -42,13 +42,13 @@ def pace_meter(cell: Cell, mode: Mode, other: Cell) -> Figures:
     }
 
 
-def likeness_meter(cell: Cell, mode: Mode, other: Cell) -> Figures:
+def likeness_meter(bench: Bench, cell: Cell, mode: Mode, other: Cell) -> Figures:
     """How far gradients and updated parameters of ``cell`` are from those of ``other``.
 
     ``differing`` names what differs in any bit; ``largest_difference`` is that of any value, relative to
     the largest entry of ``other``'s.
     """
-    found, right = (trained_values(Workload(each, mode)) for each in (cell, other))
+    found, right = (trained_values(bench.workload(each, mode)) for each in (cell, other))
     differing = [name for name in right if found[name].tobytes() != right[name].tobytes()]
     off = [
         float(np.max(np.abs(found[name] - right[name])) / (np.max(np.abs(right[name])) or 1))

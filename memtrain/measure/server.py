@@ -22,11 +22,10 @@ import numpy as np
 
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import MemtrainError, MeterUnavailable
-from memtrain.measure.environment import environment
 from memtrain.measure.meters import METERS, limit_meter
 from memtrain.measure.pairs import PAIR_METERS
-from memtrain.measure.rates import known_rates
-from memtrain.measure.workload import training_data
+from memtrain.measure.workload import Bench
+from memtrain.plan.cost import Rates
 from memtrain.train.data import DIGITS
 
 OUTPUT_LIMIT = 65536
@@ -39,30 +38,40 @@ ANSWERS: dict[str, Callable[..., dict[str, Any]]] = {
     **METERS,
     **PAIR_METERS,
     "limit": limit_meter,
-    "environment": lambda cell, mode: environment(),
+    "environment": lambda bench, cell, mode: bench.environment,
 }
 """What a child can be asked for."""
 
 
 def main() -> None:
-    """Serve until stdin closes, or nobody reads the replies any more."""
+    """Load what children share, then serve."""
+    if "heap" in sys.argv[1:]:
+        with suppress(ImportError):
+            importlib.import_module("memray")  # children find it loaded
+    serve(loaded_bench())
+
+
+def loaded_bench() -> Bench:
+    """What children share."""
+    bench = Bench()
+    bench.examples(DIGITS)  # the likely ones; they take longer to load than a small cell to run
+    return bench
+
+
+def serve(bench: Bench) -> None:
+    """Answer requests until stdin closes, or nobody reads the replies any more."""
     try:
-        _serve()
+        _serve(bench)
     except BrokenPipeError:  # the asker has gone; what is still buffered is for nobody
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _serve() -> None:
-    if "heap" in sys.argv[1:]:
-        with suppress(ImportError):
-            importlib.import_module("memray")  # children find it loaded
-    environment()
-    training_data(DIGITS)  # the likely one; it takes longer to load than a small cell to run
+def _serve(bench: Bench) -> None:
     gc.freeze()
     print(json.dumps(READY), flush=True)
     while (line := sys.stdin.readline()).endswith("\n"):  # a line that is torn is of an asker that was killed
         try:
-            reply = _measure_in_child(json.loads(line))
+            reply = _measure_in_child(bench, json.loads(line))
         except OSError as error:
             reply = _refused(f"no process can be started for it: {error.strerror}")
         if reply is None:
@@ -75,7 +84,7 @@ def _refused(reason: str) -> dict[str, Any]:
     return {"status": 1, "output": json.dumps({"error": reason}), "messages": ""}
 
 
-def _measure_in_child(request: dict[str, Any]) -> dict[str, Any] | None:
+def _measure_in_child(bench: Bench, request: dict[str, Any]) -> dict[str, Any] | None:
     """How the child ended and what it wrote; ``None`` when the asker has gone.
 
     Raises ``OSError`` where the system has no process or file left for it.
@@ -92,7 +101,7 @@ def _measure_in_child(request: dict[str, Any]) -> dict[str, Any] | None:
             os.close(read_end)
             os.dup2(messages.fileno(), 1)
             os.dup2(messages.fileno(), 2)
-            _child(request, write_end)
+            _child(bench, request, write_end)
         os.close(write_end)
         output = _read_all(read_end)
         os.close(read_end)
@@ -129,7 +138,7 @@ def _read_all(pipe: int) -> bytes | None:
             parts.append(part)
 
 
-def _child(request: dict[str, Any], write_end: int) -> None:
+def _child(bench: Bench, request: dict[str, Any], write_end: int) -> None:
     """Measure, write the figures or what went wrong, and end without running anyone's exit code."""
     code = 1
     try:
@@ -137,8 +146,9 @@ def _child(request: dict[str, Any], write_end: int) -> None:
         with np.errstate(all="ignore"):  # a diverging loss is not a meter's concern
             answer_of = ANSWERS[request["meter"]]
             others = [cell_of(**request["other"])] if "other" in request else []
-            with known_rates(request.get("rates")):
-                figures = answer_of(cell_of(**request["cell"]), Mode(request["mode"]), *others)
+            if "rates" in request:
+                bench.rates = Rates.of(request["rates"])  # this child's own: it ends after its answer
+            figures = answer_of(bench, cell_of(**request["cell"]), Mode(request["mode"]), *others)
         answer: dict[str, Any] = {"figures": figures}
         code = 0
     except MemoryError as error:

@@ -5,31 +5,61 @@ from __future__ import annotations
 import ctypes
 import gc
 from collections.abc import Iterator
-from functools import cache
 from itertools import islice
 
 import numpy as np
 
 from memtrain.cells.cell import Cell, Mode
 from memtrain.graph.ops.base import Array
-from memtrain.measure.rates import rates_for
+from memtrain.measure.environment import environment
+from memtrain.plan.cost import Rates
 from memtrain.run.allocation import AnyRun, make_run
 from memtrain.run.ledger import Ledger
 from memtrain.train.data import SYNTHETIC, Dataset, Part, draw_rows, load, split, synthetic
 from memtrain.train.optimizers import ITERATION
 
 
+class Bench:
+    """What the workloads of a measuring process share. A server makes it; its children inherit it."""
+
+    def __init__(self, rates: Rates | None = None) -> None:
+        self.rates = rates
+        """What plans spare time with; ``None`` in a process that makes no such plans."""
+        self.environment = environment()
+        self._examples: dict[str, Part] = {}
+
+    def examples(self, data: str) -> Part:
+        """The training examples of a data set, loaded once."""
+        if data not in self._examples:
+            self._examples[data] = training_part(data)
+        return self._examples[data]
+
+    def workload(self, cell: Cell, mode: Mode, *, timing: bool = False) -> Workload:
+        """A cell ready to run."""
+        examples = None if cell.data == SYNTHETIC else self.examples(cell.data)
+        return Workload(cell, mode, timing=timing, rates=self.rates, examples=examples)
+
+
 class Workload:
     """All that a run of the cell needs, made before any meter starts: it belongs to the baseline."""
 
-    def __init__(self, cell: Cell, mode: Mode, *, timing: bool = False) -> None:
-        self.schedule = cell.schedule(mode, rates_for(cell))
+    def __init__(
+        self,
+        cell: Cell,
+        mode: Mode,
+        *,
+        timing: bool = False,
+        rates: Rates | None = None,
+        examples: Part | None = None,
+    ) -> None:
+        """``rates`` are for its plan, ``examples`` those of its data, loaded here if they are not given."""
+        self.schedule = cell.schedule(mode, rates)
         self._allocation = cell.allocation_for(timing=timing)
         self.mode = mode
         self.steps = cell.steps
         self._reserve: list[bytes] = []
         self._start = cell.network.initial_values(cell.seed)
-        self._batches = list(islice(batches(cell), cell.steps))
+        self._batches = list(islice(batches(cell, examples), cell.steps))
 
     def new_run(self, ledger: Ledger | None = None) -> AnyRun:
         """A run of the cell, nothing loaded yet."""
@@ -73,22 +103,24 @@ class Workload:
         self._reserve = _reserve_pools(len(self.schedule.steps))
 
 
-def batches(cell: Cell) -> Iterator[dict[str, Array]]:
-    """The batches of a cell by leaf name, for ever: examples, labels and the count of iterations."""
+def batches(cell: Cell, examples: Part | None = None) -> Iterator[dict[str, Array]]:
+    """The batches of a cell by leaf name, for ever: examples, labels and the count of iterations.
+
+    They are drawn from ``examples``, the training examples of its data, which are loaded if not given.
+    """
     data: Dataset | Part
     if cell.data == SYNTHETIC:
         data = synthetic(cell.network.input_count, cell.network.class_count, cell.batch, cell.seed)
     else:
-        data = training_data(cell.data)
+        data = training_part(cell.data) if examples is None else examples
     feeds = cell.network.feeds(cell.batch)
     for number, rows in enumerate(draw_rows(len(data), cell.batch, cell.seed), start=1):
         yield {**data.take(rows).fed(feeds), ITERATION: np.asarray(number)}
 
 
-@cache
-def training_data(name: str) -> Part:
-    """The training examples of a data set, loaded once in a process."""
-    return split(load(name))[0]
+def training_part(data: str) -> Part:
+    """The training examples of a data set, loaded."""
+    return split(load(data))[0]
 
 
 def _reserve_pools(step_count: int) -> list[bytes]:

@@ -14,8 +14,6 @@ from memtrain.answers.largest import largest_within
 from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.cells.row import Row, planned_row, predicted_row
 from memtrain.graph.node import Role
-from memtrain.measure.rates import kept_rates
-from memtrain.plan.cost import Rates
 from memtrain.plan.remat.policy import BUDGET, read_policy
 from memtrain.report.findings import Pair, cell_name, main_row, pairs, peak_bytes, ratio, varying_fields
 from memtrain.units import format_bytes
@@ -187,9 +185,7 @@ def _fits(pair: Pair, budget_bytes: int) -> float:
     for fits, mode in ((2.0, Mode.TRAIN), (1.0, Mode.INFER)):
         row = pair.get(mode)
         if row is None or row["predicted_peak_bytes"] is None:
-            known = main_row(pair).rates
-            rates = kept_rates() if known is None else Rates.of(known)
-            row = planned_row(main_row(pair).cell, mode, rates)
+            row = planned_row(main_row(pair).cell, mode, main_row(pair).rates)
         peak = row["predicted_peak_bytes"]
         if peak is not None and peak <= budget_bytes:
             return fits

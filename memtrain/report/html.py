@@ -19,7 +19,6 @@ from memtrain.cells.columns import NAMES
 from memtrain.cells.kinds import as_text
 from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import InputError
-from memtrain.measure.rates import kept_rates
 from memtrain.report import figures, plots
 from memtrain.report.account import METERS, account, account_reading, environments, place_names
 from memtrain.report.cell_plots import life_plot, timeline_plot
@@ -112,10 +111,7 @@ def swept_html(swept: Swept, origin: Origin) -> str:
 
 def ways_html(ways: Ways, origin: Origin) -> str:
     """The report on what would make a cell fit: peak against time, and each option step by step."""
-    rows = {
-        option.cell: option.row or predicted_row(option.cell, Mode.TRAIN, kept_rates())
-        for option in ways.options
-    }
+    rows = {option.cell: option.row or predicted_row(option.cell, Mode.TRAIN) for option in ways.options}
     return report_html(
         list(rows.values()),
         commands=[origin.command, *(command_of(cell) for cell in rows)],

@@ -5,9 +5,7 @@ Both come from the prediction, so that a cell need not have run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from memtrain.cells.cell import Cell, Mode
 from memtrain.errors import SpecError
@@ -15,11 +13,11 @@ from memtrain.explain.formulas import Book
 from memtrain.explain.reasons import Retained, retained_reasons
 from memtrain.explain.timeline import Moment, timeline
 from memtrain.graph.node import Phase, Role
-from memtrain.measure.rates import kept_rates
 from memtrain.plan.cost import Rates
 from memtrain.plan.liveness import analyse
 from memtrain.report.findings import cell_name
 from memtrain.run.allocation import PACKED
+from memtrain.run.kept_rates import UNKNOWN, kept_rates
 from memtrain.units import format_bytes
 
 MOST_MOMENTS = 400
@@ -99,18 +97,20 @@ def of_cell(
     cell: Cell,
     most_moments: int = MOST_MOMENTS,
     most_lives: int = MOST_LIVES,
-    rates: Mapping[str, Any] | None = None,
+    rates: Rates | None = None,
 ) -> tuple[Timeline, LifeLines]:
     """The figures of a cell, from its graph alone; what is more than the most is left out evenly.
 
-    A plan is made with ``rates``, or those that are kept of this machine. Where training has no plan within
-    the budget of the cell's policy, the readings say so.
+    A plan that spares time is made with ``rates``, else with the rates that are kept on this machine; without
+    any it spares FLOPs, and the reading says so. Where training has no plan within the budget of the cell's
+    policy, the readings say so.
     """
-    given = kept_rates() if rates is None else Rates.of(rates)
-    infer, _ = _track(cell, Mode.INFER, most_moments, given)
+    if rates is None and cell.plans_by_time:
+        rates = kept_rates()
+    infer, _ = _track(cell, Mode.INFER, most_moments, rates)
     infer_bytes = format_bytes(infer.peak.total_bytes)
     try:
-        train, retained = _track(cell, Mode.TRAIN, most_moments, given)
+        train, retained = _track(cell, Mode.TRAIN, most_moments, rates)
     except SpecError as error:
         lacking = f"Training has no plan: {error}."
         reading = f"At {cell_name(cell)}, inference's peak is {infer_bytes}, and it retains none. {lacking}"
@@ -123,6 +123,8 @@ def of_cell(
     )
     if cell.allocation_for(timing=False) == PACKED:
         reading += " The arena that holds the values may be larger, and is what the peaks of the rows count."
+    if rates is None and cell.plans_by_time:
+        reading += f" {UNKNOWN[0].upper()}{UNKNOWN[1:]}."
     return Timeline(train, infer, reading), _life_lines(train, retained, most_lives)
 
 

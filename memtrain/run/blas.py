@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,11 +49,21 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def cpu_name() -> str:
+    """The model of the first CPU as Linux names it; where it does not, the kind of machine."""
+    return _of_first_cpu("model name") or platform.machine()
+
+
 def _cpu_flags() -> set[str]:
     """The instruction sets of the first CPU as Linux names them; empty where it cannot be read."""
+    return set(_of_first_cpu("flags").split())
+
+
+def _of_first_cpu(name: str) -> str:
+    """The first entry of that name in /proc/cpuinfo; empty where there is none."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
-        return set()
-    lines = (line for line in text.splitlines() if line.startswith("flags"))
-    return set(next(lines, "").partition(":")[2].split())
+        return ""
+    lines = (line for line in text.splitlines() if line.startswith(name))
+    return next(lines, "").partition(":")[2].strip()

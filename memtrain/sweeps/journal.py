@@ -29,7 +29,7 @@ from memtrain.files import (
     quoted,
     reason,
 )
-from memtrain.measure.rates import known_rates
+from memtrain.plan.cost import Rates
 from memtrain.sweeps.request import Request, read_request
 
 SCHEMA_VERSION = 1
@@ -74,7 +74,7 @@ class Stored:
     """Where the sweep was begun."""
     data: dict[str, str]
     """Fingerprints of its data files."""
-    rates: dict[str, Any] | None
+    rates: Rates | None
     """What its plans spare time with, if any of them does."""
     rows: dict[str, Row]
     """By key of cell and mode; of several rows of one, the last."""
@@ -259,11 +259,10 @@ def _read(path: Path, content: bytes) -> Stored:
     return replace(header, rows=rows, whole_bytes=whole)
 
 
-def _rates(values: Any) -> dict[str, Any] | None:
+def _rates(values: Any) -> Rates | None:
     """Rates as they were recorded. Raises ``StoreError`` for what are none."""
     try:
-        with known_rates(values):
-            return None if values is None else dict(values)
+        return None if values is None else Rates.of(values)
     except (TypeError, ValueError) as error:
         raise StoreError(f"the journal has no rates that can be used ({error}); begin a new file") from error
 

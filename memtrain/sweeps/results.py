@@ -16,8 +16,6 @@ from memtrain.cells.columns import BY_NAME, CELL_NAMES, FIGURE_NAMES, STATUSES
 from memtrain.cells.row import Row, planned_row
 from memtrain.errors import DataError, MemtrainError, NoRowsError
 from memtrain.files import MOST_RESULTS_BYTES, open_regular
-from memtrain.measure.rates import kept_rates
-from memtrain.plan.cost import Rates
 from memtrain.sweeps.journal import journal_path, read_journal
 
 
@@ -60,14 +58,13 @@ def read_results(path: Path) -> Results:
     with suppress(MemtrainError, OSError):
         stored = read_journal(journal_path(path))
         command, known, recorded = stored.command, stored.rows, stored.rates
-    rates = kept_rates() if recorded is None else Rates.of(recorded)
     for row in rows:
         stored_row = known.get(row.cell.key(row.mode))
         if stored_row is not None and _same(stored_row.figures, row.figures):
             row.peak_node, row.retained = stored_row.peak_node, stored_row.retained
             row.environment, row.notes = stored_row.environment, stored_row.notes
         if not any(entry["scope"] for entry in row.retained):  # of a journal that does not know blocks, too
-            foreseen = planned_row(row.cell, row.mode, rates)
+            foreseen = planned_row(row.cell, row.mode, recorded)
             if foreseen["retained_bytes"] == row["retained_bytes"]:
                 row.peak_node, row.retained = foreseen.peak_node, foreseen.retained
     return Results(path, tuple(rows), command)

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from memtrain.cells.cell import Cell
 from memtrain.cells.row import Row
 from memtrain.errors import InputError, MemtrainError, StoreError
 from memtrain.files import check_outputs, is_special, open_regular, quoted
-from memtrain.measure.rates import rates
+from memtrain.measure.host import Host
 from memtrain.sweeps.journal import SUFFIX, Journal, Stored, check_same, is_in_use, journal_path
 from memtrain.sweeps.request import Request, make_tasks
 from memtrain.sweeps.runner import Task
 from memtrain.sweeps.store import RowStore
 from memtrain.train.data import DIGITS, SYNTHETIC
-
-Environment = Callable[[Cell], Mapping[str, Any]]
-"""What figures depend on besides their cell, here and now."""
 
 
 class Session:
@@ -33,11 +29,8 @@ class Session:
         tasks: Sequence[Task],
         store: RowStore,
         done: dict[Task, Row],
-        rates: Mapping[str, Any] | None,
     ) -> None:
         self.request = request
-        self.rates = rates
-        """What plans spare time with, the same for all rows; ``None`` where none does."""
         self.tasks = tasks
         self.store = store
         self.done = done
@@ -58,27 +51,29 @@ class Session:
         self.done[row.cell, row.mode] = row
 
 
-def begin(request: Request, path: Path, about: Mapping[str, Any], force: bool) -> Session:
+def begin(host: Host, request: Request, path: Path, about: Mapping[str, Any], force: bool) -> Session:
     """A new sweep into ``path``. ``about`` is kept with it: environment, command, options.
 
-    Raises ``InputError`` when files are in the way, unless ``force``, and ``StoreError``.
+    The rates of the host are recorded, too, where plans spare time. Raises ``InputError`` when files are in
+    the way, unless ``force``, and ``StoreError``.
     """
     tasks = make_tasks(request.cells(), request.mode)
-    recorded = asdict(rates()) if any(cell.plans_by_time for cell, _ in tasks) else None
+    recorded = asdict(host.rates) if any(cell.plans_by_time for cell, _ in tasks) else None
     known = {**about, "folder": os.getcwd(), "data": _fingerprints(request), "rates": recorded}
-    return Session(request, tasks, RowStore.create(path, tasks, request, known, force), {}, recorded)
+    return Session(request, tasks, RowStore.create(path, tasks, request, known, force), {})
 
 
-def resume(path: Path, environment: Environment) -> Session:
+def resume(host: Host, path: Path) -> Session:
     """The sweep whose CSV (or journal) is ``path``, with what is done of it.
 
-    Raises ``InputError`` where it cannot go on here: another machine or version, other data, no journal.
+    From now on the host plans with the rates that were recorded. Raises ``InputError`` where the sweep cannot
+    go on here: another machine or version, other data, no journal.
     """
     journal, stored = Journal.reopen(journal_path(path))
     try:
         _check_data(stored)
         tasks = _tasks(stored)
-        check_same(stored.environment, environment(tasks[0][0]))
+        check_same(stored.environment, host.environment(tasks[0][0]))
         done = {(row.cell, row.mode): row for row in stored.rows.values()}
         if not done.keys() <= set(tasks):
             raise StoreError(f"{journal.path} has rows of other cells than it asks for; begin a new file")
@@ -87,8 +82,10 @@ def resume(path: Path, environment: Environment) -> Session:
     except BaseException:
         journal.close()
         raise
+    if stored.rates is not None:
+        host.plan_with(stored.rates)
     settled = {task: row for task, row in done.items() if row.settled}
-    return Session(stored.request, tasks, store, settled, stored.rates)
+    return Session(stored.request, tasks, store, settled)
 
 
 def check_new(

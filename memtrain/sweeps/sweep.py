@@ -10,8 +10,8 @@ from typing import Any
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.row import Row
 from memtrain.errors import SpecError
-from memtrain.measure.client import SERVERS, measure
-from memtrain.measure.measured import Measure, measured_row
+from memtrain.measure.host import Host
+from memtrain.measure.measured import measured_row
 from memtrain.measure.meters import METERS
 from memtrain.run.blas import usable_cores
 from memtrain.sweeps.request import Request, make_tasks
@@ -45,7 +45,12 @@ def sweep(
     """
     request = Request(axes, layers, mode, tuple(meters), repeat)
     tasks = make_tasks(request.cells(), mode)
-    return Rows(run_sweep(tasks, meters=request.meters, jobs=jobs, timeout_s=timeout_s, repeat=repeat))
+    with Host() as host:
+        return Rows(
+            run_sweep(
+                host, tasks, meters=request.meters, jobs=jobs, timeout_s=timeout_s, repeat=request.repeat
+            )
+        )
 
 
 def default_jobs() -> int:
@@ -70,30 +75,31 @@ def check_limits(jobs: int | None, timeout_s: float | None) -> None:
 
 
 def run_sweep(
+    host: Host,
     tasks: Sequence[Task],
     *,
     meters: Sequence[str],
     jobs: int | None = None,
     timeout_s: float | None = None,
     repeat: int = 1,
-    even_if_lacking: bool = False,
+    force: bool | None = None,
     started: Callable[[Cell, Mode], None] = lambda cell, mode: None,
     finished: Callable[[Row], None] = lambda row: None,
-    measure: Measure = measure,
 ) -> list[Row]:
-    """Measure ``tasks`` and return their rows in order. Measuring processes end with it, however it ends."""
+    """Measure ``tasks`` and return their rows in order. ``force`` tries what free memory is too small for."""
     check_limits(jobs, timeout_s)
     measure_row = partial(
         measured_row,
+        host,
         meters=meters,
         timeout_s=timeout_s,
-        measure=measure,
         repeat=repeat,
-        even_if_lacking=even_if_lacking,
+        force=force,
     )
     place = {task: index for index, task in enumerate(tasks)}
     rows: list[Row] = []
-    with ThreadPoolExecutor(jobs or default_jobs()) as executor, SERVERS:
+    # The host inside of the executor: after an interrupt no thread waits for a measurement any more.
+    with ThreadPoolExecutor(jobs or default_jobs()) as executor, host:
         for row in run_tasks(tasks, executor, measure_row, started):
             finished(row)
             rows.append(row)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 from command_line import memtrain, rows_of, strict_json
+from fake_host import FakeHost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +25,8 @@ from memtrain.answers.largest import largest_within
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import predicted_row
 from memtrain.errors import ChildFailed, RangeError, SpecError
-from memtrain.measure.client import MEMORY_SETTINGS, SERVERS
+from memtrain.measure.client import MEMORY_SETTINGS
+from memtrain.measure.host import Host
 from memtrain.measure.limits import MOST_SLACK_BYTES, slack_bytes
 from memtrain.measure.measured import measured_row
 from memtrain.plan.liveness import analyse
@@ -143,7 +145,7 @@ def test_confirming_says_what_the_runs_said():
     inside = {(b.depth, b.batch) for b in found.boundaries}
 
     def states(fits):
-        result = confirm(found, jobs=2, measure=fake(fits)).boundaries
+        result = confirm(FakeHost(fake(fits)), found, jobs=2).boundaries
         return {(b.confirmed_inside, b.confirmed_outside) for b in result}, result
 
     seen, boundaries = states(lambda cell: (cell["depth"], cell.batch) in inside)
@@ -160,7 +162,7 @@ def test_confirming_says_what_the_runs_said():
 
 def test_what_the_machine_has_no_memory_for_stays_unconfirmed():
     found = find_capacity(cell_of(), 2**60, [1], [])
-    boundaries = confirm(found, jobs=1, measure=fake(lambda cell: True)).boundaries
+    boundaries = confirm(FakeHost(fake(lambda cell: True)), found, jobs=1).boundaries
     assert {(b.confirmed_inside, b.confirmed_outside) for b in boundaries} == {(None, None)}
     assert all(b.ok and "not tried" in b.inside_reason for b in boundaries)
 
@@ -280,9 +282,9 @@ def test_an_array_beyond_the_limit_cannot_be_had():
 @linux
 def test_a_cell_that_only_runs_in_the_slack_of_the_allocator_does_not_fit():
     peak = predicted_row(cell_of(depth=4), Mode.TRAIN)["predicted_peak_bytes"]
-    with SERVERS:
+    with Host() as host:
         rows = [
-            measured_row(cell_of(depth=4, memory_limit_bytes=limit), Mode.TRAIN, meters=["ledger"])
+            measured_row(host, cell_of(depth=4, memory_limit_bytes=limit), Mode.TRAIN, meters=["ledger"])
             for limit in (peak, peak - 1)
         ]
     assert [row["status"] for row in rows] == ["ok", "memory_limit"]

@@ -17,7 +17,7 @@ from memtrain.answers.law import Law, fit_laws
 from memtrain.answers.swept import Swept
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import predicted_row
-from memtrain.measure.client import SERVERS, measure
+from memtrain.measure.host import Host
 from memtrain.report.findings import summary
 from memtrain.report.json import swept_document
 from memtrain.report.section import Origin
@@ -269,8 +269,8 @@ def test_heap_peaks_bend_where_numpy_keeps_no_more_blocks():
     cells = [
         cell_of(depth=depth, width=6, batch=199, bias=True, dtype="float64") for depth in (2, 4, 6, 10, 12)
     ]
-    with SERVERS:
-        peaks = [measure("heap", cell, Mode.INFER)["heap_peak_bytes"] for cell in cells]
+    with Host() as host:
+        peaks = [host.measure("heap", cell, Mode.INFER)["heap_peak_bytes"] for cell in cells]
     a, b, c, d, e = (peak - predicted_heap(cell, Mode.INFER) for peak, cell in zip(peaks, cells, strict=True))
     assert c - b == pytest.approx(b - a, abs=32)
     assert e - d - (c - b) == pytest.approx(2 * (288 + 48), abs=32)

@@ -10,19 +10,20 @@ from itertools import product
 
 import pytest
 from command_line import memtrain
-from memtrain.report.ways import advice, ways_problems, ways_sentences
+from fake_host import altered
 
 from memtrain.answers.levers import MOST_MICRO_BATCHES, WORTHWHILE, Peaks, most_accumulate
 from memtrain.answers.option import ROUNDING, Kind
 from memtrain.answers.trial import measure_ways
 from memtrain.answers.ways import find_ways
 from memtrain.cells.cell import Mode, cell_of
-from memtrain.measure.client import measure
 from memtrain.measure.pairs import likeness_meter
+from memtrain.measure.workload import Bench
 from memtrain.models.mlp import ACTIVATIONS
 from memtrain.plan.cost import flops
 from memtrain.plan.liveness import analyse
 from memtrain.plan.remat.rematerialisation import smallest_budget
+from memtrain.report.ways import advice, ways_problems, ways_sentences
 from memtrain.train.optimizers import OPTIMIZERS
 
 WIDE = cell_of(
@@ -232,11 +233,12 @@ def test_more_micro_batches_than_can_be_written_down_are_not_tried_and_that_is_s
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_micro_batches_are_equal_in_float64_with_every_seed(activation):
+    bench = Bench()
     for seed in range(20):
         cell = cell_of(
             depth=4, width=64, batch=96, activation=activation, seed=seed, steps=2, dtype="float64"
         )
-        found = likeness_meter(cell.changed(accumulate=2), Mode.TRAIN, cell)
+        found = likeness_meter(bench, cell.changed(accumulate=2), Mode.TRAIN, cell)
         assert found["largest_difference"] < 1e-13
 
 
@@ -258,12 +260,13 @@ def planned():
 def test_micro_batches_and_a_plan_on_top_are_compared_one_after_the_other(planned):
     asked = []
 
-    def spy(meter, cell, mode, timeout_s=None, other=None):
+    def spy(real, meter, cell, other):
         if meter == "likeness":
             asked.append((cell, other))
-        return measure(meter, cell, mode, timeout_s, other)
+        return real()
 
-    (found,) = measure_ways(planned, measure=spy).levers
+    with altered(spy) as host:
+        (found,) = measure_ways(host, planned).levers
     micro = BASE.changed(accumulate=2)
     assert asked == [
         (planned.levers[0].cell, micro),
@@ -278,13 +281,14 @@ def test_micro_batches_and_a_plan_on_top_are_compared_one_after_the_other(planne
     ("dtype", "said"), [("float32", "the plan changes bits of ∂W1"), ("float64", "more than rounding")]
 )
 def test_a_difference_that_rounding_cannot_make_is_a_failure(planned, dtype, said):
-    def likeness(meter, cell, mode, timeout_s=None, other=None):
-        figures = measure(meter, cell, mode, timeout_s, other)
+    def likeness(real, meter, cell, other):
+        figures = real()
         if meter == "likeness" and cell["dtype"] == dtype:
             figures |= {"differing": ["∂W1"], "largest_difference": 2 * ROUNDING}
         return figures
 
-    found = measure_ways(planned, measure=likeness)
+    with altered(likeness) as host:
+        found = measure_ways(host, planned)
     assert not found.levers[0].ok
     (problem,) = ways_problems(found)
     assert said in problem

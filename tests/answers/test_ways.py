@@ -10,13 +10,14 @@ import shlex
 
 import pytest
 from command_line import memtrain
+from fake_host import altered
 
 from memtrain.answers.option import Kind, command_of
 from memtrain.answers.trial import measure_ways
 from memtrain.answers.ways import find_ways
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import ChildFailed
-from memtrain.measure.client import SERVERS, measure
+from memtrain.measure.host import Host
 from memtrain.plan.liveness import analyse
 from memtrain.plan.remat.rematerialisation import smallest_budget
 from memtrain.report.html import ways_html
@@ -36,7 +37,8 @@ def predicted(cell):
 @pytest.fixture(scope="module")
 def measured():
     """The frontier of a small cell with a plan for half of what it needs, run and measured."""
-    return measure_ways(find_ways(CELL, predicted(CELL) * 2 // 3, points=4))
+    with Host() as host:
+        return measure_ways(host, find_ways(CELL, predicted(CELL) * 2 // 3, points=4))
 
 
 # -- what is found -----------------------------------------------------------------------------------
@@ -124,32 +126,34 @@ def test_accumulation_gives_the_same_up_to_rounding(measured):
 
 
 def test_gradients_that_differ_are_a_failure():
-    def likeness(meter, cell, mode, timeout_s=None, other=None):
+    def likeness(real, meter, cell, other):
         if meter == "likeness":
             return {"differing": ["∂W1"], "compared_count": 3, "largest_difference": 0.5}
-        return measure(meter, cell, mode, timeout_s, other)
+        return real()
 
-    ways = measure_ways(find_ways(CELL, predicted(CELL) - 1), measure=likeness)
+    with altered(likeness) as host:
+        ways = measure_ways(host, find_ways(CELL, predicted(CELL) - 1))
     assert not ways.chosen.ok
     assert "not the same bits: ∂W1" in ways_problems(ways)[0]
 
 
 def test_a_pair_that_cannot_be_run_leaves_its_figures_empty_and_says_why():
-    def broken(meter, cell, mode, timeout_s=None, other=None):
+    def broken(real, meter, cell, other):
         if other is not None:
             raise ChildFailed("killed", "the pace meter's process was ended by SIGKILL")
-        return measure(meter, cell, mode, timeout_s, other)
+        return real()
 
-    ways = measure_ways(find_ways(CELL, predicted(CELL) - 1), measure=broken)
+    with altered(broken) as host:
+        ways = measure_ways(host, find_ways(CELL, predicted(CELL) - 1))
     assert (ways.chosen.time_ratio, ways.chosen.differing) == (None, None)
     assert any("SIGKILL" in sentence for sentence in ways_sentences(ways))
 
 
 def test_the_likeness_meter_sees_a_difference():
-    with SERVERS:
+    with Host() as host:
         other = CELL.changed(seed=1, steps=2)
-        found = measure("likeness", CELL.changed(steps=2), Mode.TRAIN, None, other)
-        same = measure("likeness", other, Mode.TRAIN, None, other)
+        found = host.measure("likeness", CELL.changed(steps=2), Mode.TRAIN, None, other)
+        same = host.measure("likeness", other, Mode.TRAIN, None, other)
     assert set(found["differing"]) == {f"{sign}W{k}" for k in range(1, 14) for sign in ("", "∂")}
     assert found["largest_difference"] > 0.1
     assert same == {"differing": [], "compared_count": 26, "largest_difference": 0.0}
@@ -357,11 +361,12 @@ def test_with_many_widths_a_plan_for_the_smallest_budget_is_no_dearer_than_one_f
 
 
 def test_a_heap_that_is_off_is_a_failure():
-    def leaky(meter, cell, mode, timeout_s=None, other=None):
-        figures = measure(meter, cell, mode, timeout_s, other)
+    def leaky(real, meter, cell, other):
+        figures = real()
         if meter == "heap":
             figures["heap_peak_bytes"] += 10**6
         return figures
 
-    ways = measure_ways(find_ways(CELL, predicted(CELL)), measure=leaky)
+    with altered(leaky) as host:
+        ways = measure_ways(host, find_ways(CELL, predicted(CELL)))
     assert any("off the ledger" in problem for problem in ways_problems(ways))

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from fake_host import FakeHost
 
 from memtrain.answers.comparison import compare
 from memtrain.cells.cell import Mode
@@ -44,7 +45,7 @@ def test_a_sweep_of_then_goes_on_where_it_stopped(name, tmp_path):
     whole = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join(whole[:-1]))
     recorded = read_journal(journal).environment
-    session = resume(tmp_path / name, lambda cell: recorded)
+    session = resume(FakeHost(lambda *asked: recorded), tmp_path / name)
     with session.store:
         assert len(session.waiting) == 1
         assert len(session.done) == len(session.tasks) - 1 == len(whole) - 2

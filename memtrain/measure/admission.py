@@ -1,0 +1,53 @@
+"""Admission: whether the machine has the memory that a run needs, and what is said where it has not.
+
+A run needs more than the peak that a table shows: start values and batches are made before a meter starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from memtrain.errors import NotTried
+from memtrain.measure.machine import Room
+from memtrain.units import format_bytes
+
+if TYPE_CHECKING:
+    from memtrain.cells.row import Row
+
+
+@contextmanager
+def admitted(room: Room, *rows: Row, what: str = "not tried", force: bool | None = None) -> Iterator[None]:
+    """Wait until one process can run the cells of ``rows`` side by side, and hold the memory meanwhile.
+
+    Raises ``NotTried``, with ``what`` before the reason, where the whole machine has not enough free. With
+    ``force`` the run is tried all the same; ``None`` says that the user has no such option.
+    """
+    with room.take(sum(map(needed_bytes, rows))) as free_bytes:
+        lack = None if force else lacking(rows, free_bytes)
+        if lack is not None:
+            raise NotTried(f"{what}: {lack}{'' if force is None else ' (`--ignore-free-memory` tries it)'}")
+        yield
+
+
+def lacking(rows: Sequence[Row], free_bytes: int) -> str | None:
+    """What one process that runs the cells of ``rows`` needs beyond ``free_bytes``; ``None`` if they do."""
+    needed = sum(map(needed_bytes, rows))
+    if needed <= free_bytes:
+        return None
+    if len(rows) > 1:
+        why = f"{len(rows)} networks side by side"
+    else:
+        peak = rows[0]["predicted_peak_bytes"] or 0
+        why = f"a peak of {format_bytes(peak)}, and {format_bytes(needed - peak)} of start values and batches"
+    return f"needs {format_bytes(needed)} ({why}), {format_bytes(free_bytes)} free"
+
+
+def needed_bytes(row: Row) -> int:
+    """What a process takes for a cell: its peak, its start values once more, and the batches of its steps.
+
+    One batch more is counted than there are steps, for the buffers that a batch is drawn into.
+    """
+    batches = (row.cell.steps + 1) * (row["input_bytes"] or 0)
+    return int((row["predicted_peak_bytes"] or 0) + (row["parameter_bytes"] or 0) + batches)

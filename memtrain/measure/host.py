@@ -1,0 +1,176 @@
+"""The host: all that measuring on this machine shares. It is made when measuring starts, and handed down."""
+
+from __future__ import annotations
+
+import atexit
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from threading import Condition, Lock
+from typing import Any
+
+from memtrain.cells.cell import Cell, Mode
+from memtrain.errors import ChildFailed
+from memtrain.measure.client import Server, figures_of
+from memtrain.measure.machine import Room
+from memtrain.measure.rates import measured_apart
+from memtrain.plan.cost import Rates
+from memtrain.run.kept_rates import kept_or
+
+
+class Host:
+    """One machine that measures: its servers, its gate, its room and its rates.
+
+    Servers run only inside of the context; it may be entered again inside of itself. All of them end when
+    the outermost one is left, and at once when any is left by an exception.
+    """
+
+    def __init__(self, rates: Rates | None = None) -> None:
+        """Start nothing. ``rates`` are what plans spare time with; this machine's are used if not given."""
+        self.servers = Servers()
+        self.gate = Gate()
+        self.room = Room()
+        self._rates = rates
+        self._finding = Lock()
+        self._entered = 0
+
+    def __enter__(self) -> Host:
+        self._entered += 1
+        self.servers.open()
+        return self
+
+    def __exit__(self, failure: object, *rest: object) -> None:
+        self._entered -= 1
+        if failure is not None or not self._entered:
+            self.servers.close()
+
+    @property
+    def rates(self) -> Rates:
+        """What plans spare time with. This machine's are measured at most once; raises ``MeasureError``."""
+        with self._finding:
+            if self._rates is None:
+                self._rates = kept_or(measured_apart)
+            return self._rates
+
+    def plan_with(self, rates: Rates) -> None:
+        """Plan with rates that were recorded before, so that plans are the same as then."""
+        self._rates = rates
+
+    def rates_for(self, cell: Cell) -> Rates | None:
+        """What the plan of ``cell`` spares time with; ``None`` where it does not, and nothing is measured."""
+        return self.rates if cell.plans_by_time else None
+
+    def measure(
+        self, meter: str, cell: Cell, mode: Mode, timeout_s: float | None = None, other: Cell | None = None
+    ) -> dict[str, Any]:
+        """The figures of one meter for one cell, or for a pair of cells, from a fresh process.
+
+        Raises ``ChildFailed`` when the process gave none, ``MeterUnavailable`` when this platform cannot.
+        """
+        request: dict[str, Any] = {"meter": meter, "cell": cell.values(), "mode": mode}
+        if other is not None:
+            request["other"] = other.values()
+        rates = self.rates_for(cell) or (None if other is None else self.rates_for(other))
+        if rates is not None:
+            request["rates"] = asdict(rates)  # so that both make the same plan
+        timing = meter in ("time", "pace")
+        turn = self.gate.alone() if timing else self.gate.shared()
+        with turn, self.servers.lend(timing, cell.threads) as server:
+            reply = server.ask(request, timeout_s)
+        figures = figures_of(meter, reply)
+        if "environment" in figures and rates is not None:
+            figures["environment"]["rates"] = request["rates"]
+        return figures
+
+    def environment(self, cell: Cell) -> dict[str, Any]:
+        """What figures of this cell will depend on besides it, as a measuring process sees it."""
+        return self.measure("environment", cell, Mode.INFER)
+
+
+class Servers:
+    """Warm servers: lent to one asker at a time, started when none is idle."""
+
+    def __init__(self) -> None:
+        self._idle: dict[tuple[bool, int], list[Server]] = defaultdict(list)
+        self._busy: set[Server] = set()
+        self._closed = True
+        self._lock = Lock()
+
+    @contextmanager
+    def lend(self, timing: bool, threads: int) -> Iterator[Server]:
+        """A server with these settings, for one measurement; a server that failed is not used again."""
+        key = (timing, threads)
+        with self._lock:
+            if self._closed:
+                raise ChildFailed("error", "measuring was stopped")
+            server = self._idle[key].pop() if self._idle[key] else Server(timing, threads)
+            self._busy.add(server)
+        usable = False
+        try:
+            yield server
+            usable = True
+        finally:
+            with self._lock:
+                self._busy.discard(server)
+                usable = usable and not self._closed
+                if usable:
+                    self._idle[key].append(server)
+            if not usable:
+                server.close()
+
+    def open(self) -> None:
+        """Let servers be started."""
+        with self._lock:
+            if self._closed:
+                self._closed = False
+                atexit.register(self.close)
+
+    def close(self) -> None:
+        """End all servers and their children, and start no more until opened again."""
+        with self._lock:
+            atexit.unregister(self.close)
+            self._closed = True
+            idle = [server for servers in self._idle.values() for server in servers]
+            self._idle.clear()
+            for server in self._busy:
+                server.kill()  # its asker lets go of it
+        for server in idle:
+            server.close()
+
+
+class Gate:
+    """Memory is measured by several at a time, time by one alone: others would disturb it."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._running = 0
+        self._timers = 0
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Run beside others, but not beside (or before a waiting) timer."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._timers)
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Run when nobody else does."""
+        with self._changed:
+            self._timers += 1
+            self._changed.wait_for(lambda: not self._running)
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._timers -= 1
+                self._changed.notify_all()

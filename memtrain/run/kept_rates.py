@@ -1,0 +1,104 @@
+"""The rates of this machine that are kept between commands, in the user's cache.
+
+A prediction takes them from here and measures nothing; `memtrain.measure.host.Host` keeps what it measures.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from memtrain import __version__
+from memtrain.plan.cost import Rates
+from memtrain.run.blas import cpu_name, usable_cores
+
+_FILE = "rates.json"
+
+UNKNOWN = (
+    "no rates of this machine are kept, so the plan spares FLOPs, not time; memtrain plan, train and sweep "
+    "measure the rates and keep them"
+)
+"""Said where a plan should spare time, but no rates are kept and none may be measured."""
+
+
+def kept_rates() -> Rates | None:
+    """The rates that were measured and kept on this machine; ``None`` where there are none."""
+    return next(filter(None, map(_kept, _folders())), None)
+
+
+def kept_or(measure: Callable[[], Rates]) -> Rates:
+    """The kept rates, or what ``measure`` gives, which is kept then.
+
+    Several processes with one cache measure once and take the same. Raises what ``measure`` raises.
+    """
+    measured: Rates | None = None
+    for folder in _folders():
+        with suppress(OSError), _locked(folder):
+            kept = _kept(folder)
+            if kept is not None:
+                return kept
+            measured = measured or measure()
+            new = folder / f"rates.{os.getpid()}"
+            new.write_text(json.dumps({machine_name(): asdict(measured)}), encoding="utf-8")
+            new.replace(folder / _FILE)
+            return measured
+    return measured or measure()
+
+
+def unkept_rates() -> str | None:
+    """Why plans that spare time can differ from run to run here; ``None`` where the rates are kept."""
+    if kept_rates() is not None:
+        return None
+    return (
+        "the rates of this machine cannot be kept and are measured anew each time: plans that spare time can "
+        "differ from run to run; set XDG_CACHE_HOME to a folder that can be written, or take --cost flops"
+    )
+
+
+def _kept(folder: Path) -> Rates | None:
+    """What a folder has for this machine; ``None`` where it has nothing that can be used."""
+    with suppress(OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        _check_ours(folder)
+        return Rates.of(json.loads((folder / _FILE).read_text(encoding="utf-8"))[machine_name()])
+    return None
+
+
+def machine_name() -> str:
+    """What rates depend on, in one text."""
+    return f"{cpu_name()}; {usable_cores()}; {np.__version__}; {__version__}"
+
+
+def _folders() -> Iterator[Path]:
+    """Where rates can be kept: the user's cache, else a folder of the user's among the temporary files."""
+    with suppress(RuntimeError):  # there may be no home
+        yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "memtrain")
+    yield Path(tempfile.gettempdir(), f"memtrain.{os.geteuid()}")
+
+
+def _check_ours(folder: Path) -> None:
+    """Raise ``OSError`` unless it is a folder that only this user can write; a link is none."""
+    about = folder.lstat()
+    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o022:
+        raise PermissionError(f"{folder} is not a folder that only this user can write")
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder of ours alone. Raises ``OSError`` where that cannot be, or it is another user's."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_ours(folder)
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

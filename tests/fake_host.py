@@ -1,0 +1,39 @@
+"""Hosts for tests: measurements that are made up, or real ones that are changed on their way."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from memtrain.measure.host import Host
+
+
+class FakeHost(Host):
+    """A host that starts no process: figures are what ``measure(meter, cell, mode, timeout_s)`` gives."""
+
+    def __init__(self, measure, rates=None):
+        super().__init__(rates)
+        self._made_up = measure
+
+    def measure(self, meter, cell, mode, timeout_s=None, other=None):
+        assert other is None, "no figures are made up for two cells"
+        return self._made_up(meter, cell, mode, timeout_s)
+
+
+class AlteredHost(Host):
+    """A host that really measures, through ``measure(real, meter, cell, mode, timeout_s, other)``."""
+
+    def __init__(self, measure):
+        super().__init__()
+        self._altered = measure
+
+    def measure(self, *asked, **named):
+        return self._altered(super().measure, *asked, **named)
+
+
+def altered(measure):
+    """Such a host; ``real`` is bound to what was asked."""
+
+    def ask(real, meter, cell, mode, timeout_s=None, other=None):
+        return measure(partial(real, meter, cell, mode, timeout_s, other), meter, cell, other)
+
+    return AlteredHost(ask)

@@ -1,0 +1,69 @@
+"""Kept rates are read from folders that only this user can write, and for this machine and version only."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+
+import pytest
+
+from memtrain.plan.cost import Rates
+from memtrain.run import kept_rates as module
+from memtrain.run.kept_rates import kept_or, kept_rates
+
+RATES = Rates(1e9, 1e8, {"relu": 1e8})
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Where rates are kept; what is kept there now can be read."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert kept_rates() is None
+    assert kept_or(lambda: RATES) == RATES
+    assert kept_rates() == RATES
+    return tmp_path / "cache" / "memtrain"
+
+
+def test_a_folder_that_others_can_write_is_not_read(folder):
+    """Else another user could choose what this one's plans keep."""
+    for mode in (0o777, 0o770, 0o702):
+        folder.chmod(mode)
+        assert kept_rates() is None
+    folder.chmod(0o755)
+    assert kept_rates() == RATES
+
+
+def test_a_link_to_a_folder_is_not_followed(folder):
+    folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to(folder.with_name("elsewhere"))
+    assert kept_rates() is None
+
+
+@pytest.mark.parametrize("change", ["cpu_name", "usable_cores", "__version__"])
+def test_the_rates_of_another_machine_or_version_are_not_taken(folder, monkeypatch, change):
+    there = "another" if change == "__version__" else lambda: "another"
+    monkeypatch.setattr(module, change, there)
+    assert kept_rates() is None
+    other = Rates(2e9, 1e8, {})
+    assert kept_or(lambda: other) == other
+    assert len(json.loads((folder / "rates.json").read_text())) == 1
+
+
+def test_what_is_kept_is_not_measured_again(folder):
+    def measure():
+        raise AssertionError("it was measured")
+
+    assert kept_or(measure) == RATES
+
+
+def test_a_measurement_that_fails_keeps_nothing(folder):
+    (folder / "rates.json").unlink()
+
+    def measure():
+        raise RuntimeError("no figures")
+
+    with pytest.raises(RuntimeError, match="no figures"):
+        kept_or(measure)
+    assert kept_rates() is None
+    assert kept_or(lambda: RATES) == RATES  # the folder is not locked any more
