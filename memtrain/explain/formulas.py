@@ -6,11 +6,10 @@ batch is printed transposed: Z = X W1ᵀ in the graph is z = W1 x in the book.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from memtrain.graph import size
-from memtrain.graph.node import Graph, Node, Phase, Role, Scope, Shape
+from memtrain.graph.node import Graph, Node, Phase, Scope, Shape
 
 
 @dataclass(frozen=True)
@@ -40,23 +39,17 @@ class Book:
     def __init__(self, graph: Graph, l2: float) -> None:
         self._graph = graph
         self._l2 = l2
-        matrices = [node for node in graph if node.role is Role.PARAMETER and len(node.shape) == 2]
-        self._single = len(matrices) <= 2
         self._consumers: dict[int, list[int]] = {}
         for node in graph:
             for index in node.inputs:
                 self._consumers.setdefault(index, []).append(node.id)
-
-    def name(self, node: Node) -> str:
-        """The name of a value; a network with one hidden layer has no numbers at z and h."""
-        return re.sub(r"\b([zh])1\b", r"\1", node.name) if self._single else node.name
 
     def formula(self, node: Node) -> Formula:
         """What ``node`` is, in terms of the values that it reads."""
         sentence = _Sentence(self, node)
         right = node.op.formula(sentence, node, *self.inputs(node))
         shape, factors = self.shape(node), tuple(sentence.factors)
-        return Formula(self.name(node), node.label, node.scope, shape, right, factors)
+        return Formula(node.name, node.label, node.scope, shape, right, factors)
 
     def shape(self, node: Node, transposed: bool = False) -> str:
         """The shape in symbols as the book orients it: ``q×h``; ``1`` for a number."""
@@ -108,7 +101,6 @@ class _Sentence:
         self.factors: list[tuple[str, str]] = []
         self.inputs = book.inputs
         self.constant = book.constant
-        self.name = book.name
 
     def term(self, node: Node, transposed: bool = False) -> str:
         """A value as it stands in a formula: its name, or its own formula where it is only part of a sum."""
@@ -116,7 +108,7 @@ class _Sentence:
             part = self._book.formula(node)
             self.factors += part.factors
             return part.right
-        words = self.name(node) + ("ᵀ" if transposed else "")
+        words = node.name + ("ᵀ" if transposed else "")
         self.factors.append((words, self._book.shape(node, transposed)))
         return words
 
@@ -130,7 +122,7 @@ class _Sentence:
         value = self.constant(number)
         words = self._book.number(factor if value is None else factor * value)
         words = "" if words == "1" else f"{words} "
-        return words if value is not None else f"{words}{self.name(number)} "
+        return words if value is not None else f"{words}{number.name} "
 
 
 def symbols(graph: Graph) -> dict[str, int]:

@@ -8,7 +8,7 @@ from time import perf_counter
 import numpy as np
 
 from memtrain.cells.cell import Cell, Mode
-from memtrain.graph.node import Phase, Role
+from memtrain.graph.node import Graph, Node, Phase, Role
 from memtrain.graph.ops.base import Array
 from memtrain.measure.meters import Figures
 from memtrain.measure.workload import Bench, Workload
@@ -69,15 +69,30 @@ def trained_values(work: Workload) -> dict[str, Array]:
         work.iterate(run, number)
     work.feed(run, work.steps - 1)
     graph = run.schedule.graph
+    parameters = _parameters_by_gradient(graph)
     values: dict[str, Array] = {}
-    for place, step in enumerate(run.schedule.steps):
+    for number, step in enumerate(run.schedule.steps):
         if step.phase is Phase.UPDATE:
-            for read in map(graph.__getitem__, graph[step.node].inputs):
-                if read.phase is Phase.BACKWARD:
-                    values[f"∂{read.name.rpartition('∂')[2]}"] = run.array(read.id).copy()
-        run.execute(place, place + 1)
+            for read in graph[step.node].inputs:
+                if read in parameters:
+                    values[f"∂{parameters[read].name}"] = run.array(read).copy()
+        run.execute(number, number + 1)
     state = [*run.schedule.leaves(Role.PARAMETER), *run.schedule.leaves(Role.OPTIMIZER)]
     return values | {leaf.name: run.array(leaf.id).copy() for leaf in state}
+
+
+def _parameters_by_gradient(graph: Graph) -> dict[int, Node]:
+    """By gradient the parameter that it updates, at once or by way of the optimiser's state."""
+    found: dict[int, Node] = {}
+    for update in graph:
+        if update.phase is not Phase.UPDATE or graph[update.inputs[0]].role is not Role.PARAMETER:
+            continue
+        reads = list(update.inputs)
+        for state in update.inputs:
+            if graph[state].phase is Phase.UPDATE:
+                reads += graph[state].inputs
+        found |= {read: graph[update.inputs[0]] for read in reads if graph[read].phase is Phase.BACKWARD}
+    return found
 
 
 PAIR_METERS = {"pace": pace_meter, "likeness": likeness_meter}

@@ -154,12 +154,16 @@ class MLP(Network):
         return [Dim(width, f"w{k}") for k, width in enumerate(self.hidden, start=1)]
 
     def _forward(self, b: Builder, layers: list[tuple[Node, Node | None]], x: Node) -> Node:
-        """Append the layers on ``x``; returns the output o."""
+        """Append the layers on ``x``; returns the output o.
+
+        A single hidden layer has z and h without a number, as in the book.
+        """
         value = x
         for k, (weight, bias) in enumerate(layers, start=1):
             last = k == len(layers)
             with b.block(LAYER, k):
-                label, name = ("o", "o") if last else ("z", f"z{k}")
+                number = "" if self.depth == 1 else str(k)
+                label, name = ("o", "o") if last else ("z", f"z{number}")
                 product = f"{weight.name} {value.name}"
                 value = matmul(b, value, weight, transpose_b=True, name=product if bias else name)
                 if bias:
@@ -167,7 +171,7 @@ class MLP(Network):
                     value = add(b, value, bias, name=name)
                 value = b.rename(value, name, label)
                 if not last:
-                    value = b.apply(ACTIVATIONS[self.activation](), value, name=f"h{k}", label="h")
+                    value = b.apply(ACTIVATIONS[self.activation](), value, name=f"h{number}", label="h")
         return value
 
     def _loss(self, b: Builder, output: Node, y: Node) -> Node:

@@ -13,7 +13,7 @@ from memtrain.graph.builder import no_collection
 from memtrain.graph.node import Node, Phase, Role
 from memtrain.graph.ops.base import Workspace
 from memtrain.plan.occupancy import Occupancy, Stay, bytes_by_step, occupancy_of
-from memtrain.plan.schedule import Schedule, leaf_role
+from memtrain.plan.schedule import Schedule
 
 
 class Life(NamedTuple):
@@ -127,7 +127,7 @@ def _standing(lives: tuple[Life, ...], step: int) -> list[Life]:
 def _leaf_lives(schedule: Schedule) -> list[Life]:
     last = max(len(schedule.steps) - 1, 0)
     leaves = [schedule.graph[i] for i in schedule.persistent]
-    return [Life(leaf, 0, last, role) for leaf in leaves if (role := leaf_role(leaf))]
+    return [Life(leaf, 0, last, role) for leaf in leaves if (role := leaf.role)]
 
 
 def _computed_lives(occupancy: Occupancy) -> list[Life]:

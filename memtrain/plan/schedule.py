@@ -36,12 +36,7 @@ class Schedule:
 
     def leaves(self, role: Role) -> list[Node]:
         """The persistent leaves of a role: parameter, optimizer or input."""
-        return [self.graph[i] for i in self.persistent if leaf_role(self.graph[i]) == role]
-
-
-def leaf_role(node: Node) -> Role | None:
-    """The role of a leaf; ``None`` for a computed value."""
-    return node.role
+        return [self.graph[i] for i in self.persistent if self.graph[i].role == role]
 
 
 def make_schedule(graph: Graph, asked: Iterable[Node], *, eager_updates: bool = False) -> Schedule:
@@ -57,8 +52,8 @@ def make_schedule(graph: Graph, asked: Iterable[Node], *, eager_updates: bool = 
     """
     asked_ids = tuple(node.id for node in asked)
     needed = _ancestors(graph, asked_ids)
-    persistent = tuple(i for i in needed if leaf_role(graph[i]))
-    order = [i for i in needed if not leaf_role(graph[i])]
+    persistent = tuple(i for i in needed if graph[i].role)
+    order = [i for i in needed if not graph[i].role]
     if eager_updates:
         order = _with_eager_updates(graph, order)
 

@@ -9,7 +9,7 @@ import numpy as np
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Role
 from memtrain.graph.ops.base import Array
-from memtrain.plan.schedule import Schedule, leaf_role
+from memtrain.plan.schedule import Schedule
 from memtrain.run.ledger import Ledger
 
 
@@ -28,13 +28,13 @@ class Leaves:
         Values of leaves that the schedule does not need are left. Raises ``GraphError`` for a name that
         is no leaf's, or a shape that does not fit.
         """
-        known = {node.name: None for node in self.schedule.graph if leaf_role(node)}
+        known = {node.name: None for node in self.schedule.graph if node.role}
         unknown = [name for name in values if name not in known]
         if unknown:
             raise GraphError(f"there is no leaf {', '.join(unknown)}; there are {', '.join(known)}")
         for name, node in self._leaves.items():
             self._values[node.id] = None  # what an earlier load made goes first
-            array = self._empty(node.shape, node.dtype, leaf_role(node))
+            array = self._empty(node.shape, node.dtype, node.role)
             array.fill(0)
             self._values[node.id] = array
             if name in values:

@@ -61,13 +61,13 @@ class Slope(Elementwise):
         incoming, argument = w.term(inputs[0]), inputs[1]
         if self.of_output and argument.inputs:
             argument = w.inputs(argument)[0]
-        return f"{incoming} ⊙ {w.factor(f'φ′({w.name(argument)})', argument)}"
+        return f"{incoming} ⊙ {w.factor(f'φ′({argument.name})', argument)}"
 
     def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
         if read is inputs[0]:
             return super().purpose(w, read, node, *inputs)
         source = "output" if self.of_output else "input"
-        return f"for φ′, which {self.activation}'s rule takes from its {source} {w.name(read)}"
+        return f"for φ′, which {self.activation}'s rule takes from its {source} {read.name}"
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class LogSoftmaxGrad(RowWise):
     def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
         if read is inputs[0]:
             return super().purpose(w, read, node, *inputs)
-        return f"for the probabilities exp({w.name(read)})"
+        return f"for the probabilities exp({read.name})"
 
     def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         g, logp = inputs
@@ -206,7 +206,7 @@ class MseGrad(Op):
     def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
         if read is inputs[0]:
             return super().purpose(w, read, node, *inputs)
-        return f"for the difference {w.name(inputs[1])} − {w.name(inputs[2])}"
+        return f"for the difference {inputs[1].name} − {inputs[2].name}"
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         g, o, y = inputs

@@ -46,7 +46,7 @@ class MatMul(Op):
 
     def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
         transposed = next(flag for value, flag in self._factors(node, *inputs) if value is read)
-        return f"as the factor {w.name(read)}{'ᵀ' if transposed else ''}"
+        return f"as the factor {read.name}{'ᵀ' if transposed else ''}"
 
     def _factors(self, node: Node, *inputs: Node) -> list[tuple[Node, bool]]:
         """The operands as the book has them, where an example is a column; whether each is transposed."""

@@ -10,9 +10,6 @@ from memtrain.graph.node import Node
 class Writer(Protocol):
     """Writes values in the notation of the book, and notes the factors that a formula names."""
 
-    def name(self, node: Node) -> str:
-        """The name of a value."""
-
     def term(self, node: Node, transposed: bool = False) -> str:
         """A value as it stands in a formula: its name, or its own formula where it is only part of a sum."""
 
