@@ -15,7 +15,7 @@ from memtrain.measure import machine
 from memtrain.measure.admission import admitted, lacking, needed_bytes
 from memtrain.measure.machine import Room
 from memtrain.measure.measured import measured_row
-from memtrain.sweeps.sweep import laws_of
+from memtrain.answers.swept import laws_of
 
 CELL = cell_of(depth=1, width=8, batch=16, steps=5, cost="flops")
 PARAMETERS = 4 * (64 * 8 + 8 * 10)
