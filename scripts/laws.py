@@ -23,7 +23,7 @@ from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import ChildFailed
 from memtrain.measure.host import Host
 from memtrain.models.mlp import ACTIVATIONS, DTYPES
-from memtrain.plan.policy import NONE
+from memtrain.plan.remat.policy import NONE
 from memtrain.run.allocation import FRESH
 from memtrain.sweeps.law import MOST_ERROR, HeapMeter, Law, fit_laws
 from memtrain.train.data import SYNTHETIC

@@ -18,14 +18,14 @@ from memtrain.measure.measured import measured_row
 from memtrain.measure.pairs import trained_values
 from memtrain.measure.workload import Workload
 from memtrain.models.mlp import ACTIVATIONS
-from memtrain.plan.chain import chains
-from memtrain.plan.checkpoints import revolve, square_root
 from memtrain.plan.cost import flops
 from memtrain.plan.liveness import Liveness, analyse
-from memtrain.plan.planner import plan_within
-from memtrain.plan.rematerialisation import smallest_budget
-from memtrain.plan.replay import replay
-from memtrain.plan.stage import stages
+from memtrain.plan.remat.chain import chains
+from memtrain.plan.remat.checkpoints import revolve, square_root
+from memtrain.plan.remat.planner import plan_within
+from memtrain.plan.remat.rematerialisation import smallest_budget
+from memtrain.plan.remat.replay import replay
+from memtrain.plan.remat.stage import stages
 from memtrain.train.optimizers import OPTIMIZERS
 
 PLAIN = cell_of(depth=32, width=256, batch=2048, steps=2, cost="flops")

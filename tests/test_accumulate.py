@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from brute_force import brute_force, check_presence
 from networks import Sized, build, mlp
-from test_packing import check_packing
+from packing_oracle import check_packing
 from test_run import outcome, same_bits
 
 from memtrain.cells.cell import Mode, cell_of
@@ -19,9 +19,10 @@ from memtrain.models.mlp import ACTIVATIONS, LOSSES
 from memtrain.plan import packing
 from memtrain.plan.cost import flops
 from memtrain.plan.liveness import analyse
+from memtrain.plan.occupancy import occupancy_of
 from memtrain.plan.packing import pack
-from memtrain.plan.policy import read_policy
-from memtrain.plan.rematerialisation import rematerialise, smallest_budget
+from memtrain.plan.remat.policy import read_policy
+from memtrain.plan.remat.rematerialisation import rematerialise, smallest_budget
 from memtrain.plan.schedule import Schedule
 from memtrain.run.executor import Run
 from memtrain.run.ledger import Ledger
@@ -217,7 +218,7 @@ def test_what_is_predicted_is_what_is_by_definition_and_what_the_ledger_counts(a
         assert predicted.peak_bytes == truth.peak_bytes == ledger.peak_bytes
         assert predicted.peak_role_bytes == truth.peak_role_bytes == ledger.peak_role_bytes
         check_presence(schedule)
-        check_packing(schedule, pack(schedule))
+        check_packing(schedule, pack(occupancy_of(schedule)))
         assert stale_reads(schedule) == []
 
 

@@ -16,7 +16,7 @@ from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import ChildFailed
 from memtrain.measure.host import Host
 from memtrain.plan.liveness import analyse
-from memtrain.plan.rematerialisation import smallest_budget
+from memtrain.plan.remat.rematerialisation import smallest_budget
 from memtrain.report.fit import COLUMNS, equality, fit_csv, fit_markdown, fit_problems, fit_sentences
 from memtrain.report.html import fit_html
 from memtrain.sweeps.fit import find_fit

@@ -69,6 +69,11 @@ def test_imports_point_upwards_only(module):
             assert ROOMS.index(room) <= ROOMS.index(own), f"{module.name} imports {name}"
 
 
+@pytest.mark.parametrize("module", sorted((PACKAGE / "plan").glob("*.py")), ids=lambda path: path.name)
+def test_a_schedule_and_what_it_holds_are_worked_out_without_rematerialisation(module):
+    assert not [name for name in imports(module) if name.startswith("memtrain.plan.remat")]
+
+
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_libraries_stay_in_their_rooms(module):
     place = str(module.relative_to(PACKAGE).as_posix())

@@ -18,7 +18,7 @@ from memtrain.measure.workload import Bench
 from memtrain.models.mlp import ACTIVATIONS
 from memtrain.plan.cost import flops
 from memtrain.plan.liveness import analyse
-from memtrain.plan.rematerialisation import smallest_budget
+from memtrain.plan.remat.rematerialisation import smallest_budget
 from memtrain.report.fit import advice, fit_problems, fit_sentences
 from memtrain.sweeps.fit import find_fit
 from memtrain.sweeps.levers import MOST_MICRO_BATCHES, WORTHWHILE, Peaks, most_accumulate

@@ -20,6 +20,7 @@ from memtrain.graph.ops.base import BLOCK
 from memtrain.graph.ops.source import Leaf
 from memtrain.models.mlp import ACTIVATIONS, DTYPES
 from memtrain.plan.liveness import analyse
+from memtrain.plan.occupancy import occupancy_of
 from memtrain.plan.packing import pack
 from memtrain.plan.schedule import Schedule, make_schedule
 from memtrain.run.allocation import ALLOCATIONS, FRESH, PACKED, make_run, peak_bytes
@@ -152,7 +153,7 @@ def test_all_values_but_leaves_lie_in_one_array():
             array = run.array(step.node)
             bases[id(array.base)] = array.base
     (arena,) = bases.values()
-    assert arena.nbytes == pack(run.schedule).arena_bytes
+    assert arena.nbytes == pack(occupancy_of(run.schedule)).arena_bytes
 
 
 def test_every_iteration_gives_its_asked_values_in_the_same_place():
@@ -243,7 +244,7 @@ def schedules(spec: Sized) -> list[Schedule]:
 def check_ledger(schedule: Schedule) -> Ledger:
     """Run twice; the ledger has counted the arena and the leaves, and in the end nothing."""
     predicted, ledger = analyse(schedule), Ledger()
-    arena = pack(schedule).arena_bytes
+    arena = pack(occupancy_of(schedule)).arena_bytes
     leaves = sum(array.nbytes for array in leaf_values(schedule, 8).values())
     run = make_run(schedule, PACKED, ledger)
     assert ledger.peak_bytes == 0
@@ -289,7 +290,7 @@ def test_the_peak_of_one_hidden_layer_is_as_worked_out_by_hand():
 def test_a_packing_that_is_larger_than_it_must_be_counts_in_full(monkeypatch):
     schedule = training(build(NETWORKS[1]), "sgd", 0.1)
     close = peak_bytes(analyse(schedule), PACKED)
-    tight = pack(schedule)
+    tight = pack(occupancy_of(schedule))
     wide = replace(tight, arena_bytes=tight.arena_bytes + 640)
     for module in ("allocation", "packed"):
         monkeypatch.setattr(f"memtrain.run.{module}.pack", lambda _: wide)
@@ -320,7 +321,7 @@ def test_an_asked_value_that_is_kept_keeps_the_arena():
     spec, ledger = NETWORKS[1], Ledger()
     run = make_run(inference(build(spec)), PACKED, ledger)
     run.load(initial_values(spec, 0))
-    arena = pack(run.schedule).arena_bytes
+    arena = pack(occupancy_of(run.schedule)).arena_bytes
     (output,) = run.iterate()
     del run
     assert ledger.live_bytes == arena

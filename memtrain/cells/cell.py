@@ -14,8 +14,8 @@ from memtrain.graph.builder import no_collection
 from memtrain.models.families import columns_of, make_network
 from memtrain.models.network import Network
 from memtrain.plan.cost import Rates, flops
-from memtrain.plan.policy import BUDGET, NONE, read_policy
-from memtrain.plan.rematerialisation import Plan
+from memtrain.plan.remat.policy import BUDGET, NONE, read_policy
+from memtrain.plan.remat.rematerialisation import Plan
 from memtrain.plan.schedule import Schedule
 from memtrain.run.allocation import ALLOCATIONS, FRESH, PACKED, planned
 from memtrain.train.data import DIGITS

@@ -63,7 +63,7 @@ def train(
     from memtrain.measure.host import Host
     from memtrain.measure.machine import free_memory_bytes
     from memtrain.plan.cost import flops
-    from memtrain.plan.policy import read_policy
+    from memtrain.plan.remat.policy import read_policy
     from memtrain.report.json import training_document
     from memtrain.report.terminal.sweep import training_table
     from memtrain.sweeps.files import check_outputs, write_new

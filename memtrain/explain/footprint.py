@@ -17,7 +17,7 @@ from memtrain.explain.formulas import symbols
 from memtrain.graph.node import Role
 from memtrain.graph.size import BATCH, Dim, evaluate, factors, product, text
 from memtrain.plan.liveness import Liveness, analyse
-from memtrain.plan.policy import NONE
+from memtrain.plan.remat.policy import NONE
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from memtrain.graph.node import Role
-from memtrain.plan.liveness import Liveness, workspace_bytes
+from memtrain.plan.liveness import Liveness
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,12 @@ class RunnerUp:
 
 def timeline(liveness: Liveness) -> list[Moment]:
     """Every step of the schedule."""
-    schedule = liveness.schedule
-    steps = schedule.steps
-    changes: list[dict[Role, int]] = [{} for _ in range(len(steps) + 1)]
-    for life in liveness.lives:
-        start, end = changes[life.born_step], changes[min(life.freed_step + 1, len(steps))]
-        start[life.role] = start.get(life.role, 0) + life.node.nbytes
-        end[life.role] = end.get(life.role, 0) - life.node.nbytes
-    live = dict.fromkeys(Role, 0)
-    moments = []
-    for place, step in enumerate(steps):
-        for role, count in changes[place].items():
-            live[role] += count
-        now = {**live, Role.WORKSPACE: workspace_bytes(schedule, place)}
-        moments.append(Moment(place, str(step.phase), schedule.graph[step.node].name, now))
-    return moments
+    schedule, roles = liveness.schedule, list(Role)
+    live_bytes = zip(*map(liveness.role_bytes, roles), strict=False)
+    return [
+        Moment(number, str(step.phase), schedule.graph[step.node].name, dict(zip(roles, live, strict=True)))
+        for number, (step, live) in enumerate(zip(schedule.steps, live_bytes, strict=False))
+    ]
 
 
 def runner_up(moments: list[Moment], peak_step: int) -> RunnerUp | None:

@@ -26,7 +26,7 @@ from memtrain.graph.ops.base import Array
 from memtrain.measure.machine import status_bytes
 from memtrain.measure.workload import Bench, Workload, give_back
 from memtrain.plan.liveness import Liveness, analyse
-from memtrain.plan.policy import NONE
+from memtrain.plan.remat.policy import NONE
 from memtrain.plan.schedule import Schedule
 from memtrain.run.ledger import Ledger
 

@@ -1,36 +1,35 @@
 """Where each value of a schedule lies in one arena, so that an iteration allocates nothing.
 
-Buffers that live at the same step must not overlap, and the arena should be no larger than the most
-bytes that live at any step (dynamic storage allocation; NP-hard). The largest buffer is placed first, each
-into the smallest gap that holds it (Pisarchyk & Lee 2020, "Efficient memory management for deep neural
-net inference", greedy by size for offset calculation). Where that leaves the arena larger than it must
-be, two other orders are tried, and then a local search over orders.
+Buffers that live at the same step must not overlap, and the arena should be no larger than the most bytes
+that live at any step (dynamic storage allocation; NP-hard). Buffers get their offsets largest first, each in
+the smallest gap that holds it (Pisarchyk & Lee 2020, "Efficient memory management for deep neural net
+inference", greedy by size for offset calculation). Where that leaves the arena larger than necessary, two
+other orders are tried, and then a local search over orders.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from random import Random
+from typing import NamedTuple
 
 import numpy as np
 
 from memtrain.graph.ops.base import Array
-from memtrain.plan.schedule import Schedule
+from memtrain.plan.occupancy import Occupancy, bytes_by_step
 
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector of a CPU."""
 
-_SEARCH_PLACEMENTS = 60_000
-"""Buffers that the local search may place, over all its attempts: about a second."""
+_SEARCH_OFFSETS = 60_000
+"""Offsets that the local search may assign, over all its attempts: about a second."""
 
 _MOST_ATTEMPTS = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Buffer:
-    """Bytes that are taken from ``first_step`` to ``last_step``, both included."""
+class Buffer(NamedTuple):
+    """Bytes that are occupied from ``first_step`` to ``last_step``, both included."""
 
     nbytes: int
     first_step: int
@@ -47,28 +46,31 @@ class Packing:
     """The arena of a schedule: all but its leaves, which live between iterations too."""
 
     value_offsets: dict[int, int]
-    """By step, of each value that has bytes of its own; handed-on buffers keep their place."""
+    """The offset of each value that has bytes of its own, by the step that makes it.
+
+    A value that takes over a buffer has the offset of the value before.
+    """
     work_offsets: tuple[tuple[int, ...], ...]
-    """For each step, of each array of its workspace."""
+    """For each step, the offset of each array of its workspace."""
     arena_bytes: int
     least_bytes: int
     """The most (aligned) bytes that live at any step: no packing is smaller."""
 
 
-def pack(schedule: Schedule) -> Packing:
-    """Lay the values and workspaces of ``schedule`` into one arena; every offset is aligned."""
-    buffers, value_buffers, work_buffers = _buffers(schedule)
-    offsets, arena_bytes = place(buffers)
+def pack(occupancy: Occupancy) -> Packing:
+    """Lay the values and workspaces of a schedule into one arena; every offset is aligned."""
+    buffers, value_buffers, work_buffers = _buffers(occupancy)
+    offsets, arena_bytes = assign_offsets(buffers)
     return Packing(
-        {place: offsets[i] for place, i in value_buffers.items()},
+        {step: offsets[i] for step, i in value_buffers.items()},
         tuple(tuple(offsets[i] for i in of_step) for of_step in work_buffers),
         arena_bytes,
         max(_live_bytes(buffers)),
     )
 
 
-def place(buffers: Sequence[Buffer]) -> tuple[list[int], int]:
-    """An offset for each buffer, none overlapping another that lives at the same step; and the end."""
+def assign_offsets(buffers: Sequence[Buffer]) -> tuple[list[int], int]:
+    """An offset for each buffer, so that none overlaps another of the same step; and where the arena ends."""
     live = _live_bytes(buffers)
     least = max(live)
     peak_step = live.index(least)
@@ -88,7 +90,7 @@ def place(buffers: Sequence[Buffer]) -> tuple[list[int], int]:
     tried = []
     for rank in (by_size, by_area, peak_first):
         order = sorted(range(len(buffers)), key=lambda i: rank(buffers[i]))
-        offsets, end = _place_in(order, buffers)
+        offsets, end = _assign_in(order, buffers)
         if end == least:
             return offsets, end
         tried.append((end, order, offsets))
@@ -98,17 +100,21 @@ def place(buffers: Sequence[Buffer]) -> tuple[list[int], int]:
 def _improved(
     end: int, order: list[int], offsets: list[int], buffers: Sequence[Buffer], least: int
 ) -> tuple[list[int], int]:
-    """Local search: what ends beyond the least twice as urgent, place all again; the best is kept."""
+    """Local search over orders; the best result is kept.
+
+    Each attempt doubles the urgency of the buffers that end beyond ``least``, varies all urgencies by up to
+    30 % and assigns the most urgent buffers first.
+    """
     random = Random(0)
     urgency = [float(buffer.nbytes) for buffer in buffers]
     best, best_end = offsets, end
-    for _ in range(min(_MOST_ATTEMPTS, _SEARCH_PLACEMENTS // max(1, len(buffers)))):
+    for _ in range(min(_MOST_ATTEMPTS, _SEARCH_OFFSETS // max(1, len(buffers)))):
         for i in order:
             if offsets[i] + aligned(buffers[i].nbytes) > least:
                 urgency[i] *= 2
         ranks = [-weight * random.uniform(1, 1.3) for weight in urgency]
         order = sorted(order, key=ranks.__getitem__)
-        offsets, end = _place_in(order, buffers)
+        offsets, end = _assign_in(order, buffers)
         if end < best_end:
             best, best_end = offsets, end
         if end == least:
@@ -117,12 +123,9 @@ def _improved(
 
 
 def _live_bytes(buffers: Sequence[Buffer]) -> list[int]:
-    """Aligned bytes that live at each step, at least one figure."""
-    change = [0] * (max((buffer.last_step for buffer in buffers), default=0) + 2)
-    for buffer in buffers:
-        change[buffer.first_step] += aligned(buffer.nbytes)
-        change[buffer.last_step + 1] -= aligned(buffer.nbytes)
-    return list(accumulate(change))
+    """Aligned bytes that live at each step; at least one figure."""
+    spans = ((aligned(buffer.nbytes), buffer.first_step, buffer.last_step) for buffer in buffers)
+    return bytes_by_step(spans, 1 + max((buffer.last_step for buffer in buffers), default=0))
 
 
 def aligned(nbytes: int) -> int:
@@ -130,55 +133,48 @@ def aligned(nbytes: int) -> int:
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
-def _buffers(schedule: Schedule) -> tuple[list[Buffer], dict[int, int], list[list[int]]]:
-    """The buffers of a schedule, which of them the value of each step has, and which its workspace."""
-    graph, steps = schedule.graph, schedule.steps
-    sizes: list[int] = []
-    spans: list[tuple[int, int]] = []
+def _buffers(occupancy: Occupancy) -> tuple[list[Buffer], dict[int, int], list[list[int]]]:
+    """The buffers of a schedule; the index of each value's, by step; and those of each step's workspace.
+
+    Values that take over a buffer share it.
+    """
+    made = {stay.first_step: stay for stay in occupancy.stays}
+    last_step = {stay.buffer_step: stay.last_step for stay in occupancy.stays}  # of the last value in it
+    buffers: list[Buffer] = []
     value_buffers: dict[int, int] = {}
-    buffer_now: dict[int, int] = {}  # by node: of the value that is there
     work_buffers: list[list[int]] = []
 
-    def new(nbytes: int, first: int, last: int) -> int:
-        sizes.append(nbytes)
-        spans.append((first, last))
-        return len(sizes) - 1
+    def new(nbytes: int, first_step: int, last_step: int) -> int:
+        buffers.append(Buffer(nbytes, first_step, last_step))
+        return len(buffers) - 1
 
-    for here, step in enumerate(steps):
-        node = graph[step.node]
-        if node.owns_storage:
-            if step.reuse is not None:
-                buffer = buffer_now[step.reuse]
-            else:
-                buffer = new(node.nbytes, here, len(steps) - 1)
-            buffer_now[node.id] = value_buffers[here] = buffer
-        wanted = node.op.workspace(*[graph[i] for i in node.inputs])
-        work_buffers.append([new(count * dtype.itemsize, here, here) for count, dtype in wanted])
-        for freed in step.frees:
-            if freed in buffer_now:  # not a view
-                buffer = buffer_now[freed]
-                spans[buffer] = (spans[buffer][0], here)
-    buffers = [Buffer(nbytes, *span) for nbytes, span in zip(sizes, spans, strict=True)]
+    for step, wanted in enumerate(occupancy.workspaces):
+        stay = made.get(step)
+        if stay is not None and stay.buffer_step == step:
+            value_buffers[step] = new(stay.node.nbytes, step, last_step[step])
+        elif stay is not None:
+            value_buffers[step] = value_buffers[stay.buffer_step]
+        work_buffers.append([new(count * dtype.itemsize, step, step) for count, dtype in wanted])
     return buffers, value_buffers, work_buffers
 
 
-def _place_in(order: Sequence[int], buffers: Sequence[Buffer]) -> tuple[list[int], int]:
-    """Place buffers one after the other, each into the smallest gap that holds it, else at the end."""
+def _assign_in(order: Sequence[int], buffers: Sequence[Buffer]) -> tuple[list[int], int]:
+    """Assign offsets in this order, each in the smallest gap that holds the buffer, else at the end."""
     offsets = [0] * len(buffers)
-    # What is placed, by offset: a row each of first step, last step, offset, end. Arenas that no machine
-    # has are counted in Python's integers.
-    whole = sum(aligned(buffer.nbytes) for buffer in buffers)
-    placed = np.empty((4, len(buffers)), np.int64 if whole < 2**62 else object)
+    # The buffers so far, sorted by offset: a row each of first step, last step, offset, end. An arena too
+    # large for int64 is counted in Python's integers.
+    sizes = [aligned(buffer.nbytes) for buffer in buffers]
+    assigned = np.empty((4, len(buffers)), np.int64 if sum(sizes) < 2**62 else object)
     for count, i in enumerate(order):
-        buffer, size = buffers[i], aligned(buffers[i].nbytes)
-        first, last, starts, ends = placed[:, :count]
+        buffer, size = buffers[i], sizes[i]
+        first, last, starts, ends = assigned[:, :count]
         beside = np.flatnonzero((first <= buffer.last_step) & (last >= buffer.first_step))
         offset = _smallest_gap(starts[beside], ends[beside], size)
         row = int(starts.searchsorted(offset))
-        placed[:, row + 1 : count + 1] = placed[:, row:count]
-        placed[:, row] = buffer.first_step, buffer.last_step, offset, offset + size
+        assigned[:, row + 1 : count + 1] = assigned[:, row:count]
+        assigned[:, row] = buffer.first_step, buffer.last_step, offset, offset + size
         offsets[i] = offset
-    return offsets, max((offsets[i] + aligned(buffers[i].nbytes) for i in order), default=0)
+    return offsets, max((offset + size for offset, size in zip(offsets, sizes, strict=True)), default=0)
 
 
 def _smallest_gap(starts: Array, ends: Array, size: int) -> int:
@@ -186,7 +182,8 @@ def _smallest_gap(starts: Array, ends: Array, size: int) -> int:
     if not len(starts):
         return 0
     reached = np.maximum.accumulate(ends)
-    before = np.concatenate((np.zeros_like(reached[:1]), reached[:-1]))
+    before = np.empty_like(reached)
+    before[0], before[1:] = 0, reached[:-1]
     gaps = starts - before
     fitting = np.flatnonzero(gaps >= size)
     if not len(fitting):

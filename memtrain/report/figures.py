@@ -13,7 +13,7 @@ from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.cells.row import Row, planned_row, predicted_row
 from memtrain.graph.node import Role
 from memtrain.plan.frontier import largest_within
-from memtrain.plan.policy import BUDGET, read_policy
+from memtrain.plan.remat.policy import BUDGET, read_policy
 from memtrain.report.findings import Pair, cell_name, main_row, pairs, peak_bytes, ratio, varying_fields
 from memtrain.sweeps.frontier import MOST_BATCH
 from memtrain.units import format_bytes

@@ -8,8 +8,8 @@ from memtrain.errors import BudgetError
 from memtrain.plan.cost import CostOf
 from memtrain.plan.liveness import Liveness, analyse
 from memtrain.plan.packing import pack
-from memtrain.plan.policy import BUDGET, Policy
-from memtrain.plan.rematerialisation import Plan, rematerialise, too_small
+from memtrain.plan.remat.policy import BUDGET, Policy
+from memtrain.plan.remat.rematerialisation import Plan, rematerialise, too_small
 from memtrain.plan.schedule import Schedule
 from memtrain.run.executor import Run
 from memtrain.run.ledger import Ledger
@@ -31,9 +31,7 @@ def peak_bytes(liveness: Liveness, allocation: str) -> int:
     """The most bytes that a run of the analysed schedule holds at any time, leaves included."""
     if allocation == FRESH:
         return liveness.peak_bytes
-    schedule = liveness.schedule
-    leaves = sum(schedule.graph[i].nbytes for i in schedule.persistent)
-    return leaves + pack(schedule).arena_bytes
+    return liveness.occupancy.leaf_bytes + pack(liveness.occupancy).arena_bytes
 
 
 def peak_array_count(liveness: Liveness, allocation: str) -> int:

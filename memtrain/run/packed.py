@@ -14,6 +14,7 @@ from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Role
 from memtrain.graph.ops.base import Array, Call
 from memtrain.plan.liveness import analyse
+from memtrain.plan.occupancy import occupancy_of
 from memtrain.plan.packing import pack
 from memtrain.plan.schedule import Schedule
 from memtrain.run.leaves import Leaves, empty
@@ -25,7 +26,7 @@ class PackedRun(Leaves):
 
     def __init__(self, schedule: Schedule, ledger: Ledger | None = None) -> None:
         super().__init__(schedule, ledger)
-        self._packing = pack(schedule)
+        self._packing = pack(occupancy_of(schedule))
         self._arena: Array | None = None  # until something is loaded
         self._prepared = False
         self._calls: list[Call] = []
@@ -49,7 +50,7 @@ class PackedRun(Leaves):
         arena = self._arena
         if arena is None:
             raise GraphError("nothing is loaded; load the leaves first")
-        self._calls = [call for place in range(len(self.schedule.steps)) for call in self._bind(place, arena)]
+        self._calls = [call for index in range(len(self.schedule.steps)) for call in self._bind(index, arena)]
         self._asked = [self.array(i) for i in self.schedule.asked]
         self._prepared = True
 
@@ -61,9 +62,9 @@ class PackedRun(Leaves):
             call()
         return self._asked
 
-    def _bind(self, place: int, arena: Array) -> list[Call]:
+    def _bind(self, index: int, arena: Array) -> list[Call]:
         """The call of a step; none for a view."""
-        step, packing = self.schedule.steps[place], self._packing
+        step, packing = self.schedule.steps[index], self._packing
         node = self.schedule.graph[step.node]
         inputs = [self.array(i) for i in node.inputs]
         if node.op.is_view:
@@ -74,12 +75,12 @@ class PackedRun(Leaves):
         elif step.reuse is not None:
             out = self.array(step.reuse)
         else:
-            out = _part(arena, packing.value_offsets[place], node.shape, node.dtype)
+            out = _part(arena, packing.value_offsets[index], node.shape, node.dtype)
         self._values[node.id] = out
         wanted = node.op.workspace(*[self.schedule.graph[i] for i in node.inputs])
         work = [
             _part(arena, offset, (count,), dtype)
-            for offset, (count, dtype) in zip(packing.work_offsets[place], wanted, strict=True)
+            for offset, (count, dtype) in zip(packing.work_offsets[index], wanted, strict=True)
         ]
         return [node.op.bind(out, *inputs, work=work)]
 

@@ -21,16 +21,9 @@ Standing = dict[tuple[str, int], int]
 
 def standing(cell: Cell, mode: Mode) -> Standing:
     """What stands at the predicted peak of a cell."""
-    schedule = cell.schedule(mode)
-    liveness = analyse(schedule)
-    peak, node = liveness.peak_step, liveness.peak_node
-    values = {
-        ("value", life.node.id): life.node.nbytes
-        for life in liveness.lives
-        if life.born_step <= peak <= life.freed_step
-    }
-    wanted = node.op.workspace(*[schedule.graph[i] for i in node.inputs]) if node else ()
-    works = {("work", k): count * dtype.itemsize for k, (count, dtype) in enumerate(wanted)}
+    liveness = analyse(cell.schedule(mode))
+    values = {("value", life.node.id): life.node.nbytes for life in liveness.standing(liveness.peak_step)}
+    works = {("work", k): count * dtype.itemsize for k, (count, dtype) in enumerate(liveness.peak_workspace)}
     return values | works
 
 

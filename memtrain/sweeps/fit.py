@@ -9,10 +9,10 @@ from functools import cache, partial
 
 from memtrain.cells.cell import FLOPS, SECONDS, Cell, Mode
 from memtrain.errors import BudgetError
-from memtrain.plan.chain import chains
 from memtrain.plan.cost import CostOf, Rates, flops
 from memtrain.plan.liveness import analyse
-from memtrain.plan.policy import BUDGET, NONE, REVOLVE, SQRT, Policy
+from memtrain.plan.remat.chain import chains
+from memtrain.plan.remat.policy import BUDGET, NONE, REVOLVE, SQRT, Policy
 from memtrain.plan.schedule import Schedule
 from memtrain.run.allocation import peak_bytes
 from memtrain.sweeps.levers import (

@@ -18,7 +18,7 @@ import numpy as np
 from memtrain.cells.cell import MOST_DEPTH, Cell, Mode
 from memtrain.cells.row import Row, predicted_row
 from memtrain.graph.ops.base import Array
-from memtrain.plan.policy import NONE
+from memtrain.plan.remat.policy import NONE
 from memtrain.run.allocation import PACKED
 from memtrain.sweeps.blocks import bend_bytes, jump_bytes, standing
 from memtrain.sweeps.regime import Pair, Regime, regimes, tried

@@ -20,8 +20,8 @@ from memtrain.cells.cell import Cell, Mode
 from memtrain.models.network import Network
 from memtrain.plan.frontier import largest_within
 from memtrain.plan.liveness import analyse
-from memtrain.plan.policy import BUDGET, NONE, Policy
-from memtrain.plan.rematerialisation import smallest_budget
+from memtrain.plan.remat.policy import BUDGET, NONE, Policy
+from memtrain.plan.remat.rematerialisation import smallest_budget
 from memtrain.run.allocation import peak_bytes
 from memtrain.sweeps.option import Option
 from memtrain.train.iteration import EAGER

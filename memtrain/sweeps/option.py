@@ -8,7 +8,7 @@ from enum import StrEnum
 from memtrain.cells.cell import Cell, cell_of
 from memtrain.cells.row import Row
 from memtrain.graph.node import Node
-from memtrain.plan.policy import BUDGET
+from memtrain.plan.remat.policy import BUDGET
 from memtrain.run.allocation import FRESH
 from memtrain.sweeps.files import quoted
 from memtrain.train.data import SYNTHETIC

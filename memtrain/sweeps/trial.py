@@ -19,7 +19,7 @@ from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.measure.admission import admitted
 from memtrain.measure.host import Host
 from memtrain.measure.measured import measured_row
-from memtrain.plan.policy import NONE
+from memtrain.plan.remat.policy import NONE
 from memtrain.sweeps.option import Fit, Kind, Option
 
 METERS = ("ledger", "heap")

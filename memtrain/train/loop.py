@@ -15,7 +15,7 @@ from memtrain.graph.node import Role
 from memtrain.graph.ops.base import Array
 from memtrain.models.network import Network
 from memtrain.plan.cost import CostOf, flops
-from memtrain.plan.policy import KEEP_ALL, Policy
+from memtrain.plan.remat.policy import KEEP_ALL, Policy
 from memtrain.run.allocation import PACKED, make_run, planned
 from memtrain.run.ledger import Ledger
 from memtrain.train.data import Part, draw_rows

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from memtrain.plan.policy import NONE
+from memtrain.plan.remat.policy import NONE
 from memtrain.report.fit import advice, fates, fit_sentences, shown
 from memtrain.report.terminal.sweep import plain_table
 from memtrain.sweeps.option import Fit, Kind, Option, command_of

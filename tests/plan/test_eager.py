@@ -22,7 +22,7 @@ from memtrain.graph.ops.source import Fill, Leaf
 from memtrain.graph.ops.update import Average, Descend
 from memtrain.graph.ops.view import Identity, reshape
 from memtrain.models.mlp import ACTIVATIONS
-from memtrain.plan.liveness import analyse, workspace_bytes
+from memtrain.plan.liveness import analyse
 from memtrain.plan.schedule import Schedule, make_schedule
 from memtrain.run.executor import Run
 from memtrain.run.packed import PackedRun
@@ -421,12 +421,19 @@ def test_eager_updates_never_need_more_at_the_peak(depth):
     assert {cell: peaks for cell, peaks in needed.items() if peaks[0] > peaks[1]} == {}
 
 
+def workspace_bytes(schedule: Schedule) -> list[int]:
+    """The bytes that the kernel of each step declares."""
+    nodes = [schedule.graph[step.node] for step in schedule.steps]
+    wanted = [node.op.workspace(*[schedule.graph[i] for i in node.inputs]) for node in nodes]
+    return [sum(count * dtype.itemsize for count, dtype in arrays) for arrays in wanted]
+
+
 def test_with_one_hidden_layer_the_workspace_of_an_eager_update_may_stand_at_the_peak():
     for _, _, deferred, eager in pairs(1, 1):
         before, after = analyse(deferred), analyse(eager)
         of_updates = [
-            workspace_bytes(eager, place)
-            for place, step in enumerate(eager.steps)
+            bytes_of_step
+            for step, bytes_of_step in zip(eager.steps, workspace_bytes(eager), strict=True)
             if step.phase is Phase.UPDATE
         ]
         assert after.peak_bytes <= before.peak_bytes + max(of_updates)
@@ -439,9 +446,10 @@ def test_eager_updates_hold_no_more_at_any_other_step_and_at_their_own_only_work
     for _, _, deferred, eager in pairs(depth, 5):
         before = dict(zip(names(deferred), analyse(deferred).live_bytes, strict=True))
         last = 0  # what the step before this one that is no update held
-        for place, (name, live) in enumerate(zip(names(eager), analyse(eager).live_bytes, strict=True)):
-            if eager.steps[place].phase is Phase.UPDATE:
-                assert live - workspace_bytes(eager, place) <= last
+        columns = (eager.steps, names(eager), analyse(eager).live_bytes, workspace_bytes(eager))
+        for step, name, live, workspace in zip(*columns, strict=True):
+            if step.phase is Phase.UPDATE:
+                assert live - workspace <= last
             else:
                 assert live <= before[name]
                 last = live

@@ -5,11 +5,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 
-from memtrain.plan.budget import Table
-from memtrain.plan.checkpoints import Move, Moves, keep_all, revolve, segmented, square_root
-from memtrain.plan.needs import needs_of
-from memtrain.plan.replay import replay
-from memtrain.plan.stage import Stage, merged
+from memtrain.plan.remat.budget import Table
+from memtrain.plan.remat.checkpoints import Move, Moves, keep_all, revolve, segmented, square_root
+from memtrain.plan.remat.needs import needs_of
+from memtrain.plan.remat.replay import replay
+from memtrain.plan.remat.stage import Stage, merged
 
 MOST_STAGES = 220
 """A longer chain is planned in blocks, each of them kept whole or by its input only: in seconds."""

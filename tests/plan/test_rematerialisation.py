@@ -22,7 +22,7 @@ from brute_force import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import build, mlp
-from test_packing import check_packing
+from packing_oracle import check_packing
 from test_run import Poisoned, Watched, leaf_values, outcome, same_bits
 
 from memtrain.cells.cell import Cell, Mode, cell_of
@@ -39,15 +39,16 @@ from memtrain.graph.ops.update import Average
 from memtrain.graph.ops.view import reshape
 from memtrain.models.mlp import ACTIVATIONS
 from memtrain.plan import packing
-from memtrain.plan.chain import chains
 from memtrain.plan.cost import flops
 from memtrain.plan.liveness import analyse
+from memtrain.plan.occupancy import occupancy_of
 from memtrain.plan.packing import pack
-from memtrain.plan.policy import Policy, read_policy
-from memtrain.plan.rematerialisation import Plan, rematerialise, smallest_budget
-from memtrain.plan.replay import replay
+from memtrain.plan.remat.chain import chains
+from memtrain.plan.remat.policy import Policy, read_policy
+from memtrain.plan.remat.rematerialisation import Plan, rematerialise, smallest_budget
+from memtrain.plan.remat.replay import replay
+from memtrain.plan.remat.stage import stages
 from memtrain.plan.schedule import Schedule, make_schedule, schedule_in_order
-from memtrain.plan.stage import stages
 from memtrain.run.allocation import PACKED, peak_bytes
 from memtrain.run.executor import Run
 from memtrain.run.ledger import Ledger
@@ -105,7 +106,7 @@ def check_sound(schedule: Schedule) -> None:
     """Fail if somebody reads what is gone, or two arrays lie over each other."""
     assert stale_reads(schedule) == []
     check_presence(schedule)
-    check_packing(schedule, pack(schedule))
+    check_packing(schedule, pack(occupancy_of(schedule)))
 
 
 def check_definition(schedule: Schedule) -> None:

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from memtrain.plan.checkpoints import Move, Moves, keep_all, revolve, segmented, square_root
+from memtrain.plan.remat.checkpoints import Move, Moves, keep_all, revolve, segmented, square_root
 
 COUNTS = (*range(1, 40), 64, 100)
 

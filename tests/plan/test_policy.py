@@ -11,8 +11,8 @@ from memtrain.cells.row import predicted_row
 from memtrain.errors import BudgetError, InputError, RangeError, SpecError
 from memtrain.plan import packing
 from memtrain.plan.liveness import analyse
-from memtrain.plan.policy import KEEP_ALL, Policy, read_policy
-from memtrain.plan.rematerialisation import smallest_budget
+from memtrain.plan.remat.policy import KEEP_ALL, Policy, read_policy
+from memtrain.plan.remat.rematerialisation import smallest_budget
 from memtrain.run.allocation import FRESH, PACKED, peak_bytes
 
 MIB = 1024**2

@@ -1,4 +1,4 @@
-"""Plans and schedules that were found wrong once, each the smallest case of its kind."""
+"""The planner, and what becomes of its plans: the smallest case of each kind that is easy to get wrong."""
 
 import numpy as np
 import pytest
@@ -12,15 +12,15 @@ from memtrain.graph.ops.activation import Tanh
 from memtrain.graph.ops.arithmetic import multiply
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.view import reshape
-from memtrain.plan import budget
-from memtrain.plan.checkpoints import keep_all, revolve
 from memtrain.plan.cost import flops
 from memtrain.plan.liveness import analyse
-from memtrain.plan.planner import plan_within
-from memtrain.plan.policy import Policy
-from memtrain.plan.rematerialisation import rematerialise
+from memtrain.plan.remat import budget
+from memtrain.plan.remat.checkpoints import keep_all, revolve
+from memtrain.plan.remat.planner import plan_within
+from memtrain.plan.remat.policy import Policy
+from memtrain.plan.remat.rematerialisation import rematerialise
+from memtrain.plan.remat.stage import Stage
 from memtrain.plan.schedule import schedule_in_order
-from memtrain.plan.stage import Stage
 
 
 def simple(costs, sizes, inner=()):
@@ -163,7 +163,7 @@ def test_so_a_budget_is_kept_on_a_graph_with_such_a_value():
 
     from brute_force import program
 
-    from memtrain.plan.rematerialisation import smallest_budget
+    from memtrain.plan.remat.rematerialisation import smallest_budget
 
     schedule = program(1694, Random(1694).randint(3, 25))
     least = smallest_budget(schedule)

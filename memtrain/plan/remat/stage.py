@@ -7,40 +7,43 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from memtrain.graph.builder import no_collection
-from memtrain.plan.chain import Chain, needed_for
 from memtrain.plan.cost import CostOf
-from memtrain.plan.liveness import Liveness, analyse, workspace_bytes
+from memtrain.plan.occupancy import Occupancy, bytes_by_step, occupancy_of
+from memtrain.plan.remat.chain import Chain, needed_for
 from memtrain.plan.schedule import Schedule, schedule_in_order
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage's input is the output of the stage before, and counted there only."""
+    """A stage's cost, and its bytes. Its input is the output of the stage before, and counted there only.
+
+    Peaks are the most bytes at any step, workspace included.
+    """
 
     cost: float
-    """Of computing it."""
+    """Of computing the whole stage."""
     again_cost: float
     """Of computing its inner values only."""
     output_bytes: int
     inner_bytes: int
     kept_peak_bytes: int
-    """The most that stands while it is computed, besides its input, which is kept."""
+    """Peak while the stage is computed and its input stays; the input is not counted."""
     dropped_peak_bytes: int
-    """The same, its input included, which goes as soon as it is read."""
+    """Peak while the stage is computed and its input is freed at its last read; the input is counted."""
     taped_peak_bytes: int
-    """As the first, while the inner values are kept too."""
+    """Peak while the stage is computed and its input and inner values stay; the input is not counted."""
     again_peak_bytes: int
-    """As the first, while the inner values only are computed."""
+    """Peak while only the inner values are computed and the input stays; the input is not counted."""
     standing_bytes: int
-    """What stands, besides values of the chain, while a stage is computed for this one's backward."""
+    """What else stands, values of the chain left out, while stages are recomputed for this one's backward."""
     backward_peak_bytes: int
-    """The most that stands in its backward, inner values included, its input and all before it left out."""
+    """Peak in the stage's backward, with its inner values, without its input and all values before it."""
 
 
 @no_collection()
 def stages(schedule: Schedule, chains: Sequence[Chain], cost: CostOf) -> list[tuple[Stage, ...]]:
     """The stages of each of the chains of ``schedule``, which keeps all that backward reads, in numbers."""
-    around = _Surroundings(analyse(schedule), chains)
+    around = _Surroundings(occupancy_of(schedule), chains)
     return [tuple(_stage(schedule, chain, k, cost, around) for k in range(len(chain))) for chain in chains]
 
 
@@ -66,48 +69,38 @@ def _stage(schedule: Schedule, chain: Chain, k: int, cost: CostOf, around: _Surr
 def _peak_bytes(
     schedule: Schedule, nodes: Sequence[int], kept: Sequence[int], given: int | None = None
 ) -> int:
-    """The most that stands while ``nodes`` are computed in order and only ``kept`` of them stay.
+    """The most bytes while ``nodes`` are computed in order and only ``kept`` of them stay.
 
-    What they read is there and not counted, but for ``given``, which may go once it is read.
+    What they read stands already and is not counted, but for ``given``, which is freed at its last read.
     """
     graph = schedule.graph
     order = [*([] if given is None else [given]), *nodes]
-    there = {read for i in order for read in graph[i].inputs}.difference(order)
+    present = {read for i in order for read in graph[i].inputs}.difference(order)
     asked = (*kept, *(i for i in schedule.asked if i in nodes))
-    work = schedule_in_order(graph, [(i, graph[i].phase) for i in order], asked, tuple(there))
-    live = peak = 0
-    for place, step in enumerate(work.steps):
-        if graph[step.node].owns_storage and step.reuse is None:
-            live += graph[step.node].nbytes
-        if step.node != given:
-            peak = max(peak, live + workspace_bytes(work, place))
-        live -= sum(graph[i].nbytes for i in step.frees if graph[i].owns_storage)
-    return peak
+    part = schedule_in_order(graph, [(i, graph[i].phase) for i in order], asked, tuple(present))
+    live = occupancy_of(part).live_bytes()
+    return max(live if given is None else live[1:], default=0)
 
 
 class _Surroundings:
-    """What stands beside the values of the chains, step by step, when all of them are kept."""
+    """What stands beside the values of the chains, step by step, when all of those are kept."""
 
-    def __init__(self, liveness: Liveness, chains: Sequence[Chain]) -> None:
-        schedule = liveness.schedule
-        steps = schedule.steps
-        self._graph = schedule.graph
-        self._lives = {}
+    def __init__(self, occupancy: Occupancy, chains: Sequence[Chain]) -> None:
         values = {i for chain in chains for part in (chain.outputs, *chain.inner) for i in part}
-        at = [0] * (len(steps) + 2)  # change of what is there during a step
-        before = [0] * (len(steps) + 2)  # and right before it
-        for life in liveness.lives:
-            if life.node.id in values:
-                self._lives[life.node.id] = life
-                continue
-            end = life.freed_step + 1
-            handed_on = end < len(steps) and steps[end].reuse == life.node.id
-            at[life.born_step] += life.node.nbytes
-            at[end] -= life.node.nbytes
-            before[0 if life.node.id in schedule.persistent else life.born_step + 1] += life.node.nbytes
-            before[end + handed_on] -= life.node.nbytes
-        self._at, self._before = list(accumulate(at)), list(accumulate(before))
-        self._workspace = [workspace_bytes(schedule, place) for place in range(len(steps))]
+        others = [stay for stay in occupancy.stays if stay.node.id not in values]
+        step_count = len(occupancy.workspaces)
+        leaves = (occupancy.leaf_bytes, 0, step_count - 1)
+        during = [(stay.node.nbytes, stay.first_step, stay.last_step) for stay in others]
+        # A buffer that a step takes over still holds its old value right before that step.
+        before = [
+            (stay.node.nbytes, stay.first_step + 1, stay.last_step + (stay.heir_step is not None))
+            for stay in others
+        ]
+        held = bytes_by_step([leaves, *during], step_count)
+        self._during = [sum(both) for both in zip(held, occupancy.workspace_bytes, strict=True)]
+        self._before = bytes_by_step([leaves, *before], step_count + 1)
+        self._graph = occupancy.schedule.graph
+        self._last_step = {s.node.id: s.last_step for s in occupancy.stays if s.node.id in values}
 
     def standing_bytes(self, chain: Chain, k: int) -> int:
         """Between the backward of the stage after ``k`` and that of ``k``; for the last before forward."""
@@ -117,22 +110,25 @@ class _Surroundings:
         return self._before[start]
 
     def backward_peak_bytes(self, chain: Chain, k: int) -> int:
-        """In the backward of ``k``. Its input counts as kept outside until it ends, whoever takes it over."""
-        input_id = chain.outputs[k - 1] if k else None
+        """The most bytes in the backward of stage ``k``.
+
+        Its input is charged to the stage before until this backward ends, even if another value takes over
+        its buffer sooner.
+        """
+        given = chain.outputs[k - 1] if k else None
         most = 0
-        for place in chain.backward[k]:
-            inner = sum(self._bytes_at(i, place) for i in chain.inner[k])
-            taken = 0 if input_id is None else self._graph[input_id].nbytes - self._bytes_at(input_id, place)
-            most = max(most, self._at[place] + self._workspace[place] + inner - taken)
+        for step in chain.backward[k]:
+            inner = sum(self._bytes_at(i, step) for i in chain.inner[k])
+            charged = 0 if given is None else self._graph[given].nbytes - self._bytes_at(given, step)
+            most = max(most, self._during[step] + inner - charged)
         return most
 
-    def _bytes_at(self, value: int, place: int) -> int:
-        life = self._lives[value]
-        return life.node.nbytes if place <= life.freed_step else 0
+    def _bytes_at(self, value: int, step: int) -> int:
+        return self._graph[value].nbytes if step <= self._last_step[value] else 0
 
 
 def merged(block: Sequence[Stage]) -> Stage:
-    """Neighbouring stages as one: kept whole with all their values, or by the input of the first only."""
+    """Neighbouring stages as one, which is kept with all their values, or only by the input of the first."""
     before = [0, *accumulate(stage.output_bytes + stage.inner_bytes for stage in block)]  # kept values
     taped = [kept + stage.taped_peak_bytes for kept, stage in zip(before, block, strict=False)]
     last = block[-1]

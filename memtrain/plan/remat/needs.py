@@ -1,7 +1,7 @@
-"""The least bytes that a segment of a chain can be worked off with, whatever it costs.
+"""The smallest memory in which each segment of a chain can run, whatever recomputation costs.
 
-The same recursion as in `memtrain.plan.budget` with bytes in place of costs, so that there is one number
-for each segment and no budget: it tells the smallest budget that any memory-persistent plan can have.
+The same recursion as in `memtrain.plan.remat.budget` with bytes in place of costs. So there is one number for
+each segment and no budget; that of the whole chain is the smallest budget of any memory-persistent plan.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from memtrain.plan.checkpoints import Move, Moves
-from memtrain.plan.stage import Stage
+from memtrain.plan.remat.checkpoints import Move, Moves
+from memtrain.plan.remat.stage import Stage
 
 Bytes = npt.NDArray[np.int64]
 

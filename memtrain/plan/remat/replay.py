@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from memtrain.plan.checkpoints import Moves
-from memtrain.plan.stage import Stage
+from memtrain.plan.remat.checkpoints import Moves
+from memtrain.plan.remat.stage import Stage
 
 
 @dataclass(frozen=True)

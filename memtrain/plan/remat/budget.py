@@ -23,9 +23,9 @@ from math import inf
 import numpy as np
 import numpy.typing as npt
 
-from memtrain.plan.checkpoints import Moves
-from memtrain.plan.needs import advance_peaks, segment_moves, single_needs
-from memtrain.plan.stage import Stage
+from memtrain.plan.remat.checkpoints import Moves
+from memtrain.plan.remat.needs import advance_peaks, segment_moves, single_needs
+from memtrain.plan.remat.stage import Stage
 
 MOST_ENTRIES = 2**24
 """Entries of a table: 128 MiB, and there are two. They bound the number of levels."""

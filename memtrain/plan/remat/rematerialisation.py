@@ -15,14 +15,14 @@ from itertools import pairwise
 from memtrain.errors import BudgetError, GraphError, SpecError
 from memtrain.graph.builder import no_collection
 from memtrain.graph.node import Node, Phase
-from memtrain.plan.chain import Chain, chains
-from memtrain.plan.checkpoints import Moves, extra_steps, revolve, square_root
 from memtrain.plan.cost import CostOf
-from memtrain.plan.needs import needs_of
-from memtrain.plan.planner import plan_within
-from memtrain.plan.policy import BUDGET, NONE, REVOLVE, Policy
+from memtrain.plan.remat.chain import Chain, chains
+from memtrain.plan.remat.checkpoints import Moves, extra_steps, revolve, square_root
+from memtrain.plan.remat.needs import needs_of
+from memtrain.plan.remat.planner import plan_within
+from memtrain.plan.remat.policy import BUDGET, NONE, REVOLVE, Policy
+from memtrain.plan.remat.stage import Stage, stages
 from memtrain.plan.schedule import Schedule, Work, schedule_in_order
-from memtrain.plan.stage import Stage, stages
 from memtrain.units import format_bytes
 
 MOST_STAGES, MOST_BYTES = 2500, 2**62

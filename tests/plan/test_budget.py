@@ -1,9 +1,9 @@
 """Plans within a budget against all plans there are, each gone through as the fields of a stage define it.
 
-The enumeration and the simulation read nothing of ``memtrain.plan`` but ``Stage`` and ``Move``.
+The enumeration and the simulation read nothing of ``memtrain.plan.remat`` but ``Stage`` and ``Move``.
 
 ``compare_with_all_orders`` tells how much cheaper plans can be that drop a kept value before its backward
-and compute it again: ``PYTHONPATH=. python tests/test_budget.py``.
+and compute it again: ``PYTHONPATH=. python tests/plan/test_budget.py``.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from random import Random
 
 import pytest
 
-from memtrain.plan import budget, planner
-from memtrain.plan.checkpoints import Move, Moves, keep_all, revolve, square_root
-from memtrain.plan.needs import Needs
-from memtrain.plan.planner import plan_within
-from memtrain.plan.replay import replay
-from memtrain.plan.stage import Stage, merged
+from memtrain.plan.remat import budget, planner
+from memtrain.plan.remat.checkpoints import Move, Moves, keep_all, revolve, square_root
+from memtrain.plan.remat.needs import Needs
+from memtrain.plan.remat.planner import plan_within
+from memtrain.plan.remat.replay import replay
+from memtrain.plan.remat.stage import Stage, merged
 
 # -- the oracle --------------------------------------------------------------------------------------
 

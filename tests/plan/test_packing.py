@@ -1,8 +1,4 @@
-"""The packing against its invariant, which an oracle checks that shares no code with it.
-
-The oracle follows the steps of a schedule (reuse, frees, views, workspace) and reads nothing of
-``memtrain.plan.packing`` but the offsets.
-"""
+"""The packing against its invariant, which `packing_oracle` checks without sharing code with it."""
 
 from __future__ import annotations
 
@@ -12,10 +8,11 @@ from random import Random
 
 import numpy as np
 import pytest
-from brute_force import bytes_of, check_presence, program, programs
+from brute_force import check_presence, program, programs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import Sized, build, mlp
+from packing_oracle import LINE, Owner, check_packing, least_bytes, present, reused, rounded
 
 from memtrain.graph.builder import Builder
 from memtrain.graph.node import Node, Role
@@ -24,77 +21,23 @@ from memtrain.graph.ops.arithmetic import Exp
 from memtrain.graph.ops.gelu import Gelu
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.view import reshape
-from memtrain.plan.packing import Buffer, Packing, aligned, pack, place
+from memtrain.plan.occupancy import occupancy_of
+from memtrain.plan.packing import Buffer, Packing, aligned, assign_offsets, pack
 from memtrain.plan.schedule import Schedule, make_schedule
 from memtrain.train.iteration import UPDATES, inference, training
 
 EXAMPLES = settings(
     derandomize=True, deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow]
 )
-LINE = 64
 
-# -- the oracle --------------------------------------------------------------------------------------
-
-Owner = tuple[str, int]
-"""A value by its node, or one array of the workspace of the step under way."""
+# -- the oracle for single buffers -------------------------------------------------------------------
 
 
-def present(schedule: Schedule) -> list[dict[Owner, int]]:
-    """For each step, the bytes of every array that the arena has to hold while it runs.
-
-    A value is named by the step that made it.
-    """
-    graph, born, found = schedule.graph, {}, []
-    for here, step in enumerate(schedule.steps):
-        node = graph[step.node]
-        born.pop(step.reuse, None)  # its bytes are now the new value's
-        if not node.op.is_view and node.op.writes is None:
-            born[node.id] = here
-        wanted = node.op.workspace(*[graph[i] for i in node.inputs])
-        work = {("work", k): count * dtype.itemsize for k, (count, dtype) in enumerate(wanted)}
-        found.append({("value", place): bytes_of(graph, i) for i, place in born.items()} | work)
-        born = {i: place for i, place in born.items() if i not in step.frees}
-    return found
+def packed(schedule: Schedule) -> Packing:
+    return pack(occupancy_of(schedule))
 
 
-def reused(schedule: Schedule) -> dict[int, int]:
-    """By step that takes over a buffer: the step that made the value in it."""
-    made, found = {}, {}
-    for here, step in enumerate(schedule.steps):
-        if step.reuse is not None:
-            found[here] = made[step.reuse]
-        made[step.node] = here
-    return found
-
-
-def rounded(nbytes: int) -> int:
-    """Bytes in whole cache lines."""
-    lines, rest = divmod(nbytes, LINE)
-    return (lines + (rest > 0)) * LINE
-
-
-def least_bytes(schedule: Schedule) -> int:
-    return max((sum(map(rounded, arrays.values())) for arrays in present(schedule)), default=0)
-
-
-def check_packing(schedule: Schedule, packing: Packing) -> None:
-    """Fail unless all that lives at a step lies apart, on whole lines, and inside of the arena."""
-    for here, (step, arrays) in enumerate(zip(schedule.steps, present(schedule), strict=True)):
-        if step.reuse is not None:
-            before, after = (packing.value_offsets[i] for i in (reused(schedule)[here], here))
-            assert before == after, f"step {here}: the buffer that is taken over has moved"
-        offsets = {("work", k): offset for k, offset in enumerate(packing.work_offsets[here])}
-        offsets |= {(kind, i): packing.value_offsets[i] for kind, i in arrays if kind == "value"}
-        assert offsets.keys() == arrays.keys(), f"step {here}: not an offset for each array"
-        reached, last = 0, None
-        for owner in sorted(arrays, key=offsets.__getitem__):
-            assert offsets[owner] % LINE == 0, f"step {here}: {owner} begins in the middle of a line"
-            assert offsets[owner] >= reached, f"step {here}: {owner} overlaps {last}"
-            reached, last = offsets[owner] + arrays[owner], owner
-        assert reached <= packing.arena_bytes, f"step {here}: {last} ends outside of the arena"
-
-
-def check_places(buffers: list[Buffer], offsets: list[int], end: int) -> None:
+def check_offsets(buffers: list[Buffer], offsets: list[int], end: int) -> None:
     """The same of single buffers, pair by pair."""
     for (a, start), (b, other) in combinations(zip(buffers, offsets, strict=True), 2):
         together = set(range(a.first_step, a.last_step + 1)) & set(range(b.first_step, b.last_step + 1))
@@ -130,7 +73,7 @@ def leaf(b: Builder, *shape: int) -> Node:
 def test_no_two_arrays_that_live_at_the_same_step_overlap_in_random_programs(schedule):
     for order in (schedule, eager(schedule)):
         check_presence(order)
-        packing = pack(order)
+        packing = packed(order)
         check_packing(order, packing)
         assert packing.least_bytes == least_bytes(order) <= packing.arena_bytes
         own = {i for arrays in present(order) for kind, i in arrays if kind == "value"}
@@ -152,15 +95,15 @@ BUFFERS = st.lists(
 @EXAMPLES
 @given(BUFFERS)
 def test_no_two_buffers_that_live_at_the_same_step_overlap(buffers):
-    offsets, end = place(buffers)
-    check_places(buffers, offsets, end)
+    offsets, end = assign_offsets(buffers)
+    check_offsets(buffers, offsets, end)
     assert end >= fullest(buffers)
 
 
 @settings(EXAMPLES, max_examples=60)
 @given(BUFFERS)
-def test_the_same_buffers_are_always_placed_alike(buffers):
-    assert place(buffers) == place(list(buffers))
+def test_the_same_buffers_always_get_the_same_offsets(buffers):
+    assert assign_offsets(buffers) == assign_offsets(list(buffers))
 
 
 def origins(schedule: Schedule) -> dict[int, int]:
@@ -190,7 +133,7 @@ def small_training() -> Schedule:
 
 def test_an_array_that_is_moved_onto_another_of_its_step_is_found_out():
     schedule = small_training()
-    packing = pack(schedule)
+    packing = packed(schedule)
     check_packing(schedule, packing)
     packing = replace(packing, arena_bytes=2 * packing.arena_bytes)  # so that nothing ends outside of it
     tried = set()
@@ -208,7 +151,7 @@ def test_an_array_that_is_moved_onto_another_of_its_step_is_found_out():
 
 def test_an_array_that_is_moved_off_its_line_or_out_of_the_arena_is_found_out():
     schedule = small_training()
-    packing = pack(schedule)
+    packing = packed(schedule)
     (here, owner), *_ = [(here, owner) for here, arrays in enumerate(present(schedule)) for owner in arrays]
     with pytest.raises(AssertionError, match="middle of a line"):
         check_packing(schedule, forged(schedule, packing, here, owner, 4))
@@ -223,7 +166,7 @@ def test_a_taken_over_buffer_that_moves_is_found_out():
     z = b.apply(Tanh(), leaf(b, 100))
     h = b.apply(Relu(), z)
     schedule = make_schedule(b.graph(), [h])
-    packing = pack(schedule)
+    packing = packed(schedule)
     assert packing.value_offsets == {0: 0, 1: 0}  # z and h
     wrong = replace(packing, value_offsets={0: 0, 1: 448})
     with pytest.raises(AssertionError, match="has moved"):
@@ -242,7 +185,7 @@ def network(depth: int, width: int, batch: int, activation: str, bias: bool) -> 
 
 
 def check_least(schedule: Schedule) -> None:
-    packing = pack(schedule)
+    packing = packed(schedule)
     check_packing(schedule, packing)
     assert packing.arena_bytes == packing.least_bytes == least_bytes(schedule)
 
@@ -273,7 +216,7 @@ def test_the_arena_of_a_random_program_is_within_5_percent_of_what_lives_at_the_
     near = 0
     for seed in range(200):
         schedule = program(seed, 1 + seed % 20)
-        near += pack(schedule).arena_bytes <= 1.05 * least_bytes(schedule)
+        near += packed(schedule).arena_bytes <= 1.05 * least_bytes(schedule)
     assert near >= 190
 
 
@@ -286,8 +229,8 @@ def test_so_it_is_when_the_sizes_of_a_random_program_are_far_apart():
             for kind, i in arrays:
                 lives.setdefault((kind, i, here if kind == "work" else None), []).append(here)
         buffers = [Buffer(int(2 ** rng.uniform(0, 16)), steps[0], steps[-1]) for steps in lives.values()]
-        offsets, end = place(buffers)
-        check_places(buffers, offsets, end)
+        offsets, end = assign_offsets(buffers)
+        check_offsets(buffers, offsets, end)
         near += end <= 1.05 * fullest(buffers)
     assert near >= 38
 
@@ -300,7 +243,7 @@ def lines(*wanted: tuple[int, int, int]) -> list[Buffer]:
     return [Buffer(LINE * count, first, last) for count, first, last in wanted]
 
 
-def placed_in(order: list[int], buffers: list[Buffer]) -> int:
+def end_of_offsets_in(order: list[int], buffers: list[Buffer]) -> int:
     """Where the arena ends when each buffer in turn gets the lowest offset that is free all its life."""
     offsets: dict[int, int] = {}
     for i in order:
@@ -322,9 +265,9 @@ def test_a_hole_that_order_of_birth_leaves_is_avoided():
     # At step 0 one line and another, the first of which goes; then two lines come, for which its hole is
     # too small: in order of birth they end at 4 lines, where 3 live at most.
     buffers = lines((1, 0, 0), (1, 0, 1), (2, 1, 1))
-    assert placed_in([0, 1, 2], buffers) == 4 * LINE
-    offsets, end = place(buffers)
-    check_places(buffers, offsets, end)
+    assert end_of_offsets_in([0, 1, 2], buffers) == 4 * LINE
+    offsets, end = assign_offsets(buffers)
+    check_offsets(buffers, offsets, end)
     assert end == fullest(buffers) == 3 * LINE
     assert offsets == [0, 2 * LINE, 0]
 
@@ -335,7 +278,7 @@ def test_the_same_hole_between_the_values_of_a_graph_is_avoided():
     second = b.apply(Exp(), reshape(b, first, (4, 4)))  # one line
     third = b.apply(Tanh(), leaf(b, 32))  # two lines
     schedule = make_schedule(b.graph(), [second, third])
-    packing = pack(schedule)
+    packing = packed(schedule)
     check_packing(schedule, packing)
     assert packing.arena_bytes == packing.least_bytes == 3 * LINE
     assert packing.value_offsets[[step.node for step in schedule.steps].index(third.id)] == 0
@@ -350,20 +293,20 @@ HOLES = {
 
 
 @pytest.mark.parametrize("name", HOLES)
-def test_a_hole_that_placing_the_largest_first_leaves_is(name):
+def test_a_hole_that_the_largest_first_leaves_is(name):
     buffers, greedy_lines, least_lines = HOLES[name]
     largest_first = sorted(range(len(buffers)), key=lambda i: (-buffers[i].nbytes, buffers[i].first_step))
-    assert placed_in(largest_first, buffers) == greedy_lines * LINE
-    offsets, end = place(buffers)
-    check_places(buffers, offsets, end)
+    assert end_of_offsets_in(largest_first, buffers) == greedy_lines * LINE
+    offsets, end = assign_offsets(buffers)
+    check_offsets(buffers, offsets, end)
     assert end == fullest(buffers) == least_lines * LINE
 
 
 def test_the_smallest_gap_that_holds_a_buffer_is_taken():
     # Three large buffers at 0, 12 and 20 leave gaps of 4 and 2 lines when 4 and 2 go; 2 come again.
     buffers = lines((8, 0, 2), (8, 0, 2), (4, 0, 0), (2, 0, 0), (2, 2, 2), (4, 2, 2))
-    offsets, end = place(buffers)
-    check_places(buffers, offsets, end)
+    offsets, end = assign_offsets(buffers)
+    check_offsets(buffers, offsets, end)
     assert end == 22 * LINE
     assert (offsets[4], offsets[5]) == (offsets[3], offsets[2])
 
@@ -373,9 +316,9 @@ def test_workspace_lives_in_its_own_step_only():
     h = b.apply(Gelu(), leaf(b, 32))  # 2 lines, and 3 × 2 lines of workspace
     last = b.apply(Gelu(), h)
     schedule = make_schedule(b.graph(), [last])
-    packing = pack(schedule)
+    packing = packed(schedule)
     check_packing(schedule, packing)
-    assert packing.arena_bytes == 8 * LINE  # the workspaces of both steps lie in the same place
+    assert packing.arena_bytes == 8 * LINE  # the workspaces of both steps lie in the same bytes
     assert [len(offsets) for offsets in packing.work_offsets] == [3, 3]
     assert sorted(packing.work_offsets[0]) == sorted(packing.work_offsets[1])
 
@@ -387,31 +330,31 @@ def test_a_schedule_without_steps_needs_no_arena():
     b = Builder()
     x = leaf(b, 10)
     for asked in ([x], []):
-        assert pack(make_schedule(b.graph(), asked)) == Packing({}, (), 0, 0)
+        assert packed(make_schedule(b.graph(), asked)) == Packing({}, (), 0, 0)
 
 
 def test_a_single_value_begins_at_0_and_takes_whole_lines():
     b = Builder()
     h = b.apply(Tanh(), leaf(b, 17))  # 68 B
-    assert pack(make_schedule(b.graph(), [h])) == Packing({0: 0}, ((),), 2 * LINE, 2 * LINE)
+    assert packed(make_schedule(b.graph(), [h])) == Packing({0: 0}, ((),), 2 * LINE, 2 * LINE)
 
 
 def test_no_buffers_end_at_0():
-    assert place([]) == ([], 0)
+    assert assign_offsets([]) == ([], 0)
 
 
 @pytest.mark.parametrize(("nbytes", "end"), [(0, 0), (1, 64), (64, 64), (65, 128), (2**45 + 1, 2**45 + 64)])
 def test_a_single_buffer_ends_at_its_own_size_in_whole_lines(nbytes, end):
-    assert place([Buffer(nbytes, 3, 5)]) == ([0], end)
+    assert assign_offsets([Buffer(nbytes, 3, 5)]) == ([0], end)
     assert aligned(nbytes) == rounded(nbytes) == end
 
 
 def test_buffers_without_bytes_take_no_room():
     buffers = [Buffer(0, 0, 4), Buffer(100, 1, 2), Buffer(0, 1, 2), Buffer(28, 2, 4)]
-    offsets, end = place(buffers)
-    check_places(buffers, offsets, end)
+    offsets, end = assign_offsets(buffers)
+    check_offsets(buffers, offsets, end)
     assert end == 3 * LINE
 
 
-def test_buffers_that_never_meet_share_one_place():
-    assert place([Buffer(1000 + step, step, step) for step in range(5)]) == ([0] * 5, 1024)
+def test_buffers_that_never_meet_share_the_same_bytes():
+    assert assign_offsets([Buffer(1000 + step, step, step) for step in range(5)]) == ([0] * 5, 1024)
