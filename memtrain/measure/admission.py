@@ -41,7 +41,7 @@ def lacking(rows: Sequence[Row], free_bytes: int) -> str | None:
     else:
         peak = rows[0]["predicted_peak_bytes"] or 0
         why = f"a peak of {format_bytes(peak)}, and {format_bytes(needed - peak)} of start values and batches"
-    return f"needs {format_bytes(needed)} ({why}), {format_bytes(free_bytes)} free"
+    return f"needs {format_bytes(needed)} of memory ({why}), {format_bytes(free_bytes)} free"
 
 
 def needed_bytes(row: Row) -> int:

@@ -6,6 +6,7 @@ import pytest
 from fake_host import FakeHost
 
 from memtrain.answers.capacity import confirm, find_capacity
+from memtrain.answers.swept import laws_of
 from memtrain.answers.trial import measure_ways
 from memtrain.answers.ways import find_ways
 from memtrain.cells.cell import Mode, cell_of
@@ -15,7 +16,6 @@ from memtrain.measure import machine
 from memtrain.measure.admission import admitted, lacking, needed_bytes
 from memtrain.measure.machine import Room
 from memtrain.measure.measured import measured_row
-from memtrain.sweeps.sweep import laws_of
 
 CELL = cell_of(depth=1, width=8, batch=16, steps=5, cost="flops")
 PARAMETERS = 4 * (64 * 8 + 8 * 10)
@@ -74,7 +74,7 @@ def test_the_words_tell_the_need_from_the_peak_of_the_table():
     row["input_bytes"] = 2**18
     assert lacking([row], 5 * 2**20) is None
     assert lacking([row], 3 * 2**20) == (
-        "needs 5.0 MiB (a peak of 3.0 MiB, and 2.0 MiB of start values and batches), 3.0 MiB free"
+        "needs 5.0 MiB of memory (a peak of 3.0 MiB, and 2.0 MiB of start values and batches), 3.0 MiB free"
     )
 
 
