@@ -73,6 +73,8 @@ def resume(host: Host, path: Path) -> Session:
     try:
         _check_data(stored)
         tasks = _tasks(stored)
+        if stored.rates is not None:
+            host.plan_with(stored.rates)
         check_same(stored.environment, host.environment(tasks[0][0]))
         done = {(row.cell, row.mode): row for row in stored.rows.values()}
         if not done.keys() <= set(tasks):
@@ -82,8 +84,6 @@ def resume(host: Host, path: Path) -> Session:
     except BaseException:
         journal.close()
         raise
-    if stored.rates is not None:
-        host.plan_with(stored.rates)
     settled = {task: row for task, row in done.items() if row.settled}
     return Session(stored.request, tasks, store, settled)
 
