@@ -39,7 +39,7 @@ def test_the_json_has_what_it_promises(tmp_path):
     document = strict_json(said.out)
     assert set(document["nodes"][0]) == {"name", "op", "phase", "shape", "dtype", "bytes", "inputs"}
     kept = document["retained"]
-    assert [entry["name"] for entry in kept] == ["h1", "logp"]
+    assert [entry["name"] for entry in kept] == ["h", "logp"]
     assert set(kept[0]) == {
         *("name", "label", "scope", "shape", "dtype", "bytes", "formula", "producer", "read_by"),
         *("born_step", "freed_step"),

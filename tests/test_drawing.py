@@ -61,7 +61,7 @@ def variables(svg):
 def test_depth_1_shows_every_variable_of_the_book_as_a_square_and_every_operator_as_a_circle():
     found = marks(draw_svg(training(depth=1)))
     squares = [title.split(":")[0] for _, title, kinds, shape, _ in found if shape == "rect"]
-    names = "x y W1 W2 z1 h1 o logp L ‖W1‖² ‖W2‖² ‖W1…W2‖² s J"
+    names = "x y W1 W2 z h o logp L ‖W1‖² ‖W2‖² ‖W1…W2‖² s J"
     assert sorted(squares) == sorted(names.split())
     circles = [label for label, _, kinds, shape, _ in found if shape == "circle"]
     assert sorted(circles) == sorted(["×", "φ", "×", "log σ", "l", "‖·‖²", "‖·‖²", "+", "λ/2", "+"])
@@ -205,7 +205,7 @@ def test_layers_that_differ_only_in_their_number_are_folded_but_for_the_last_of_
 def test_names_are_escaped():
     schedule = training(depth=1)
     hostile = 'a<b>&"c"\\'
-    nodes = tuple(replace(n, name=hostile) if n.name == "h1" else n for n in schedule.graph)
+    nodes = tuple(replace(n, name=hostile) if n.name == "h" else n for n in schedule.graph)
     schedule = replace(schedule, graph=Graph(nodes))
     assert hostile in variables(draw_svg(schedule))
     assert r'label="a<b>&\"c\"\\"' in draw_dot(schedule)

@@ -188,20 +188,20 @@ def test_the_retained_bytes_are_those_of_the_row_and_each_has_a_reader(cell):
 def test_the_reasons_of_the_books_network():
     explanation = explain(cell_of())
     h, logp = explanation.retained
-    assert (h.name, h.formula, h.producer) == ("h1", "4·n·h", "h = φ(z)")
+    assert (h.name, h.formula, h.producer) == ("h", "4·n·h", "h = φ(z)")
     assert [(reader.gradient, reader.purpose) for reader in h.read_by] == [
         ("∂J/∂W2", "as the factor hᵀ"),
         ("∂L/∂z", "for φ′, which relu's rule takes from its output h"),
     ]
     assert [reader.gradient for reader in logp.read_by] == ["∂L/∂o"]
     dropped = {entry.name: entry.reason for entry in explanation.dropped}
-    assert dropped["z1"] == "relu's rule reads its output h1; h1 reuses its buffer"
+    assert dropped["z"] == "relu's rule reads its output h; h reuses its buffer"
     assert "logp" in dropped["o"]
 
 
 def test_gelu_keeps_its_input_and_says_so():
     reasons = {entry.name: entry.read_by[0].purpose for entry in explain(cell_of(activation="gelu")).retained}
-    assert reasons["z1"] == "for φ′, which gelu's rule takes from its input z"
+    assert reasons["z"] == "for φ′, which gelu's rule takes from its input z"
 
 
 @pytest.mark.parametrize("cell", MLPS)
@@ -246,7 +246,7 @@ def test_recomputing_everything_costs_what_can_be_counted_by_hand():
     cell = cell_of(batch=2, width=3)
     schedule = cell.schedule(Mode.TRAIN)
     graph = schedule.graph
-    assert flops(graph, graph.named("z1")) == 2 * 2 * 3 * 64
+    assert flops(graph, graph.named("z")) == 2 * 2 * 3 * 64
     to_h = 2 * 2 * 3 * 64 + 2 * 3
     to_logp = to_h + 2 * 2 * 10 * 3 + 2 * 10
     assert recomputation(schedule).extra_flops == to_logp + 2 * to_h  # ∂L/∂o, ∂L/∂W2 and ∂L/∂z

@@ -161,7 +161,7 @@ def test_the_timeline_of_the_book_network_step_by_step():
     assert infer.peak.total_bytes == weights + 4 * 1024 * 64 + h + o
     assert infer.live_bytes("retained") == [0, 0, 0]
     assert timeline.reading == (
-        "At depth 1, batch 1,024, training's peak is 2.4 MiB, at step 16 (backward, ∂L/∂h1), and 42% of it "
+        "At depth 1, batch 1,024, training's peak is 2.4 MiB, at step 16 (backward, ∂L/∂h), and 42% of it "
         "is retained intermediates; inference's is 1.4 MiB, and it retains none."
     )
 
@@ -174,18 +174,18 @@ def test_of_a_packed_cell_it_is_said_that_its_arena_may_be_larger():
 def test_the_reason_stands_at_the_step_that_makes_what_is_kept():
     train = of_cell(SMALL)[0].train
     assert set(train.reasons) == {1, 3}
-    assert train.reasons[1].startswith("h1 is kept until step 16, because backward reads it: ∂J/∂W2 = ")
+    assert train.reasons[1].startswith("h is kept until step 16, because backward reads it: ∂J/∂W2 = ")
     assert "probabilities exp(logp)" in train.reasons[3]
 
 
 def test_life_lines_go_from_birth_to_freeing():
     _, lives = of_cell(SMALL)
     found = [(life.name, life.born_step, life.freed_step, life.bytes) for life in lives.lives]
-    assert found == [("h1", 1, 16, 1_048_576), ("logp", 3, 13, 40_960)]
+    assert found == [("h", 1, 16, 1_048_576), ("logp", 3, 13, 40_960)]
     assert (lives.backward_step, lives.step_count) == (10, 22)
     assert lives.reading == (
         "Forward leaves 2 intermediates, 1.0 MiB, and backward frees them on its way back: logp first, at "
-        "step 13, h1 last, at step 16."
+        "step 13, h last, at step 16."
     )
     before, after = life_plot(lives)["data"]
     assert (before["base"], before["x"]) == ([1, 3], [9, 7])

@@ -78,9 +78,9 @@ def test_the_words_tell_the_need_from_the_peak_of_the_table():
     )
 
 
-def test_force_is_named_only_where_there_is_such_an_option_and_tries_the_run(monkeypatch):
+def test_the_option_that_tries_it_is_named_only_where_there_is_such_an_option_and_tries_the_run(monkeypatch):
     free(monkeypatch, 1)
-    for force, end in ((None, "free"), (False, "(`--force` tries it)")):
+    for force, end in ((None, "free"), (False, "(`--ignore-free-memory` tries it)")):
         with pytest.raises(NotTried) as caught, admitted(Room(), row_of(), force=force):
             pytest.fail("it was admitted")
         assert str(caught.value).endswith(end)

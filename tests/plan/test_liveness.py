@@ -156,8 +156,8 @@ def test_a_value_whose_buffer_the_first_backward_step_takes_over_is_retained():
 # n = 3, d = 4, h = 5, q = 2, float32, no regulariser. Always there: x 48, y 24, W1 80, W2 40.
 LEAVES = 48 + 24 + 80 + 40
 BY_HAND = {
-    "z1": LEAVES + 60,
-    "h1": LEAVES + 60,  # in z1's buffer
+    "z": LEAVES + 60,
+    "h": LEAVES + 60,  # in z's buffer
     "o": LEAVES + 60 + 24,
     "logp": LEAVES + 60 + 24 + 36,  # in o's buffer; workspace: 3 figures and 3×2 floats
     "L": LEAVES + 60 + 24 + 4 + 36,  # workspace: 3 int64 and 3 floats
@@ -165,9 +165,9 @@ BY_HAND = {
     "∂L/∂logp": LEAVES + 60 + 24 + 4 + 4 + 24 + 24,  # workspace: 3 int64; then ∂L/∂L goes
     "∂L/∂o": LEAVES + 60 + 24 + 4 + 24 + 60,  # in place; workspace: 3 and 2·3×2 floats; then logp goes
     "∂L/∂W2": LEAVES + 60 + 4 + 24 + 40,
-    "∂L/∂h1": LEAVES + 60 + 4 + 24 + 40 + 60,  # then ∂L/∂o goes
-    "∂L/∂z1": LEAVES + 60 + 4 + 40 + 60,  # in h1's buffer; then ∂L/∂h1 goes
-    "∂L/∂W1": LEAVES + 4 + 40 + 60 + 80,  # then ∂L/∂z1 goes
+    "∂L/∂h": LEAVES + 60 + 4 + 24 + 40 + 60,  # then ∂L/∂o goes
+    "∂L/∂z": LEAVES + 60 + 4 + 40 + 60,  # in h's buffer; then ∂L/∂h goes
+    "∂L/∂W1": LEAVES + 4 + 40 + 60 + 80,  # then ∂L/∂z goes
     "W1′": LEAVES + 4 + 40 + 80 + 80,  # workspace: 20 floats; then ∂L/∂W1 goes
     "W2′": LEAVES + 4 + 40 + 40,
 }
@@ -194,12 +194,12 @@ def test_one_hidden_layer_of_the_book_is_as_worked_out_by_hand():
 @pytest.mark.parametrize(
     ("activation", "names"),
     [
-        ("relu", ["h1", "logp"]),
-        ("tanh", ["h1", "logp"]),
-        ("sigmoid", ["h1", "logp"]),
-        ("gelu", ["z1", "h1", "logp"]),
-        ("gelu_tanh", ["z1", "h1", "logp"]),
-        ("identity", ["z1", "logp"]),  # h1 is a view of z1
+        ("relu", ["h", "logp"]),
+        ("tanh", ["h", "logp"]),
+        ("sigmoid", ["h", "logp"]),
+        ("gelu", ["z", "h", "logp"]),
+        ("gelu_tanh", ["z", "h", "logp"]),
+        ("identity", ["z", "logp"]),  # h is a view of z
     ],
 )
 def test_what_forward_leaves_for_backward_is_what_the_formulas_read(activation, names):
@@ -208,14 +208,14 @@ def test_what_forward_leaves_for_backward_is_what_the_formulas_read(activation, 
 
 
 def test_relu_takes_the_buffer_of_its_input_and_gelu_does_not():
-    for activation, taken in (("relu", "z1"), ("gelu", None)):
+    for activation, taken in (("relu", "z"), ("gelu", None)):
         steps = named_steps(training(build(mlp(3, 4, (5,), 2, activation=activation)), "sgd", 0.1))
-        assert [reuse for name, _, reuse, _ in steps if name == "h1"] == [taken]
+        assert [reuse for name, _, reuse, _ in steps if name == "h"] == [taken]
 
 
 def test_mean_squared_error_retains_the_output():
     found = analyse(training(build(mlp(3, 4, (5,), 2, loss="mean_squared_error")), "sgd", 0.1))
-    assert [node.name for node in found.retained] == ["h1", "o"]
+    assert [node.name for node in found.retained] == ["h", "o"]
 
 
 def test_sixteen_layers_of_256_on_the_digits_are_as_the_book_of_this_house_says():
