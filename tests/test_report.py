@@ -16,7 +16,7 @@ from memtrain.cells.columns import NAMES
 from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import InputError
 from memtrain.report import figures, plots
-from memtrain.report.account import account, account_reading, environments, place_names
+from memtrain.report.account import account, account_reading, axis_names, environments
 from memtrain.report.cell_plots import life_plot, timeline_plot
 from memtrain.report.html import report_html
 from memtrain.report.lifelines import of_cell
@@ -48,7 +48,7 @@ def square():
 def test_a_line_per_batch_and_mode_against_depth():
     (group,) = figures.groups(square())
     found = figures.curves(group, "depth")
-    lines = {(line.mode, line.fixed): [(p.place, p.peak_bytes) for p in line.points] for line in found.lines}
+    lines = {(line.mode, line.fixed): [(p.tick, p.peak_bytes) for p in line.points] for line in found.lines}
     assert lines == {
         ("train", 10): [(1, 4096), (3, 12288)],
         ("infer", 10): [(1, 2048), (3, 3072)],
@@ -226,8 +226,8 @@ def test_the_account_holds_the_ledger_against_the_prediction_and_the_rest_agains
         row(1, 8, "infer", 500, status="killed", reason="by signal 9"),
     ]
     measured, failed = account(rows)
-    assert place_names(rows) == ["depth", "batch", "mode"]
-    assert measured.place == ("1", "8", "train")
+    assert axis_names(rows) == ["depth", "batch", "mode"]
+    assert measured.axes == ("1", "8", "train")
     assert [(r.peak_bytes, r.difference_bytes, r.difference) for r in measured.readings] == [
         (1000, 0, "0"),
         (1010, 10, "+1.00"),

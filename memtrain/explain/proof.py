@@ -118,8 +118,8 @@ class _Poisoned(_Clean):
         super().__init__(schedule)
 
     def execute(self, start: int, stop: int) -> None:
-        for place in range(start, stop):
-            super().execute(place, place + 1)
+        for number in range(start, stop):
+            super().execute(number, number + 1)
             while self._workspace:
                 _spoil(self._workspace.pop())
 
@@ -184,8 +184,8 @@ def _loaded(run: Run, leaves: Mapping[str, Array], batch: Mapping[str, Array]) -
 
 def _first(schedule: Schedule, *phases: Phase) -> int:
     """The first step of one of ``phases``; the number of steps where there is none."""
-    places = (place for place, step in enumerate(schedule.steps) if step.phase in phases)
-    return next(places, len(schedule.steps))
+    numbers = (number for number, step in enumerate(schedule.steps) if step.phase in phases)
+    return next(numbers, len(schedule.steps))
 
 
 def _gradient_nodes(schedule: Schedule) -> list[int]:
@@ -251,18 +251,18 @@ def stale_reads(schedule: Schedule) -> list[str]:
         there.difference_update(dying)
         fate.update(dict.fromkeys(dying, how))
 
-    for place, step in enumerate(schedule.steps):
+    for number, step in enumerate(schedule.steps):
         node = graph[step.node]
-        reader = f"{node.name} (step {place})"
+        reader = f"{node.name} (step {number})"
         for i in dict.fromkeys(node.inputs):
             read(reader, i)
         if step.reuse is not None:
             if step.reuse not in node.inputs:
                 read(reader, step.reuse)
-            end(step.reuse, f"gave its buffer to {node.name} at step {place}")
+            end(step.reuse, f"gave its buffer to {node.name} at step {number}")
         there.add(step.node)
         for i in step.frees:
-            end(i, f"was freed at step {place}")
+            end(i, f"was freed at step {number}")
     for i in dict.fromkeys((*schedule.asked, *schedule.persistent)):
         read("the end", i)
     return found

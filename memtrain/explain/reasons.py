@@ -88,8 +88,8 @@ def recomputed_reasons(liveness: Liveness, book: Book) -> list[Recomputed]:
     schedule = liveness.schedule
     reads = _reads(schedule)
     computed: dict[int, list[int]] = {}
-    for place, step in enumerate(schedule.steps):
-        computed.setdefault(step.node, []).append(place)
+    for number, step in enumerate(schedule.steps):
+        computed.setdefault(step.node, []).append(number)
     return [
         Recomputed(
             **_reason(schedule, book, life, reads),
@@ -121,8 +121,8 @@ def dropped_reasons(liveness: Liveness) -> list[Dropped]:
     graph = schedule.graph
     read_later = _readers(schedule)
     taken_by = {
-        (step.reuse, place - 1): graph[step.node]
-        for place, step in enumerate(schedule.steps)
+        (step.reuse, number - 1): graph[step.node]
+        for number, step in enumerate(schedule.steps)
         if step.reuse is not None
     }
     again = {step.node for step in schedule.steps if step.phase is Phase.RECOMPUTE}
@@ -185,9 +185,9 @@ def _reads(schedule: Schedule) -> dict[int, list[Read]]:
     """By storage: every read of it, in order."""
     graph = schedule.graph
     found: dict[int, list[Read]] = {}
-    for place, step in enumerate(schedule.steps):
+    for number, step in enumerate(schedule.steps):
         for index in dict.fromkeys(graph[step.node].inputs):
-            found.setdefault(graph[index].storage, []).append((place, graph[step.node], graph[index]))
+            found.setdefault(graph[index].storage, []).append((number, graph[step.node], graph[index]))
     return found
 
 
@@ -206,8 +206,8 @@ def _read_by(schedule: Schedule, book: Book, life: Life, reads: dict[int, list[R
     )
 
 
-def _reader(schedule: Schedule, book: Book, place: int, reader: Node, read: Node) -> Reader:
-    if schedule.steps[place].phase is Phase.RECOMPUTE:
+def _reader(schedule: Schedule, book: Book, number: int, reader: Node, read: Node) -> Reader:
+    if schedule.steps[number].phase is Phase.RECOMPUTE:
         whole = book.formula(reader)
         return Reader(whole.left, str(whole), f"to compute {whole.left} again")
     whole = book.formula(book.completed(reader))

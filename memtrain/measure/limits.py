@@ -121,14 +121,14 @@ class OutOfMemory(MemoryError):
         self.node = node
 
 
-def _out_of_memory(schedule: Schedule, place: int, said: str) -> OutOfMemory:
+def _out_of_memory(schedule: Schedule, number: int, said: str) -> OutOfMemory:
     """The error for the step under way, in words."""
-    if place < 0:
+    if number < 0:
         where, node = "out of memory before the first step, while parameters and inputs were made", ""
     else:
-        step = schedule.steps[place]
+        step = schedule.steps[number]
         node = schedule.graph[step.node].name
-        where = f"out of memory at step {place + 1} of {len(schedule.steps)}, {step.phase}, {node}"
+        where = f"out of memory at step {number + 1} of {len(schedule.steps)}, {step.phase}, {node}"
     return OutOfMemory(node, f"{where}: {said}" if said else where)
 
 

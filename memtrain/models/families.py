@@ -1,4 +1,4 @@
-"""The registry of families: the one place that knows them by name."""
+"""The registry of families: the only module that knows them by name."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ PHASE_COLOURS = ("#7fa8d6", "#d9634f")
 """Of a life line: in forward, and in backward."""
 
 FITS = ("does not fit", "fits only to predict", "fits to train")
-"""What a cell can do in a given memory; figures say it by the place in this list."""
+"""What a cell can do in a given memory; figures say it by the index into this tuple."""
 FITS_COLOURS = ("#c9ced6", "#e8a33d", "#3f9b62")
 
 Axis = Literal["depth", "batch"]
@@ -64,7 +64,7 @@ class Group:
     @property
     def rows(self) -> list[Row]:
         """The main row of each cell, in the order of depth and batch."""
-        return [main_row(self.pairs[place]) for place in sorted(self.pairs)]
+        return [main_row(self.pairs[size]) for size in sorted(self.pairs)]
 
     @property
     def largest(self) -> int:
@@ -77,7 +77,8 @@ class Group:
 class Point:
     """The peak of a cell; ``failure`` says why it did not run, if it did not."""
 
-    place: int
+    tick: int
+    """The depth, or the batch."""
     peak_bytes: int | None
     failure: str = ""
 
@@ -110,9 +111,9 @@ class Curves:
         return max((p.peak_bytes or 0 for line in self.lines for p in line.points), default=0)
 
     @property
-    def places(self) -> list[int]:
-        """All places along the axis."""
-        return sorted({point.place for line in self.lines for point in line.points})
+    def ticks(self) -> list[int]:
+        """Every tick of the axis, once, the smallest first."""
+        return sorted({point.tick for line in self.lines for point in line.points})
 
 
 @dataclass(frozen=True)
@@ -133,19 +134,19 @@ def groups(rows: Iterable[Row]) -> list[Group]:
     for cell, pair in pairs(rows).items():
         name = ", ".join(f"{field} {cell.columns()[field]}" for field in varying)
         found.setdefault(name, {})[cell["depth"], cell.batch] = pair
-    return [Group(name, by_place) for name, by_place in found.items()]
+    return [Group(name, by_size) for name, by_size in found.items()]
 
 
 def curves(group: Group, axis: Axis) -> Curves:
     """Peaks of training and inference against ``axis``."""
     along = 0 if axis == "depth" else 1
     lines = []
-    for fixed in sorted({place[1 - along] for place in group.pairs}):
+    for fixed in sorted({size[1 - along] for size in group.pairs}):
         for mode in Mode:
             points = tuple(
-                _point(place[along], pair[mode])
-                for place, pair in sorted(group.pairs.items())
-                if place[1 - along] == fixed and mode in pair
+                _point(size[along], pair[mode])
+                for size, pair in sorted(group.pairs.items())
+                if size[1 - along] == fixed and mode in pair
             )
             if points:
                 lines.append(Line(mode, fixed, points))
@@ -155,7 +156,7 @@ def curves(group: Group, axis: Axis) -> Curves:
 
 def ratios(group: Group) -> Table | None:
     """Training ÷ inference; ``None`` where no cell has both."""
-    values = {place: value for place, pair in group.pairs.items() if (value := ratio(pair)) is not None}
+    values = {size: value for size, pair in group.pairs.items() if (value := ratio(pair)) is not None}
     if not values:
         return None
     least, most = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
@@ -170,8 +171,8 @@ def ratios(group: Group) -> Table | None:
 
 
 def fitting(group: Group, budget_bytes: int) -> Table:
-    """What each cell can do in ``budget_bytes``, as a place in `FITS`, from predictions."""
-    values = {place: _fits(pair, budget_bytes) for place, pair in group.pairs.items()}
+    """What each cell can do in ``budget_bytes``, as an index into `FITS`, from predictions."""
+    values = {size: _fits(pair, budget_bytes) for size, pair in group.pairs.items()}
     counts = [sum(value == fits for value in values.values()) for fits in range(3)]
     reading = (
         f"In {format_bytes(budget_bytes)}, {counts[2]} of {len(values)} cells can be trained, {counts[1]} "
@@ -181,7 +182,7 @@ def fitting(group: Group, budget_bytes: int) -> Table:
 
 
 def _fits(pair: Pair, budget_bytes: int) -> float:
-    """The place in `FITS`. A mode without a row is predicted here; one without a plan does not fit."""
+    """The index into `FITS`. A mode without a row is predicted here; one without a plan does not fit."""
     for fits, mode in ((2.0, Mode.TRAIN), (1.0, Mode.INFER)):
         row = pair.get(mode)
         if row is None or row["predicted_peak_bytes"] is None:
@@ -218,10 +219,10 @@ def _table(group: Group, values: dict[tuple[int, int], float], reading: str) -> 
     return Table(tuple(depths), tuple(batches), filled, reading)
 
 
-def _point(place: int, row: Row) -> Point:
+def _point(tick: int, row: Row) -> Point:
     figures = row.figures
     failure = "" if row.ok else f"{figures['status']}: {figures['reason']}"
-    return Point(place, peak_bytes(row), failure)
+    return Point(tick, peak_bytes(row), failure)
 
 
 def _count(value: int) -> str:
@@ -247,10 +248,10 @@ def _growth_along(line: Line, found: Curves) -> str:
     first, last = line.points[0], line.points[-1]
     first_bytes, last_bytes = first.peak_bytes or 1, last.peak_bytes or 1
     if first == last:
-        places = f"{found.axis} {last.place:,}, {found.other} {line.fixed:,}"
-        return f"{line.mode.noun} needs {format_bytes(last_bytes)} ({places})"
+        where = f"{found.axis} {last.tick:,}, {found.other} {line.fixed:,}"
+        return f"{line.mode.noun} needs {format_bytes(last_bytes)} ({where})"
     return (
         f"{line.mode.noun} grows {last_bytes / first_bytes:.1f} ×, from {format_bytes(first_bytes)} to "
-        f"{format_bytes(last_bytes)} ({found.axis} {first.place:,} to {last.place:,}, "
+        f"{format_bytes(last_bytes)} ({found.axis} {first.tick:,} to {last.tick:,}, "
         f"{found.other} {line.fixed:,})"
     )

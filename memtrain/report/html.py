@@ -20,7 +20,7 @@ from memtrain.cells.kinds import as_text
 from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import InputError
 from memtrain.report import figures, plots
-from memtrain.report.account import METERS, account, account_reading, environments, place_names
+from memtrain.report.account import METERS, account, account_reading, axis_names, environments
 from memtrain.report.cell_plots import life_plot, timeline_plot
 from memtrain.report.figures import Axis, Group
 from memtrain.report.findings import cell_name, summary
@@ -82,7 +82,7 @@ def report_html(
         budget="" if budget_bytes is None else format_bytes(budget_bytes),
         commands=commands,
         meters=METERS,
-        place_names=place_names(rows),
+        axis_names=axis_names(rows),
         account=account(rows),
         account_reading=account_reading(rows),
         environments=environments(rows),

@@ -75,7 +75,7 @@ def explained_document(explained: Explained, origin: Origin) -> str:
         "retained": [asdict(entry) for entry in explanation.retained],
         "recomputed": [asdict(entry) for entry in explanation.recomputed],
         "dropped": [asdict(entry) for entry in explanation.dropped],
-        "recomputation": asdict(explanation.work),
+        "recomputation": asdict(explanation.recomputation),
         **_account(explanation.train),
         "inference": _account(explanation.infer),
         "footprint": {

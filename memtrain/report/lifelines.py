@@ -172,7 +172,7 @@ def _life_lines(train: Track, retained: list[Retained], most: int) -> LifeLines:
 def _evenly(entries: list[Retained], most: int) -> list[Retained]:
     if len(entries) <= most:
         return entries
-    return [entries[place * (len(entries) - 1) // (most - 1)] for place in range(most)]
+    return [entries[index * (len(entries) - 1) // (most - 1)] for index in range(most)]
 
 
 def _life_reading(retained: list[Retained], shown: int) -> str:

@@ -54,7 +54,7 @@ def peak_curves(curves: Curves) -> Plot:
             "name": f"{curves.other} {line.fixed:,}",
             "legendgroup": str(line.fixed),
             "showlegend": line in named,
-            "x": [point.place for point in line.points],
+            "x": [point.tick for point in line.points],
             "y": [point.peak_bytes for point in line.points],
             "customdata": [_hover(point) for point in line.points],
             "hovertemplate": f"{line.mode.noun}, {curves.axis} %{{x:,}}: %{{customdata}}",
@@ -80,24 +80,24 @@ def _hover(point: Point) -> str:
 
 
 def scales(curves: Curves) -> dict[str, dict[str, Any]]:
-    """What changes in the layout from linear to logarithmic axes: both axes, where no place is 0."""
+    """What changes in the layout from linear to logarithmic axes: both axes, where no tick is 0."""
     peaks = [p.peak_bytes for line in curves.lines for p in line.points if p.peak_bytes] or [1]
     linear, log = linear_ticks(max(peaks)), log_ticks(min(peaks), max(peaks))
-    places = curves.places
+    ticks = curves.ticks
     scales: dict[str, dict[str, Any]] = {
         "linear": {
             "xaxis.type": "linear",
             "xaxis.tickmode": "auto",
             "yaxis.range": [0, linear[0][-1]],
         },
-        "log": {"yaxis.range": [log10(place) for place in (log[0][0], log[0][-1])]},
+        "log": {"yaxis.range": [log10(tick) for tick in (log[0][0], log[0][-1])]},
     }
-    if places[0] > 0:
-        texts = [f"{place:,}" for place in places]
+    if ticks[0] > 0:
+        texts = [f"{tick:,}" for tick in ticks]
         scales["log"] |= {"xaxis.type": "log", "xaxis.tickmode": "array"}
-        scales["log"] |= {"xaxis.tickvals": places, "xaxis.ticktext": texts}
-    for name, (ticks, texts) in (("linear", linear), ("log", log)):
-        scales[name] |= {"yaxis.type": name, "yaxis.tickvals": ticks, "yaxis.ticktext": texts}
+        scales["log"] |= {"xaxis.tickvals": ticks, "xaxis.ticktext": texts}
+    for name, (peak_ticks, labels) in (("linear", linear), ("log", log)):
+        scales[name] |= {"yaxis.type": name, "yaxis.tickvals": peak_ticks, "yaxis.ticktext": labels}
     return scales
 
 
@@ -160,10 +160,10 @@ def trade(ways: Ways) -> Plot:
         "budgets; squares are the other levers, diamonds the rules sqrt and revolve."
     )
     x_axis = {"title": {"text": "extra time"}, "tickformat": "+.0%", "automargin": True}
-    places, texts = linear_ticks(max(option.predicted_peak_bytes for option in ways.options))
+    ticks, texts = linear_ticks(max(option.predicted_peak_bytes for option in ways.options))
     y_axis = {
         "title": {"text": "peak bytes"},
-        "tickvals": places,
+        "tickvals": ticks,
         "ticktext": texts,
         "rangemode": "tozero",
         "automargin": True,

@@ -107,21 +107,19 @@ def _curves(curves: Curves, of: str, figure: Figure) -> None:
             shown = [point for point in line.points if point.peak_bytes is not None]
             failed = [point for point in shown if point.failure]
             style = "-" if line.mode is Mode.TRAIN else ":"
-            places, peaks = [p.place for p in shown], [p.peak_bytes or 0 for p in shown]
+            across, peaks = [p.tick for p in shown], [p.peak_bytes or 0 for p in shown]
             first = axes.get_legend_handles_labels()[1]
             name = f"{curves.other} {line.fixed:,}"
             label = "" if name in first else name
-            axes.plot(places, peaks, style, color=colour, marker="o", markersize=4, label=label)
-            axes.plot(
-                [p.place for p in failed], [p.peak_bytes or 0 for p in failed], "x", color=colour, ms=10
-            )
+            axes.plot(across, peaks, style, color=colour, marker="o", markersize=4, label=label)
+            axes.plot([p.tick for p in failed], [p.peak_bytes or 0 for p in failed], "x", color=colour, ms=10)
         axes.set_xlabel(curves.axis)
         axes.grid(alpha=0.3)
         if scale == "log":
             axes.set_yscale("log", base=2)
-            if curves.places[0] > 0:
+            if curves.ticks[0] > 0:
                 axes.set_xscale("log", base=2)
-                axes.set_xticks(curves.places, [f"{place:,}" for place in curves.places], minor=False)
+                axes.set_xticks(curves.ticks, [f"{tick:,}" for tick in curves.ticks], minor=False)
         ticks, texts = linear_ticks(max(known)) if scale == "linear" else log_ticks(min(known), max(known))
         axes.set_yticks(ticks, texts, minor=False)
         axes.set_ylim(ticks[0], ticks[-1])
@@ -189,12 +187,12 @@ def _lives(found: LifeLines, title: str, figure: Figure) -> None:
         figure.text(0.5, 0.5, fill(found.reading, 80), ha="center", va="center")
         return
     axes = figure.subplots()
-    for place, life in enumerate(found.lives):
+    for index, life in enumerate(found.lives):
         before = (life.born_step, found.backward_step - life.born_step)
         after = (found.backward_step, life.freed_step + 1 - found.backward_step)
-        axes.broken_barh([before, after], (place - 0.4, 0.8), facecolors=figures.PHASE_COLOURS)
+        axes.broken_barh([before, after], (index - 0.4, 0.8), facecolors=figures.PHASE_COLOURS)
     axes.set(title=title, xlabel="step of training; backward is red", xlim=(0, found.step_count))
     apart = max(1, len(found.lives) // 30)
     shown = range(0, len(found.lives), apart)
-    axes.set_yticks(list(shown), [found.lives[place].name for place in shown])
+    axes.set_yticks(list(shown), [found.lives[index].name for index in shown])
     axes.invert_yaxis()

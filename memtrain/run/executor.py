@@ -46,12 +46,12 @@ class Run(Leaves):
                 inputs=node.inputs,
                 shape=tuple(map(int, node.shape)),
                 dtype=node.dtype,
-                role=roles.get((node.id, place)),
+                role=roles.get((node.id, number)),
                 reuse=step.reuse,
                 work=node.op.workspace(*[schedule.graph[i] for i in node.inputs]),
                 frees=step.frees,
             )
-            for place, step in enumerate(schedule.steps)
+            for number, step in enumerate(schedule.steps)
             for node in (schedule.graph[step.node],)
         ]
 
@@ -66,10 +66,10 @@ class Run(Leaves):
     def execute(self, start: int, stop: int) -> None:
         """Run the steps from ``start`` to before ``stop``, in order, on what those before have left."""
         ledger = self._ledger
-        for place in range(start, stop):
+        for number in range(start, stop):
             if ledger is not None:
-                ledger.step = place
-            self._execute(self._calls[place])
+                ledger.step = number
+            self._execute(self._calls[number])
 
     def collect(self) -> list[Array]:
         """The asked values once every step has run; the run itself then no longer holds them."""

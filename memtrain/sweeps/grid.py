@@ -88,7 +88,7 @@ def _as_list(values: Sequence[Any] | Any) -> list[Any]:
     """The values of an axis, each once, as Python's own types."""
     several = isinstance(values, (list, tuple, range, np.ndarray))
     plain = [_plain(value) for value in (values if several else [values])]
-    return [value for place, value in enumerate(plain) if value not in plain[:place]]
+    return [value for index, value in enumerate(plain) if value not in plain[:index]]
 
 
 def _plain(value: Any) -> Any:

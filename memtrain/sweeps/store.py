@@ -32,7 +32,7 @@ class RowStore:
     def __init__(self, path: Path, tasks: Sequence[Task], journal: Journal | None) -> None:
         self.path = path
         self._journal = journal
-        self._places = {cell.key(mode): place for place, (cell, mode) in enumerate(tasks)}
+        self._order = {cell.key(mode): index for index, (cell, mode) in enumerate(tasks)}
         self._lines: dict[int, str] = {}
         self._write_next_s = 0.0
 
@@ -91,7 +91,7 @@ class RowStore:
             self._write()
 
     def _enter(self, row: Row) -> None:
-        self._lines[self._places[row.cell.key(row.mode)]] = csv_line(row.columns().values())
+        self._lines[self._order[row.cell.key(row.mode)]] = csv_line(row.columns().values())
 
     def _write(self) -> None:
         began = perf_counter()

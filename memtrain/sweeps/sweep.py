@@ -96,14 +96,14 @@ def run_sweep(
         repeat=repeat,
         force=force,
     )
-    place = {task: index for index, task in enumerate(tasks)}
+    order = {task: index for index, task in enumerate(tasks)}
     rows: list[Row] = []
     # The host inside of the executor: after an interrupt no thread waits for a measurement any more.
     with ThreadPoolExecutor(jobs or default_jobs()) as executor, host:
         for row in run_tasks(tasks, executor, measure_row, started):
             finished(row)
             rows.append(row)
-    return sorted(rows, key=lambda row: place[row.cell, row.mode])
+    return sorted(rows, key=lambda row: order[row.cell, row.mode])
 
 
 def expected_s(cell: Cell, mode: Mode, meters: Sequence[str]) -> float:

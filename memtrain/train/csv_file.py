@@ -47,10 +47,10 @@ class CsvTable:
         count = 0
         for number, block in enumerate(_line_blocks(self._file)):
             lines = block if number else self._without_names(block)
-            for place, line in enumerate(lines, start=count + 1):
+            for example, line in enumerate(lines, start=count + 1):
                 if line.count(b",") + 1 != self.columns:
                     raise DataError(
-                        f"data file {self._path}: example {place} has {line.count(b',') + 1} values, "
+                        f"data file {self._path}: example {example} has {line.count(b',') + 1} values, "
                         f"not {self.columns}",
                         "allowed: rows of equal length",
                         "fill or remove the ragged row",
@@ -100,14 +100,14 @@ class CsvTable:
 
     def _fault(self, lines: list[bytes], first: int) -> DataError:
         """What is wrong with the numbers of some lines, the first of which is example ``first``."""
-        for place, line in enumerate(lines, start=first):
+        for example, line in enumerate(lines, start=first):
             for column, field in enumerate(line.split(b","), start=1):
                 if _NOT_FINITE.fullmatch(field):
                     where = f"input {column}" if column < self.columns else "the last value"
-                    return not_finite(self._path, place, where, float(field))
+                    return not_finite(self._path, example, where, float(field))
                 if not _NUMBER.fullmatch(field):
                     return DataError(
-                        f"data file {self._path}: example {place} is not numeric "
+                        f"data file {self._path}: example {example} is not numeric "
                         f"({_shown(field)!r} in {_shown(line)!r})",
                         "allowed: plain numbers separated by commas, such as 1.5 or 2e-3, the label last",
                         "encode text as numbers",
@@ -167,7 +167,7 @@ def _count_up(fields: list[bytes]) -> bool:
     first = fields[0].strip()
     if len(fields) < 2 or first not in (b"0", b"1"):
         return False
-    return all(field.strip() == str(place).encode() for place, field in enumerate(fields, start=int(first)))
+    return all(field.strip() == str(number).encode() for number, field in enumerate(fields, start=int(first)))
 
 
 def _shown(text: bytes) -> str:

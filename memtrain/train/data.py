@@ -66,9 +66,9 @@ class Part:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, places: Array) -> Dataset:
-        """A copy of the examples at ``places`` of this part."""
-        return self.data.take(self.rows[places])
+    def take(self, indices: Array) -> Dataset:
+        """A copy of the examples at ``indices`` of this part."""
+        return self.data.take(self.rows[indices])
 
 
 def load(data: str, free_bytes: int | None = None) -> Dataset:

@@ -1,6 +1,6 @@
 """The schedules of a network: one iteration of training, and inference.
 
-They differ in one place: what is asked for.
+They differ only in the values that they ask for.
 """
 
 from __future__ import annotations

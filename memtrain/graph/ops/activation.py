@@ -75,7 +75,7 @@ class ReluGrad(Slope):
     """g ⊙ [h > 0], with h = NaN taken as positive.
 
     A float is positive just where its bits, read as a signed integer, are. So the mask is made in
-    integers, in the place of the result: no float × bool, which numpy casts in a buffer of its own.
+    integers, in the buffer of the result: no float × bool, which numpy casts in a buffer of its own.
     """
 
     name = "relu_grad"

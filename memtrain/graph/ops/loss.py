@@ -107,14 +107,14 @@ def _divisor(value: Node) -> str:
     return size if size.isalnum() else f"({size})"
 
 
-def _label_places(labels: Array, row: int, part: slice, index: Array) -> Array:
-    """The places of the labels of rows ``part`` in an array of rows laid flat, into ``index``."""
-    places = index[: part.stop - part.start]
-    places.fill(row)
-    np.add.accumulate(places, out=places)
-    np.add(places, labels[part], out=places)
-    np.add(places, (part.start - 1) * row, out=places)
-    return places
+def _label_indices(labels: Array, row: int, part: slice, index: Array) -> Array:
+    """The flat indices of the labels of rows ``part``, for rows of length ``row``, written into ``index``."""
+    indices = index[: part.stop - part.start]
+    indices.fill(row)
+    np.add.accumulate(indices, out=indices)
+    np.add(indices, labels[part], out=indices)
+    np.add(indices, (part.start - 1) * row, out=indices)
+    return indices
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ class Nll(Op):
         index, picked = work
         total = 0.0
         for part, length in blocks(labels.size, index.size):
-            places = _label_places(labels, inputs[0].shape[-1], part, index)
-            np.take(logp, places, out=picked[:length], mode="clip")
+            indices = _label_indices(labels, inputs[0].shape[-1], part, index)
+            np.take(logp, indices, out=picked[:length], mode="clip")
             total += float(np.add.reduce(picked[:length]))
         out[()] = -total / labels.size
 
@@ -184,7 +184,7 @@ class NllGrad(Op):
         labels, (index,) = labels.reshape(-1), work
         out.fill(0)
         for part, _ in blocks(labels.size, index.size):
-            np.put(out, _label_places(labels, out.shape[-1], part, index), -g.item() / labels.size)
+            np.put(out, _label_indices(labels, out.shape[-1], part, index), -g.item() / labels.size)
 
     def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         if 0 in wanted:

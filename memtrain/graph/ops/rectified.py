@@ -29,7 +29,7 @@ class LeakyReluGrad(Slope):
     """g where h > 0, else 0.01 g, with h = NaN taken as positive.
 
     As in `ReluGrad` the bits of h tell whether it is positive. The bits of the slope are those of 0.01, plus
-    the distance to those of 1 where it is: integers, in the place of the result.
+    the distance to those of 1 where it is: integers, in the buffer of the result.
     """
 
     name = "leaky_relu_grad"

@@ -99,8 +99,8 @@ class Table:
         """The cost of a segment that keeps its first stage whole, with so many bytes free."""
         last = first + more
         left = free - self._output[first] - self._inner[first]
-        place = np.searchsorted(self._levels, left, "right") - 1
-        cost = np.where(place >= 0, self._cost[more - 1, first + 1][place], inf) + self._stages[first].cost
+        level = np.searchsorted(self._levels, left, "right") - 1
+        cost = np.where(level >= 0, self._cost[more - 1, first + 1][level], inf) + self._stages[first].cost
         need = max(self._standing[last] + self._taped[first], self._backward[first])
         return np.where(free >= need, cost, inf)
 
@@ -116,11 +116,11 @@ class Table:
     def _best_advance(self, first: int, last: int, free: int) -> int:
         """How many stages to advance in a segment; 0 to keep the first one whole."""
         more = last - first
-        place = bisect_right(self._levels, free) - 1
+        level = bisect_right(self._levels, free) - 1
         ahead = np.arange(1, more + 1)
         left = np.searchsorted(self._levels, free - self._output[first:last], "right") - 1
         cost = np.where(left >= 0, self._cost[more - ahead, first + ahead, left], inf)
-        cost += self._cost[ahead - 1, first, place] + self._costs[first + ahead] - self._costs[first]
+        cost += self._cost[ahead - 1, first, level] + self._costs[first + ahead] - self._costs[first]
         cost[free < self._standing[last] + self._advance[first, 1 : more + 1]] = inf
         best = int(cost.argmin())
         if self._inner[first] and self._whole(first, more, np.array([free]))[0] <= cost[best]:

@@ -48,38 +48,38 @@ def _windows(schedule: Schedule) -> Iterator[tuple[int, int, int]]:
     """Where each forward pass starts, where its backward pass does, and where that ends."""
     phases = [step.phase for step in schedule.steps]
     before = [None, *phases]
-    starts = [place for place, phase in enumerate(phases) if phase is Phase.FORWARD is not before[place]]
+    starts = [number for number, phase in enumerate(phases) if phase is Phase.FORWARD is not before[number]]
     for start, stop in pairwise([*starts, len(phases)]):
-        middle = next((place for place in range(start, stop) if phases[place] is not Phase.FORWARD), stop)
+        middle = next((number for number in range(start, stop) if phases[number] is not Phase.FORWARD), stop)
         if middle < stop:
             yield start, middle, stop
 
 
 def _chain(schedule: Schedule, start: int, middle: int, stop: int) -> Chain:
     graph, steps = schedule.graph, schedule.steps
-    born: dict[int, int] = {}  # by storage: the place of forward that makes it
+    born: dict[int, int] = {}  # by storage: the forward step that makes it
     forward_reads: dict[int, int] = {}  # by storage: the last one
     backward_reads: dict[int, list[int]] = {}
-    for place in range(start, stop):
-        node = graph[steps[place].node]
-        if place < middle and node.owns_storage:
-            born[node.id] = place
+    for number in range(start, stop):
+        node = graph[steps[number].node]
+        if number < middle and node.owns_storage:
+            born[node.id] = number
         for storage in {graph[index].storage for index in node.inputs} & born.keys():
-            if place < middle:
-                forward_reads[storage] = place
+            if number < middle:
+                forward_reads[storage] = number
             else:
-                backward_reads.setdefault(storage, []).append(place)
+                backward_reads.setdefault(storage, []).append(number)
     asked = {graph[i].storage for i in schedule.asked}
     kept = [i for i in born if i in backward_reads and i not in asked]
 
     passes = _all_pass_through(born, forward_reads)
     nested = _nested(kept, backward_reads)
     boundaries = [i for i in kept if i in passes and i in nested]
-    places = [born[i] for i in boundaries]
+    cuts = [born[i] for i in boundaries]
     inner: list[list[int]] = [[] for _ in range(len(boundaries) + 1)]
     for i in set(kept).difference(boundaries):
-        inner[bisect_left(places, born[i])].append(i)
-    firsts = [start, *(place + 1 for place in places), middle]
+        inner[bisect_left(cuts, born[i])].append(i)
+    firsts = [start, *(number + 1 for number in cuts), middle]
     ends = [stop, *(backward_reads[i][-1] + 1 for i in boundaries), middle]
     return Chain(
         forward=tuple(tuple(step.node for step in steps[first:end]) for first, end in pairwise(firsts)),
@@ -92,8 +92,8 @@ def _chain(schedule: Schedule, start: int, middle: int, stop: int) -> Chain:
 def _all_pass_through(born: dict[int, int], forward_reads: dict[int, int]) -> set[int]:
     """Values that are all that forward reads after their birth of what was made until then."""
     found, reach = set(), -1
-    for i, place in born.items():
-        if reach <= place:
+    for i, number in born.items():
+        if reach <= number:
             found.add(i)
         reach = max(reach, forward_reads.get(i, -1))
     return found

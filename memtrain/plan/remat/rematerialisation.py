@@ -22,7 +22,7 @@ from memtrain.plan.remat.needs import needs_of
 from memtrain.plan.remat.planner import plan_within
 from memtrain.plan.remat.policy import BUDGET, NONE, REVOLVE, Policy
 from memtrain.plan.remat.stage import Stage, stages
-from memtrain.plan.schedule import Schedule, Work, schedule_in_order
+from memtrain.plan.schedule import Computation, Schedule, schedule_in_order
 from memtrain.units import format_bytes
 
 MOST_STAGES, MOST_BYTES = 2500, 2**62
@@ -157,15 +157,15 @@ def too_small(policy: Policy, least: int) -> BudgetError:
     )
 
 
-def _order(schedule: Schedule, passes: Sequence[Pass]) -> list[Work]:
+def _order(schedule: Schedule, passes: Sequence[Pass]) -> list[Computation]:
     """The nodes of the plan's moves. A stage's first time is forward, each other one recomputation."""
     steps = schedule.steps
-    order: list[Work] = []
+    order: list[Computation] = []
     for one in passes:
         done = set()
         for k, backward in one.moves:
             if backward:
-                order += [(steps[place].node, steps[place].phase) for place in one.chain.backward[k]]
+                order += [(steps[number].node, steps[number].phase) for number in one.chain.backward[k]]
             else:
                 phase = Phase.RECOMPUTE if k in done else Phase.FORWARD
                 order += [(i, phase) for i in one.chain.forward[k]]
@@ -173,13 +173,13 @@ def _order(schedule: Schedule, passes: Sequence[Pass]) -> list[Work]:
     return order
 
 
-def _without_unread(schedule: Schedule, order: list[Work]) -> list[Work]:
+def _without_unread(schedule: Schedule, order: list[Computation]) -> list[Computation]:
     """``order`` without what is computed again for nobody.
 
     Raises ``GraphError`` where something would be computed again from a value that is updated by then.
     """
     graph = schedule.graph
-    found: list[Work] = []
+    found: list[Computation] = []
     kept = {graph[i].storage for i in schedule.asked}  # until the end: never again
     wanted: set[int] = set()
     read_again: set[int] = set()

@@ -70,17 +70,17 @@ def _plan(chosen: Option) -> Table:
     return table
 
 
-def _options(title: str, options: Sequence[Option], places: Sequence[int]) -> Table:
+def _options(title: str, options: Sequence[Option], columns: Sequence[int]) -> Table:
     table = plain_table(title)
-    for place in places:
-        table.add_column(_HEADS[place], justify="right" if place else "left", no_wrap=place > 0)
+    for column in columns:
+        table.add_column(_HEADS[column], justify="right" if column else "left", no_wrap=column > 0)
     above = ""
     for option in options:
         cells = shown(option)
         if option.name == f"{above}, {option.cell.policy}":
             cells[0] = f"  + {option.cell.policy}"
         above = option.name
-        table.add_row(*(cells[place] for place in places), style=None if option.ok else "red")
+        table.add_row(*(cells[column] for column in columns), style=None if option.ok else "red")
     return table
 
 
@@ -88,7 +88,7 @@ def _picture(ways: Ways, width: int, ascii_only: bool) -> RenderableType:
     """Peak against time: predicted, and where it was measured as measured."""
     marks = _ASCII_MARKS if ascii_only else _MARKS
     options = [*ways.points, *ways.rules, *_bases(ways)]
-    letters = {option.name: chr(ord("a") + place) for place, option in enumerate(ways.rules)}
+    letters = {option.name: chr(ord("a") + index) for index, option in enumerate(ways.rules)}
     extras = [_extra(option) for option in options]
     peaks: list[float] = [option.predicted_peak_bytes for option in options]
     columns = max(20, min(width, 100) - 14)
