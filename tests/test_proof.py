@@ -86,7 +86,7 @@ def test_it_holds_for_every_optimizer(optimizer, batch, l2):
 def test_the_hidden_layer_of_the_book_changes_both_gradients():
     """∂J/∂W2 = ∂L/∂o hᵀ reads h; ∂L/∂z, and ∂J/∂W1 after it, read [h > 0]."""
     both = ("∂J/∂W1", "∂J/∂W2")
-    needed = [("h1", 4 * 5 * 7, both), ("logp", 4 * 5 * 3, both)]
+    needed = [("h", 4 * 5 * 7, both), ("logp", 4 * 5 * 3, both)]
     proof = proof_of(schedule_of(BOOK))
     assert [(x.name, x.nbytes, called(x.changes)) for x in proof.needed] == needed
     assert proof.poisoned_changes == proof.stale_reads == ()
