@@ -80,9 +80,9 @@ class Watching(Ledger):
 
 
 def run_limited(
-    bench: Bench, work: Workload, cell: Cell, iterations: int | None = None
+    bench: Bench, workload: Workload, cell: Cell, iterations: int | None = None
 ) -> tuple[Watching, list[float | None]]:
-    """Run ``work`` under the memory limit of its cell; the ledger of it, and the losses.
+    """Run ``workload`` under the memory limit of its cell; the ledger of it, and the losses.
 
     A ``MemoryError`` says at which step memory ran out.
     """
@@ -90,26 +90,26 @@ def run_limited(
     small = replace(
         cell, network=cell.network.small(), batch=64, memory_limit_bytes=None, policy=NONE, accumulate=1
     )
-    bench.workload(small, work.mode).warm_up()
+    bench.workload(small, workload.mode).warm_up()
     limit_bytes = cell.memory_limit_bytes or 0
-    slack = slack_bytes(analyse(work.schedule), limit_bytes)
+    slack = slack_bytes(analyse(workload.schedule), limit_bytes)
     ledger = Watching()
-    run = work.new_run(ledger)  # to lay out an arena takes memory of its own, so this comes before the limit
-    work.reserve()
+    run = workload.new_run(ledger)  # before the limit: laying out an arena takes memory
+    workload.reserve()
     gc.collect()
     give_back()
     with data_limit(limit_bytes + slack):
         ledger.begin()
         try:
-            losses = work.run_all(run, iterations)
+            losses = workload.run_all(run, iterations)
         except MemoryError as error:
-            raise _out_of_memory(work.schedule, ledger.step, str(error)) from error
+            raise _out_of_memory(workload.schedule, ledger.step, str(error)) from error
     over = ledger.peak_bytes - limit_bytes
     if over > 0:
         said = (
             f"its arrays are {over:,} B over the limit, and ran only in the slack that is for the allocator"
         )
-        raise _out_of_memory(work.schedule, ledger.peak_step, said)
+        raise _out_of_memory(workload.schedule, ledger.peak_step, said)
     return ledger, losses
 
 

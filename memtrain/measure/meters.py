@@ -48,16 +48,16 @@ def ledger_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
 
     Under the cell's memory limit, if it has one: then a ``MemoryError`` names the step where memory ran out.
     """
-    work = bench.workload(cell, mode)
+    workload = bench.workload(cell, mode)
     ledger: Ledger
     notes: list[str] = []
     if cell.memory_limit_bytes is not None:
-        ledger, losses = run_limited(bench, work, cell)
+        ledger, losses = run_limited(bench, workload, cell)
         notes += filter(None, [inexact_limits()])
     else:
         ledger = Ledger()
-        losses = work.run_all(work.new_run(ledger))
-    steps = work.schedule.steps
+        losses = workload.run_all(workload.new_run(ledger))
+    steps = workload.schedule.steps
     return {
         "ledger_peak_bytes": ledger.peak_bytes,
         **{f"peak_{role}_bytes": count for role, count in ledger.peak_role_bytes.items()},
@@ -76,9 +76,9 @@ def heap_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
         import memray
     except ImportError as error:
         raise MeterUnavailable(f"the heap meter needs memray ({error})") from error
-    work = bench.workload(cell, mode)
-    work.warm_up()
-    run = work.new_run()
+    workload = bench.workload(cell, mode)
+    workload.warm_up()
+    run = workload.new_run()
 
     def requested(file: str, action: Callable[[], object]) -> tuple[int, int]:
         """The most bytes that ``action`` held at one time, and those that it left, as memray counted them."""
@@ -99,10 +99,10 @@ def heap_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
         return peak - CONTROL_BYTES, sum(kept) - CLOSING_BYTES
 
     with tempfile.TemporaryDirectory(prefix="memtrain-") as folder:
-        check_space(folder, RECORD_BYTES * len(work.schedule.steps) * cell.steps)
-        load_peak, lasting = requested("load.bin", lambda: work.load(run))
+        check_space(folder, RECORD_BYTES * len(workload.schedule.steps) * cell.steps)
+        load_peak, lasting = requested("load.bin", lambda: workload.load(run))
         run.prepare()  # the calls of a packed run belong to the baseline, as its schedule does
-        passing, _ = requested("iterate.bin", lambda: work.iterate_all(run))
+        passing, _ = requested("iterate.bin", lambda: workload.iterate_all(run))
     return {"heap_peak_bytes": max(load_peak, lasting + passing)}
 
 
@@ -118,28 +118,28 @@ def check_space(folder: str, needed_bytes: int) -> None:
 
 def resident_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
     """The kernel's high-water mark of the memory that the process really occupied."""
-    work = bench.workload(cell, mode)
-    work.warm_up()
-    run = work.new_run()
+    workload = bench.workload(cell, mode)
+    workload.warm_up()
+    run = workload.new_run()
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM starts anew
         baseline = status_bytes("VmRSS")
     except OSError as error:
         raise MeterUnavailable(f"the resident meter needs Linux's /proc/self/clear_refs ({error})") from error
-    work.run_all(run)
+    workload.run_all(run)
     return {"resident_peak_bytes": status_bytes("VmHWM") - baseline, "baseline_bytes": baseline}
 
 
 def time_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
     """Median seconds of an iteration."""
-    work = bench.workload(cell, mode, timing=True)
-    run = work.new_run()
-    work.load(run)
-    work.iterate(run, 0)
+    workload = bench.workload(cell, mode, timing=True)
+    run = workload.new_run()
+    workload.load(run)
+    workload.iterate(run, 0)
     seconds: list[float] = []
-    while len(seconds) < work.steps or sum(seconds) < TIMED_S:
+    while len(seconds) < workload.steps or sum(seconds) < TIMED_S:
         before = perf_counter()
-        work.iterate(run, len(seconds))
+        workload.iterate(run, len(seconds))
         seconds.append(perf_counter() - before)
     return {"step_s": median(seconds)}
 

@@ -1,10 +1,10 @@
-"""The figures of a cell as plotly takes them: its timeline, and the lives of what it retains."""
+"""The plots of a cell as plotly takes them: its timeline, and the lives of what it retains."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from memtrain.report.figures import PHASE_COLOURS, ROLE_COLOURS
+from memtrain.report.colours import PHASE_COLOURS, ROLE_COLOURS
 from memtrain.report.lifelines import LifeLines, Timeline, Track
 from memtrain.report.plots import LEGEND, Plot, plot, wrapped
 from memtrain.report.ticks import linear_ticks
@@ -120,7 +120,7 @@ def _marks(track: Track, suffix: str) -> list[tuple[dict[str, Any] | None, dict[
 
 
 def _towards_middle(track: Track) -> dict[str, Any]:
-    """Where the text at the peak starts or ends, so that it stays on the figure."""
+    """Where the text at the peak starts or ends, so that it stays inside the plot."""
     share = track.peak.step / track.step_count
     if share < 0.2:
         return {"ax": 12, "xanchor": "left"}

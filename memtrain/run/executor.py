@@ -11,7 +11,7 @@ from memtrain.graph.node import DType, Role
 from memtrain.graph.ops.base import Array, Op, Workspace
 from memtrain.plan.liveness import analyse
 from memtrain.plan.schedule import Schedule
-from memtrain.run.leaves import Leaves
+from memtrain.run.leaves import LeafArrays
 from memtrain.run.ledger import Ledger
 
 
@@ -30,7 +30,7 @@ class _Call:
     frees: tuple[int, ...]
 
 
-class Run(Leaves):
+class Run(LeafArrays):
     """One schedule and the arrays that it holds.
 
     Every storage is an array of its own, made when its step starts and dropped when the schedule frees it.

@@ -13,7 +13,7 @@ from memtrain.plan.schedule import Schedule
 from memtrain.run.ledger import Ledger
 
 
-class Leaves:
+class LeafArrays:
     """A schedule, its arrays by node, and those of its leaves by name. A ledger, if given, is told."""
 
     def __init__(self, schedule: Schedule, ledger: Ledger | None = None) -> None:

@@ -17,11 +17,11 @@ from memtrain.plan.liveness import analyse
 from memtrain.plan.occupancy import occupancy_of
 from memtrain.plan.packing import pack
 from memtrain.plan.schedule import Schedule
-from memtrain.run.leaves import Leaves, empty
+from memtrain.run.leaves import LeafArrays, empty
 from memtrain.run.ledger import Ledger
 
 
-class PackedRun(Leaves):
+class PackedRun(LeafArrays):
     """One schedule, its leaves, and the arena that holds all else (`memtrain.plan.packing`)."""
 
     def __init__(self, schedule: Schedule, ledger: Ledger | None = None) -> None:
@@ -33,7 +33,7 @@ class PackedRun(Leaves):
         self._asked: list[Array] = []
 
     def load(self, values: Mapping[str, Array]) -> None:
-        """As `Leaves.load`; makes the arena too."""
+        """As `LeafArrays.load`; makes the arena too."""
         self._arena, self._prepared, self._calls, self._asked = None, False, [], []
         for index in range(len(self._values)):  # in place: a list of this length would show in a heap peak
             self._values[index] = None
