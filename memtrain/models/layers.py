@@ -15,8 +15,9 @@ from memtrain.graph.node import DType, Node, Role, Shape
 from memtrain.graph.ops import ACTIVATIONS
 from memtrain.graph.ops.arithmetic import add, scale
 from memtrain.graph.ops.base import Array
-from memtrain.graph.ops.loss import LogSoftmax, Mse, Nll, SquaredNorm
+from memtrain.graph.ops.loss import Mse, Nll, SquaredNorm
 from memtrain.graph.ops.matmul import matmul
+from memtrain.graph.ops.softmax import LogSoftmax
 from memtrain.graph.ops.source import Leaf
 
 

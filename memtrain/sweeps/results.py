@@ -16,7 +16,8 @@ from memtrain.cells.columns import BY_NAME, CELL_NAMES, FIGURE_NAMES, STATUSES
 from memtrain.cells.row import Row, planned_row
 from memtrain.errors import DataError, MemtrainError, NoRowsError
 from memtrain.files import MOST_RESULTS_BYTES, open_regular
-from memtrain.sweeps.journal import journal_path, read_journal
+from memtrain.sweeps.journal import journal_path
+from memtrain.sweeps.stored import read_journal
 
 
 @dataclass(frozen=True)

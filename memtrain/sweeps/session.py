@@ -13,10 +13,11 @@ from memtrain.cells.row import Row
 from memtrain.errors import InputError, MemtrainError, StoreError
 from memtrain.files import check_outputs, is_special, open_regular, quoted
 from memtrain.measure.host import Host
-from memtrain.sweeps.journal import SUFFIX, Journal, Stored, check_same, is_in_use, journal_path
+from memtrain.sweeps.journal import SUFFIX, Journal, check_same, is_in_use, journal_path
 from memtrain.sweeps.request import Request, make_tasks
 from memtrain.sweeps.runner import Task
 from memtrain.sweeps.store import RowStore
+from memtrain.sweeps.stored import Stored
 from memtrain.train.data import DIGITS, SYNTHETIC
 
 

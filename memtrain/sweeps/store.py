@@ -13,9 +13,10 @@ from memtrain.cells.kinds import csv_line
 from memtrain.cells.row import Row
 from memtrain.errors import StoreError
 from memtrain.files import is_special, refuse_existing, write_whole
-from memtrain.sweeps.journal import Journal, Stored, journal_path
+from memtrain.sweeps.journal import Journal, journal_path
 from memtrain.sweeps.request import Request
 from memtrain.sweeps.runner import Task
+from memtrain.sweeps.stored import Stored
 
 QUICK_S = 0.01
 """A CSV that is written in this time is written after every row."""

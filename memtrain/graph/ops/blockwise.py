@@ -65,7 +65,7 @@ def _flat(size: int, *arrays: Array) -> list[Array]:
 class RowWise(Op):
     """Ops over the last axis, computed in blocks of whole rows; ``scratch`` counts block-sized arrays.
 
-    One more array holds a figure per row of the block.
+    One more array holds a number per row of the block.
     """
 
     scratch: int

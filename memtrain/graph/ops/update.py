@@ -14,9 +14,9 @@ import numpy as np
 
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
-from memtrain.graph.ops.arithmetic import add_product
 from memtrain.graph.ops.base import Array, same_shape
 from memtrain.graph.ops.blockwise import Elementwise
+from memtrain.graph.ops.scaled_sum import add_product
 
 
 class _Update(Elementwise):
