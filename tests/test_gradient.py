@@ -94,7 +94,7 @@ def test_the_gradients_of_the_books_network_have_the_names_and_values_of_the_boo
     assert [g.name for g in gradients] == ["∂J/∂W1", "∂J/∂W2"]
     names = [node.name for node in b.nodes[forward:]]
     assert {node.phase for node in b.nodes[forward:]} == {Phase.BACKWARD}
-    chain = ["∂L/∂o", "∂L/∂W2", "∂J/∂W2", "∂L/∂h1", "∂L/∂z1", "∂L/∂W1", "∂J/∂W1"]
+    chain = ["∂L/∂o", "∂L/∂W2", "∂J/∂W2", "∂L/∂h", "∂L/∂z", "∂L/∂W1", "∂J/∂W1"]
     assert [name for name in names if name in chain] == chain
     assert {"∂J/∂J", "∂L/∂logp"} <= set(names)
 
