@@ -105,7 +105,7 @@ def test_the_gradients_of_the_books_network_have_the_names_and_values_of_the_boo
     p = np.exp(h @ w2.T)
     do = (p / p.sum(1, keepdims=True) - np.eye(3)[y]) / 5
     dz = (do @ w2) * (h > 0)
-    asked = [b.graph().named(name) for name in ("∂L/∂o", "∂L/∂z1", "∂J/∂W1", "∂J/∂W2")]
+    asked = [b.graph().named(name) for name in ("∂L/∂o", "∂L/∂z", "∂J/∂W1", "∂J/∂W2")]
     found = evaluate(b, asked, {"x": x, "y": y, "W1": w1, "W2": w2})
     for have, want in zip(found, [do, dz, dz.T @ x + 0.1 * w1, do.T @ h + 0.1 * w2], strict=True):
         np.testing.assert_allclose(have, want, rtol=1e-12, atol=1e-14)
