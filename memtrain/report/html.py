@@ -30,7 +30,7 @@ from memtrain.report.lifelines import MOST_LIVES, MOST_MOMENTS, of_cell
 from memtrain.report.maps import outcomes_of, ratios_of
 from memtrain.report.plots import Plot
 from memtrain.report.section import Origin, Section
-from memtrain.report.ways import ways_sentences
+from memtrain.report.ways_findings import ways_sentences
 from memtrain.units import format_bytes
 
 if TYPE_CHECKING:

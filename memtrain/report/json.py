@@ -21,7 +21,8 @@ from memtrain.explain.proof import Proof
 from memtrain.explain.second import SecondOrder
 from memtrain.graph.node import Graph, Node
 from memtrain.report.section import Origin
-from memtrain.report.ways import advice, ways_records
+from memtrain.report.ways import ways_records
+from memtrain.report.ways_findings import advice
 
 SCHEMA_VERSION = 1
 
