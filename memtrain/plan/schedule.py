@@ -9,15 +9,15 @@ from memtrain.errors import GraphError
 from memtrain.graph.node import Graph, Node, Phase, Role
 
 Computation = tuple[int, Phase]
-"""A node to compute, and the phase in which that is done."""
+"""The index of a node to compute, and the phase in which it is computed."""
 
 _ALWAYS = -1
-"""The birth of storages that live throughout."""
+"""The birth of storages that live throughout the schedule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Compute ``node`` into a fresh buffer, or into that of the dying value ``reuse``; then free."""
+    """Compute ``node`` into a fresh buffer, or that of the dying value ``reuse``; then free ``frees``."""
 
     node: int
     phase: Phase
@@ -40,15 +40,15 @@ class Schedule:
 
 
 def make_schedule(graph: Graph, asked: Iterable[Node], *, eager_updates: bool = False) -> Schedule:
-    """Compute what ``asked`` needs, in the order of the graph, and free each storage at its last use.
+    """The schedule that computes ``asked`` in the order of the graph and frees each storage at its last use.
 
-    ``eager_updates`` moves each update forward to where what it reads is computed and nobody is left
-    who reads the value that it overwrites, so that its gradient is freed at once. Its workspace then
-    stands beside what backward holds.
+    ``eager_updates`` moves each update to the earliest step at which all that it reads is computed and no
+    later step reads the value that it overwrites. So its gradient is freed at once. Its workspace, however, is
+    live together with what backward still holds.
 
-    The result takes over the buffer of an input when its op allows it, the input's storage dies in this
-    step, both have the same shape and type, and the input is neither persistent, nor asked for, nor a
-    view, nor also read by an input at which the op does not allow it.
+    A result takes over the buffer of an input if its op allows it, the input's storage dies in this step, and
+    both have the same shape and type. The input must not be persistent, asked for or a view, and the node
+    must not also read it at a position whose buffer the op may not reuse.
     """
     asked_ids = tuple(node.id for node in asked)
     needed = _ancestors(graph, asked_ids)
@@ -64,10 +64,11 @@ def make_schedule(graph: Graph, asked: Iterable[Node], *, eager_updates: bool = 
 def schedule_in_order(
     graph: Graph, order: Sequence[Computation], asked: tuple[int, ...], persistent: tuple[int, ...]
 ) -> Schedule:
-    """The schedule that does ``order`` and frees each storage at its last use.
+    """The schedule that computes ``order`` and frees each storage at its last use.
 
-    A node may stand in it more than once. Who reads it then reads what was computed last, and each time its
-    storage lives only as long as that is read. Raises ``GraphError`` when a view outlives this.
+    A node may occur more than once. A later step reads what was computed last, and each storage lives only
+    until its own last read. Raises ``GraphError`` when a view of a value is still read after the value is
+    computed again.
     """
     births = {i: _ALWAYS for i in persistent}  # by node: the step that made its present storage
     last_use = [0] * len(order)
@@ -119,7 +120,7 @@ def _ancestors(graph: Graph, asked: Iterable[int]) -> list[int]:
 
 
 def _with_eager_updates(graph: Graph, order: list[int]) -> list[int]:
-    """``order`` with every update right after the last of the nodes that it has to wait for."""
+    """``order`` with every update moved right behind the last node that it must wait for."""
     after: dict[int, int] = {}  # the node that each stands at (itself), or follows (an update)
     written: dict[int, int] = {}  # by storage: what its last value stands at or follows
     used: dict[int, int] = {}  # the same of its last reader or writer

@@ -1,6 +1,6 @@
 """Runs a schedule with numpy kernels, each value in an array of its own: fresh allocation.
 
-It shows what an allocator sees: so memory is measured. `memtrain.run.packed` is the faster way.
+The allocator sees every array, so memory is measured this way. `memtrain.run.packed` is faster.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from memtrain.run.ledger import Ledger
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A step with all that can be looked up before the run."""
+    """A step with everything that can be looked up before the run."""
 
     op: Op
     node: int
@@ -56,7 +56,7 @@ class Run(LeafArrays):
         ]
 
     def prepare(self) -> None:
-        """Nothing is to be made before the first iteration; see `PackedRun.prepare`."""
+        """Do nothing: there is nothing to prepare, unlike in `PackedRun.prepare`."""
 
     def iterate(self) -> list[Array]:
         """Run every step once; returns the asked values, which the run itself then no longer holds."""
@@ -64,7 +64,7 @@ class Run(LeafArrays):
         return self.collect()
 
     def execute(self, start: int, stop: int) -> None:
-        """Run the steps from ``start`` to before ``stop``, in order, on what those before have left."""
+        """Run the steps from ``start`` to before ``stop``, in order, on what earlier steps have left."""
         ledger = self._ledger
         for number in range(start, stop):
             if ledger is not None:
@@ -103,5 +103,5 @@ class Run(LeafArrays):
             self._drop(index)
 
     def _drop(self, index: int) -> None:
-        """The end of a value that the schedule frees; a storage ends with its own value, not with a view."""
+        """Drop a value that the schedule frees. A storage ends with its own value, not with a view of it."""
         self._values[index] = None

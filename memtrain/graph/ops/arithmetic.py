@@ -58,7 +58,7 @@ class Multiply(Broadcast):
 
 @dataclass(frozen=True)
 class Scale(Elementwise):
-    """c · x for a constant c, which ``symbol`` stands for in the book (λ/2)."""
+    """c · x for a constant c; ``symbol`` is what the book writes for c (λ/2)."""
 
     factor: float
     symbol: str = ""
@@ -180,7 +180,7 @@ class BroadcastTo(Op):
 
 @dataclass(frozen=True)
 class Copy(Op):
-    """The same values with bytes in row order; made where a kernel cannot read a view."""
+    """The same values with bytes in row order, for a kernel that cannot read a view."""
 
     name = "copy"
     strided = True
@@ -206,7 +206,7 @@ def multiply(b: Builder, x: Node, y: Node, name: str | None = None) -> Node:
 
 
 def _times(b: Builder, cotangent: Node, factor: Node) -> Node:
-    """``multiply`` of the two, without an array for a cotangent that is the same number everywhere."""
+    """cotangent · factor, without an array for a cotangent that is the same number everywhere."""
     if isinstance(cotangent.op, BroadcastTo) and cotangent.shape == factor.shape:
         spread = input_of(b, cotangent, 0)
         cotangent = cotangent if spread.shape else spread
@@ -216,7 +216,7 @@ def _times(b: Builder, cotangent: Node, factor: Node) -> Node:
 
 
 def scale(b: Builder, x: Node, factor: float, name: str | None = None, symbol: str = "") -> Node:
-    """factor · x; ``symbol`` stands for the factor in the book."""
+    """factor · x; ``symbol`` is what the book writes for the factor."""
     return b.apply(Scale(factor, symbol), x, name=name)
 
 

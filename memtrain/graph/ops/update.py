@@ -1,4 +1,4 @@
-"""What optimisers do to a parameter or to their own state, in place (an effect, not differentiable).
+"""The in-place updates of parameters and optimiser state: effects, which cannot be differentiated.
 
 The result of an update is the new value, in the storage of input 0. Formulas as in PyTorch's
 ``torch.optim`` (SGD, Kingma & Ba 2015 for Adam), without weight decay: the regulariser is part of J.

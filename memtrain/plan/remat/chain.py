@@ -1,4 +1,4 @@
-"""Forward and backward as a chain of stages: what rematerialisation plans with.
+"""Forward and backward as a chain of stages: the model that rematerialisation plans with.
 
 A *boundary* is a value of forward that backward reads and through which all of forward passes. It ends a
 stage. A stage's *inner* values are what its backward reads besides. So for ReLU the boundaries are h1, …,
@@ -28,7 +28,7 @@ class Chain:
     forward: tuple[tuple[int, ...], ...]
     """The nodes that compute the stage, in order."""
     backward: tuple[range, ...]
-    """The steps of the schedule that are its backward; what follows the first stage's belongs to it."""
+    """The steps of the stage's backward. Those after the backward of the first stage belong to that stage."""
     outputs: tuple[int, ...]
     """The boundary that the stage ends with, as a node; the last stage has none."""
     inner: tuple[tuple[int, ...], ...]
@@ -45,7 +45,7 @@ def chains(schedule: Schedule) -> list[Chain]:
 
 
 def _windows(schedule: Schedule) -> Iterator[tuple[int, int, int]]:
-    """Where each forward pass starts, where its backward pass does, and where that ends."""
+    """The first step of each forward pass, the first step of its backward pass, and the step after that."""
     phases = [step.phase for step in schedule.steps]
     before = [None, *phases]
     starts = [number for number, phase in enumerate(phases) if phase is Phase.FORWARD is not before[number]]
@@ -90,7 +90,7 @@ def _chain(schedule: Schedule, start: int, middle: int, stop: int) -> Chain:
 
 
 def _all_pass_through(born: dict[int, int], forward_reads: dict[int, int]) -> set[int]:
-    """Values that are all that forward reads after their birth of what was made until then."""
+    """Cut points: once such a value exists, forward reads no earlier intermediate."""
     found, reach = set(), -1
     for i, number in born.items():
         if reach <= number:
@@ -100,7 +100,7 @@ def _all_pass_through(born: dict[int, int], forward_reads: dict[int, int]) -> se
 
 
 def _nested(kept: Sequence[int], backward_reads: dict[int, list[int]]) -> set[int]:
-    """Values at whose last read backward is done with all made later and has read nothing made before."""
+    """Values that backward reads last after all reads of later values and before any read of earlier ones."""
     last = [backward_reads[i][-1] for i in kept]
     first = [backward_reads[i][0] for i in kept]
     of_later = list(accumulate(reversed(last), max, initial=-1))[-2::-1]
@@ -113,7 +113,7 @@ def _nested(kept: Sequence[int], backward_reads: dict[int, list[int]]) -> set[in
 
 
 def needed_for(graph: Graph, nodes: Sequence[int], values: Sequence[int]) -> tuple[int, ...]:
-    """Those of ``nodes`` (in order) that ``values`` depend on."""
+    """The nodes among ``nodes`` that ``values`` depend on, in their order."""
     wanted = set(values)
     for index in reversed(nodes):
         if index in wanted:
