@@ -43,8 +43,8 @@ def make_schedule(graph: Graph, asked: Iterable[Node], *, eager_updates: bool = 
     """The schedule that computes ``asked`` in the order of the graph and frees each storage at its last use.
 
     ``eager_updates`` moves each update to the earliest step at which all that it reads is computed and no
-    later step reads the value that it overwrites. So its gradient is freed at once. Its workspace, however, is
-    live together with what backward still holds.
+    later step reads the value that it overwrites. So its gradient is freed at once. Its workspace, however,
+    is live together with what backward still holds.
 
     A result takes over the buffer of an input if its op allows it, the input's storage dies in this step, and
     both have the same shape and type. The input must not be persistent, asked for or a view, and the node
