@@ -1,8 +1,8 @@
 """The meters, each a function that runs in a process of its own and watches one cell on its bench.
 
-All of them warm up with one iteration of the cell's own schedule first (BLAS maps its buffers, numpy
-its caches), free it, and give the freed memory back to the kernel; what the process holds then is the
-baseline, and peaks are above it.
+Each meter warms up with one iteration of the cell's own schedule, in which BLAS maps its buffers and numpy
+its caches. Then it frees the arrays and gives the memory back to the kernel. What the process holds then is
+the baseline. Peaks are bytes above it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Figures = dict[str, Any]
 
 
 def ledger_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
-    """Our own count of real arrays, with what stood at the peak; also the losses and the environment.
+    """Our own count of real arrays, by role at the peak; also the losses and the environment.
 
     Under the cell's memory limit, if it has one: then a ``MemoryError`` names the step where memory ran out.
     """
@@ -107,7 +107,7 @@ def heap_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
 
 
 def check_space(folder: str, needed_bytes: int) -> None:
-    """Raise ``MeasureError`` when the disk has not the room for memray's file: it would say so too late."""
+    """Raise ``MeasureError`` if the disk has no room for memray's file: memray would notice it too late."""
     free = shutil.disk_usage(folder).free
     if free < LEAST_SPACE_BYTES + needed_bytes:
         raise MeasureError(
@@ -145,7 +145,7 @@ def time_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
 
 
 def limit_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
-    """One iteration under the cell's memory limit: whether it fits, and what the process took for it.
+    """One iteration under the cell's memory limit: the ledger peak, and the bytes that the process took.
 
     Raises ``MeterUnavailable`` where a limit proves nothing, since it is not exact.
     """

@@ -1,4 +1,4 @@
-"""Two cells in one process, one held against the other: their time, and their gradients."""
+"""Two cells compared in one process: their times, or their gradients."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from memtrain.measure.workload import Bench, Workload
 from memtrain.run.executor import Run
 
 PACED_S, FEWEST_ROUNDS = 0.5, 3
-"""The two cells take turns until this long has been measured, and so often at least."""
+"""The two cells take turns for at least this many seconds and this many rounds."""
 
 
 def pace_meter(bench: Bench, cell: Cell, mode: Mode, other: Cell) -> Figures:
     """Median seconds of an iteration of ``cell`` and of ``other``, and the median of their ratio.
 
-    They run in turns, so that whatever else the machine does meets both.
+    They run in turns, so that other load on the machine affects both.
     """
     pair = [bench.workload(each, mode, timing=True) for each in (cell, other)]
     runs = [workload.new_run() for workload in pair]
@@ -82,7 +82,7 @@ def trained_values(workload: Workload) -> dict[str, Array]:
 
 
 def _parameters_by_gradient(graph: Graph) -> dict[int, Node]:
-    """By gradient the parameter that it updates, at once or by way of the optimiser's state."""
+    """By gradient: the parameter that it updates, directly or through the state of the optimiser."""
     found: dict[int, Node] = {}
     for update in graph:
         if update.phase is not Phase.UPDATE or graph[update.inputs[0]].role is not Role.PARAMETER:

@@ -185,7 +185,7 @@ def _smallest_gap(starts: Array, ends: Array, size: int) -> int:
     before = np.empty_like(reached)
     before[0], before[1:] = 0, reached[:-1]
     gaps = starts - before
-    fitting = np.flatnonzero(gaps >= size)
-    if not len(fitting):
+    large = np.flatnonzero(gaps >= size)
+    if not len(large):
         return int(reached[-1])
-    return int(before[fitting[gaps[fitting].argmin()]])
+    return int(before[large[gaps[large].argmin()]])

@@ -1,6 +1,7 @@
 """The journal of a sweep: a line of JSON for each finished row, on the disk before the next is measured.
 
-The journal is the truth; the CSV beside it is made from it. The first line says what was asked for and where.
+The journal is the truth; the CSV beside it is made from it. The first line records the request and where it
+ran.
 """
 
 from __future__ import annotations
@@ -42,13 +43,13 @@ MUST_AGREE = (
     "huge_pages",
     "settings",
 )
-"""What figures of one file have in common besides their cells' threads."""
+"""The entries of the environment that must be equal for all figures of one file."""
 
 
 def journal_path(rows: Path) -> Path:
     """The journal beside a CSV; of a journal, itself. Raises ``InputError`` for a path without a name.
 
-    Of a link it is the one beside the file that the link leads to: one journal, whatever name is given.
+    For a link it is the journal beside the target of the link, so that a file has one journal only.
     """
     if not rows.name.removesuffix(SUFFIX):
         raise InputError(f"{str(rows)!r} names no file", "allowed: the CSV of a sweep", "name the file")
@@ -102,7 +103,7 @@ class Journal:
         return cls(path, file, stored.whole_bytes), stored
 
     def add(self, row: Row) -> None:
-        """Append a row and see it to the disk. Raises ``StoreError``; what was there before is whole."""
+        """Append a row and sync it to the disk. After a ``StoreError`` the earlier lines are whole."""
         line = {
             "cell": row.cell.values(),
             "mode": row.mode,
@@ -121,12 +122,12 @@ class Journal:
             ) from error
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file, which releases the lock."""
         with suppress(OSError):
             self._file.close()
 
     def _append(self, values: Mapping[str, Any]) -> None:
-        """Write a line and see it to the disk, or leave the file as it was. Raises ``OSError``."""
+        """Write a line and sync it to the disk, or leave the file as it was. Raises ``OSError``."""
         line = (json.dumps(values, separators=(",", ":")) + "\n").encode()
         try:
             self._check_there()
@@ -142,7 +143,7 @@ class Journal:
             raise
 
     def _check_there(self) -> None:
-        """Raise ``StoreError`` when the file was taken away: what is written to it now would be lost."""
+        """Raise ``StoreError`` if the file was moved or removed: new lines would be lost."""
         ours = os.fstat(self._file.fileno())
         try:
             there = os.stat(self.path)
@@ -169,7 +170,7 @@ def check_same(stored: Mapping[str, Any], here: Mapping[str, Any]) -> None:
 
 
 def _flat(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """What must agree, settings one by one."""
+    """The entries that must agree, with each setting as one entry."""
     settings = environment.get("settings")
     settings = settings if isinstance(settings, dict) else {}
     return {name: environment.get(name) for name in MUST_AGREE if name != "settings"} | settings
@@ -188,7 +189,7 @@ def is_in_use(path: Path) -> bool:
 
 
 def _locked(path: Path, flags: int) -> FileIO:
-    """The file, open for reading and writing, and ours alone."""
+    """The file, open for reading and writing, and locked by this process."""
     try:
         make_results_folder(path)
         file = FileIO(os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o666), "r+")

@@ -19,15 +19,15 @@ from memtrain.sweeps.runner import Task
 from memtrain.sweeps.stored import Stored
 
 QUICK_S = 0.01
-"""A CSV that is written in this time is written after every row."""
+"""A CSV that takes no longer than this to write is written after every row."""
 
 
 class RowStore:
     """Rows in the order of the grid.
 
-    The journal has a row before `add` returns. The CSV, which is written as a whole, follows at once, or,
-    when it has grown so long that this would take a twentieth of the time, a little later. A path that is a
-    pipe or a device gets no journal, only the rows at the end.
+    The journal has a row before `add` returns. The CSV is written as a whole, usually at once. Once it is so
+    long that writing it would take a twentieth of the time, it is written less often. A path that is a pipe
+    or a device gets no journal, only the rows at the end.
     """
 
     def __init__(self, path: Path, tasks: Sequence[Task], journal: Journal | None) -> None:
@@ -83,7 +83,7 @@ class RowStore:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Let go of the journal once the CSV is up to date."""
+        """Close the journal after the CSV is brought up to date."""
         if self._journal is not None:
             with suppress(StoreError) if error is not None else nullcontext():
                 self._write()

@@ -35,11 +35,11 @@ class Stored:
     data: dict[str, str]
     """Fingerprints of its data files."""
     rates: Rates | None
-    """What its plans spare time with, if any of them does."""
+    """The rates of its plans, if any of them minimises time."""
     rows: dict[str, Row]
-    """By key of cell and mode; of several rows of one, the last."""
+    """The last row of each cell and mode, by their key."""
     whole_bytes: int
-    """How long its whole lines are: what comes after is torn."""
+    """The length of all whole lines. What follows is an incomplete line."""
 
 
 def read_journal(path: Path) -> Stored:
@@ -69,7 +69,7 @@ def _read(path: Path, content: bytes) -> Stored:
 
 
 def _rates(values: Any) -> Rates | None:
-    """Rates as they were recorded. Raises ``StoreError`` for what are none."""
+    """Rates as they were recorded. Raises ``StoreError`` for values that are not rates."""
     try:
         return None if values is None else Rates.of(values)
     except (TypeError, ValueError) as error:
@@ -93,7 +93,7 @@ def _header(values: Mapping[str, Any]) -> Stored:
 
 
 def _values(line: bytes) -> dict[str, Any] | None:
-    """The JSON object of a whole line."""
+    """The JSON object of a line; ``None`` if the line is not whole, or not an object."""
     if not line.endswith(b"\n"):
         return None
     try:
@@ -104,7 +104,7 @@ def _values(line: bytes) -> dict[str, Any] | None:
 
 
 def _row(values: Mapping[str, Any]) -> Row | None:
-    """A row from its JSON; ``None`` for what is none."""
+    """A row from its JSON; ``None`` for values that are not a row."""
     try:
         return Row(
             cell=cell_of(**values["cell"]),
@@ -132,14 +132,14 @@ def _kept(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _environment(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row was measured in. Raises ``ValueError``, ``TypeError`` or ``StoreError`` if it is none."""
+    """What a row was measured in. Raises ``ValueError``, ``TypeError`` or ``StoreError`` if invalid."""
     known = dict(values)
     _rates(known.get("rates"))
     return known
 
 
 def _figures(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Figures from JSON. Raises ``TypeError`` for a value of another kind, ``KeyError`` for no figure."""
+    """Figures from JSON. Raises ``TypeError`` for a value of another kind, ``KeyError`` for a wrong name."""
     for name, value in values.items():
         if name not in FIGURE_NAMES:
             raise KeyError(name)

@@ -133,8 +133,8 @@ def _levels(stages: Sequence[Stage], budget: int, floor: int, most: int) -> npt.
     sizes = Counter([*(s.output_bytes for s in stages[:-1]), *(s.inner_bytes for s in stages)])
     levels = np.array([budget])
     for size in sorted(sizes - Counter({0: sizes[0]}), reverse=True):
-        fitting = min(sizes[size], max(0, (budget - floor) // size))
-        levels = np.unique(np.subtract.outer(levels, size * np.arange(fitting + 1)))
+        most_kept = min(sizes[size], max(0, (budget - floor) // size))
+        levels = np.unique(np.subtract.outer(levels, size * np.arange(most_kept + 1)))
         levels = levels[levels >= min(floor, budget)]
         if len(levels) > most:
             return None

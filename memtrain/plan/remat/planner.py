@@ -27,8 +27,8 @@ def plan_within(stages: Sequence[Stage], budget_bytes: int) -> Moves | None:
         if table.exact:
             return table.moves()
     outcomes = [(replay(stages, moves), moves) for moves in _candidates(stages, budget_bytes)]
-    fitting = [(found.cost, moves) for found, moves in outcomes if found.peak_bytes <= budget_bytes]
-    return min(fitting, default=(0, None))[1]
+    within = [(found.cost, moves) for found, moves in outcomes if found.peak_bytes <= budget_bytes]
+    return min(within, default=(0, None))[1]
 
 
 def _candidates(stages: Sequence[Stage], budget_bytes: int) -> Iterator[Moves]:
