@@ -1,7 +1,7 @@
-"""Files: read where they are regular, written as a whole, never overwritten unless that is asked for.
+"""Files: read only if regular, written as a whole, and overwritten only if the user asks for it.
 
-A file is whole at any moment: it is written beside, seen to the disk, then put in place. An output goes into
-a folder that exists. Only `RESULTS`, where rows go unless a file is named, is made.
+A file is whole at any moment: a new file beside it is written, synced to the disk and renamed. An output goes
+into an existing folder. Only `RESULTS`, the default folder of rows, is made if it does not exist.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from secrets import token_hex
 from memtrain.errors import InputError, StoreError
 
 RESULTS = Path("results")
-"""The folder of rows unless a file is named: the only one that is made where it does not exist."""
+"""The default folder of rows: the only one that is made if it does not exist."""
 
 MOST_RESULTS_BYTES = 2 * 1024**3
-"""A CSV or journal of results that is larger is not read."""
+"""The largest CSV or journal of results that is read."""
 
 Content = str | bytes | Iterable[str]
-"""What a file holds; pieces of text are written one by one, as they are made."""
+"""The content of a file; pieces of text are written one by one, as they are made."""
 
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
@@ -38,7 +38,7 @@ _KINDS = (
 
 
 def open_regular(path: Path, most_bytes: int | None = None) -> BufferedReader:
-    """``path``, open for reading bytes. Raises ``OSError`` for what is no regular file, or is too large.
+    """``path``, open for reading bytes. Raises ``OSError`` unless it is a regular file, and not too large.
 
     A pipe could keep its reader waiting for ever, and a device may have no end.
     """
@@ -51,7 +51,7 @@ def open_regular(path: Path, most_bytes: int | None = None) -> BufferedReader:
 
 
 def kind_of(mode: int) -> str:
-    """What a path is that is no regular file, by its ``st_mode``, with its article."""
+    """The kind of a path that is not a regular file, by its ``st_mode``, with an article."""
     return next((name for is_one, name in _KINDS if is_one(mode)), "a special file")
 
 
@@ -86,7 +86,7 @@ def make_results_folder(path: Path) -> None:
 
 
 def write_whole(path: Path, content: Content) -> None:
-    """Put ``content`` in place of what ``path`` holds, all of it or nothing. Raises ``OSError``."""
+    """Replace the content of ``path`` with ``content``, all of it or nothing. Raises ``OSError``."""
     pieces = _pieces(content)
     if is_special(path):
         with path.open("wb") as target:
@@ -128,7 +128,7 @@ def _write_beside(folder: Path, pieces: Iterable[bytes]) -> Path:
 
 
 def _sync_folder(folder: Path) -> None:
-    """See to the disk that the file has its name."""
+    """Sync the folder to the disk, so that the new name of the file lasts."""
     with suppress(OSError):  # not every file system can
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -142,8 +142,8 @@ def check_outputs(
 ) -> None:
     """Raise, before anything runs, for outputs (by option) that cannot all be written.
 
-    ``inputs`` are what the command reads: no force makes an output of them. Raises ``InputError`` for paths
-    that can be no output, and ``StoreError`` where a file beside the target could not be written just now.
+    ``inputs`` are the files that the command reads; not even ``force`` overwrites them. Raises ``InputError``
+    for paths that cannot be outputs, and ``StoreError`` if a file beside the target cannot be written now.
     """
     used: dict[Path, str] = {}
     for given in inputs:
@@ -167,7 +167,7 @@ def check_outputs(
 
 
 def _checked_path(option: str, path: Path) -> Path:
-    """Where ``path`` leads. Raises ``InputError`` where no file can be put there."""
+    """``path`` without links. Raises ``InputError`` if no file can be written there."""
     if path == Path():
         raise InputError(f"{option} is empty", "allowed: the path of a file", "name one")
     try:
@@ -197,7 +197,7 @@ def _checked_path(option: str, path: Path) -> Path:
 
 
 def _stat(path: Path) -> os.stat_result | None:
-    """What is at ``path``; ``None`` where nothing is. Raises ``OSError`` for what cannot be known."""
+    """The status of ``path``; ``None`` if nothing is there. Raises ``OSError`` if it cannot be read."""
     try:
         return os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -205,7 +205,7 @@ def _stat(path: Path) -> os.stat_result | None:
 
 
 def _try_to_write(path: Path) -> None:
-    """Do what `write_whole` will do, with one byte, and take it back. Raises ``OSError``."""
+    """Write one byte as `write_whole` will, and remove it again. Raises ``OSError``."""
     if is_special(path):
         if not os.access(path, os.W_OK):
             raise PermissionError(EACCES, os.strerror(EACCES))
@@ -236,7 +236,7 @@ def already_there(path: Path, remedy: str = "name another file or add --force") 
 
 
 def quoted(word: str) -> str:
-    """``word`` as a shell reads it back, also with bytes that are no text, and tabs."""
+    """``word`` quoted for a shell, also if it has tabs or bytes that are not text."""
     content = os.fsencode(word)
     if word.isprintable() and content.decode(errors="ignore") == word:
         return shlex.quote(word)

@@ -1,4 +1,4 @@
-"""Bytes and seconds as text for people, and back. Everywhere else bytes are integers, times seconds."""
+"""Bytes and seconds as text for people, and back. All other modules use integer bytes and seconds."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def parse_percent(text: str, option: str) -> Fraction:
 
 
 def binary_unit(count: float) -> tuple[int, str]:
-    """The unit in which ``count`` bytes are a short number: how many bytes it is, and its name."""
+    """The binary unit in which ``count`` bytes are a short number: its bytes and its name."""
     power = 0
     while power < len(_UNITS) - 1 and abs(count) / 1024**power >= 999.5:
         power += 1
@@ -114,5 +114,5 @@ def format_difference(part: float | None, whole: float | None) -> str:
 
 
 def _rounded(value: float, digits: int) -> float:
-    """``value`` rounded; what rounds to zero has no minus."""
+    """``value`` rounded. A result of zero has no minus sign."""
     return round(value, digits) + 0.0

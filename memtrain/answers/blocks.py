@@ -1,8 +1,9 @@
-"""Small blocks: numpy keeps some of them when they are freed, so that a heap meter does not see them.
+"""Small blocks that numpy keeps when they are freed, so that a heap meter does not see them.
 
 It keeps up to 7 freed blocks of each size below 1 KiB (NCACHE and NBUCKETS in its alloc.c; measured as well).
-After the warm-up a run takes these, and asks the system for the others only. So heap peaks bend where there
-are more than 7 arrays of a size, and jump where arrays reach 1 KiB, however straight the true peaks are.
+After the warm-up a run uses these blocks, and requests only further ones from the system. So heap peaks bend
+where there are more than 7 arrays of a size, and jump where arrays reach 1 KiB, however straight the true
+peaks are.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from memtrain.cells.cell import Cell, Mode
 from memtrain.plan.liveness import analyse
 
 KEPT_BYTES, KEPT_COUNT = 1024, 7
-"""Blocks below this size are kept, and so many of each size."""
+"""Blocks below this size are kept, up to this number of each size."""
 
 Standing = dict[tuple[str, int], int]
-"""The bytes of each array that stands at the predicted peak: values by node, and workspaces by number."""
+"""The bytes of each array that is live at the predicted peak: values by node, workspaces by number."""
 
 
 def standing(cell: Cell, mode: Mode) -> Standing:
-    """What stands at the predicted peak of a cell."""
+    """The arrays that are live at the predicted peak of a cell, with their bytes."""
     liveness = analyse(cell.schedule(mode))
     values = {("value", life.node.id): life.node.nbytes for life in liveness.standing(liveness.peak_step)}
     workspaces = {

@@ -13,7 +13,7 @@ from memtrain.plan.liveness import analyse
 from memtrain.run.allocation import peak_bytes
 
 MOST_BATCH, MOST_DEPTH = 2**62, 4096
-"""Nothing larger is looked for: a graph of more layers takes seconds to predict."""
+"""The largest sizes that are searched: a graph of more layers takes seconds to predict."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,15 @@ class Boundary:
     outside_reason: str = ""
     """How the batch outside ended: with the step at which memory ran out, as it should."""
     outside_node: str = ""
-    """The value that it was computing then."""
+    """The value that was being computed when memory ran out."""
     slack_needed_bytes: int | None = None
     """What the process took beyond its arrays when the batch inside ran."""
     training_examples: int | None = None
-    """How many there are: a larger batch holds some of them more than once. ``None`` for synthetic data."""
+    """The number of training examples; a larger batch repeats some. ``None`` for synthetic data."""
 
     @property
     def ok(self) -> bool:
-        """Whether nothing that was run said otherwise."""
+        """Whether no run contradicts the prediction."""
         return self.confirmed_inside is not False and self.confirmed_outside is not False
 
     def problems(self) -> list[tuple[str, str]]:
@@ -81,7 +81,7 @@ class LargestDepth:
 
 @dataclass(frozen=True)
 class Capacity:
-    """What fits into ``budget_bytes`` above the baseline. ``cell`` is a network of it, for all but size."""
+    """What fits into ``budget_bytes`` above the baseline. ``cell`` gives everything but depth and batch."""
 
     cell: Cell
     budget_bytes: int
@@ -105,10 +105,10 @@ def find_capacity(
     batches: Sequence[int] | Callable[[Sequence[Boundary]], Sequence[int]],
     training_examples: int | None = None,
 ) -> Capacity:
-    """For each depth the largest batch, for each batch the largest depth, in both modes. Runs nothing.
+    """The largest batch for each depth and the largest depth for each batch, in both modes. Runs nothing.
 
-    ``batches`` may be a function of what was found for the depths. ``training_examples`` is how many there
-    are, where that is known; it bounds no batch.
+    ``batches`` may be a function of the boundaries that were found. ``training_examples`` is their number, if
+    known; it does not bound the batch.
     """
     cell = cell.changed(memory_limit_bytes=budget_bytes, steps=2)
     predict = _predictor()
@@ -124,7 +124,7 @@ def find_capacity(
 
 
 def default_batches(boundaries: Sequence[Boundary]) -> list[int]:
-    """64, 256, … up to the first that fits nowhere."""
+    """64, 256, … up to the first batch that fits at no depth."""
     batches = [64]
     while batches[-1] <= max((boundary.batch or 0 for boundary in boundaries), default=0):
         batches.append(4 * batches[-1])

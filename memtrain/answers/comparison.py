@@ -1,4 +1,4 @@
-"""Two sets of results side by side: the same cells, before and after; and what has grown beyond noise."""
+"""Two sets of results compared: the same cells before and after, and what has grown beyond noise."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ MEASURED = {
 """What is compared, and its column."""
 
 EXACT = ("ledger", "heap")
-"""Meters that read the same bytes every time, so that any difference comes from the code."""
+"""Meters that read the same bytes every time. Any difference comes from the code."""
 
 LEAST_REPEATS = 5
-"""A time is judged from so many repetitions on: fewer do not show how far it spreads."""
+"""The repetitions that a time needs to be judged; fewer do not show its spread."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Pairing:
 
     @property
     def repeated(self) -> bool:
-        """Whether both rows have so many repetitions that they show how far times spread."""
+        """Whether both rows have enough repetitions to show the spread of times."""
         rows = (self.before, self.after)
         return all(row is not None and (row["repeat_count"] or 0) >= LEAST_REPEATS for row in rows)
 
@@ -67,9 +67,9 @@ class Comparison:
 
     @cached_property
     def time_spread(self) -> float:
-        """How far times spread between repetitions, as a share: the most of the first set plus of the second.
+        """The largest spread of times in the first set plus that in the second, as a share of the time.
 
-        Other programs slow one cell down and not the next, so the most of all cells stands for each.
+        Other programs can slow down one cell and not the next, so the largest spread counts for every cell.
         """
         found = 0.0
         for side in ("before", "after"):
@@ -80,7 +80,7 @@ class Comparison:
         return found
 
     def noise(self, pairing: Pairing, meter: str) -> float | None:
-        """How far a figure may rise without any change of the code; ``None`` where nothing tells.
+        """How far a figure may rise without a change of the code; ``None`` where this is not known.
 
         0 for the exact meters. Resident may rise by its tolerance, or by both spreads together: beyond those,
         every repetition after is above every one before. A time may rise by `time_spread`, where the cell was
@@ -161,7 +161,7 @@ def compare(
 
 
 def _growth(meter: str, before: float, after: float) -> str:
-    """How much more it is: in percent, or from what to what where it was 0."""
+    """The growth of a figure in words: in percent, or both values if it was 0."""
     if before:
         return f"{100 * (after / before - 1):+.2f} %"
     text = format_seconds if meter == "time" else format_bytes

@@ -24,7 +24,7 @@ def confirm(
 ) -> Capacity:
     """Run each boundary's two batches, each in a fresh process under the hard limit.
 
-    What the machine has no memory for is not run and stays unconfirmed.
+    A batch for which the machine lacks memory is not run and stays unconfirmed.
     """
 
     def confirmed(boundary: Boundary) -> Boundary:
@@ -37,7 +37,7 @@ def confirm(
 
 
 def _confirmed(host: Host, cell: Cell, boundary: Boundary, timeout_s: float | None) -> Boundary:
-    """``boundary`` with what the runs inside and outside have shown."""
+    """``boundary`` with the results of the runs inside and outside."""
 
     def ran(batch: int) -> _Trial:
         return _try(host, cell.changed(depth=boundary.depth, batch=batch), boundary.mode, timeout_s)
@@ -59,7 +59,7 @@ def _confirmed(host: Host, cell: Cell, boundary: Boundary, timeout_s: float | No
 
 @dataclass(frozen=True)
 class _Trial:
-    """A run under the limit: whether it fitted (``None``: it was not tried), and what was seen."""
+    """The result of a run under the limit. ``fits`` is ``None`` if it was not tried."""
 
     fits: bool | None
     reason: str = ""

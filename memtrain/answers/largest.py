@@ -1,8 +1,8 @@
-"""How much fits: the largest size whose predicted peak stays within a budget. Nothing is run.
+"""The largest size whose predicted peak stays within a budget. Nothing is run.
 
 Live bytes at a step grow linearly with the batch (and, where the peak stays at the same step, with the
-depth), so a line through the last two predictions hits the answer in a few steps; a bracket keeps it
-honest where the peak moves from one step to another.
+depth). So a line through the last two predictions finds the answer in a few steps. A bracket makes it correct
+also where the peak moves from one step to another.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 FIRST_LOOKS = (1, 16, 32)
-"""Sizes beyond the least that are looked at first: the slope of the first few is not that of the rest."""
+"""Sizes above the least that are tried first, since the slope over the smallest sizes differs."""
 
 MOST_MISSES = 3
-"""After so many guesses that did not halve the bracket it is halved."""
+"""After this many guesses that did not halve the bracket, it is halved."""
 
 
 def largest_within(peak_bytes: Callable[[int], int], budget_bytes: int, least: int, most: int) -> int | None:

@@ -1,9 +1,9 @@
 """The law peak = c0 + c1·L + c2·B + c3·L·B, fitted to measured heap peaks over a regime, and checked.
 
-A law is stated only where it is one. Its regime (`memtrain.answers.regime`) is found from predictions, which
-are exact and cheap, at depths and batches between those of the sweep, too: there they must be linear. The
-heap peaks, larger by what numpy needs for itself, must then follow the law to 0.1 %, and each of them the law
-that is fitted to the others, too. Where there is no law, the reason is the answer.
+A law is stated only where it holds. Its regime (`memtrain.answers.regime`) is found from predictions, which
+are exact and cheap. They must be linear also at depths and batches between those of the sweep. The heap peaks
+are larger by what numpy needs for itself. They must follow the law to 0.1 %, and each of them also the law
+that is fitted to the others. Where there is no law, the answer is the reason.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from memtrain.plan.remat.policy import NONE
 from memtrain.run.allocation import PACKED
 
 HeapMeter = Callable[[Cell, Mode], int | None]
-"""The heap peak of a cell, for cells that the law needs and the sweep has not."""
+"""Measures the heap peak of a cell that the law needs and the sweep does not have."""
 
 MOST_ERROR = 0.001
 """A law with a larger relative error, of any kind, is not stated."""
 
 
 MOST_TRIED = 5
-"""Regimes of a group that are tried, those with most cells first."""
+"""How many regimes of a group are tried, those with most cells first."""
 
 SMALLEST_CELLS = 3
-"""The smallest cells that the sweep has not are measured too: there numpy's own memory matters most."""
+"""How many of the smallest missing cells are measured too: there numpy's own memory matters most."""
 
 RECOMPUTED = f"with a policy other than {NONE}, what is kept changes with depth in steps, not in proportion"
 PACKED_SIZE = "packed allocation places the arrays by a search, and the size that it finds follows no line"
@@ -54,7 +54,7 @@ class Law:
     mode: Mode
     depths: tuple[int, int]
     batches: tuple[int, int]
-    """The least and the largest for which it is stated."""
+    """The least and the largest batch for which the law is stated."""
     base_bytes: float
     layer_bytes: float
     example_bytes: float
@@ -62,23 +62,23 @@ class Law:
     largest_error: float
     """The largest relative error over the cells."""
     hold_out_error: float
-    """The same, each cell by the law that is fitted to all others."""
+    """The largest relative error when the law for each cell is fitted to all other cells."""
     unseen_error: float
-    """The largest relative error at cells of the range that nobody measured, all as predicted."""
+    """The largest relative error at unmeasured cells of the range, where predictions stand for peaks."""
     unseen_count: int
     cells: tuple[Cell, ...]
     probes: tuple[Cell, ...]
-    """Those of ``cells`` that the sweep did not ask for and that were measured for the law."""
+    """The cells among ``cells`` that were measured only for the law, not for the sweep."""
     others: tuple[Cell, ...]
-    """Measured cells of the sweep that the law is not for."""
+    """Measured cells of the sweep that the law does not cover."""
 
     @property
     def cell(self) -> Cell:
-        """One that stands for all but for depth and batch."""
+        """One of the cells; they differ in depth and batch only."""
         return self.cells[0]
 
     def peak_bytes(self, depth: float, batch: float) -> float:
-        """What the law says of a cell within its range."""
+        """The peak bytes that the law gives for a depth and batch within its range."""
         return (
             self.base_bytes
             + self.layer_bytes * depth
@@ -142,7 +142,7 @@ def _judge(mode: Mode, rows: list[Row], heap: HeapMeter) -> Verdict:
 
 
 def _no_line(mode: Mode, cell: Cell) -> str | None:
-    """Why the peaks of such cells are linear in nothing; ``None`` where they may be."""
+    """Why the peaks of such cells cannot be linear; ``None`` if they may be."""
     if not isinstance(cell["width"], int):
         return WIDTHS
     if mode is Mode.TRAIN and cell.policy != NONE:
@@ -213,7 +213,7 @@ class _Group:
         )
 
     def _probes(self, regime: Regime, pairs: list[Pair]) -> list[Pair]:
-        """Cells to be measured besides ``pairs``: the corners, the smallest, and what makes it checkable."""
+        """Cells to measure besides ``pairs``: corners, the smallest ones, and as many as a check needs."""
         probes = [pair for pair in regime.corners if pair not in pairs]
         others = [pair for pair in regime.pairs if pair not in pairs and pair not in probes]
         for count, pair in enumerate(sorted(others, key=self._predicted_bytes.__getitem__)):
@@ -223,7 +223,7 @@ class _Group:
         return probes
 
     def _off_by_small_blocks(self, regime: Regime) -> bool:
-        """Whether blocks that a heap meter may not see can put peaks between the corners off the law."""
+        """Whether blocks that a heap meter may miss can move peaks between the corners off the law."""
         least, wide, deep, largest = (standing(self._plain(pair), self._mode) for pair in regime.corners)
         off = max(jump_bytes(least, wide), jump_bytes(deep, largest))
         off += max(bend_bytes(least, deep), bend_bytes(wide, largest))
@@ -239,7 +239,7 @@ class _Group:
         return predicted_row(self._plain(pair), self._mode)["predicted_peak_bytes"] or 0
 
     def _plain(self, pair: Pair) -> Cell:
-        """The cell without its policy: for inference it changes nothing, but a budget may be too small."""
+        """The cell without its policy, which does not affect inference but may have too small a budget."""
         return self._at(pair).changed(policy=NONE)
 
     def _at(self, pair: Pair) -> Cell:

@@ -4,9 +4,9 @@ The levers are the update (eager), the optimiser (sgd), micro-batches, the dtype
 rematerialisation on top. Eager updates and plans change no bit of the result, micro-batches change its
 rounding, optimiser and dtype change what is trained: so those two come last.
 
-Peaks are predicted. From three micro-batches on the middle ones are alike: the peak of a thousand is that of
-three with as many rows, and the rest of the batch beside them. More of them have fewer rows, so that from
-three on the peak only falls, and the fewest that fit are found by bisection.
+Peaks are predicted. From three micro-batches on, the middle ones are equal. So the peak of a thousand is that
+of three with as many rows, plus the rest of the batch. With more micro-batches each has fewer rows, so the
+peak only falls. The fewest that fit are found by bisection.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from memtrain.run.allocation import peak_bytes
 from memtrain.train.iteration import EAGER
 
 MOST_MICRO_BATCHES, MOST_LAYERS = 1024, 16_384
-"""What is tried at most: micro-batches, and layers of all of them. More take minutes to be written down."""
+"""The most micro-batches that are tried, and layers in all of them; more take minutes to build."""
 
 WORTHWHILE = 0.05
-"""Where micro-batches alone take less than this share of time more, no plan is looked for that takes less."""
+"""If micro-batches alone take less extra time than this share, no faster plan is searched."""
 
 ALIKE = 3
-"""From so many micro-batches on a further one is like the one before it."""
+"""From this number of micro-batches on, a further one is equal to the one before it."""
 
 
 class Peaks:
@@ -44,12 +44,12 @@ class Peaks:
         self.standing_bytes = cache(_standing_bytes)
 
     def kept_bytes(self, cell: Cell) -> int:
-        """What ``cell`` holds when all is kept that backward reads."""
+        """The peak bytes of ``cell`` when everything that backward reads is kept."""
         few, rest = _few(cell)
         return self._kept(few) + rest
 
     def least_bytes(self, cell: Cell) -> int:
-        """What its smallest plan needs."""
+        """The peak bytes of its smallest plan."""
         few, rest = _few(cell)
         return self._least(few) + rest
 
@@ -63,7 +63,7 @@ class Peaks:
 
 
 def _few(cell: Cell) -> tuple[Cell, int]:
-    """A cell of few micro-batches whose peaks are as many bytes below those of ``cell`` as is said."""
+    """A cell of few micro-batches, and by how many bytes its peaks are below those of ``cell``."""
     cell = cell.changed(policy=NONE)
     if cell.accumulate <= ALIKE:
         return cell, 0
@@ -80,9 +80,9 @@ def _least_bytes(cell: Cell) -> int:
 
 
 def _standing_bytes(cell: Cell) -> int:
-    """What stands at one time under any plan: found without a graph, and never more than a peak.
+    """Bytes that are live at one time under any plan: a lower bound of the peak, found without a graph.
 
-    Parameters and the batch, and all gradients unless each is updated with as soon as it is there.
+    These are the parameters and the batch. With deferred updates all gradients are added.
     """
     parameters = parameter_bytes(cell)
     gradients = parameters if cell.accumulate > 1 or cell.update != EAGER else 0
@@ -112,12 +112,12 @@ def _counts(cell: Cell) -> list[int]:
 
 
 def _updates(cell: Cell) -> list[Cell]:
-    """``cell``, and with eager updates."""
+    """``cell``, and the same with eager updates."""
     return list(dict.fromkeys([cell, cell.changed(update=EAGER)]))
 
 
 def _tiers(cell: Cell) -> list[list[Cell]]:
-    """``cell``, then with another optimiser or dtype, then with both."""
+    """``cell``, then it with another optimiser or dtype, then with both."""
     sgd, single = cell.changed(optimizer="sgd"), cell.changed(dtype="float32")
     if cell in (sgd, single):  # there is one other cell, or none
         return [[one] for one in dict.fromkeys([cell, sgd, single])]
@@ -125,7 +125,7 @@ def _tiers(cell: Cell) -> list[list[Cell]]:
 
 
 def _fewest(counts: Sequence[int], fits: Callable[[int], bool]) -> int | None:
-    """The first of the rising ``counts`` that fits. From ``ALIKE`` on one that fits is followed by such."""
+    """The first of the rising ``counts`` that fits. From ``ALIKE`` on, all after one that fits also fit."""
     few = bisect_left(counts, ALIKE)
     for count in counts[:few]:
         if fits(count):
@@ -135,9 +135,9 @@ def _fewest(counts: Sequence[int], fits: Callable[[int], bool]) -> int | None:
 
 
 def single_levers(cell: Cell, memory_bytes: int | None, peaks: Peaks) -> Iterator[Cell]:
-    """``cell`` with one lever moved: micro-batches as many as needed for the memory, or to hold less.
+    """``cell`` with one lever changed. Micro-batches are as many as the memory needs, or as hold less.
 
-    Where no number of them is enough for the memory, as many as are enough with a plan on top.
+    If no number of them is enough for the memory, they are as many as are enough with a plan on top.
     """
     less = peaks.kept_bytes(cell) - 1
     wanted = less if memory_bytes is None else min(memory_bytes, less)
@@ -166,8 +166,9 @@ def combinations(
 ) -> Iterator[list[Option]]:
     """Combinations of levers that fit into a memory, made by ``option``: those that change least first.
 
-    Each list is of those that change as much of the training. It has the fewest micro-batches that do
-    alone, and plans for fewer of them, from the fewest on as long as more of them make a plan cheaper.
+    The combinations of a list change equally much of the training. A list has the fewest micro-batches that
+    fit without a plan. It also has plans for fewer of them, as long as more micro-batches make a plan
+    cheaper.
     """
     for tier in _tiers(cell):
         yield [way for one in tier for way in _ways(one, memory_bytes, peaks, option)]
@@ -211,7 +212,7 @@ def _ways(cell: Cell, memory_bytes: int, peaks: Peaks, option: Callable[[Cell], 
 def _smallest(cell: Cell, peaks: Peaks, most: float) -> float:
     """The least bytes that ``cell`` needs with its number of micro-batches, whatever else is changed.
 
-    Where that is surely above ``most``, another number above it, which is found much faster.
+    If that is surely above ``most``, the result is some number above ``most``, which is found much faster.
     """
     least = float("inf")
     for one in reversed(_updates(_tiers(cell)[-1][0])):
@@ -231,7 +232,7 @@ def least_of_all(cell: Cell, peaks: Peaks) -> int:
 def largest_batch(cell: Cell, memory_bytes: int, peaks: Peaks) -> int | None:
     """The largest batch, up to that of ``cell``, that any combination of levers fits into a memory.
 
-    It is whole, in two micro-batches, or in micro-batches of one example: nothing else holds less.
+    It is one batch, two micro-batches, or micro-batches of one example: nothing else holds less.
     """
 
     def least(batch: int, count: int) -> int:

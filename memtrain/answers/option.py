@@ -14,19 +14,19 @@ from memtrain.run.allocation import FRESH
 from memtrain.train.data import SYNTHETIC
 
 ROUNDING = 1e-9
-"""Sums of micro-batches in float64 may differ by this share of the largest entry: rounding makes less."""
+"""The largest difference allowed to sums in float64, as a share of the largest entry; rounding is less."""
 
 
 class Kind(StrEnum):
-    """What an option is among the others."""
+    """The kind of an option."""
 
     KEEP_ALL = "keep_all"
     CHOSEN = "chosen"
     """The cheapest plan of rematerialisation within the memory, all else as it was given."""
     POINT = "point"
-    """Of the frontier of plans: the cheapest for its budget."""
+    """A point of the trade-off between memory and time: the cheapest plan for its budget."""
     RULE = "rule"
-    """sqrt and revolve."""
+    """One of the rules sqrt and revolve."""
     LEVER = "lever"
     """One or more other settings, perhaps with a plan of rematerialisation on top."""
     BATCH = "batch"
@@ -44,18 +44,18 @@ class Option:
     predicted_extra: float
     """The time, or FLOPs, that an iteration takes beyond one that keeps all, as a share of that."""
     abstract_count: int
-    """Stages computed again as the plan says it."""
+    """Stages that the abstract plan computes again."""
     executed_count: int
-    """Stages computed again because a later step reads what they give."""
+    """Stages that are computed again because a later step reads their values."""
     values: tuple[tuple[Node, int], ...]
-    """What backward reads of forward, and how often it is computed again: 0 is kept."""
+    """The forward values that backward reads, and how often each is computed again; 0 means kept."""
     least_bytes: int
     """The smallest budget that a plan could have in this cell."""
     exact: bool = True
-    """Whether its gradients are those of keep-all in every bit; micro-batches round otherwise."""
+    """Whether its gradients are those of keep-all in every bit; micro-batches round differently."""
     row: Row | None = None
     time_ratio: float | None = None
-    """Of its iteration to that which keeps all, run in turns."""
+    """The time of its iteration ÷ that of keep-all, run in turns."""
     step_s: float | None = None
     differing: tuple[str, ...] | None = None
     """The gradients and parameters that are not the same in every bit; ``None``: not compared.
@@ -63,7 +63,7 @@ class Option:
     Those of micro-batches are compared in float64 (see `memtrain.answers.trial`).
     """
     largest_difference: float | None = None
-    """Of any gradient or parameter, as a share of the largest entry."""
+    """The largest difference of any gradient or parameter, as a share of the largest entry."""
     changed_by_plan: tuple[str, ...] = ()
     """What is not the same in every bit as in the same micro-batches without a plan: there must be none."""
     notes: tuple[str, ...] = ()
@@ -80,7 +80,7 @@ class Option:
 
     @property
     def measured_extra(self) -> float | None:
-        """As ``predicted_extra``, in time measured."""
+        """The measured extra time, as a share of that of keep-all."""
         return None if self.time_ratio is None else self.time_ratio - 1
 
     @property
@@ -110,7 +110,7 @@ class Ways:
     chosen: Option | None
     """The answer: keep-all, a plan, or one of ``levers``; ``None`` without a memory, or if nothing fits."""
     points: tuple[Option, ...] = ()
-    """The frontier, from the smallest peak to keep-all."""
+    """The trade-off: the cheapest plans from the smallest peak to keep-all."""
     rules: tuple[Option, ...] = ()
     levers: tuple[Option, ...] = ()
     left_out: tuple[tuple[str, int], ...] = ()
@@ -125,7 +125,7 @@ class Ways:
 
     @property
     def options(self) -> tuple[Option, ...]:
-        """Every one of them that can be run, each once."""
+        """Every option that can be run, each once."""
         chosen = [self.chosen] if self.chosen is not None and self.chosen.kind is Kind.CHOSEN else []
         smaller = [] if self.smaller is None else [self.smaller]
         return (self.keep_all, *chosen, *self.points, *self.rules, *self.levers, *smaller)

@@ -15,7 +15,7 @@ Pair = tuple[int, int]
 """A depth and a batch."""
 
 FEWEST = 3
-"""Depths, and batches, that a regime has at least: through two of them there is always a line."""
+"""The least number of depths, and of batches, in a regime: two always lie on a line."""
 
 
 @dataclass(frozen=True)
@@ -100,5 +100,5 @@ def _runs(
 
 
 def _bends(xs: Sequence[int], ys: Sequence[int]) -> bool:
-    """Whether the second of three points is off the line through the others."""
+    """Whether the second of three points lies off the line through the other two."""
     return (ys[1] - ys[0]) * (xs[2] - xs[1]) != (ys[2] - ys[1]) * (xs[1] - xs[0])

@@ -1,4 +1,4 @@
-"""The answer of ``train``: what a training gave and took."""
+"""The answer of ``train``: the result and the cost of a training."""
 
 from __future__ import annotations
 

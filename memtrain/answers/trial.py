@@ -2,7 +2,7 @@
 
 A plan of rematerialisation must give every gradient in the same bits. Micro-batches add the same numbers up
 in another order, so theirs differ by rounding. In float32 that rounding can move a unit across the kink of a
-ReLU, and then its derivative is another one: one unit of a million changes a gradient by 0.3 %. So
+ReLU, which changes its derivative: one unit of a million changes a gradient by 0.3 %. So
 micro-batches are compared in float64, where the rounding is a billion times smaller; and a plan on top of
 them is compared, bit by bit, with the same micro-batches without the plan.
 """
@@ -32,7 +32,7 @@ def measure_ways(
     timeout_s: float | None = None,
     done: Callable[[Option], None] = lambda option: None,
 ) -> Ways:
-    """``ways`` with every option run: ledger, heap, its time beside keep-all's, its gradients."""
+    """``ways`` with every option run: its ledger and heap, and its time and gradients beside keep-all's."""
     runner = _Runner(host, ways.keep_all.cell, timeout_s)
     found: dict[tuple[Kind, Cell], Option] = {}
     for option in ways.options:
@@ -60,7 +60,7 @@ class _Runner:
         self._host, self._keep_all, self._timeout_s = host, keep_all, timeout_s
 
     def run(self, option: Option) -> Option:
-        """``option`` with what was measured; what could not be is said in its notes."""
+        """``option`` with its measurements. Its notes say what could not be measured."""
         itself = option.kind is Kind.KEEP_ALL
         meters = (*METERS, "time") if itself else METERS
         row = measured_row(self._host, option.cell, Mode.TRAIN, meters, self._timeout_s)

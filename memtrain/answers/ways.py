@@ -27,15 +27,15 @@ from memtrain.plan.schedule import Schedule
 from memtrain.run.allocation import peak_bytes
 
 MOST_EXTRA = 1.5
-"""Policies that make an iteration take more than this many more iterations are no help to anyone."""
+"""Policies whose extra time is more than this many iterations are left out."""
 
 
 def find_ways(cell: Cell, memory_bytes: int | None, points: int = 0, rates: Rates | None = None) -> Ways:
-    """What would make ``cell``, under policy none, fit into a memory; with so many points of the frontier.
+    """What would make ``cell``, under policy none, fit into a memory, with ``points`` plans of the trade-off.
 
-    Where no plan of rematerialisation is enough, the answer is the cheapest combination of levers that is;
-    where none is, the largest batch that fits. Nothing is run. Options are compared by the time that they
-    take at ``rates``, where that is the cost of the cell; without rates by FLOPs.
+    If no plan of rematerialisation is enough, the answer is the cheapest combination of levers that is
+    enough. If none is, it is the largest batch that fits. Nothing is run. Options are compared by the time
+    that they take at ``rates``, where that is the cost of the cell; without rates by FLOPs.
     """
     if rates is None:
         cell = cell.changed(cost=FLOPS)
@@ -78,13 +78,13 @@ class _Finder:
         return self._option(kind, self.cell.changed(policy=str(Policy(BUDGET, budget_bytes))))
 
     def points(self, count: int) -> list[Option]:
-        """Plans for so many budgets at equal distances, from the smallest possible to what keep-all needs."""
+        """Plans for ``count`` budgets at equal distances, from the smallest possible to that of keep-all."""
         least, most = self.keep_all.least_bytes, self.keep_all.predicted_peak_bytes
         found: list[Option] = []
         for index in range(count):
             budget = most if count == 1 else least + (most - least) * index // (count - 1)
             plan = self.within(budget, Kind.POINT)
-            # One that holds no less and is no cheaper than a later one is no part of the frontier.
+            # A plan that holds no less and is no cheaper than a later one is left out.
             while found and found[-1].predicted_peak_bytes >= plan.predicted_peak_bytes:
                 if found[-1].predicted_extra < plan.predicted_extra:
                     break
@@ -94,7 +94,7 @@ class _Finder:
         return found
 
     def rules(self) -> Iterator[Option]:
-        """The policies that know only how many stages there are."""
+        """The policies that know only the number of stages."""
         policies = [Policy(SQRT)]
         (chain,) = chains(self.cell.keep_all(Mode.TRAIN))[:1]
         policies += [Policy(REVOLVE, 2**power) for power in range(12) if 2**power < len(chain)]
@@ -104,7 +104,7 @@ class _Finder:
                 yield option
 
     def levers(self, memory_bytes: int | None) -> tuple[list[Option], list[tuple[str, int]]]:
-        """Single levers, with a plan for a memory that is too small without; and those that need more."""
+        """Single levers, with a plan where the memory needs one; and those that need more than keep-all."""
         helpful, left_out = [], []
         most = self.keep_all.predicted_peak_bytes
         for cell in single_levers(self.cell, memory_bytes, self._peaks):
@@ -137,7 +137,7 @@ class _Finder:
         return None
 
     def without(self, ways: Ways, memory_bytes: int) -> Ways:
-        """``ways`` where nothing makes the cell fit: with what it lacks, and the largest batch that fits."""
+        """``ways`` if nothing makes the cell fit, with the needed bytes and the largest batch that fits."""
         batch = largest_batch(self.cell, memory_bytes, self._peaks)
         smaller = None
         if batch is not None:
@@ -152,7 +152,7 @@ class _Finder:
         )
 
     def _name(self, cell: Cell) -> str:
-        """What makes a cell another one than that which was given."""
+        """The name of an option: the settings that differ from the given cell."""
         changed = [
             f"--{name} {cell[name]}"
             for name in ("batch", "update", "optimizer", "accumulate", "dtype")

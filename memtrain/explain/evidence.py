@@ -1,4 +1,4 @@
-"""What can be held against the predictions of a cell: real runs, and the proof by NaN."""
+"""Evidence for the predictions of a cell: real runs, and the proof by NaN."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from memtrain.plan.schedule import Schedule
 
 MOST_RUN_BYTES = 512 * 1024**2
 MOST_RUN_FLOPS = 50_000_000_000
-"""Cells beyond these take longer to run than anyone waits for an explanation."""
+"""Cells with more FLOPs are not run: an explanation would take too long."""
 
 
 @dataclass(frozen=True)
 class Explained:
-    """The answer of ``explain``: an explanation, and what runs have shown of it; each only if asked for."""
+    """The answer of ``explain``: an explanation, and the evidence of runs that were asked for."""
 
     explanation: Explanation
     rows: dict[Mode, Row] = field(default_factory=dict)
-    """Ledger and heap, as measured."""
+    """The rows with measured ledger and heap, by mode."""
     proof: Proof | None = None
     second: SecondOrder | None = None
 

@@ -1,4 +1,4 @@
-"""All that there is to say about a cell, as data: what `memtrain explain` shows."""
+"""The explanation of a cell as data, which `memtrain explain` shows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from memtrain.plan.schedule import Schedule
 
 @dataclass(frozen=True)
 class Account:
-    """One mode of a cell: its prediction in full."""
+    """The full prediction of one mode of a cell."""
 
     schedule: Schedule
     liveness: Liveness
@@ -35,7 +35,7 @@ class Account:
 
     @property
     def peak(self) -> Moment:
-        """The step at which most is live."""
+        """The step at which most bytes are live."""
         return self.timeline[self.liveness.peak_step]
 
 
@@ -55,7 +55,7 @@ class Explanation:
 
 
 def explain(cell: Cell, rates: Rates | None = None) -> Explanation:
-    """Explain ``cell`` from its graph alone, planned with ``rates``; nothing is run, so any size will do."""
+    """The explanation of ``cell``, planned with ``rates``. Nothing is run, so it can be of any size."""
     train, infer = (_account(cell, mode, rates) for mode in (Mode.TRAIN, Mode.INFER))
     graph = train.schedule.graph
     book = Book(graph, cell["l2"])

@@ -1,7 +1,7 @@
-"""The footprint in symbols (exercise 3 of Dive into Deep Learning 5.3): who stands at the peak, as formulas.
+"""The footprint in symbols (exercise 3 of Dive into Deep Learning 5.3): the arrays at the peak, as formulas.
 
-Each term is a product of sizes times how often it occurs. How often is a function of the depth L, read off
-the graphs of L, L + 1 and L + 2 layers; where the peak moves between those it is just a number.
+Each term is a product of sizes times a count. The count is a function of the depth L, found from the graphs
+of L, L + 1 and L + 2 layers. If the peak moves between these, the count is a number.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from memtrain.plan.remat.policy import NONE
 
 @dataclass(frozen=True)
 class Monomial:
-    """Bytes as a product: a number, and sizes as they are written, the batch first."""
+    """Bytes as a product: a number, and the texts of sizes, the batch first."""
 
     number: int
     sizes: tuple[str, ...]
@@ -30,12 +30,12 @@ class Monomial:
 
 
 Terms = dict[tuple[Role, Monomial], int]
-"""How often each monomial stands at the peak, by role."""
+"""The count of each monomial at the peak, by role."""
 
 
 @dataclass(frozen=True)
 class RoleFootprint:
-    """What a role holds at the peak."""
+    """The bytes of a role at the peak."""
 
     role: Role
     formula: str
@@ -43,7 +43,7 @@ class RoleFootprint:
 
 
 def footprint(cell: Cell, mode: Mode, liveness: Liveness) -> list[RoleFootprint]:
-    """The roles that stand at the predicted peak, as formulas and in bytes; they add up to the peak."""
+    """The roles at the predicted peak, as formulas and in bytes; their sum is the peak."""
     terms = _terms_at_peak(liveness)
     slopes = _slopes(terms, cell, mode)
     found = []
@@ -83,7 +83,7 @@ def _monomial(itemsize: int, shape: Sequence[int], known: Mapping[str, int]) -> 
 
 
 def _slopes(terms: Terms, cell: Cell, mode: Mode) -> dict[tuple[Role, Monomial], int]:
-    """How many more of each term a further layer brings; nothing where that is not the same twice."""
+    """How much a further layer adds to the count of each term; empty if two further layers differ."""
     if not isinstance(cell["width"], int) or cell.policy != NONE:
         return {}
     first, second = (
@@ -97,7 +97,7 @@ def _slopes(terms: Terms, cell: Cell, mode: Mode) -> dict[tuple[Role, Monomial],
 
 
 def _text(monomial: Monomial, count: int, slope: int, depth: int) -> str:
-    """``4·(L − 1)·h²``: the number, how often, the symbols with their powers, the batch first."""
+    """``4·(L − 1)·h²``: the number, the count, and the symbols with their powers, the batch first."""
     number = monomial.number
     layers: list[str] = []
     if slope:

@@ -26,7 +26,7 @@ class Formula:
 
     @property
     def name(self) -> str:
-        """The value that it gives."""
+        """The name of the value that the formula defines."""
         return self.left
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class Book:
                 self._consumers.setdefault(index, []).append(node.id)
 
     def formula(self, node: Node) -> Formula:
-        """What ``node`` is, in terms of the values that it reads."""
+        """The formula of ``node`` in the values that it reads."""
         sentence = _Sentence(self, node)
         right = node.op.formula(sentence, node, *self.inputs(node))
         shape, factors = self.shape(node), tuple(sentence.factors)
@@ -59,15 +59,15 @@ class Book:
         return "×".join(map(size.text, sizes)) or "1"
 
     def purpose(self, reader: Node, read: Node) -> str:
-        """What computing ``reader`` needs its input ``read`` for."""
+        """Why computing ``reader`` needs its input ``read``."""
         return reader.op.purpose(_Sentence(self, reader), read, reader, *self.inputs(reader))
 
     def inputs(self, node: Node) -> list[Node]:
-        """The inputs of what computes a value."""
+        """The inputs of the node that computes a value."""
         return [self._graph[index] for index in node.inputs]
 
     def constant(self, node: Node) -> float | None:
-        """The number that a value is in every run; ``None`` where it depends on what a run is given."""
+        """A value that is the same number in every run; ``None`` where it depends on the leaves."""
         return node.op.constant(_Sentence(self, node), *self.inputs(node))
 
     def number(self, value: float) -> str:
@@ -75,7 +75,7 @@ class Book:
         return "λ" if self._l2 and value == self._l2 else f"{value:g}"
 
     def completed(self, node: Node) -> Node:
-        """The sum that ``node`` is only a part of, or ``node`` itself."""
+        """The sum of which ``node`` is a part, or ``node`` itself."""
         while len(consumers := self._consumers.get(node.id, [])) == 1:
             heir = self._graph[consumers[0]]
             if not self.is_part(node, heir):
@@ -103,7 +103,7 @@ class _Sentence:
         self.constant = book.constant
 
     def term(self, node: Node, transposed: bool = False) -> str:
-        """A value as it stands in a formula: its name, or its own formula where it is only part of a sum."""
+        """A value as a formula writes it: its name, or its own formula where it is only a term of a sum."""
         if self._book.is_part(node, self._node):
             part = self._book.formula(node)
             self.factors += part.factors
@@ -126,7 +126,7 @@ class _Sentence:
 
 
 def symbols(graph: Graph) -> dict[str, int]:
-    """The number behind each symbol of the graph, in the order in which they appear."""
+    """The size of each symbol of the graph, in the order in which they appear."""
     return {name: value for node in graph for axis in node.shape for name, value in size.symbols(axis)}
 
 

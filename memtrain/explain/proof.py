@@ -1,16 +1,16 @@
-"""Proof that what is kept is needed and what is freed is not: by spoiling it and looking at the gradients.
+"""Proof that kept values are needed and freed values are not, by spoiling them and comparing the gradients.
 
-Two sides of one question, asked of real runs. A retained array is filled with NaN between forward and
-backward: some gradient must differ. Every storage is filled with NaN when it is made and when it is freed:
-no gradient may differ. What the runs cannot show, that nobody reads a value whose buffer is another's by
-then, is read off the schedule.
+Real runs show two things. First, one retained array is filled with NaN between forward and backward: some
+gradient must differ. Second, every storage is filled with NaN when it is made and when it is freed: no
+gradient may differ. Runs cannot show that no step reads a value after another value took over its buffer.
+That is checked on the schedule alone.
 
-Differ means in any bit, and either way: for a ReLU's mask a NaN is positive. Integers and truth values
-have no NaN; theirs are inverted bit by bit, which changes each, and leaves a label one that numpy can index
-with (counted from the end).
+Two gradients differ if any bit differs; a changed value can be finite, since the mask of ReLU takes NaN as
+positive. Integers and truth values have no NaN. Their bits are inverted, which changes every value. An
+inverted label is still an index for numpy, counted from the end.
 
-A shortcoming: an array that matters only where it is positive (ReLU's mask) and is positive everywhere
-changes nothing when it is NaN. In a network the next layer's weights read it too, and there NaN shows.
+A shortcoming: an array that matters only where it is positive (the mask of ReLU), and is positive everywhere,
+changes nothing when it is NaN. In a network the weights of the next layer read it too, and there NaN shows.
 """
 
 from __future__ import annotations
@@ -50,22 +50,22 @@ class Needed:
 
 @dataclass(frozen=True)
 class Proof:
-    """What the experiments gave. Where the schedule itself is wrong (``stale_reads``) none was made."""
+    """The results of the experiments. None was made if the schedule itself is wrong (``stale_reads``)."""
 
     needed: tuple[Needed, ...]
     """Every array that forward leaves to backward, in the order of their birth."""
     poisoned_changes: tuple[Name, ...]
     """Gradients and asked values that differ when fresh and freed storages are full of NaN."""
     stale_reads: tuple[str, ...]
-    """Reads of values that are freed or overwritten by then: who reads what, and what became of it."""
+    """Reads of values that were freed or overwritten before: the reader, the value, and its fate."""
 
     @property
     def ok(self) -> bool:
-        """Whether all that is kept is needed, and nothing else is."""
+        """Whether all kept values are needed, and no others."""
         return not self.failures()
 
     def failures(self) -> list[str]:
-        """A sentence for each thing that does not hold: what was found and what it means."""
+        """A sentence for each failure: what was found, and what it means."""
         return [
             *(f"{read}: the schedule ends a value that is still needed" for read in self.stale_reads),
             *(
@@ -83,7 +83,7 @@ class Proof:
 
 
 def prove(schedule: Schedule, leaves: Mapping[str, Array], batch: Mapping[str, Array]) -> Proof:
-    """Try on real arrays whether ``schedule`` keeps what backward needs and no more.
+    """Test on real arrays whether ``schedule`` keeps what backward needs and no more.
 
     ``leaves`` (parameters; the rest start at 0) and ``batch`` are values by leaf name, as for `Run.load`
     and `Run.feed`; they are copied. The gradients are the values of backward that updates read or that are
@@ -105,7 +105,7 @@ def prove(schedule: Schedule, leaves: Mapping[str, Array], batch: Mapping[str, A
 
 
 def _kept(schedule: Schedule) -> list[Node]:
-    """What forward leaves: the retained arrays, and any that a schedule holds though nobody reads it."""
+    """The values that forward leaves: retained ones, and any that are held although no step reads them."""
     backward = first_step(schedule, Phase.BACKWARD, Phase.UPDATE)
     asked = {schedule.graph[i].storage for i in schedule.asked}
     return [
@@ -130,15 +130,15 @@ def _check_finite(schedule: Schedule, values: Values) -> None:
 
 
 def _changed(schedule: Schedule, right: Values, found: Values) -> tuple[Name, ...]:
-    """Which of the values ``found`` differ in any bit from the right ones."""
+    """The names of the values in ``found`` that differ in any bit from those in ``right``."""
     return tuple(schedule.graph[i].called for i, x in found.items() if x.tobytes() != right[i].tobytes())
 
 
 def stale_reads(schedule: Schedule) -> list[str]:
     """Reads of a value, or of a view of one, after it was freed or its buffer given to another value.
 
-    What is computed again in between is there again. Whoever asked for a value, or finds it in a
-    persistent leaf, reads it at the end. One clause per read, without a full stop.
+    A value that is computed again in between is there again. Asked values and persistent leaves are read at
+    the end. Returns one clause per read, without a full stop.
     """
     graph = schedule.graph
     there = set(schedule.persistent)

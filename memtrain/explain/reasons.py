@@ -1,4 +1,4 @@
-"""Why each intermediate of a training schedule is kept, and why each other one is not."""
+"""The reason why each intermediate of a training schedule is kept, or is not kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from memtrain.plan.schedule import Schedule
 
 @dataclass(frozen=True)
 class Reader:
-    """A gradient formula that reads a retained value, and what for."""
+    """A gradient formula that reads a retained value, and the purpose of the read."""
 
     gradient: str
     formula: str
@@ -38,7 +38,7 @@ class _Read:
 
 @dataclass(frozen=True)
 class Retained(_Read):
-    """One that forward leaves for backward."""
+    """An intermediate that forward leaves for backward."""
 
     born_step: int
     freed_step: int
@@ -46,12 +46,12 @@ class Retained(_Read):
 
 @dataclass(frozen=True)
 class Recomputed(_Read):
-    """One that is not kept but computed again, once or more, before backward reads it."""
+    """An intermediate that is not kept, but computed again at least once before backward reads it."""
 
     computed_steps: tuple[int, ...]
-    """Where it is computed: first in forward, then again."""
+    """The steps that compute it: first in forward, then again."""
     freed_step: int
-    """The end of its last life."""
+    """The step at which its last life ends."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _reason(schedule: Schedule, book: Book, life: Life, reads: dict[int, list[Re
 
 
 def dropped_reasons(liveness: Liveness) -> list[Dropped]:
-    """The intermediates with bytes of their own that backward does not find again, and why."""
+    """The intermediates with bytes of their own that do not last until backward, and why."""
     schedule = liveness.schedule
     graph = schedule.graph
     read_later = _readers(schedule)
@@ -192,10 +192,10 @@ def _reads(schedule: Schedule) -> dict[int, list[Read]]:
 
 
 def _read_by(schedule: Schedule, book: Book, life: Life, reads: dict[int, list[Read]]) -> tuple[Reader, ...]:
-    """Who reads a value during one life of it, once another phase has begun; each once."""
+    """The readers of a value during one of its lives, after another phase has begun; each once."""
     steps = schedule.steps
-    born, end = life.born_step, life.freed_step + 1  # who takes over its buffer reads it one step after
-    # Within its own phase only who comes after some other one has been at work reads what was kept for it.
+    born, end = life.born_step, life.freed_step + 1  # the taker of its buffer reads it a step later
+    # A reader in the same phase counts only if another phase ran in between: for it the value was kept.
     kept_from = next((p for p in range(born, end) if steps[p].phase is not steps[born].phase), end)
     found = Counter(
         _reader(schedule, book, *read) for read in reads.get(life.node.id, ()) if kept_from <= read[0] <= end

@@ -27,8 +27,8 @@ _STEPS = (1e-6, 1e-8, 1e-10)
 counts; a wrong product is wrong at every step."""
 
 _POINT_COUNT, _MOVED = 20, 1e-3
-"""How many points are tried, and how far each is from the start values. The start values themselves would not
-do: biases are 0 there, so that a unit without a positive input stands at its kink exactly."""
+"""The number of points that are tried, and their distance from the initial values. The initial values cannot
+be used: biases are 0 there, so a unit without a positive input is exactly at its kink."""
 
 LARGEST_ERROR = 1e-5
 """A product further than this from the differences, relative to its largest entry, is wrong."""
@@ -39,13 +39,13 @@ MOST_CHECKED_BYTES = 256 * 1024**2
 
 @dataclass(frozen=True)
 class Standing:
-    """What stands at a peak for one purpose."""
+    """The arrays at a peak that serve one purpose."""
 
     purpose: str
     names: tuple[Name, ...]
-    """Of the arrays."""
+    """The names of the arrays."""
     number_count: int
-    """How many values without dimensions stand beside them."""
+    """The number of values without dimensions beside them."""
     bytes: int
 
 
@@ -56,19 +56,19 @@ class SecondOrder:
     first: Liveness
     second: Liveness
     first_kept: tuple[Node, ...]
-    """What the first derivative reads of the forward pass."""
+    """The values of the forward pass that the first derivative reads."""
     second_kept: tuple[Node, ...]
-    """What the second derivative reads of forward and of the first derivative."""
+    """The values of forward and of the first derivative that the second derivative reads."""
     second_standing: tuple[Standing, ...]
-    """All that stands at the peak of the product, by purpose."""
+    """All arrays at the peak of the product, by purpose."""
     relative_error: float | None
-    """Against central differences of the gradient in float64; ``None`` where it was not checked."""
+    """The error against central differences of the gradient in float64; ``None`` if it was not checked."""
     unchecked: str = ""
     """Why it was not checked; empty where it was."""
 
     @property
     def ok(self) -> bool:
-        """Whether the product was not found wrong."""
+        """Whether the check, if made, found the product right."""
         return self.relative_error is None or self.relative_error <= LARGEST_ERROR
 
 
@@ -134,7 +134,7 @@ def _kept(schedule: Schedule, start: int) -> tuple[Node, ...]:
 
 
 def _standing(liveness: Liveness, first_start: int, second_start: int) -> tuple[Standing, ...]:
-    """What stands at the peak, by purpose; the bytes add up to those of the peak."""
+    """The arrays at the peak, by purpose; their bytes add up to the peak."""
 
     def purpose(life: Life) -> str:
         node = life.node
@@ -165,10 +165,10 @@ def _standing(liveness: Liveness, first_start: int, second_start: int) -> tuple[
 
 
 def _error(cell: Cell) -> float | None:
-    """The relative error of the product at the first point where a difference says something of it.
+    """The relative error of the product at the first point where a difference can check it.
 
-    Where a unit changes sides within the step the gradient jumps, and its difference is no derivative.
-    ``None`` when that happens at every point that is tried.
+    If a unit crosses its kink within the step, the gradient jumps and the difference is not a derivative.
+    ``None`` if that happens at every point that is tried.
     """
     first, second, _ = _schedules(cell)
     start = cell.network.initial_values(cell.seed)

@@ -19,13 +19,13 @@ class Moment:
 
     @property
     def total_bytes(self) -> int:
-        """All that is live."""
+        """The bytes of all that is live."""
         return sum(self.live_bytes.values())
 
 
 @dataclass(frozen=True)
 class RunnerUp:
-    """The highest step but the peak: where the peak moves once ``margin_bytes`` are saved at its step."""
+    """The second-highest step. It becomes the peak if more than ``margin_bytes`` are saved at the peak."""
 
     moment: Moment
     margin_bytes: int
@@ -42,7 +42,7 @@ def timeline(liveness: Liveness) -> list[Moment]:
 
 
 def runner_up(moments: list[Moment], peak_step: int) -> RunnerUp | None:
-    """The highest other step, the first where several are as high; ``None`` for a single step."""
+    """The highest step besides the peak, the first of equal ones; ``None`` for a single step."""
     others = [moment for moment in moments if moment.step != peak_step]
     if not others:
         return None

@@ -1,1 +1,1 @@
-"""Pure functions of results: terminal, CSV, JSON."""
+"""Pure functions of results that write them as text: terminal, CSV, JSON, markdown, HTML."""

@@ -1,4 +1,4 @@
-"""The closing account of a sweep: what was predicted and what each meter read, and what rows were made in."""
+"""The closing account of a sweep: predictions, meter readings, and the environments of the rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ METERS = ("ledger", "heap", "resident")
 
 @dataclass(frozen=True)
 class Reading:
-    """A meter's peak; how far it is from what it is held against, in bytes and in percent."""
+    """The peak of a meter, and its difference from what it is compared with, in bytes and in percent."""
 
     peak_bytes: int | None
     difference_bytes: int | None
@@ -24,7 +24,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Entry:
-    """A row: the ledger is held against the prediction, heap and resident against the ledger."""
+    """A row. The ledger is compared with the prediction, heap and resident with the ledger."""
 
     axes: tuple[str, ...]
     """Depth, batch, what else varies, and the mode."""
@@ -63,7 +63,7 @@ def account(rows: Sequence[Row]) -> list[Entry]:
 
 
 def account_reading(rows: Sequence[Row]) -> str:
-    """How many rows were measured, and how far the heap is from the ledger at most."""
+    """A sentence: how many rows were measured, and the largest difference between heap and ledger."""
     measured = [row for row in rows if row["ledger_peak_bytes"] is not None]
     if not measured:
         return "Nothing was run: the peaks are predictions."
@@ -74,7 +74,7 @@ def account_reading(rows: Sequence[Row]) -> str:
 
 
 def environments(rows: Iterable[Row]) -> list[dict[str, str]]:
-    """What the rows were measured in, each once: name and text of what is known."""
+    """The environments of the rows, each once: name and text of every known entry."""
     found = []
     for row in rows:
         known = row.environment or {

@@ -58,7 +58,7 @@ def _text(value: object) -> str:
 
 
 def problem_lines(capacity: Capacity) -> list[str]:
-    """What is not confirmed and why, each reason once."""
+    """A line for each boundary that is not confirmed, with the reason; each reason once."""
     by_reason: dict[str, list[str]] = {}
     for boundary in capacity.boundaries:
         for what, why in boundary.problems():

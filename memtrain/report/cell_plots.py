@@ -14,7 +14,7 @@ _GREY = "#7b8592"
 
 
 def timeline_plot(timeline: Timeline) -> Plot:
-    """Training above inference, on one scale of bytes; one alone where the other has no plan."""
+    """Training above inference, on one scale of bytes; inference alone where training has no plan."""
     axes: dict[str, dict[str, Any]] = {}
     traces: list[dict[str, Any]] = []
     marks: list[tuple[dict[str, Any] | None, dict[str, Any]]] = []
@@ -52,7 +52,7 @@ def _steps(track: Track) -> dict[str, Any]:
 
 
 def _areas(track: Track, suffix: str) -> list[dict[str, Any]]:
-    """An area per role, one on the other, and a line over them that says what the step does."""
+    """A stack of areas, one per role, and a line on top whose hover text says what the step does."""
     moments = track.moments
 
     def to_the_ends(values: list[Any]) -> list[Any]:
@@ -120,7 +120,7 @@ def _marks(track: Track, suffix: str) -> list[tuple[dict[str, Any] | None, dict[
 
 
 def _towards_middle(track: Track) -> dict[str, Any]:
-    """Where the text at the peak starts or ends, so that it stays inside the plot."""
+    """The alignment of the text at the peak that keeps it inside the plot."""
     share = track.peak.step / track.step_count
     if share < 0.2:
         return {"ax": 12, "xanchor": "left"}
@@ -128,7 +128,7 @@ def _towards_middle(track: Track) -> dict[str, Any]:
 
 
 def life_plot(found: LifeLines) -> Plot:
-    """A bar per retained intermediate: what of its life is in forward, and what in backward."""
+    """A bar per retained intermediate, with the part of its life in forward and that in backward."""
     if not found.lives:
         return plot([], height=150, xaxis={"visible": False}, yaxis={"visible": False})
     before = {

@@ -23,19 +23,19 @@ _SHORT = {
 
 
 Column = tuple[str, Callable[[Pair], str]]
-"""A title and what stands under it for a cell."""
+"""A title, and a function that gives the text of the column for a cell."""
 
 
 def shown_mode(rows: Sequence[Row]) -> Mode:
-    """The mode that a table speaks of where a column is not of both: training, where any row has it.
+    """The mode of columns that show one mode only: training, if any row has it.
 
-    A cell of which only the other mode was measured leaves such columns empty.
+    Such columns are empty for a cell of which only the other mode was measured.
     """
     return Mode.TRAIN if any(row.mode is Mode.TRAIN for row in rows) else Mode.INFER
 
 
 def _shown_figures(rows: Sequence[Row]) -> Callable[[Pair], Mapping[str, Any]]:
-    """Gives the figures of the shown mode; of a cell without it, figures that are all missing."""
+    """A function that gives a cell's figures in the shown mode; all are missing if it lacks that mode."""
     mode = shown_mode(rows)
     return lambda pair: pair[mode].figures if mode in pair else dict.fromkeys(FIGURE_NAMES)
 
@@ -107,7 +107,7 @@ def time_columns(rows: Sequence[Row]) -> list[Column]:
 
 
 def _shares(figures: Mapping[str, Any]) -> dict[Role, float]:
-    """The share of each role in what stands at the peak; empty where the peak was not observed."""
+    """The share of each role in the peak; empty if the peak was not measured."""
     total = figures["ledger_peak_bytes"]
     if not total:
         return {}
@@ -115,7 +115,7 @@ def _shares(figures: Mapping[str, Any]) -> dict[Role, float]:
 
 
 def made_of_column(rows: Sequence[Row]) -> Column:
-    """The largest parts of what stands at the peak, in words."""
+    """The largest parts of the peak, in words."""
     shown = _shown_figures(rows)
 
     def show(pair: Pair) -> str:
@@ -128,7 +128,7 @@ def made_of_column(rows: Sequence[Row]) -> Column:
 
 
 def composition_columns(rows: Sequence[Row]) -> list[Column]:
-    """Each role's share of what stands at the peak; of recomputed values only where there are any."""
+    """The share of each role in the peak; recomputed values have a column only if there are any."""
     shown = _shown_figures(rows)
 
     def column(role: Role) -> Column:

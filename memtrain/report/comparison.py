@@ -13,7 +13,7 @@ from memtrain.report.section import Section
 from memtrain.units import format_bytes, format_seconds
 
 Column = tuple[str, Callable[[Pairing], str]]
-"""A title and what stands under it for a pairing."""
+"""A title, and a function that gives the text of the column for a pairing."""
 
 
 PARTS = ("before", "after", "ratio")
@@ -54,7 +54,7 @@ def comparison_sections(comparison: Comparison) -> list[Section]:
 
 
 def regression_lines(comparison: Comparison, allowed: Fraction) -> list[str]:
-    """What has grown by more than ``allowed``, or is no longer there, a line each."""
+    """A line for each figure that has grown by more than ``allowed`` or is missing now."""
     varying = varying_fields(pairing.cell for pairing in comparison.pairings)
     return [
         f"{cell_name(pairing.cell, varying)}, {pairing.mode}: {what}"
@@ -63,7 +63,7 @@ def regression_lines(comparison: Comparison, allowed: Fraction) -> list[str]:
 
 
 def judgement_lines(comparison: Comparison) -> list[str]:
-    """Which meters were judged and by what rule, and which were not and why, a line each."""
+    """A line for each meter: the rule by which it was judged, or why it was not judged."""
     rules = {
         "ledger": "ledger exactly",
         "heap": "heap exactly",

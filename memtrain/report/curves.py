@@ -35,7 +35,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Curves:
-    """Peaks against depth, a line per batch and mode, or the other way about."""
+    """Peaks against depth, a line per batch and mode, or against batch with a line per depth and mode."""
 
     axis: Axis
     lines: tuple[Line, ...]
@@ -43,7 +43,7 @@ class Curves:
 
     @property
     def other(self) -> Axis:
-        """What stays the same along a line."""
+        """The axis that is fixed along a line."""
         return "batch" if self.axis == "depth" else "depth"
 
     @property

@@ -1,4 +1,4 @@
-"""What a sweep found, in words computed from its rows and laws."""
+"""The findings of a sweep as sentences, computed from its rows and laws."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def findings(rows: Sequence[Row], laws: Sequence[Verdict]) -> list[str]:
 
 
 def summary(rows: Sequence[Row], laws: Sequence[Verdict]) -> list[str]:
-    """Sentences: the largest ratio, what is kept there, the laws, and how far the figures agree."""
+    """Sentences: the largest ratio, what is kept there, the laws, and the agreement of the figures."""
     varying = varying_fields(law.cell for law in laws)
     names = varying_fields(row.cell for row in rows)
     return [
@@ -51,19 +51,19 @@ def pairs(rows: Iterable[Row]) -> dict[Cell, Pair]:
 
 
 def main_row(pair: Pair) -> Row:
-    """The row that a line about a cell speaks of: training, where it was asked for."""
+    """The row that stands for a cell: the one of training, if there is one."""
     return pair.get(Mode.TRAIN) or pair[Mode.INFER]
 
 
 def varying_fields(cells: Iterable[Cell]) -> list[str]:
-    """The columns in which cells differ, but for depth and batch."""
+    """The columns in which cells differ, besides depth and batch."""
     seen = list(cells)
     names = [name for name in CELL_NAMES if name not in ("depth", "batch")]
     return [name for name in names if len({cell[name] for cell in seen}) > 1]
 
 
 def peak_bytes(row: Row | None) -> int | None:
-    """The ledger peak of a row, the predicted one where nothing was run."""
+    """The ledger peak of a row; the predicted peak if nothing was run."""
     if row is None:
         return None
     ledger: int | None = row["ledger_peak_bytes"]
@@ -78,13 +78,13 @@ def ratio(pair: Pair) -> float | None:
 
 
 def cell_name(cell: Cell, varying: Iterable[str] = ()) -> str:
-    """A cell as people speak of it: depth, batch, and what else of it varies."""
+    """The name of a cell for people: depth, batch, and what else varies."""
     others = "".join(f", {name} {cell.columns()[name]}" for name in varying)
     return f"depth {cell['depth']}, batch {cell.batch:,}{others}"
 
 
 def row_line(row: Row) -> str:
-    """A row in a line, for whoever watches a sweep: the cell, and its peaks or why there are none."""
+    """A row as a line of progress: the cell, and its peaks or the reason why there are none."""
     figures = row.figures
     peaks = ", ".join(
         f"{meter} {peak:,} B"
@@ -155,7 +155,7 @@ def _fits(row: Row) -> bool | None:
 
 
 def _steadiness(rows: Sequence[Row]) -> list[str]:
-    """Where figures were repeated: how far they spread, and where more than promised."""
+    """For repeated figures: how far they spread, and where they spread more than promised."""
     repeated = [row for row in rows if row["repeat_count"] is not None]
     if not repeated:
         return []
@@ -187,7 +187,7 @@ def _steadiness(rows: Sequence[Row]) -> list[str]:
 
 
 def _agreement(rows: Sequence[Row]) -> list[str]:
-    """In how many rows the figures agree as promised, and how far they are apart at most."""
+    """The number of rows whose figures agree as promised, and the largest differences."""
     measured = [row for row in rows if row["ledger_peak_bytes"] is not None]
     if not measured:
         return []

@@ -1,6 +1,6 @@
-"""The report: one HTML page that needs nothing but itself; and the timeline for plotly in Python.
+"""The report as one self-contained HTML page, and the timeline as a plotly figure in Python.
 
-The page holds plotly's JavaScript once and the plots as data, and asks no network for anything: its
+The page contains the JavaScript of plotly once, and the plots as data. It loads nothing from the network: its
 content security policy forbids it.
 """
 
@@ -42,7 +42,7 @@ PLOTS_NEED, TABLES_NEED = ("plotly", "jinja2"), ("jinja2",)
 
 MOMENTS_OF_ALL, FEWEST_MOMENTS = 4000, 60
 LIVES_OF_ALL, FEWEST_LIVES = 750, 20
-"""Steps and lives that all cells of a page may show together, so that it stays small; and each at least."""
+"""The most steps and lives of all cells of a page, so that it stays small; and the least of each cell."""
 
 
 def check_installed(*libraries: str) -> None:
@@ -67,9 +67,9 @@ def report_html(
 ) -> str:
     """The report on ``rows``, at least one, as the text of an HTML file.
 
-    ``commands`` are what made the rows, ``laws`` those that were fitted to them; with ``budget_bytes`` it
-    shows what fits into so much memory; ``trade`` is a plot of peak against time, to be shown first, and
-    ``sentences`` stand in place of what rows and laws say. Raises ``InputError`` without plotly.
+    ``commands`` made the rows, and ``laws`` were fitted to them. With ``budget_bytes`` the report shows what
+    fits into that memory. ``trade`` is a plot of peak against time that is shown first. ``sentences`` replace
+    the summary of rows and laws. Raises ``InputError`` without plotly.
     """
     check_installed(*PLOTS_NEED)
     from plotly.offline import get_plotlyjs
@@ -125,7 +125,7 @@ def ways_html(ways: Ways, origin: Origin) -> str:
 def timeline_figure(cell: Cell | Row) -> Figure:
     """The live bytes of an iteration of a cell (or a row's), step by step and by role, as a plotly figure.
 
-    Predicted, so that any cell can be shown. Raises ``InputError`` without plotly.
+    It is predicted, so any cell can be shown. Raises ``InputError`` without plotly.
     """
     check_installed(*PLOTS_NEED)
     from plotly.graph_objects import Figure
@@ -178,5 +178,5 @@ def _cell_data(row: Row, most: tuple[int, int]) -> dict[str, Any]:
 
 
 def _json(data: dict[str, Any]) -> str:
-    """``data`` as text that may stand within a script element: no name of a file can end it."""
+    """``data`` as JSON that is safe inside a script element: no text in it can end the element."""
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")

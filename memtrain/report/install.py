@@ -1,4 +1,4 @@
-"""How to install what is missing, for this installation: memtrain itself is on no public index."""
+"""Commands that install missing libraries. memtrain itself is not on a public package index."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def install_command(*libraries: str, extra: str = "") -> str:
 
 
 def _editable_folder(installed: Distribution) -> Path | None:
-    """The folder of an editable installation (PEP 610), where the running code is that folder's."""
+    """The folder of an editable installation (PEP 610), if the running code is in that folder."""
     try:
         origin = json.loads(installed.read_text("direct_url.json") or "{}")
         address = urlsplit(origin["url"])

@@ -1,4 +1,4 @@
-"""Results as one JSON document: the rows with what a CSV has no column for."""
+"""Answers as JSON documents: with rows, and with what a CSV has no column for."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def comparison_document(comparison: Comparison, origin: Origin) -> str:
 
 
 def _made_with(rows: Iterable[Row | None]) -> dict[str, Any]:
-    """What the first of the rows that says so was measured with."""
+    """The environment of the first row that has one."""
     names = ("memtrain", "python", "numpy", "blas", "cpu")
     return next(({name: row[name] for name in names} for row in rows if row and row["memtrain"]), {})
 
@@ -230,7 +230,7 @@ def _text(document: dict[str, Any]) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """``value`` with null for every number that JSON has no word for (the loss of a diverged run)."""
+    """``value`` with null for every number that is not finite (the loss of a diverged run)."""
     if isinstance(value, dict):
         return {name: _finite(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What is said of laws: each statement once, and each reason why there is none once."""
+"""Laws in sentences: each statement once, and each reason why there is no law once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from memtrain.units import format_count
 def law_sentences(verdicts: Sequence[Verdict], names: Sequence[str]) -> list[str]:
     """A sentence for each law, then one for each reason; ``names`` are the fields that tell cells apart.
 
-    What is the same for several groups of cells is said of all of them together.
+    Groups of cells with the same law or reason share a sentence.
     """
     cells = {mode: [v.cell for v in verdicts if v.mode is mode] for mode in Mode}
 
@@ -43,7 +43,7 @@ def law_sentences(verdicts: Sequence[Verdict], names: Sequence[str]) -> list[str
 
 
 def _law_sentence(alike: Sequence[Law], of: str) -> str:
-    """What a further layer costs in these laws, which say the same, where, and how well that was checked."""
+    """A sentence for equal laws: what a further layer costs, for which cells, and how it was checked."""
     law = alike[0]
     off = max(max(law.largest_error, law.hold_out_error) for law in alike)
     sentences = [
@@ -90,7 +90,7 @@ def _which(cells: Sequence[Cell], names: Sequence[str]) -> str:
 
 
 def _percent(error: float) -> str:
-    """An error in percent, rounded up to three decimals, and no smaller than these can say."""
+    """An error in percent, rounded up to three decimals, at least 0.001."""
     return f"{max(1, ceil(1e5 * error)) / 1000:g} %"
 
 

@@ -1,4 +1,4 @@
-"""Where the marks and arrows of a drawing stand, in px.
+"""The layout of a drawing: the positions of its marks and arrows, in px.
 
 The layout is layered (Sugiyama, Tagawa & Toda 1981) by graphlay: MIT or Apache-2.0, abi3 wheels for Linux
 (glibc 2.17 on; x86-64, arm64), macOS and Windows, no dependencies, deterministic. It knows sizes, keeps

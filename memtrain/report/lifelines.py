@@ -1,6 +1,6 @@
 """What the plots of one cell show, as plain data: live bytes step by step, and the lives of what is kept.
 
-Both come from the prediction, so that a cell need not have run.
+Both come from the prediction, so the cell need not have run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from memtrain.run.kept_rates import UNKNOWN, kept_rates
 from memtrain.units import format_bytes
 
 MOST_MOMENTS = 400
-"""More steps than this are shown by the highest of each run of steps: a screen has no more columns."""
+"""The most steps that a screen has columns for. Of more, the highest of each run of steps are shown."""
 
 MOST_LIVES = 100
 """The most lives that a plot has room for. Of more retained intermediates, some are shown, evenly taken."""
@@ -35,19 +35,19 @@ class Track:
     moments: tuple[Moment, ...]
     """Every step, or the highest of each run of steps; the peak is always among them."""
     reasons: dict[int, str]
-    """By step: why what it makes is retained."""
+    """By step: why the value that it computes is retained."""
     starts: dict[str, int]
     """The first step of each phase."""
     step_count: int
     peak: Moment
 
     def live_bytes(self, role: Role) -> list[int]:
-        """Of one role, for each moment."""
+        """The live bytes of a role at each moment."""
         return [moment.live_bytes[role] for moment in self.moments]
 
     @property
     def roles(self) -> list[Role]:
-        """Those that ever have bytes, in their order."""
+        """The roles that have bytes at some step, in their order."""
         return [role for role in Role if any(self.live_bytes(role))]
 
 
@@ -61,7 +61,7 @@ class Timeline:
 
     @property
     def tracks(self) -> list[Track]:
-        """Those that there are, training first."""
+        """The tracks that exist, training first."""
         return [self.infer] if self.train is None else [self.train, self.infer]
 
     @property
@@ -101,8 +101,8 @@ def of_cell(
 ) -> tuple[Timeline, LifeLines]:
     """The plots of a cell, from its graph alone; what is more than the most is left out evenly.
 
-    A plan that spares time is made with ``rates``, else with the rates that are kept on this machine; without
-    any it spares FLOPs, and the reading says so. Where training has no plan within the budget of the cell's
+    A plan that minimises time uses ``rates``, or else the rates that are kept on this machine. Without any,
+    it minimises FLOPs, and the reading says so. Where training has no plan within the budget of the cell's
     policy, the readings say so.
     """
     if rates is None and cell.plans_by_time:

@@ -1,4 +1,4 @@
-"""Values over depth × batch, as plain data, each with a sentence that says what to see in them."""
+"""Values over depth × batch, as plain data, each with a sentence that says what they show."""
 
 from __future__ import annotations
 

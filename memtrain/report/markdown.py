@@ -54,7 +54,7 @@ def markdown_code(text: str) -> str:
 
 
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])|^=")
-"""What markdown does not show as it is. An underscore within a word is harmless, and so is a later ``=``."""
+"""Characters that markdown does not show as they are, without an underscore in a word and a later ``=``."""
 
 
 def _escaped(text: str) -> str:

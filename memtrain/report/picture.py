@@ -1,4 +1,4 @@
-"""What a drawing of the computational graph shows: marks and arrows, with repeated layers folded."""
+"""The content of a drawing of the computational graph: marks and arrows, with repeated layers folded."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def make_picture(schedule: Schedule, *, backward: bool = False) -> Picture:
 
 
 def _add_variable(picture: Picture, node: Node, retained: bool) -> None:
-    """The square of a value and, but for a leaf, the circle that it comes from."""
+    """Add the square of a value and, unless it is a leaf, the circle of its operator."""
     backward, leaf = node.phase is Phase.BACKWARD, node.role is not None
     if not leaf:
         picture.marks[f"o{node.id}"] = Mark("operator", node.op.drawn, node.op.name, backward)
@@ -115,10 +115,10 @@ Run = tuple[Scope, ...]
 
 
 def repeated_blocks(graph: Graph, nodes: Iterable[Node]) -> list[Run]:
-    """The runs of blocks to fold: the same ops, shapes and readings but for the number of the block.
+    """The runs of blocks to fold: blocks with the same ops, shapes and inputs, except for their numbers.
 
-    Only forward nodes are compared, since backward follows from them. The last block of a run stays
-    outside, to be drawn, as does the first of the network, which reads x.
+    Only forward nodes are compared, since backward follows from them. The last block of a run is not folded
+    but drawn. So is the first block of the network, which reads x.
     """
     blocks: dict[Scope, list[object]] = {}
     for node in nodes:
@@ -136,13 +136,13 @@ def repeated_blocks(graph: Graph, nodes: Iterable[Node]) -> list[Run]:
 
 
 def _follows(scope: Scope, before: Scope) -> bool:
-    """Whether a block is the next one of its kind after another, in the same surroundings."""
+    """Whether a block directly follows another of its kind within the same outer block."""
     one, other = scope[-1], before[-1]
     return scope[:-1] == before[:-1] and one.kind == other.kind and one.number == (other.number or 0) + 1
 
 
 def _relative(read: Node, scope: Scope) -> object:
-    """What an input is to a block: in which block it stands, counted from this one, and its shape."""
+    """An input as seen from a block: its block, counted from this one, and its shape."""
     here = scope[-1].number or 0
     offset = read.scope[-1].number - here if read.scope and read.scope[-1].number is not None else None
     return offset, read.shape, read.dtype, read.role

@@ -25,10 +25,10 @@ Plot = dict[str, Any]
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
 
 _SYMBOLS = {Kind.RULE: "diamond", Kind.LEVER: "square", Kind.CHOSEN: "star"}
-"""Of options on the page; the others are circles."""
+"""The symbols of options on the page; the others are circles."""
 
 MOST_TEXTS = 10
-"""A heat map with more columns has no room for the number in each field."""
+"""The most columns of a heat map that has room for the number in each field."""
 
 _BLUES = [[0, "#dbe8f6"], [0.5, "#6f9fd0"], [1, "#1d4a82"]]
 
@@ -81,7 +81,7 @@ def _hover(point: Point) -> str:
 
 
 def scales(curves: Curves) -> dict[str, dict[str, Any]]:
-    """What changes in the layout from linear to logarithmic axes: both axes, where no tick is 0."""
+    """The layout of linear and of logarithmic axes. The x axis is logarithmic only if no tick is 0."""
     peaks = [p.peak_bytes for line in curves.lines for p in line.points if p.peak_bytes] or [1]
     linear, log = linear_ticks(max(peaks)), log_ticks(min(peaks), max(peaks))
     ticks = curves.ticks
@@ -145,7 +145,7 @@ def outcome_map(table: Table) -> Plot:
 
 
 def trade(ways: Ways) -> Plot:
-    """Peak against time: what is predicted, and what was measured of it."""
+    """Peak against time, predicted and, if measured, as measured."""
     measured = [option for option in ways.options if option.measured_extra is not None]
     others = [ways.keep_all, *([ways.chosen] if ways.chosen else []), *ways.rules, *ways.levers]
     traces = [

@@ -1,4 +1,4 @@
-"""What a network predicts of examples, as text."""
+"""The predictions of a network for examples, as text."""
 
 from __future__ import annotations
 

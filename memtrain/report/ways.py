@@ -47,7 +47,7 @@ def ways_csv(ways: Ways) -> str:
 
 
 def ways_sections(ways: Ways) -> list[Section]:
-    """The options as a table, what was found, and what to do."""
+    """The options as a table, the findings, and what to do."""
     todo = advice(ways)
     sentences = [*ways_sentences(ways), *([f"Do this: {todo}"] if todo else [])]
     return [Section("", TITLES, [shown(option) for option in ways.options], sentences=sentences)]
@@ -68,7 +68,7 @@ TITLES = (
 
 
 def shown(option: Option) -> list[str]:
-    """The cells of an option's line in a table."""
+    """The texts of an option's line in a table."""
     ledger, heap, predicted = option.ledger_peak_bytes, option.heap_peak_bytes, option.predicted_peak_bytes
     return [
         option.name,
@@ -103,7 +103,7 @@ TIMES = {1: "once", 2: "twice"}
 
 
 def fates(option: Option) -> list[tuple[str, str, int]]:
-    """What becomes of the values that backward reads: the fate, their names folded, and their bytes.
+    """The fates of the values that backward reads: for each fate, their names folded, and their bytes.
 
     Kept ones come first, then those that are recomputed once, twice, …
     """

@@ -51,7 +51,7 @@ KINK = " In float32, rounding can also move a unit across the kink of ReLU; then
 
 
 def advice(ways: Ways) -> str | None:
-    """The command to run next; ``None`` where nothing has to be done, or no memory was given."""
+    """The command to run next; ``None`` if nothing has to be done or no memory was given."""
     if ways.chosen is not None:
         return None if ways.chosen.kind is Kind.KEEP_ALL else command_of(ways.chosen.cell)
     if ways.smaller is not None:
@@ -60,7 +60,7 @@ def advice(ways: Ways) -> str | None:
 
 
 def ways_problems(ways: Ways) -> list[str]:
-    """What did not come out as it should: nothing fits, a run failed, bits differ."""
+    """The problems of an answer: nothing fits, a run failed, bits differ."""
     problems = []
     if ways.memory_bytes is not None and ways.chosen is None:
         problems.append(
@@ -88,7 +88,7 @@ def ways_problems(ways: Ways) -> list[str]:
 
 
 def _answer(ways: Ways) -> str:
-    """What makes it fit; the least that a plan needs where no memory was given."""
+    """A sentence on what makes the cell fit; without a memory, on the smallest plan."""
     if ways.memory_bytes is None:
         return f"The smallest plan needs {format_bytes(ways.keep_all.least_bytes)}."
     memory, chosen = format_bytes(ways.memory_bytes), ways.chosen
@@ -111,7 +111,7 @@ def _answer(ways: Ways) -> str:
 
 
 def _costs(option: Option, cost: str) -> str:
-    """What an option needs and takes, and whether its gradients are the same."""
+    """A sentence on the peak and the time of an option, and on whether its gradients are the same."""
     unit = "time" if cost == SECONDS else "FLOPs"
     words = (
         f"It needs {format_bytes(option.predicted_peak_bytes)} at its peak and takes "
@@ -132,7 +132,7 @@ def _costs(option: Option, cost: str) -> str:
 
 
 def _cheaper(ways: Ways, chosen: Option) -> str:
-    """The lever that fits, too, takes less time than the plan, and trains the same; empty without."""
+    """A sentence on a lever that also fits, is faster than the plan and trains the same; else empty."""
     found = [
         option
         for option in ways.levers
@@ -147,7 +147,7 @@ def _cheaper(ways: Ways, chosen: Option) -> str:
 
 
 def _what_would(ways: Ways) -> str:
-    """Where nothing fits: what is lacking, and the largest batch that fits."""
+    """Sentences for a memory into which nothing fits: what is needed, and the largest batch that fits."""
     words = (
         f"The parameters alone need {format_bytes(ways.parameter_bytes)}; with all levers and the smallest "
         f"plan, training needs {format_bytes(ways.least_bytes)} ({ways.least_bytes:,} B)."

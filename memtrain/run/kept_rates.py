@@ -27,7 +27,7 @@ UNKNOWN = (
     "no rates of this machine are kept, so the plan spares FLOPs, not time; memtrain plan, train and sweep "
     "measure the rates and keep them"
 )
-"""Said where a plan should spare time, but no rates are kept and none may be measured."""
+"""The note for a plan that should minimise time where no rates are kept and none may be measured."""
 
 
 def kept_rates() -> Rates | None:
@@ -55,7 +55,7 @@ def kept_or(measure: Callable[[], Rates]) -> Rates:
 
 
 def unkept_rates() -> str | None:
-    """Why plans that spare time can differ from run to run here; ``None`` where the rates are kept."""
+    """Why plans that minimise time can differ from run to run here; ``None`` if the rates are kept."""
     if kept_rates() is not None:
         return None
     return (

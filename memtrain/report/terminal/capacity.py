@@ -1,4 +1,4 @@
-"""What fits into a memory, for a terminal: the map with the frontier, and the figures behind it."""
+"""What fits into a memory, for a terminal: a map of depth × batch, and the figures behind it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from memtrain.report.terminal.sweep import first_within, plain_table
 from memtrain.units import format_bytes
 
 _SIGNS = {"train": ("█", "#", "green"), "infer": ("▒", "+", "yellow"), "none": ("·", ".", "dim")}
-"""What stands for: fits to train, fits only to predict, does not fit."""
+"""The signs of cells that fit to train, fit only to predict, or do not fit."""
 
 _DEPTHS = "For each batch: the largest depth that fits"
 

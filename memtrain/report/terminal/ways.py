@@ -36,7 +36,7 @@ _ASCII_MARKS = {Kind.POINT: "*", Kind.RULE: "", Kind.CHOSEN: "#", Kind.KEEP_ALL:
 
 
 def ways_screen(ways: Ways, width: int, ascii_only: bool) -> Iterator[RenderableType]:
-    """The answer, the plan, every option, the picture of the frontier, and the commands."""
+    """The answer, the plan, every option, the picture of the trade-off, and the commands."""
     sentences = ways_sentences(ways)
     yield Text(sentences[0])
     if ways.chosen is not None and ways.chosen.cell.policy != NONE:
