@@ -48,7 +48,7 @@ def _law_sentence(alike: Sequence[Law], of: str) -> str:
     off = max(max(law.largest_error, law.hold_out_error) for law in alike)
     sentences = [
         f"Each further layer costs {of} {_cost(law)}, {_range(law)}.",
-        f"This is fitted to the heap peaks of {_rests_on(law)}, and at most {_percent(off)} off, also at a "
+        f"{'This' if len(alike) == 1 else 'Each law'} is fitted to the heap peaks of {_rests_on(law)}, and at most {_percent(off)} off, also at a "
         "cell that the fit leaves out.",
     ]
     if law.unseen_count:
