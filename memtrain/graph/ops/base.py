@@ -3,8 +3,8 @@
 One class per op. The fields of the (frozen) class are the op's attributes, so that a node is data.
 
 Most ops are elementwise: `memtrain.graph.ops.blockwise.Elementwise` is their base. An activation is a
-`ReadsInput` or a `ReadsOutput` of `memtrain.graph.ops.activation`, with a `Slope` for its derivative. A module
-in this folder is found by itself; `memtrain.cells.columns` lists the names of activations for the help.
+`ReadsInput` or a `ReadsOutput` of `memtrain.graph.ops.activation`, with a `Slope` for its derivative. Modules
+in this folder are found by themselves; `memtrain.cells.columns` lists the names of activations for the help.
 """
 
 from __future__ import annotations
