@@ -9,7 +9,7 @@ import pytest
 from brute_force import programs
 from hypothesis import HealthCheck, assume, given, settings
 from networks import build, mlp
-from test_run import leaf_values
+from runs import leaf_values
 
 from memtrain.errors import GraphError
 from memtrain.explain.proof import prove, stale_reads

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_budget import simulate
+from plan_oracle import simulate
 
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import GraphError

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import build, mlp
 from packing_oracle import check_packing
-from test_run import Poisoned, Watched, leaf_values, outcome, same_bits
+from runs import Poisoned, Watched, leaf_values, outcome, same_bits
 
 from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.errors import BudgetError, GraphError

@@ -11,7 +11,7 @@ import pytest
 from brute_force import programs
 from hypothesis import HealthCheck, given, settings
 from networks import Sized, build, initial_values, mlp
-from test_run import leaf_values, outcome, same_bits
+from runs import leaf_values, outcome, same_bits
 
 from memtrain.errors import GraphError
 from memtrain.graph.builder import Builder

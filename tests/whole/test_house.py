@@ -5,13 +5,12 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import PACKAGE, TESTS
 
 import memtrain
 
-PACKAGE = Path(memtrain.__file__).parent
 ROOMS = [
     "errors",
     "units",
@@ -43,6 +42,7 @@ ONLY_IN = {
     "graphlay": ("report/drawing.py",),
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
+TEST_MODULES = sorted(TESTS.rglob("test_*.py"))
 
 
 def imports(module):
@@ -113,3 +113,14 @@ def test_sweep_can_be_called_whatever_was_imported_before():
 def test_importing_loads_no_numpy(statement):
     code = f"import sys; {statement}; print('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_every_test_lies_in_the_folder_of_its_room_under_a_name_of_its_own():
+    folders = {path.relative_to(TESTS).parent.as_posix() for path in TEST_MODULES}
+    assert folders <= {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | {"whole"}
+    assert len({path.name for path in TEST_MODULES}) == len(TEST_MODULES)
+
+
+@pytest.mark.parametrize("module", TEST_MODULES, ids=lambda path: path.relative_to(TESTS).as_posix())
+def test_no_test_module_imports_another(module):
+    assert [name for name in imports(module) if name.split(".")[-1].startswith("test_")] == []
