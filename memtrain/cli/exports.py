@@ -116,7 +116,9 @@ def export_options(command: Command) -> Command:
         )
         for name, about in _OPTIONS.items()
     ]
-    json = Annotated[bool, typer.Option("--json", help="That JSON to stdout instead of the tables.")]
+    json = Annotated[
+        bool, typer.Option("--json", help="The same JSON to stdout, in place of what the terminal shows.")
+    ]
     for name, annotation in (("json", json), ("force", Force)):
         parameters.append(
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)

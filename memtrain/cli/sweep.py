@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,28 +16,15 @@ from memtrain.cli.exports import STDOUT, Exports, command_line, export_options
 from memtrain.cli.options import Jobs, Quiet, Timeout, Verbose, cell_options
 from memtrain.cli.resuming import refuse_beside_resume, resume_command
 from memtrain.cli.streams import close_stdout
+from memtrain.cli.sweeping import How, checked, foreseen, measured, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from memtrain.answers.swept import Swept
-    from memtrain.cells.cell import Cell, Mode
-    from memtrain.cells.row import Row
-    from memtrain.measure.host import Host
+    from memtrain.cells.cell import Cell
     from memtrain.report.section import Origin
     from memtrain.sweeps.request import Request
     from memtrain.sweeps.session import Session
-
-
-@dataclass(frozen=True)
-class _How:
-    """How a sweep is run: what changes no figure."""
-
-    jobs: int | None
-    timeout_s: float | None
-    ignore_free_memory: bool
-    quiet: bool
-    verbose: bool
 
 
 @cell_options(
@@ -105,7 +92,7 @@ def sweep(
     if print_config:
         typer.echo(config_text(origin.config), nl=False)
         return
-    how = _checked(_How(jobs, timeout, ignore_free_memory, quiet, verbose))
+    how = checked(How(jobs, timeout, ignore_free_memory, quiet, verbose))
     log, csv_is_store = messages(quiet), not dry_run and exports.export_csv != STDOUT
     path = resume or (exports.export_csv if csv_is_store and exports.export_csv else _new_path())
     if csv_is_store:
@@ -119,14 +106,14 @@ def sweep(
         exports.check(Swept, [*request.axes.get("data", []), config])
         _warn_of_batches(request.cells(), how)
         if dry_run:
-            exports.publish(_foreseen(request, how), origin)
+            exports.publish(foreseen(request, how), origin)
             return
         _check_new(request, path, exports, config)
     _warn_of_memory(how)
     with Host() as host:
-        session = _session(host, request, path, origin, exports.force, how)
+        session = open_session(host, request, path, origin, exports.force, how)
         try:
-            swept = _measured(host, session, how)
+            swept = measured(host, session, how)
         except (KeyboardInterrupt, SystemExit):
             warn(log, f"stopped after {len(session.done)} of {len(session.tasks)} rows; they are in {path}")
             if session.store.resumable:
@@ -141,18 +128,7 @@ def sweep(
         raise typer.Exit(1)
 
 
-def _checked(how: _How) -> _How:
-    """``how``. Raises ``InputError`` for what cannot be."""
-    from memtrain.errors import InputError
-    from memtrain.sweeps.sweep import check_limits
-
-    if how.quiet and how.verbose:
-        raise InputError("-q and -v together", "allowed: one of them", "leave out the other")
-    check_limits(how.jobs, how.timeout_s)
-    return how
-
-
-def _warn_of_batches(cells: Sequence[Cell], how: _How) -> None:
+def _warn_of_batches(cells: Sequence[Cell], how: How) -> None:
     """Say which batches are larger than their data."""
     from memtrain.cli.console import messages, warn
     from memtrain.sweeps.grid import oversized_batches
@@ -162,7 +138,7 @@ def _warn_of_batches(cells: Sequence[Cell], how: _How) -> None:
         warn(messages(how.quiet), said)
 
 
-def _warn_of_memory(how: _How) -> None:
+def _warn_of_memory(how: How) -> None:
     """Say what of this machine's memory settings changes figures."""
     from memtrain.cli.console import messages, warn
     from memtrain.measure.doctor import State, examine_memory
@@ -178,78 +154,6 @@ def _check_new(request: Request, path: Path, exports: Exports, config: Path | No
 
     files = {option: place for option, place in exports.paths.items() if place != STDOUT}
     check_new(request, path, files, exports.force, config)
-
-
-def _foreseen(request: Request, how: _How) -> Swept:
-    """The rows as predicted."""
-    from memtrain.answers.swept import Swept
-    from memtrain.cells.row import planned_row
-    from memtrain.cli.console import messages, plannable
-    from memtrain.run.kept_rates import kept_rates
-    from memtrain.sweeps.request import make_tasks
-
-    rates = kept_rates()
-    tasks = make_tasks(plannable(messages(how.quiet), request.cells(), rates), request.mode)
-    return Swept([planned_row(*task, rates) for task in tasks])
-
-
-def _session(
-    host: Host, request: Request | None, path: Path, origin: Origin, force: bool, how: _How
-) -> Session:
-    """A new session for ``request``; without one, that of the sweep whose file is ``path``."""
-    from memtrain.cli.console import messages, say, warn_of_rates
-    from memtrain.sweeps.session import begin, resume
-
-    log = messages(how.quiet)
-    if request is None:
-        session = resume(host, path)
-        say(log, f"{len(session.done)} of {len(session.tasks)} rows are there already")
-    else:
-        environment = host.environment(request.cells()[0])
-        about = {"command": origin.command, "config": origin.config, "environment": environment}
-        session = begin(host, request, path, about, force)
-    if how.verbose:
-        for name, value in host.environment(session.tasks[0][0]).items():
-            say(log, f"{name}: {value}")
-    planned_by_time = any(cell.plans_by_time for cell, _ in session.tasks)
-    warn_of_rates(log, request is not None and planned_by_time)
-    return session
-
-
-def _measured(host: Host, session: Session, how: _How) -> Swept:
-    """Measure what is waiting, behind a progress bar; the session stores each row that finishes."""
-    from memtrain.answers.swept import Swept, laws_of
-    from memtrain.cli.console import messages, progress_bar, say
-    from memtrain.report.findings import cell_name, row_line
-    from memtrain.sweeps.sweep import expected_s, run_sweep
-
-    waiting, request, all_of_them = session.waiting, session.request, len(session.tasks)
-    with progress_bar(how.quiet) as progress, session.store:
-        expected = {task: expected_s(*task, request.meters) for task in waiting}
-        bar = progress.add_task("", total=sum(expected.values()), count=f"{len(session.done)}/{all_of_them}")
-
-        def finished(row: Row) -> None:
-            session.add(row)
-            if how.verbose:
-                say(messages(), row_line(row))
-            count = f"{len(session.done)}/{all_of_them}"
-            progress.update(bar, advance=expected[row.cell, row.mode], count=count)
-
-        def started(cell: Cell, mode: Mode) -> None:
-            progress.update(bar, description=f"{cell_name(cell)}, {mode}")
-
-        run_sweep(
-            host,
-            waiting,
-            meters=request.meters,
-            jobs=how.jobs,
-            timeout_s=how.timeout_s,
-            repeat=request.repeat,
-            force=how.ignore_free_memory,
-            started=started,
-            finished=finished,
-        )
-    return Swept(session.rows, laws_of(host, session.rows, how.timeout_s))
 
 
 def _show_rows_so_far(session: Session, exports: Exports, origin: Origin) -> None:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from memtrain.cells.columns import BY_NAME
-from memtrain.cli.options import Force, Quiet, cell_options
+from memtrain.cli.exports import Exports, export_options
+from memtrain.cli.options import Quiet, cell_options
+
+if TYPE_CHECKING:
+    from memtrain.cells.cell import Cell
+    from memtrain.plan.cost import Rates
+    from memtrain.train.data import Dataset
+    from memtrain.train.loop import Trained
 
 _DEFAULTS = {"depth": 2, "batch": 32, "allocation": "packed"}
 """What the book's procedure is shown with."""
@@ -24,6 +31,7 @@ _DEFAULTS = {"depth": 2, "batch": 32, "allocation": "packed"}
         "threads": "all cores; 1 if layers are small",
     },
 )
+@export_options
 def train(
     columns: dict[str, Any],
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training examples.")] = 40,
@@ -32,9 +40,9 @@ def train(
         typer.Option(help="Learning rate.", show_default="0.1 sgd, 0.02 momentum, 0.001 adam"),
     ] = None,
     save: Annotated[Path | None, typer.Option(help="Write the trained network: model.npz.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
+    *,
+    exports: Exports,
     quiet: Quiet = False,
-    force: Force = False,
 ) -> None:
     """Train a network, test it, and see its peak memory.
 
@@ -47,56 +55,87 @@ def train(
       memtrain train --depth 4 --optimizer adam --epochs 20
       memtrain train --activation tanh --batch 64 --lr 0.05 --save model.npz
     """
-    from memtrain.run.blas import blas_environment, useful_threads
+    columns = _with_defaults(columns)  # before numpy loads, since threads are set for it
 
-    columns = {**columns, **{name: value for name, value in _DEFAULTS.items() if columns[name] is None}}
-    widest = columns["batch"] * (columns["width"] or BY_NAME["width"].default) ** 2
-    threads = columns["threads"] = columns["threads"] or useful_threads(2 * widest)
-    os.environ.update(blas_environment(threads, os.environ))  # before numpy loads
-
-    from memtrain.cells.cell import Mode
-    from memtrain.cells.row import predicted_row
-    from memtrain.cli.console import messages, progress_bar, results, say, warn, warn_of_rates
+    from memtrain.answers.training import Training
+    from memtrain.cli.console import messages, say, warn, warn_of_rates
     from memtrain.cli.grid import cell_from
     from memtrain.errors import SpecError
-    from memtrain.files import check_outputs, write_new
-    from memtrain.measure.admission import lacking
-    from memtrain.measure.host import Host
     from memtrain.measure.machine import free_memory_bytes
-    from memtrain.plan.cost import flops
-    from memtrain.plan.remat.policy import read_policy
-    from memtrain.report.json import training_document
-    from memtrain.report.terminal.sweep import training_table
-    from memtrain.train.data import load, split
-    from memtrain.train.digest import DataDigest
+    from memtrain.train.data import load
     from memtrain.train.loop import check_rate
-    from memtrain.train.loop import train as run_training
     from memtrain.train.optimizers import LEARNING_RATES
-    from memtrain.train.snapshot import Snapshot, snapshot_bytes
 
-    check_outputs({"--save": save}, force, [columns["data"]])
+    exports.check(Training, [columns["data"]], {"--save": save})
     if save is not None and save.suffix != ".npz":
         raise SpecError(f"--save {save}", "allowed: a name that ends with .npz", "name a .npz")
     cell = cell_from(columns)
     examples = load(cell.data, free_memory_bytes())
+    rates = _rates_for(cell)
+    rate = check_rate(LEARNING_RATES[cell.optimizer] if lr is None else lr)
+    log = messages(quiet)
+    if examples.note:
+        say(log, examples.note)
+    warn_of_rates(log, cell.plans_by_time)
+    trained = _trained(cell, examples, rate, rates, epochs, quiet)
+    exports.publish(Training(cell, rate, trained))
+    if trained.diverged:
+        kept = "" if save is None else f"; {save} is not written"
+        warn(log, f"the training has diverged; try a smaller --lr than {rate:g}, or scale the inputs{kept}")
+        raise typer.Exit(1)
+    if save is not None:
+        _save(save, cell, examples, trained, exports.force)
+
+
+def _with_defaults(columns: dict[str, Any]) -> dict[str, Any]:
+    """``columns`` with what this command chooses itself; BLAS gets the threads."""
+    from memtrain.run.blas import blas_environment, useful_threads
+
+    columns = {**columns, **{name: value for name, value in _DEFAULTS.items() if columns[name] is None}}
+    widest = columns["batch"] * (columns["width"] or BY_NAME["width"].default) ** 2
+    columns["threads"] = columns["threads"] or useful_threads(2 * widest)
+    os.environ.update(blas_environment(columns["threads"], os.environ))
+    return columns
+
+
+def _rates_for(cell: Cell) -> Rates | None:
+    """The rates that the plan of ``cell`` is made with. Raises ``SpecError`` where memory is lacking."""
+    from memtrain.cells.cell import Mode
+    from memtrain.cells.row import predicted_row
+    from memtrain.errors import SpecError
+    from memtrain.measure.admission import lacking
+    from memtrain.measure.host import Host
+    from memtrain.measure.machine import free_memory_bytes
+
     rates = Host().rates_for(cell)
     lack = lacking([predicted_row(cell, Mode.TRAIN, rates)], free_memory_bytes())
     if lack is not None:
         raise SpecError(f"this network {lack}", "allowed: what fits", "see memtrain frontier --help")
-    rate = check_rate(LEARNING_RATES[cell.optimizer] if lr is None else lr)
+    return rates
+
+
+def _trained(
+    cell: Cell, examples: Dataset, rate: float, rates: Rates | None, epochs: int, quiet: bool
+) -> Trained:
+    """Train behind a progress bar."""
+    from memtrain.cli.console import messages, progress_bar, warn
+    from memtrain.plan.cost import flops
+    from memtrain.plan.remat.policy import read_policy
+    from memtrain.train.data import split
+    from memtrain.train.loop import Epoch, train
+
     training_data, test_data = split(examples)
-    out, log = results(), messages(quiet)
-    if examples.note:
-        say(log, examples.note)
-    warn_of_rates(log, cell.plans_by_time)
     if cell.batch > len(training_data):
-        warn(
-            log,
-            f"the batch is larger than the {len(training_data):,} training examples: rows are drawn again",
-        )
+        said = f"the batch is larger than the {len(training_data):,} training examples: rows are drawn again"
+        warn(messages(quiet), said)
     with progress_bar(quiet) as progress:
         bar = progress.add_task("loss …", total=epochs, count="")
-        trained = run_training(
+
+        def show(epoch: Epoch) -> None:
+            count, loss = f"{epoch.number}/{epochs}", f"loss {epoch.loss:.4f}"
+            progress.update(bar, completed=epoch.number, description=loss, count=count)
+
+        return train(
             cell.network,
             cell.batch,
             training_data,
@@ -110,24 +149,17 @@ def train(
             policy=read_policy(cell.policy),
             cost=flops if rates is None else rates.seconds,
             allocation=cell.allocation_for(timing=True),
-            on_epoch=lambda epoch: progress.update(
-                bar,
-                completed=epoch.number,
-                description=f"loss {epoch.loss:.4f}",
-                count=f"{epoch.number}/{epochs}",
-            ),
+            on_epoch=show,
         )
-    if json:
-        typer.echo(training_document(cell, rate, trained))
-    else:
-        out.print(training_table(cell, trained))
-    if trained.diverged:
-        kept = "" if save is None else f"; {save} is not written"
-        warn(log, f"the training has diverged; try a smaller --lr than {rate:g}, or scale the inputs{kept}")
-        raise typer.Exit(1)
-    if save is not None:
-        digest = DataDigest()
-        digest.add(examples.x, examples.y)
-        write_new(
-            save, snapshot_bytes(Snapshot(cell.network, cell.batch, trained.parameters, digest.text())), force
-        )
+
+
+def _save(path: Path, cell: Cell, examples: Dataset, trained: Trained, force: bool) -> None:
+    """Write the trained network, with a digest of the data that it was trained on."""
+    from memtrain.files import write_new
+    from memtrain.train.digest import DataDigest
+    from memtrain.train.snapshot import Snapshot, snapshot_bytes
+
+    digest = DataDigest()
+    digest.add(examples.x, examples.y)
+    snapshot = Snapshot(cell.network, cell.batch, trained.parameters, digest.text())
+    write_new(path, snapshot_bytes(snapshot), force)

@@ -13,7 +13,7 @@ from memtrain.answers.comparison import MEASURED, Comparison
 from memtrain.answers.law import Law
 from memtrain.answers.option import Ways
 from memtrain.answers.swept import Swept
-from memtrain.cells.cell import Cell
+from memtrain.answers.training import Training
 from memtrain.cells.row import Row
 from memtrain.explain.evidence import Explained
 from memtrain.explain.explanation import Account
@@ -22,7 +22,6 @@ from memtrain.explain.second import SecondOrder
 from memtrain.graph.node import Graph, Node
 from memtrain.report.section import Origin
 from memtrain.report.ways import advice, ways_records
-from memtrain.train.loop import Trained
 
 SCHEMA_VERSION = 1
 
@@ -43,12 +42,14 @@ def swept_document(swept: Swept, origin: Origin) -> str:
     return _text(document)
 
 
-def training_document(cell: Cell, rate: float, trained: Trained) -> str:
+def training_document(training: Training, origin: Origin) -> str:
     """A training as JSON text: the cell, the loss of each epoch, accuracy, time and peaks."""
+    trained = training.trained
     document = {
         "schema_version": SCHEMA_VERSION,
-        **cell.columns(),
-        "lr": rate,
+        "command": origin.command,
+        **training.cell.columns(),
+        "lr": training.rate,
         "epoch_losses": [epoch.loss for epoch in trained.epochs],
         "test_accuracy": trained.test_accuracy,
         "train_s": trained.train_s,

@@ -10,6 +10,7 @@ from memtrain.answers.capacity import Capacity
 from memtrain.answers.comparison import Comparison
 from memtrain.answers.option import Ways
 from memtrain.answers.swept import Swept
+from memtrain.answers.training import Training
 from memtrain.explain.evidence import Explained
 from memtrain.report.capacity import capacity_csv, capacity_sections
 from memtrain.report.comparison import comparison_csv, comparison_sections
@@ -20,6 +21,7 @@ from memtrain.report.json import (
     comparison_document,
     explained_document,
     swept_document,
+    training_document,
     ways_document,
 )
 from memtrain.report.markdown import markdown
@@ -32,6 +34,7 @@ from memtrain.report.terminal.explain import explained_screen
 from memtrain.report.terminal.section import Part, sections_screen
 from memtrain.report.terminal.sweep import swept_screen
 from memtrain.report.terminal.ways import ways_screen
+from memtrain.report.training import training_csv, training_sections
 from memtrain.report.ways import ways_csv, ways_sections
 from memtrain.train.prediction import Prediction
 
@@ -101,6 +104,13 @@ PUBLICATIONS: dict[type, Publication[Any]] = {
         predictions_document,
         predictions_sections,
         lambda prediction, width, ascii_only: sections_screen(predictions_sections(prediction)),
+    ),
+    Training: Publication(
+        "A training",
+        training_csv,
+        training_document,
+        training_sections,
+        lambda training, width, ascii_only: sections_screen(training_sections(training)),
     ),
 }
 """By the type of the answer."""

@@ -664,3 +664,25 @@ def test_what_is_computed_again_keeps_the_roles_apart():
     ]
     check_definition(schedule)
     assert holder(schedule.graph, h.id) == h.id
+
+
+@pytest.mark.parametrize("text", ["sqrt", "revolve:1", "revolve:2"])
+@pytest.mark.parametrize("asked", [True, False])
+def test_an_effect_in_forward_happens_once_whatever_is_computed_again(text, asked):
+    """A running mean, say, that a layer updates and a later layer of the same forward pass reads."""
+    b = Builder()
+    x, y, mean = leaf(b, "x"), leaf(b, "y"), leaf(b, "mean")
+    h = x
+    for k in range(8):
+        if k == 4:
+            updated = b.apply(Average(0.9), mean, y, name="mean′")
+            h = add(b, h, updated, name="h4")
+        else:
+            h = b.apply(Tanh(), h, name=f"h{k}")
+    loss = sum_to(b, multiply(b, h, h), ())
+    (slope,) = gradient(b, loss, [x])
+    schedule = make_schedule(b.graph(), [loss, slope, *([updated] if asked else [])])
+    changed = rematerialise(schedule, read_policy(text), flops).schedule
+    assert [step.node for step in changed.steps].count(updated.id) == 1
+    assert "h4" in again(changed)
+    check_same(changed, outcome(Run(schedule), leaf_values(schedule, 1)))

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from memtrain.errors import BudgetError, GraphError, SpecError
 from memtrain.graph.builder import no_collection
-from memtrain.graph.node import Node, Phase
+from memtrain.graph.node import Graph, Node, Phase
 from memtrain.plan.cost import CostOf
 from memtrain.plan.remat.chain import Chain, chains
 from memtrain.plan.remat.checkpoints import Moves, extra_steps, revolve, square_root
@@ -174,7 +174,7 @@ def _order(schedule: Schedule, passes: Sequence[Pass]) -> list[Work]:
 
 
 def _without_unread(schedule: Schedule, order: list[Work]) -> list[Work]:
-    """``order`` without what is computed again for nobody.
+    """``order`` without recomputations that no later step reads, and without a second run of any effect.
 
     Raises ``GraphError`` where something would be computed again from a value that is updated by then.
     """
@@ -182,16 +182,24 @@ def _without_unread(schedule: Schedule, order: list[Work]) -> list[Work]:
     found: list[Work] = []
     kept = {graph[i].storage for i in schedule.asked}  # until the end: never again
     wanted: set[int] = set()
-    read_again: set[int] = set()
+    read_again: set[int] = set()  # what recomputations read, views as what they look at
     for index, phase in reversed(order):
         node = graph[index]
-        if phase is Phase.RECOMPUTE and (index not in wanted or node.storage in kept):
+        writes = node.op.writes is not None
+        if phase is Phase.RECOMPUTE and (index not in wanted or node.storage in kept or writes):
             continue
-        if node.op.writes is not None and node.storage in read_again:
+        if writes and any(i < index and graph[i].storage == node.storage for i in read_again):
             raise GraphError(f"{node} overwrites what is computed from again; update it later")
         if phase is Phase.RECOMPUTE:
-            read_again.update(graph[i].storage for i in node.inputs)
+            read_again.update(_looked_at(graph, i) for i in node.inputs)
         wanted.discard(index)
         wanted.update(node.inputs)
         found.append((index, phase))
     return found[::-1]
+
+
+def _looked_at(graph: Graph, index: int) -> int:
+    """The value that a view looks at, or the value itself."""
+    while graph[index].op.is_view:
+        index = graph[index].inputs[0]
+    return index

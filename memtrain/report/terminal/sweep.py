@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memtrain.answers.swept import Swept
-from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.cell import Mode
 from memtrain.cells.row import Row
 from memtrain.report.columns import (
     Column,
@@ -25,8 +25,6 @@ from memtrain.report.columns import (
     time_columns,
 )
 from memtrain.report.findings import Pair, findings, pairs, peak_bytes
-from memtrain.train.loop import Trained
-from memtrain.units import format_bytes, format_seconds
 
 _WIDE = 120
 """From this many columns on, what a peak is made of fits into the main table."""
@@ -73,25 +71,6 @@ def _bars(rows: Sequence[Row], length: int, ascii_only: bool) -> Column:
         return full * infer + light * max(0, train - infer)
 
     return f"{full} infer\n{light} train", show
-
-
-def training_table(cell: Cell, trained: Trained) -> Table:
-    """What a training gave and took."""
-    table = plain_table(f"Trained on {cell.data}: depth {cell['depth']}, width {cell.columns()['width']}")
-    table.show_header = False
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_row("test accuracy", f"{trained.test_accuracy:.2%}")
-    table.add_row(
-        "loss, first and last epoch", f"{trained.epochs[0].loss:.4f} → {trained.epochs[-1].loss:.4f}"
-    )
-    table.add_row("time", format_seconds(trained.train_s))
-    table.add_row("peak memory of training", format_bytes(trained.peak_bytes))
-    table.add_row(
-        f"peak memory of predicting {trained.inference_batch}", format_bytes(trained.inference_peak_bytes)
-    )
-    table.add_row("the data, besides the network", format_bytes(trained.data_bytes))
-    return table
 
 
 def _fitting(needed: list[Column], optional: list[Column], rows: Sequence[Row], width: int) -> list[Column]:
