@@ -17,14 +17,20 @@ import numpy as np
 
 from memtrain.errors import SpecError, check_integer, unknown_choice
 from memtrain.graph.builder import Builder
-from memtrain.graph.node import DType, Node, Role
+from memtrain.graph.node import Node
 from memtrain.graph.ops import ACTIVATIONS
-from memtrain.graph.ops.arithmetic import add, scale
+from memtrain.graph.ops.arithmetic import add
 from memtrain.graph.ops.base import Array
-from memtrain.graph.ops.loss import LogSoftmax, Mse, Nll, SquaredNorm
-from memtrain.graph.ops.matmul import matmul
-from memtrain.graph.ops.source import Leaf
 from memtrain.graph.size import BATCH, Dim
+from memtrain.models.layers import (
+    activate,
+    cross_entropy,
+    linear,
+    mean_squared_error,
+    normal_values,
+    parameter,
+    regulariser,
+)
 from memtrain.models.network import Feed, FeedKind, Model, Network
 
 CROSS_ENTROPY, MEAN_SQUARED_ERROR = "cross_entropy", "mean_squared_error"
@@ -111,7 +117,7 @@ class MLP(Network):
         layers = self._parameters(b)
         output = self._forward(b, layers, x)
         loss = self._loss(b, output, y)
-        total = self._regulariser(b, [weight for weight, _ in layers])
+        total = regulariser(b, [weight for weight, _ in layers], self.l2)
         objective = add(b, loss, total, name="J") if total else loss
         parameters = tuple(node for layer in layers for node in layer if node is not None)
         return Model(b, feeds, parameters, (output,), loss, objective)
@@ -122,9 +128,7 @@ class MLP(Network):
         for k, (fan_in, fan_out) in enumerate(pairwise(self.sizes), start=1):
             rectified = k <= self.depth and ACTIVATIONS[self.activation].halves_variance
             deviation = sqrt(2 / fan_in) if rectified else sqrt(2 / (fan_in + fan_out))
-            weight = np.random.default_rng([seed, k]).standard_normal((fan_out, fan_in), np.dtype(self.dtype))
-            weight *= deviation
-            values[f"W{k}"] = weight
+            values[f"W{k}"] = normal_values((seed, k), (fan_out, fan_in), deviation, self.dtype)
             if self.bias:
                 values[f"b{k}"] = np.zeros(fan_out, self.dtype)
         return values
@@ -142,8 +146,8 @@ class MLP(Network):
         layers = []
         for k, (fan_in, fan_out) in enumerate(pairwise(dims), start=1):
             with b.block(LAYER, k):
-                weight = _parameter(b, "W", k, (fan_out, fan_in), dtype)
-                bias = _parameter(b, "b", k, (fan_out,), dtype) if self.bias else None
+                weight = parameter(b, f"W{k}", "W", (fan_out, fan_in), dtype)
+                bias = parameter(b, f"b{k}", "b", (fan_out,), dtype) if self.bias else None
                 layers.append((weight, bias))
         return layers
 
@@ -158,39 +162,14 @@ class MLP(Network):
 
         A single hidden layer has z and h without a number, as in the book.
         """
-        value = x
-        for k, (weight, bias) in enumerate(layers, start=1):
-            last = k == len(layers)
+        *hidden, (weight, bias) = layers
+        for k, (inner_weight, inner_bias) in enumerate(hidden, start=1):
+            number = "" if self.depth == 1 else str(k)
             with b.block(LAYER, k):
-                number = "" if self.depth == 1 else str(k)
-                label, name = ("o", "o") if last else ("z", f"z{number}")
-                product = f"{weight.name} {value.name}"
-                value = matmul(b, value, weight, transpose_b=True, name=product if bias else name)
-                if bias:
-                    value = b.rename(value, product, "W h")
-                    value = add(b, value, bias, name=name)
-                value = b.rename(value, name, label)
-                if not last:
-                    value = b.apply(ACTIVATIONS[self.activation](), value, name=f"h{number}", label="h")
-        return value
+                x = linear(b, x, inner_weight, inner_bias, name=f"z{number}", label="z")
+                x = activate(b, self.activation, x, name=f"h{number}", label="h")
+        with b.block(LAYER, len(layers)):
+            return linear(b, x, weight, bias, name="o")
 
     def _loss(self, b: Builder, output: Node, y: Node) -> Node:
-        if self.loss == MEAN_SQUARED_ERROR:
-            return b.apply(Mse(), output, y, name="L")
-        return b.apply(Nll(), b.apply(LogSoftmax(), output, name="logp"), y, name="L")
-
-    def _regulariser(self, b: Builder, weights: list[Node]) -> Node | None:
-        """Append s = λ/2 · Σ‖W‖²; nothing when λ is 0."""
-        total: Node | None = None
-        for k, weight in enumerate(weights if self.l2 else [], start=1):
-            with b.block(LAYER, k):
-                norm = b.apply(SquaredNorm(), weight, name=f"‖{weight.name}‖²", label="‖W‖²")
-                if total is not None:
-                    norm = add(b, total, norm, name=f"‖W1…{weight.name}‖²")
-                    norm = b.rename(norm, norm.name, "Σ‖W‖²")
-                total = norm
-        return None if total is None else scale(b, total, self.l2 / 2, name="s", symbol="λ/2")
-
-
-def _parameter(b: Builder, label: str, k: int, shape: tuple[Dim, ...], dtype: DType) -> Node:
-    return b.apply(Leaf(Role.PARAMETER, shape, dtype), name=f"{label}{k}", label=label)
+        return (mean_squared_error if self.loss == MEAN_SQUARED_ERROR else cross_entropy)(b, output, y)

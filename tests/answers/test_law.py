@@ -74,6 +74,19 @@ def test_the_slope_is_the_bytes_that_a_layer_retains_per_example(fields, per_exa
     assert law.layer_example_bytes == pytest.approx(per_example, rel=1e-6)
 
 
+@pytest.mark.parametrize("count", [2, 4])
+def test_with_micro_batches_a_further_layer_costs_an_example_less_and_its_gradient_once_more(count):
+    """Only one micro-batch is retained at a time; a second gradient stands beside the sum of those before."""
+    rows = [measured(cell) for cell in grid([4, 8, 16], [1024, 2048, 4096], accumulate=count)]
+    (law,) = fit_laws(rows, predicted_heap)
+    assert law.layer_example_bytes == pytest.approx(4 * 256 / count, rel=1e-9)
+    assert law.layer_bytes == pytest.approx(2 * 4 * 256 * 256, rel=1e-6)
+    assert not law.others
+    for depth, batch in ((5, 1028), (9, 2000), (15, 4000)):
+        peak = predicted_heap(cell_of(depth=depth, batch=batch, accumulate=count), Mode.TRAIN)
+        assert law.peak_bytes(depth, batch) == pytest.approx(peak, rel=1e-9)
+
+
 def test_a_constant_that_every_process_adds_goes_into_the_base():
     rows = [measured(cell) for cell in grid(DEPTHS, BATCHES)]
     shifted = [measured(cell, extra=5000) for cell in grid(DEPTHS, BATCHES)]

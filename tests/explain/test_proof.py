@@ -86,7 +86,7 @@ def test_it_holds_for_every_optimizer(optimizer, batch, l2):
 def test_the_hidden_layer_of_the_book_changes_both_gradients():
     """∂J/∂W2 = ∂L/∂o hᵀ reads h; ∂L/∂z, and ∂J/∂W1 after it, read [h > 0]."""
     both = ("∂J/∂W1", "∂J/∂W2")
-    needed = [("h1", 4 * 5 * 7, both), ("logp", 4 * 5 * 3, both)]
+    needed = [("h", 4 * 5 * 7, both), ("logp", 4 * 5 * 3, both)]
     proof = proof_of(schedule_of(BOOK))
     assert [(x.name, x.nbytes, called(x.changes)) for x in proof.needed] == needed
     assert proof.poisoned_changes == proof.stale_reads == ()
@@ -95,7 +95,7 @@ def test_the_hidden_layer_of_the_book_changes_both_gradients():
 def test_the_output_of_a_gelu_changes_the_gradient_of_the_next_layer_only():
     proof = proof_of(schedule_of(spec(1, activation="gelu", loss="mean_squared_error")))
     first, second = "∂J/∂W1", "∂J/∂W2"
-    expected = {"z1": (first,), "h1": (second,), "o": (first, second)}
+    expected = {"z": (first,), "h": (second,), "o": (first, second)}
     assert {x.name: called(x.changes) for x in proof.needed} == expected
 
 
@@ -158,18 +158,18 @@ def test_a_rule_that_asks_for_more_than_its_formula_reads_is_named_with_what_it_
             yield 0, b.apply(WastefulGrad(), cotangent, node, b[node.inputs[0]])
 
     proof = proof_of(workshop(Wasteful))
-    assert [(x.name, bool(x.changes)) for x in proof.needed] == [("z1", False), ("h1", True), ("logp", True)]
+    assert [(x.name, bool(x.changes)) for x in proof.needed] == [("z", False), ("h", True), ("logp", True)]
     assert proof.failures() == [
-        "z1 (140 B) is kept for backward, but no gradient differs in any bit when it is NaN: "
+        "z (140 B) is kept for backward, but no gradient differs in any bit when it is NaN: "
         "it was kept for nothing"
     ]
 
 
 def test_an_array_that_a_schedule_holds_though_nobody_reads_it_is_named():
     schedule = schedule_of(BOOK)
-    # z1 is neither handed on nor freed
-    (found,) = proof_of(forged(schedule, place_of(schedule, "h1"), reuse=None)).failures()
-    assert found.startswith("z1 (140 B) is kept for backward")
+    # z is neither handed on nor freed
+    (found,) = proof_of(forged(schedule, place_of(schedule, "h"), reuse=None)).failures()
+    assert found.startswith("z (140 B) is kept for backward")
 
 
 @pytest.mark.parametrize("reuses", [(), (0,)])
@@ -228,11 +228,11 @@ def test_a_kernel_that_reads_memory_that_is_not_its_own_to_read_is_found(worksho
 
 def test_a_value_that_is_freed_too_early_is_named_with_its_reader():
     schedule = schedule_of(BOOK)
-    h1 = schedule.graph.named("h1").id
+    h1 = schedule.graph.named("h").id
     place = place_of(schedule, "o")
     proof = proof_of(forged(schedule, place, frees=(h1,)))
     reader = place_of(schedule, "∂J/∂W2") - 1  # ∂L/∂W2, into which λW2 is added
-    assert proof.stale_reads[0].endswith(f"(step {reader}) reads h1, which was freed at step {place}")
+    assert proof.stale_reads[0].endswith(f"(step {reader}) reads h, which was freed at step {place}")
     assert proof.failures()[0].endswith("the schedule ends a value that is still needed")
     (found,) = stale_reads(forged(schedule, len(schedule.steps) - 1, frees=(schedule.asked[0],)))
     assert found.startswith("the end reads J, which was freed")
@@ -254,8 +254,8 @@ def test_a_buffer_that_is_taken_while_a_view_of_it_is_still_read_is_named():
 
 def test_a_value_that_is_computed_again_may_be_read_again():
     schedule = schedule_of(BOOK)
-    h1, o = schedule.graph.named("h1"), place_of(schedule, "o")
-    again = place_of(schedule, "z1"), place_of(schedule, "h1")
+    h1, o = schedule.graph.named("h"), place_of(schedule, "o")
+    again = place_of(schedule, "z"), place_of(schedule, "h")
     steps = list(forged(schedule, o, frees=(*schedule.steps[o].frees, h1.id)).steps)
     steps[o + 1 : o + 1] = [steps[place] for place in again]
     assert stale_reads(replace(schedule, steps=tuple(steps))) == []

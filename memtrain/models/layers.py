@@ -1,0 +1,71 @@
+"""Layers, losses and the regulariser as functions that append nodes: what families are made of.
+
+Each node gets a name for people, and a label that is the same in every block. The family opens the blocks
+(`Builder.block`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from memtrain.graph.builder import Builder
+from memtrain.graph.node import DType, Node, Role, Shape
+from memtrain.graph.ops import ACTIVATIONS
+from memtrain.graph.ops.arithmetic import add, scale
+from memtrain.graph.ops.base import Array
+from memtrain.graph.ops.loss import LogSoftmax, Mse, Nll, SquaredNorm
+from memtrain.graph.ops.matmul import matmul
+from memtrain.graph.ops.source import Leaf
+
+
+def parameter(b: Builder, name: str, label: str, shape: Shape, dtype: DType) -> Node:
+    """A leaf that training changes; a run finds it by its name."""
+    return b.apply(Leaf(Role.PARAMETER, shape, dtype), name=name, label=label)
+
+
+def linear(
+    b: Builder, x: Node, weight: Node, bias: Node | None = None, *, name: str, label: str | None = None
+) -> Node:
+    """x Wᵀ (+ bias): (rows, inputs) by (outputs, inputs) gives (rows, outputs)."""
+    if bias is None:
+        return b.rename(matmul(b, x, weight, transpose_b=True, name=name), name, label or name)
+    words = f"{weight.name} {x.name}"
+    product = b.rename(matmul(b, x, weight, transpose_b=True, name=words), words, f"{weight.label} {x.label}")
+    return b.rename(add(b, product, bias, name=name), name, label or name)
+
+
+def activate(b: Builder, activation: str, x: Node, *, name: str, label: str | None = None) -> Node:
+    """φ(x), elementwise, for one of `ACTIVATIONS`."""
+    return b.apply(ACTIVATIONS[activation](), x, name=name, label=label)
+
+
+def cross_entropy(b: Builder, output: Node, y: Node) -> Node:
+    """L = −mean log softmax(output)[y], for outputs (rows, classes) and labels (rows,)."""
+    return b.apply(Nll(), b.apply(LogSoftmax(), output, name="logp"), y, name="L")
+
+
+def mean_squared_error(b: Builder, output: Node, y: Node) -> Node:
+    """L = the mean of (output − y)² over rows and columns."""
+    return b.apply(Mse(), output, y, name="L")
+
+
+def regulariser(b: Builder, weights: Sequence[Node], l2: float) -> Node | None:
+    """s = λ/2 · Σ‖W‖², each norm in the block of its weight; ``None`` where λ is 0."""
+    total: Node | None = None
+    for weight in weights if l2 else ():
+        norm = b.apply(SquaredNorm(), weight, name=f"‖{weight.name}‖²")
+        norm = b.rename(norm, norm.name, "‖W‖²", weight.scope)
+        if total is not None:
+            norm = add(b, total, norm, name=f"‖{weights[0].name}…{weight.name}‖²")
+            norm = b.rename(norm, norm.name, "Σ‖W‖²", weight.scope)
+        total = norm
+    return None if total is None else scale(b, total, l2 / 2, name="s", symbol="λ/2")
+
+
+def normal_values(seed: Sequence[int], shape: Sequence[int], deviation: float, dtype: str) -> Array:
+    """Normal start values of a parameter: the same for the same seed, whatever else the network has."""
+    values = np.random.default_rng(seed).standard_normal(tuple(shape), np.dtype(dtype))
+    values *= deviation
+    return values
