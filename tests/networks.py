@@ -9,6 +9,12 @@ from memtrain.models.network import Network
 
 Arrays = dict[str, np.ndarray]
 
+KINDS = ("relu", "tanh", "gelu", "silu")
+"""Activations of each kind: by the output, with a jump and without; by the input besides, of two forms.
+
+What depends on depth, bias, loss or batch too is shown of these in all combinations, of the others in some.
+"""
+
 
 class Sized(NamedTuple):
     """A network and how many examples it is given at a time."""

@@ -7,7 +7,7 @@ import re
 from itertools import islice, product
 
 import pytest
-from networks import initial_values
+from networks import KINDS, initial_values
 
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import predicted_row
@@ -37,7 +37,7 @@ MLPS = [
     )
     for name in ACTIVATIONS
     for bias in (False, True)
-    for depth in range(1, 7)
+    for depth in (range(1, 7) if name in KINDS else (2 + bias,))
     for batch in (8, 512)
 ]
 

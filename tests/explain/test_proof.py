@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from brute_force import programs
 from hypothesis import HealthCheck, assume, given, settings
-from networks import build, mlp
+from networks import KINDS, build, mlp
 from runs import leaf_values
 
 from memtrain.errors import GraphError
@@ -62,9 +62,11 @@ def place_of(schedule, name):
 # -- where it holds ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("depth", range(7))
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(
+    ("activation", "depth"),
+    [(name, depth) for name in ACTIVATIONS for depth in (range(7) if name in KINDS else (1, 3))],
+)
 def test_it_holds_for_every_network_of_the_book(activation, bias, depth):
     for dtype in DTYPES:
         for loss in LOSSES:

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import product
 
 import numpy as np
 import pytest
@@ -46,13 +47,12 @@ def test_the_meter_reads_a_known_allocation_and_catches_a_sloppy_kernel(peaks):
 
 
 @pytest.mark.measure
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     ("name", "place"), [*KERNELS, *[(name, kind) for name in STRIDED for kind in ("transposed", "sliced")]]
 )
-def test_a_kernel_takes_no_more_than_its_output_and_workspace(peaks, name, place, size, dtype):
-    assert 0 <= peaks[f"{name} {place} {size} {dtype}"] <= ALLOWED_BYTES
+def test_a_kernel_takes_no_more_than_its_output_and_workspace(peaks, name, place):
+    found = {of: peaks[f"{name} {place} {' '.join(of)}"] for of in product(SIZES, DTYPES)}
+    assert {of: peak for of, peak in found.items() if not 0 <= peak <= ALLOWED_BYTES} == {}
 
 
 @pytest.mark.measure
@@ -81,10 +81,10 @@ def assert_reuse_keeps_the_bits(op, arrays):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("n", "q"), [(3, 4), (131, 257), (20011, 2)])  # the last two in several blocks
 @pytest.mark.parametrize(("name", "place"), [case for case in KERNELS if OPS[case[0]].writes is None])
-def test_a_kernel_changes_no_input_and_gives_the_same_bits_in_a_reused_buffer(name, place, n, q, dtype):
-    assert_reuse_keeps_the_bits(*make(name, place, Sizes(n, q, np.dtype(dtype))))
+def test_a_kernel_changes_no_input_and_gives_the_same_bits_in_a_reused_buffer(name, place, dtype):
+    for n, q in ((3, 4), (131, 257), (20011, 2)):  # the last two in several blocks
+        assert_reuse_keeps_the_bits(*make(name, place, Sizes(n, q, np.dtype(dtype))))
 
 
 @pytest.mark.parametrize("name", [name for name, op in OPS.items() if {0, 1} <= set(op.reuses)])

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from networks import Arrays, Sized, build, draw, draw_batch, mlp
+from networks import KINDS, Arrays, Sized, build, draw, draw_batch, mlp
 from torch_oracle import ACTIVATIONS, assert_close, objective, parameters_of, tensors_of, torch
 
 from memtrain.graph.gradient import gradient
@@ -16,9 +16,9 @@ from memtrain.graph.ops.source import Leaf
 from memtrain.models.network import Model
 from memtrain.plan.liveness import analyse
 from memtrain.plan.schedule import Schedule, make_schedule
-from memtrain.run.allocation import ALLOCATIONS, make_run
+from memtrain.run.allocation import ALLOCATIONS, PACKED, make_run
 from memtrain.run.executor import Run
-from memtrain.train.iteration import UPDATES, training
+from memtrain.train.iteration import EAGER, UPDATES, training
 
 pytestmark = pytest.mark.oracle
 
@@ -31,6 +31,7 @@ SPECS = [
     for activation, bias, depth, loss, l2 in product(
         ACTIVATIONS, (False, True), range(6), ("cross_entropy", "mean_squared_error"), (0.0, 1e-4)
     )
+    if activation in KINDS or (depth == 2 and bias and l2)
 ]
 
 
@@ -173,9 +174,14 @@ def test_parameters_after_20_iterations_equal_pytorchs(optimizer, spec):
             assert_close(run.value(name), tensor, 1e-10)
 
 
-@pytest.mark.parametrize("update", UPDATES)
-@pytest.mark.parametrize("allocation", ALLOCATIONS)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(
+    ("activation", "allocation", "update"),
+    [
+        combination
+        for combination in product(ACTIVATIONS, ALLOCATIONS, UPDATES)
+        if combination[0] in KINDS or combination[1:] == (PACKED, EAGER)
+    ],
+)
 def test_in_float32_losses_and_parameters_stay_within_a_hundred_thousandth_of_pytorchs(
     activation, allocation, update
 ):

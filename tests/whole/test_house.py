@@ -59,28 +59,25 @@ def room_of(name):
     return name.split(".")[1] if name.startswith("memtrain.") else None
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_upwards_only(module):
-    own = module.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if own in ("__init__", "__main__"):
-        return
-    for name in imports(module):
-        room = room_of(name)
-        if room is not None:
-            assert ROOMS.index(room) <= ROOMS.index(own), f"{module.name} imports {name}"
+def test_imports_point_upwards_only():
+    for module in MODULES:
+        own = module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        rooms = {name: room_of(name) for name in imports(module) if own not in ("__init__", "__main__")}
+        for name, room in rooms.items():
+            assert room is None or ROOMS.index(room) <= ROOMS.index(own), f"{module.name} imports {name}"
 
 
-@pytest.mark.parametrize("module", sorted((PACKAGE / "plan").glob("*.py")), ids=lambda path: path.name)
-def test_a_schedule_and_what_it_holds_are_worked_out_without_rematerialisation(module):
-    assert not [name for name in imports(module) if name.startswith("memtrain.plan.remat")]
+def test_a_schedule_and_what_it_holds_are_worked_out_without_rematerialisation():
+    for module in (PACKAGE / "plan").glob("*.py"):
+        assert not [name for name in imports(module) if name.startswith("memtrain.plan.remat")], module.name
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_libraries_stay_in_their_rooms(module):
-    place = str(module.relative_to(PACKAGE).as_posix())
-    for name in imports(module):
-        allowed = ONLY_IN.get(name.split(".")[0])
-        assert allowed is None or place.startswith(allowed), f"{place} imports {name}"
+def test_libraries_stay_in_their_rooms():
+    for module in MODULES:
+        path = module.relative_to(PACKAGE).as_posix()
+        for name in imports(module):
+            allowed = ONLY_IN.get(name.split(".")[0])
+            assert allowed is None or path.startswith(allowed), f"{path} imports {name}"
 
 
 def test_no_module_is_too_long_to_be_read_in_one_sitting():
@@ -121,6 +118,7 @@ def test_every_test_lies_in_the_folder_of_its_room_under_a_name_of_its_own():
     assert len({path.name for path in TEST_MODULES}) == len(TEST_MODULES)
 
 
-@pytest.mark.parametrize("module", TEST_MODULES, ids=lambda path: path.relative_to(TESTS).as_posix())
-def test_no_test_module_imports_another(module):
-    assert [name for name in imports(module) if name.split(".")[-1].startswith("test_")] == []
+def test_no_test_module_imports_another():
+    for module in TEST_MODULES:
+        others = [name for name in imports(module) if name.split(".")[-1].startswith("test_")]
+        assert others == [], f"{module.name} imports {others}"
