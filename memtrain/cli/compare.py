@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from memtrain.cli.exports import Exports, export_options
+from memtrain.cli.options import Meters
 
 
 @export_options
@@ -21,9 +22,7 @@ def compare(
             show_default="never",
         ),
     ] = None,
-    meters: Annotated[
-        str, typer.Option(help="Of ledger, heap, resident, time: what is compared.")
-    ] = "ledger,heap,resident,time",
+    meters: Meters = "ledger,heap,resident,time",
     *,
     exports: Exports,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from memtrain.cli.exports import Exports, export_options
-from memtrain.cli.options import cell_options
+from memtrain.cli.options import Measured, cell_options
 
 
 @cell_options(without=("allocation", "threads", "steps", "memory_limit_bytes"))
@@ -20,9 +20,7 @@ def explain(
     svg: Annotated[Path | None, typer.Option(help="Draw the graph into a file; - for stdout.")] = None,
     dot: Annotated[Path | None, typer.Option(help="The same drawing for Graphviz; or -.")] = None,
     backward: Annotated[bool, typer.Option("--backward", help="Backward in the drawing, too.")] = False,
-    measure: Annotated[
-        bool, typer.Option("--measure/--no-measure", help="Hold ledger and heap against the prediction.")
-    ] = True,
+    measure: Measured = True,
     *,
     exports: Exports,
 ) -> None:

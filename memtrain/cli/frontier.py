@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from memtrain.cli.exports import Exports, command_line, export_options
-from memtrain.cli.options import Jobs, Quiet, Timeout, cell_options
+from memtrain.cli.options import Jobs, Memory, Quiet, Timeout, cell_options
 
 
 @cell_options(
@@ -27,7 +27,7 @@ from memtrain.cli.options import Jobs, Quiet, Timeout, cell_options
 @export_options
 def frontier(
     columns: dict[str, Any],
-    memory: Annotated[str, typer.Option(help="The memory above the baseline: 256MiB, 1GB, or bytes.")],
+    memory: Memory,
     confirm: Annotated[
         bool,
         typer.Option(

@@ -20,6 +20,16 @@ Jobs = Annotated[
     ),
 ]
 Timeout = Annotated[float | None, typer.Option(help="Seconds after which a measurement is given up.")]
+_MEMORY = typer.Option(
+    "--memory", help="A memory above the baseline: 256MiB, 1GB, or bytes.", show_default=False
+)
+Memory = Annotated[str, _MEMORY]
+MaybeMemory = Annotated[str | None, _MEMORY]
+Meters = Annotated[str, typer.Option(help="Some of ledger, heap, resident, time.")]
+Measured = Annotated[
+    bool,
+    typer.Option("--measure/--no-measure", help="Run what is predicted, too, and compare the two."),
+]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Results and errors only: no progress, no warnings.")
 ]

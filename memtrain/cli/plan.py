@@ -7,24 +7,19 @@ from typing import Annotated, Any
 import typer
 
 from memtrain.cli.exports import Exports, command_line, export_options
-from memtrain.cli.options import Quiet, Timeout, cell_options
+from memtrain.cli.options import MaybeMemory, Measured, Quiet, Timeout, cell_options
 
 
 @cell_options(without=("policy", "allocation", "threads", "steps", "memory_limit_bytes"))
 @export_options
 def plan(
     columns: dict[str, Any],
-    memory: Annotated[
-        str | None, typer.Option(help="The memory above the baseline: 64MiB, 1GB, or bytes.")
-    ] = None,
+    memory: MaybeMemory = None,
     pareto: Annotated[
         bool, typer.Option("--pareto", help="Plans from the smallest to the one without recomputation.")
     ] = False,
     points: Annotated[int, typer.Option(min=2, max=200, help="At most so many plans with --pareto.")] = 8,
-    measure: Annotated[
-        bool,
-        typer.Option("--measure/--no-measure", help="Run every option and compare it with its prediction."),
-    ] = True,
+    measure: Measured = True,
     timeout: Timeout = None,
     *,
     exports: Exports,

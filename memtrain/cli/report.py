@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memtrain.cli.options import Force
+from memtrain.cli.options import Force, MaybeMemory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,9 +20,7 @@ def report(
         list[Path], typer.Argument(help="CSV files that memtrain sweep wrote; other CSV files are skipped.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("report.html"),
-    memory: Annotated[
-        str | None, typer.Option(help="Show what fits into it: 256MiB, 1GB, or bytes.", show_default="none")
-    ] = None,
+    memory: MaybeMemory = None,
     static: Annotated[
         Path | None, typer.Option(help="A folder for the main figures as SVG and PNG, too.")
     ] = None,

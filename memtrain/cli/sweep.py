@@ -13,7 +13,7 @@ import typer
 from memtrain.cells.columns import CELL_NAMES
 from memtrain.cli.config import config_text, effective_config, use_config
 from memtrain.cli.exports import STDOUT, Exports, command_line, export_options
-from memtrain.cli.options import Jobs, Quiet, Timeout, Verbose, cell_options
+from memtrain.cli.options import Jobs, Meters, Quiet, Timeout, Verbose, cell_options
 from memtrain.cli.resuming import refuse_beside_resume, resume_command
 from memtrain.cli.streams import close_stdout
 from memtrain.cli.sweeping import How, checked, foreseen, measured, open_session
@@ -35,9 +35,7 @@ def sweep(
     context: typer.Context,
     columns: dict[str, Any],
     mode: Annotated[str, typer.Option(help="both, train or infer.")] = "both",
-    meters: Annotated[
-        str, typer.Option(help="Of ledger, heap, resident, time; the ledger runs always.")
-    ] = "ledger,heap,resident,time",
+    meters: Meters = "ledger,heap,resident,time",
     repeat: Annotated[
         int, typer.Option(help="Measure each figure so often: medians, and how far they spread.")
     ] = 1,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from memtrain.answers.capacity import Capacity
 from memtrain.cells.kinds import csv_line
 from memtrain.report.section import Section
+from memtrain.units import format_bytes
 
 COLUMNS = (
     "depth",
@@ -33,17 +36,25 @@ def capacity_csv(capacity: Capacity) -> str:
 
 def capacity_sections(capacity: Capacity) -> list[Section]:
     """The same rows, then the largest depth for each batch and mode."""
-    rows = [[_text(getattr(found, name)) for name in COLUMNS] for found in capacity.boundaries]
-    depths = [[_text(getattr(found, name)) for name in DEPTH_COLUMNS] for found in capacity.depths]
-    heads, depth_heads = ([name.replace("_", " ") for name in names] for names in (COLUMNS, DEPTH_COLUMNS))
+    memory = format_bytes(capacity.budget_bytes)
     return [
-        Section(heads=heads, lines=rows),
-        Section("For each batch: the largest depth that fits", depth_heads, depths),
+        _section(f"For each depth: the largest batch that fits into {memory}", COLUMNS, capacity.boundaries),
+        _section("For each batch: the largest depth that fits", DEPTH_COLUMNS, capacity.depths),
     ]
 
 
+def _section(title: str, names: Sequence[str], found: Sequence[object]) -> Section:
+    """A table of what was found; columns without any value are left out."""
+    names = [name for name in names if any(getattr(one, name) is not None for one in found)]
+    heads = [name.replace("_bytes", " B").replace("_", " ") for name in names]
+    lines = [[_text(getattr(one, name)) for name in names] for one in found]
+    return Section(title, heads, lines)
+
+
 def _text(value: object) -> str:
-    return "" if value is None else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def problem_lines(capacity: Capacity) -> list[str]:

@@ -174,7 +174,7 @@ def test_json_and_csv_have_the_columns_of_the_contract_in_order(measured):
         assert sum(row[name] for name in peaks) == row["ledger_peak_bytes"]
         assert min(row["heap_peak_bytes"], row["resident_peak_bytes"], row["step_s"]) >= 0
         assert sum(kept["bytes"] for kept in row["retained"]) == row["retained_bytes"]
-    assert [kept["name"] for kept in document["rows"][0]["retained"]] == ["h1", "logp"]
+    assert [kept["name"] for kept in document["rows"][0]["retained"]] == ["h", "logp"]
     assert [kept["bytes"] for kept in document["rows"][0]["retained"]] == [4 * 8 * 4, 4 * 10 * 4]
     assert document["environment"]["memtrain"] == __version__
 

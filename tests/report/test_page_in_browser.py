@@ -124,8 +124,8 @@ def test_pointing_at_a_step_tells_what_it_makes_and_why_that_is_kept(driver, pag
     choose(driver, "cell", "depth 1, batch 64")
     said = point_at(driver, "timeline", 1, 100_000)
     assert "step 1" in said.splitlines()[0]
-    assert "forward: h1" in said
-    assert "h1 is kept until step 16, because backward reads it" in said
+    assert "forward: h" in said
+    assert "h is kept until step 16, because backward reads it" in said
     assert "65,536 B" in said
 
 
@@ -133,7 +133,7 @@ def test_pointing_at_a_life_tells_its_reason(driver, page):
     show(driver, page)
     choose(driver, "cell", "depth 1, batch 64")
     said = point_at(driver, "lives", 14, 0)
-    assert "h1, 65,536 B, steps 1–16" in said
+    assert "h, 65,536 B, steps 1–16" in said
 
 
 def test_the_selectors_change_cell_and_group(driver, page):

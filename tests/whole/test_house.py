@@ -80,6 +80,79 @@ def test_libraries_stay_in_their_rooms():
             assert allowed is None or path.startswith(allowed), f"{path} imports {name}"
 
 
+def tree_of(module):
+    return ast.parse(module.read_text(encoding="utf-8"))
+
+
+def op_classes():
+    """The names of the classes of ops."""
+    from memtrain.graph.ops.base import Op
+
+    found, waiting = set(), [Op]
+    while waiting:
+        for subclass in waiting.pop().__subclasses__():
+            if subclass.__module__.startswith("memtrain.graph.ops"):
+                found.add(subclass.__name__)
+                waiting.append(subclass)
+    return found | {"Op"}
+
+
+def test_nothing_outside_of_the_ops_asks_which_op_a_node_has():
+    import memtrain.graph.ops  # noqa: F401  every class is defined then
+
+    names, found = op_classes(), []
+    for module in MODULES:
+        if module.parent.name == "ops":
+            continue
+        for node in ast.walk(tree_of(module)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass", "type"):
+                words = {word.id for word in ast.walk(node) if isinstance(word, ast.Name)}
+                if words & names or any(ast.unparse(argument).endswith(".op") for argument in node.args):
+                    found.append(f"{module}:{node.lineno}")
+    assert found == []
+
+
+def test_nothing_finds_out_structure_by_parsing_a_name():
+    """No regular expression, and no cutting, is applied to the name or label of anything."""
+    cutting = ("split", "rsplit", "partition", "rpartition", "removeprefix", "removesuffix", "startswith")
+    found = []
+    for module in MODULES:
+        if module.parts[-2] not in ("graph", "ops", "models", "plan", "remat", "run", "explain", "answers"):
+            continue
+        for node in ast.walk(tree_of(module)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                of = ast.unparse(node.func.value)
+                parsed = [ast.unparse(argument) for argument in node.args] if of == "re" else [of]
+                if (of == "re" or node.func.attr in cutting) and any(
+                    text.endswith((".name", ".label")) for text in parsed
+                ):
+                    found.append(f"{module}:{node.lineno}")
+    assert found == []
+
+
+def test_only_the_registry_knows_a_family():
+    families = {f"memtrain.models.{m.stem}" for m in (PACKAGE / "models").glob("*.py")}
+    families -= {f"memtrain.models.{shared}" for shared in ("__init__", "families", "network", "layers")}
+    for module in MODULES:
+        if module.parent.name == "models":
+            continue
+        known = sorted(families.intersection(imports(module)))
+        assert known == [], f"{module} imports {known}"
+
+
+def test_no_function_is_too_long_to_be_seen_at_once():
+    """Its body, without signature and docstring."""
+    found = {}
+    for module in MODULES:
+        for node in ast.walk(tree_of(module)):
+            if isinstance(node, ast.FunctionDef):
+                first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+                length = node.end_lineno - first.lineno + 1
+                if length > 50:
+                    found[f"{module}:{node.name}"] = length
+    assert found == {}
+
+
 def test_no_module_is_too_long_to_be_read_in_one_sitting():
     assert {m.name: n for m in MODULES if (n := len(m.read_text(encoding="utf-8").splitlines())) > 350} == {}
 
