@@ -76,6 +76,7 @@ def test_it_holds_for_every_network_of_the_book(activation, bias, depth):
             assert len(proof.needed) == depth * (1 + (activation in READ_INPUT)) + 1
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("l2", [0.0, 0.1])
 @pytest.mark.parametrize("batch", [1, 5])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -121,6 +122,7 @@ def test_retained_integers_are_spoiled_too():
     assert needed == [(labels.name, ("∂L/∂o",)), ("logp", ("∂L/∂o",))]
 
 
+@pytest.mark.no_cover
 @settings(derandomize=True, deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(programs())
 def test_nothing_freed_matters_in_random_graphs_of_up_to_second_order(schedule):

@@ -20,7 +20,7 @@ from memtrain.run.allocation import ALLOCATIONS, PACKED, make_run
 from memtrain.run.executor import Run
 from memtrain.train.iteration import EAGER, UPDATES, training
 
-pytestmark = pytest.mark.oracle
+pytestmark = [pytest.mark.oracle, pytest.mark.no_cover]
 
 OUTPUT_SUFFICES = ("leaky_relu", "elu", "softplus")
 """Activations whose slope is a function of the output, which PyTorch makes no use of."""

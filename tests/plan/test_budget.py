@@ -23,6 +23,8 @@ from memtrain.plan.remat.planner import plan_within
 from memtrain.plan.remat.replay import replay
 from memtrain.plan.remat.stage import Stage, merged
 
+pytestmark = pytest.mark.no_cover
+
 # -- random chains -----------------------------------------------------------------------------------
 
 

@@ -29,6 +29,8 @@ from memtrain.run.packed import PackedRun
 from memtrain.train.iteration import DEFERRED, EAGER, inference, training
 from memtrain.train.optimizers import OPTIMIZERS
 
+pytestmark = pytest.mark.no_cover
+
 EXAMPLES = settings(
     derandomize=True, deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow]
 )

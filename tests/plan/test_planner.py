@@ -22,6 +22,8 @@ from memtrain.plan.remat.rematerialisation import rematerialise
 from memtrain.plan.remat.stage import Stage
 from memtrain.plan.schedule import schedule_in_order
 
+pytestmark = pytest.mark.no_cover
+
 
 def simple(costs, sizes, inner=()):
     outputs, inner = [*sizes, 0], [*inner, *[0] * len(costs)]

@@ -276,6 +276,7 @@ def at_once(schedule: Schedule) -> Schedule:
     return make_schedule(schedule.graph, asked, eager_updates=True)
 
 
+@pytest.mark.no_cover
 @EXAMPLES
 @given(REPEATING)
 def test_live_bytes_of_values_computed_again_and_again_are_what_the_definition_says(made):
@@ -288,12 +289,14 @@ def test_live_bytes_of_values_computed_again_and_again_are_what_the_definition_s
     assert ledger.peak_role_bytes == predicted.peak_role_bytes
 
 
+@pytest.mark.no_cover
 @EXAMPLES
 @given(REPEATING)
 def test_no_storage_is_freed_or_reused_while_a_later_step_reads_what_was_computed_in_it(made):
     check_sound(made[1])
 
 
+@pytest.mark.no_cover
 @EXAMPLES
 @given(REPEATING)
 def test_computing_again_changes_no_bit_whatever_was_in_the_buffers_before(made):

@@ -19,6 +19,8 @@ from memtrain.plan.liveness import analyse
 from memtrain.report.drawing import _is_upside_down, _lay_out, _side_leaves, _size, draw_dot, draw_svg
 from memtrain.report.picture import make_picture, repeated_blocks
 
+pytestmark = pytest.mark.no_cover
+
 SVG = "{http://www.w3.org/2000/svg}"
 QUOTED = r'"(?:[^"\\]|\\.)*"'
 

@@ -30,6 +30,8 @@ from memtrain.run.packed import PackedRun
 from memtrain.train.iteration import DEFERRED, EAGER, UPDATES, inference, training
 from memtrain.train.optimizers import ITERATION, LEARNING_RATES, OPTIMIZERS
 
+pytestmark = pytest.mark.no_cover
+
 EXAMPLES = settings(
     derandomize=True, deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow]
 )

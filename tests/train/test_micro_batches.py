@@ -30,6 +30,8 @@ from memtrain.run.packed import PackedRun
 from memtrain.train.iteration import EAGER, UPDATES, accumulating, training
 from memtrain.train.optimizers import OPTIMIZERS
 
+pytestmark = pytest.mark.no_cover
+
 SPECS = [
     mlp(12, 5, hidden, 4, activation, bias, l2, "float64", loss)
     for number, (activation, hidden, loss) in enumerate(product(ACTIVATIONS, ((), (7,), (6, 3, 6)), LOSSES))
