@@ -1,4 +1,4 @@
-"""The registry of families: the one place that knows them by name."""
+"""The registry of families: the one place that imports them. `memtrain.cells.columns` lists their names."""
 
 from __future__ import annotations
 
