@@ -46,12 +46,12 @@ Step = Callable[[], object]
 
 
 def memtrain_engine(numbers: Numbers, mode: str, allocation: str = "packed") -> Callable[[], Step]:
-    from networks import build, mlp
-
+    from memtrain.models.mlp import MLP
     from memtrain.run.allocation import make_run
     from memtrain.train.iteration import inference, training
 
-    model = build(mlp(numbers.batch, INPUTS, (numbers.width,) * numbers.depth, CLASSES, l2=0.0))
+    network = MLP.of_sizes(INPUTS, (numbers.width,) * numbers.depth, CLASSES, l2=0.0)
+    model = network.build(numbers.batch)
     schedule = training(model, "sgd", RATE) if mode == "train" else inference(model)
 
     def start() -> Step:
@@ -67,7 +67,7 @@ def torch_engine(numbers: Numbers, mode: str, compiled: bool = False) -> Callabl
     import torch
     from torch.nn import functional
 
-    class Network(torch.nn.Module):
+    class Network(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.weights = torch.nn.ParameterList(torch.tensor(weight) for weight in numbers.weights)
@@ -89,7 +89,7 @@ def torch_engine(numbers: Numbers, mode: str, compiled: bool = False) -> Callabl
             loss = functional.cross_entropy(forward(x), y)
             loss.backward()
             optimizer.step()
-            return loss.item()
+            return float(loss.item())
 
         def infer() -> torch.Tensor:
             with torch.inference_mode():
@@ -179,8 +179,7 @@ def heap_peak_bytes(start: Callable[[], Step]) -> int:
             step = start()
             for _ in range(3):
                 step()
-        with memray.FileReader(file) as reader:
-            return int(reader.metadata.peak_memory)
+        return int(memray.FileReader(file).metadata.peak_memory)
 
 
 def resident_peak_bytes(start: Callable[[], Step]) -> int:
@@ -263,11 +262,12 @@ def main() -> None:
             answer = tracked_seconds(memtrain_engine(numbers, mode, "fresh"))
         else:
             start = ENGINES[engine](numbers, mode)
-            answer = {
+            meters: dict[str, Callable[[], object]] = {
                 "time": lambda: seconds_per_step(start()),
                 "heap": lambda: heap_peak_bytes(start),
                 "resident": lambda: resident_peak_bytes(start),
-            }[meter]()
+            }
+            answer = meters[meter]()
     print(json.dumps(answer))
 
 

@@ -22,8 +22,9 @@ from memtrain.answers.law import MOST_ERROR, HeapMeter, Law, fit_laws
 from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import ChildFailed
+from memtrain.graph.ops import ACTIVATIONS
 from memtrain.measure.host import Host
-from memtrain.models.mlp import ACTIVATIONS, DTYPES
+from memtrain.models.mlp import DTYPES
 from memtrain.plan.remat.policy import NONE
 from memtrain.run.allocation import FRESH
 from memtrain.train.data import SYNTHETIC
@@ -153,7 +154,8 @@ def unseen(law: Law, count: int, random: Random) -> set[Cell]:
 def predicted_peak(cell: Cell, mode: Mode) -> int | None:
     """The predicted peak of a cell without a plan: where there is one no law is stated, whatever the peak."""
     plain = cell.changed(policy=NONE, allocation=FRESH)
-    return predicted_row(plain, mode)["predicted_peak_bytes"]
+    peak: int | None = predicted_row(plain, mode)["predicted_peak_bytes"]
+    return peak
 
 
 def measured_peak(host: Host, cell: Cell, mode: Mode) -> int | None:

@@ -9,8 +9,9 @@ from collections import defaultdict
 
 from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.cells.row import TOLERANCES, Row, planned_row
+from memtrain.graph.ops import ACTIVATIONS
 from memtrain.measure.host import Host
-from memtrain.models.mlp import ACTIVATIONS, DTYPES
+from memtrain.models.mlp import DTYPES
 from memtrain.report.findings import cell_name, findings
 from memtrain.sweeps.runner import Task
 from memtrain.sweeps.sweep import expected_s, run_sweep

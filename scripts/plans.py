@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import resource
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise, product
@@ -13,11 +14,11 @@ from time import perf_counter
 
 from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.graph.node import Phase, Role
+from memtrain.graph.ops import ACTIVATIONS
 from memtrain.measure.host import Host
 from memtrain.measure.measured import measured_row
 from memtrain.measure.pairs import trained_values
 from memtrain.measure.workload import Workload
-from memtrain.models.mlp import ACTIVATIONS
 from memtrain.plan.cost import flops
 from memtrain.plan.liveness import Liveness, analyse
 from memtrain.plan.remat.chain import chains
@@ -35,7 +36,7 @@ DEEP = cell_of(depth=100, width=256, batch=2048, steps=2, cost="flops")
 def main() -> int:
     """Run the checks asked for; 1 if one does not hold."""
     host = Host()
-    checks = {
+    checks: dict[str, Callable[[], bool]] = {
         "bits": bits,
         "budgets": partial(budgets, host),
         "sqrt": partial(deep_sqrt, host),
@@ -76,9 +77,7 @@ def budgets(host: Host) -> bool:
     """30 budgets from the smallest to keep-all: predicted = ledger ≤ budget, heap near it, cost falling."""
     schedule = PLAIN.keep_all(Mode.TRAIN)
     least, most = smallest_budget(schedule), analyse(schedule).peak_bytes
-    print(
-        f"\n30 budgets, {PLAIN.depth} layers of {PLAIN.width}, batch {PLAIN.batch}: {least:,} to {most:,} B"
-    )
+    print(f"\n30 budgets, {sizes_of(PLAIN)}: {least:,} to {most:,} B")
     print(
         f"{'budget B':>12} {'predicted B':>12} {'ledger B':>12} {'heap − budget B':>16} {'FLOPs again':>16}"
     )
@@ -114,7 +113,7 @@ def deep_sqrt(host: Host) -> bool:
     row = measured_row(host, cell, Mode.TRAIN, ("ledger", "heap"))
     kept, fewer = peaks["none"], peaks["sqrt"]
     times = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-    print(f"\nsqrt, {DEEP.depth} layers of {DEEP.width}, batch {DEEP.batch}")
+    print(f"\nsqrt, {sizes_of(DEEP)}")
     print(f"retained and recomputed: {kept:,} B, with sqrt {fewer:,} B (÷ {kept / fewer:.2f})")
     print(f"time × {median(ratios):.2f} ({times})")
     for meter in ("predicted", "ledger", "heap"):
@@ -171,6 +170,11 @@ def thousand() -> bool:
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(f"resident at most {resident / 2**20:,.0f} MiB")
     return verdict("never worse, within 60 s", fine) & verdict("within 1 GiB", resident <= 2**30)
+
+
+def sizes_of(cell: Cell) -> str:
+    """Depth, width and batch in words."""
+    return f"{cell['depth']} layers of {cell['width']}, batch {cell.batch}"
 
 
 def kept_peak_bytes(liveness: Liveness) -> int:

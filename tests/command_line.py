@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 COLUMNS = """
@@ -80,3 +81,10 @@ def strict_json(text):
         raise ValueError(f"{name} is no JSON")
 
     return json.loads(text, parse_constant=refuse)
+
+
+def wait_for_rows(process, output, count):
+    """Until a sweep that still runs has written more rows than that."""
+    while process.poll() is None and not (output.exists() and output.read_text().count("\n") > count):
+        time.sleep(0.01)
+    assert process.poll() is None

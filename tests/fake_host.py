@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from memtrain.cells.row import predicted_row
 from memtrain.measure.host import Host
 
 
@@ -37,3 +38,15 @@ def altered(measure):
         return measure(partial(real, meter, cell, mode, timeout_s, other), meter, cell, other)
 
     return AlteredHost(ask)
+
+
+def in_turn(**series):
+    """A measure whose figures of a meter come one after the other."""
+
+    def measure(meter, cell, mode, timeout_s):
+        peak = predicted_row(cell, mode)["predicted_peak_bytes"]
+        column = "step_s" if meter == "time" else f"{meter}_peak_bytes"
+        extra = series[meter].pop(0) if meter in series else 0
+        return {column: extra if meter == "time" else peak + extra, "baseline_bytes": 1}
+
+    return measure

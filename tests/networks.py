@@ -2,8 +2,18 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
 from memtrain.models.mlp import MLP
 from memtrain.models.network import Network
+
+Arrays = dict[str, np.ndarray]
+
+KINDS = ("relu", "tanh", "gelu", "silu")
+"""Activations of each kind: by the output, with a jump and without; by the input besides, of two forms.
+
+What depends on depth, bias, loss or batch too is shown of these in all combinations, of the others in some.
+"""
 
 
 class Sized(NamedTuple):
@@ -46,3 +56,24 @@ def build(sized):
 
 def initial_values(sized, seed):
     return sized.initial_values(seed)
+
+
+def draw(spec: Sized, seed: int) -> Arrays:
+    """Parameters by name and a batch."""
+    rng = np.random.default_rng(seed)
+    sizes = (spec.input_size, *spec.hidden, spec.output_size)
+    values = {}
+    for k in range(1, len(sizes)):
+        values[f"W{k}"] = rng.standard_normal((sizes[k], sizes[k - 1])) / np.sqrt(sizes[k - 1])
+        if spec.bias:
+            values[f"b{k}"] = rng.standard_normal(sizes[k])
+    return values | draw_batch(spec, rng)
+
+
+def draw_batch(spec: Sized, rng: np.random.Generator) -> Arrays:
+    labels = (
+        rng.integers(0, spec.output_size, spec.batch)
+        if spec.loss == "cross_entropy"
+        else rng.standard_normal((spec.batch, spec.output_size))
+    )
+    return {"x": rng.standard_normal((spec.batch, spec.input_size)), "y": labels}

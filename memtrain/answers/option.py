@@ -159,7 +159,9 @@ def _settings(cell: Cell) -> dict[str, str]:
     else:
         options = {name: str(columns[name]) for name in ("depth", "width", "batch")}
     return options | {
-        name: str(value) for name, value in columns.items() if name not in told and value != default[name]
+        name: str(value)
+        for name, value in columns.items()
+        if name not in told and value is not None and value != default[name]
     }
 
 

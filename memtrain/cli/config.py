@@ -9,6 +9,9 @@ from typing import Any
 
 import typer
 
+from memtrain.cells.columns import BY_NAME, Part
+from memtrain.cells.kinds import COUNT, WIDTHS
+
 FILES = ("export_csv", "export_json", "export_markdown", "html")
 """Options that name a file."""
 
@@ -55,12 +58,32 @@ def use_config(context: typer.Context, path: Path | None) -> Path | None:
 
 
 def effective_config(context: typer.Context) -> dict[str, Any]:
-    """Every option that has a value, wherever it comes from, as a file would give it."""
+    """Every option that has a value, wherever it comes from, as a file would give it.
+
+    What a network has where nothing is given is said, too, but for its sizes, which other options imply, and
+    for what some family that is asked for lacks.
+    """
+    from memtrain.models.families import FAMILIES, columns_of
+
+    families = [name for name in str(context.params.get("model")).split(",") if name in FAMILIES]
+    had = set.intersection(*map(set, map(columns_of, families))) | {"model"} if families else {"model"}
+    values = {
+        name: _usual(name) if value is None and name in had else value
+        for name, value in context.params.items()
+    }
     return {
         name: str(value) if isinstance(value, Path) else value
-        for name, value in context.params.items()
+        for name, value in values.items()
         if name not in NOT_IN_A_FILE and value is not None
     }
+
+
+def _usual(name: str) -> Any:
+    """The default of a column of the network; ``None`` for other options, and for sizes."""
+    column = BY_NAME.get(name)
+    if column is None or column.part is not Part.NETWORK or column.kind in (COUNT, WIDTHS):
+        return None
+    return column.default if isinstance(column.default, bool) else str(column.default)
 
 
 def config_text(values: Mapping[str, Any]) -> str:

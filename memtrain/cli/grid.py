@@ -27,7 +27,11 @@ def request_of(columns: Mapping[str, Any], options: Mapping[str, Any]) -> Reques
 
 def cell_from(columns: Mapping[str, Any], **others: Any) -> Cell:
     """The cell of a command that takes one of each option. Raises ``InputError``."""
-    given = {column.name: columns[column.parameter] for column in CELL_COLUMNS if column.parameter in columns}
+    given = {
+        column.name: columns[column.parameter]
+        for column in CELL_COLUMNS
+        if columns.get(column.parameter) is not None
+    }
     return make_cell({**given, **others}, _layers(columns))
 
 

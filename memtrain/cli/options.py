@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from memtrain.cells.columns import CELL_COLUMNS, Column
+from memtrain.cells.columns import CELL_COLUMNS, Column, Part
 from memtrain.cells.kinds import BYTES, COUNT, NUMBER, TRUTH, WIDTHS
 
 Force = Annotated[bool, typer.Option("--force", help="Overwrite output files that exist.")]
@@ -40,8 +40,11 @@ Layers = Annotated[
     str | None, typer.Option(help="Input, hidden… and output size, as 784,512,10, on synthetic data.")
 ]
 
-_IMPLIED = ("depth", "width", "batch", "data", "input_size", "output_size", "memory_limit_bytes")
-"""Columns that have their defaults only where no other option implies a value, as ``--layers`` does."""
+_IMPLIED = ("batch", "data", "memory_limit_bytes")
+"""Columns that have their defaults only where no other option implies a value, as ``--layers`` does.
+
+All columns of a network are such: a family that lacks one refuses it only where it was given.
+"""
 
 _SIZES = dict.fromkeys(("input_size", "output_size"), "that of the data")
 
@@ -105,12 +108,14 @@ def with_parameters(
 
 def _parameter(column: Column, several: bool, shown: Mapping[str, str]) -> inspect.Parameter:
     """The parameter of a command that gives a column."""
-    implied = column.name in _IMPLIED or column.name in shown
+    of_family = column.part is Part.NETWORK and column.name != "model"
+    implied = of_family or column.name in _IMPLIED or column.name in shown
     default: Any = None if implied else column.default
     kind: Any = str | None
     if column.kind is TRUTH:
         flags = f"{column.option}/--no-{column.parameter}"
-        option, kind = typer.Option(flags, help=f"{column.about}."), bool
+        usual = flags.split("/")[not column.default].removeprefix("--")
+        option, kind = typer.Option(flags, help=f"{column.about}.", show_default=usual), bool | None
     elif several:
         option = typer.Option(help=_help(column, several), show_default=_shown(column, default, shown))
         default = None if default is None else str(default)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
 from memtrain.explain.formulas import Book, bytes_formula
 from memtrain.graph.node import Node, Phase, Role, Scope
@@ -101,7 +102,7 @@ def recomputed_reasons(liveness: Liveness, book: Book) -> list[Recomputed]:
     ]
 
 
-def _reason(schedule: Schedule, book: Book, life: Life, reads: dict[int, list[Read]]) -> dict[str, Any]:
+def _reason(schedule: Schedule, book: Book, life: Life, reads: _Reads) -> dict[str, Any]:
     """The fields that retained and recomputed values have in common."""
     node = life.node
     return {
@@ -181,24 +182,37 @@ def _readers(schedule: Schedule) -> dict[int, list[Node]]:
     return found
 
 
-def _reads(schedule: Schedule) -> dict[int, list[Read]]:
+class _Reads(NamedTuple):
+    """Who reads what in a schedule."""
+
+    of: dict[int, list[Read]]
     """By storage: every read of it, in order."""
+    phase_end: list[int]
+    """By step: the first later step of another phase, or how many steps there are."""
+
+
+def _reads(schedule: Schedule) -> _Reads:
     graph = schedule.graph
     found: dict[int, list[Read]] = {}
     for number, step in enumerate(schedule.steps):
         for index in dict.fromkeys(graph[step.node].inputs):
             found.setdefault(graph[index].storage, []).append((number, graph[step.node], graph[index]))
-    return found
+    phase_end: list[int] = []
+    for _, steps in groupby(schedule.steps, key=lambda step: step.phase):
+        count = len(list(steps))
+        phase_end += [len(phase_end) + count] * count
+    return _Reads(found, phase_end)
 
 
-def _read_by(schedule: Schedule, book: Book, life: Life, reads: dict[int, list[Read]]) -> tuple[Reader, ...]:
+def _read_by(schedule: Schedule, book: Book, life: Life, reads: _Reads) -> tuple[Reader, ...]:
     """The readers of a value during one of its lives, after another phase has begun; each once."""
-    steps = schedule.steps
     born, end = life.born_step, life.freed_step + 1  # the taker of its buffer reads it a step later
     # A reader in the same phase counts only if another phase ran in between: for it the value was kept.
-    kept_from = next((p for p in range(born, end) if steps[p].phase is not steps[born].phase), end)
+    kept_from = min(reads.phase_end[born], end)
     found = Counter(
-        _reader(schedule, book, *read) for read in reads.get(life.node.id, ()) if kept_from <= read[0] <= end
+        _reader(schedule, book, *read)
+        for read in reads.of.get(life.node.id, ())
+        if kept_from <= read[0] <= end
     )
     return tuple(
         reader if count == 1 else replace(reader, purpose=f"{reader.purpose}, {count} times")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from memtrain.errors import GraphError
 from memtrain.graph.builder import Builder
-from memtrain.graph.naming import Parts, Paths, name_cotangents
+from memtrain.graph.naming import Part, Parts, Paths, name_cotangents
 from memtrain.graph.node import Node, Phase
 from memtrain.graph.ops.arithmetic import add
 from memtrain.graph.ops.source import Fill
@@ -95,12 +95,13 @@ class _Sums:
 
     def add(self, index: int, consumer: Node, part: Node, *, new: bool) -> None:
         """Add what ``consumer`` passes back to value ``index``; ``new`` says that it was built for this."""
-        total = self.totals.get(index)
-        if total is not None:
-            part = add(self._b, total, part)
-        self.totals[index] = part
-        built = part.id if new or total is not None else None
-        self.parts.setdefault(index, []).append((built, consumer.id))
+        before = self.totals.get(index)
+        built = part.id if new else None
+        if before is None:
+            self._note(index, part, Part(built, None, consumer.id))
+        else:
+            total = add(self._b, before, part)
+            self._note(index, total, Part(total.id, built, consumer.id))
         if index in self._waiting:
             self._add_waiting(index)
 
@@ -120,9 +121,13 @@ class _Sums:
         for consumer, position, cotangent in self._waiting.pop(index):
             b.scope = consumer.scope
             total = consumer.op.add_vjp(b, consumer, position, cotangent, self.totals[index])
-            self.totals[index] = total
-            self.parts.setdefault(index, []).append((total.id, consumer.id))
+            self._note(index, total, Part(total.id, None, consumer.id))
         b.scope = outside
+
+    def _note(self, index: int, total: Node, part: Part) -> None:
+        """Take ``total`` as the cotangent of value ``index`` so far, with ``part`` as its last part."""
+        self.totals[index] = total
+        self.parts.setdefault(index, []).append(part)
 
 
 def _paths(b: Builder, target: Node, wrt: Sequence[Node]) -> Paths:

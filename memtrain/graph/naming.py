@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from memtrain.graph.node import Node
 
@@ -14,11 +14,20 @@ if TYPE_CHECKING:
 Paths = dict[int, tuple[int, ...]]
 """By node between ``wrt`` and the target: the positions of its inputs that are between them too."""
 
-Parts = dict[int, list[tuple[int | None, int]]]
-"""By value: the node of each partial sum of its cotangent, with the consumer that gave the latest part.
 
-It is ``None`` where the first part is the node of another cotangent, as when J = L + s passes on ∂J/∂J to L.
-"""
+class Part(NamedTuple):
+    """A part of a cotangent: what one consumer of the value gave to it."""
+
+    total: int | None
+    """The node that holds this part and all before; ``None`` where that is another value's cotangent, as L
+    passes on that of J."""
+    addend: int | None
+    """The node that was added to those before; ``None`` where there is none of its own."""
+    consumer: int
+
+
+Parts = dict[int, list[Part]]
+"""By value: the parts of its cotangent, in the order in which they were added up."""
 
 
 def name_cotangents(b: Builder, target: Node, paths: Paths, parts: Parts) -> None:
@@ -30,26 +39,42 @@ def name_cotangents(b: Builder, target: Node, paths: Paths, parts: Parts) -> Non
     for index, found in parts.items():
         value, head = nodes[index], heads.get(index, target)
         if len(found) > 1:
-            _name_partial_sums(b, value, head, [(node, heads[consumer]) for node, consumer in found])
-        last, _ = found[-1]
+            _name_partial_sums(b, value, head, found, heads)
+        _name_addends(b, value, head, found, heads)
+        last = found[-1].total
         if last is not None:
             b.rename(nodes[last], *_names(head, value), value.scope)
 
 
-def _name_partial_sums(b: Builder, value: Node, head: Node, found: Sequence[tuple[int | None, Node]]) -> None:
-    """Name all of ``found`` except the last.
+def _name_partial_sums(
+    b: Builder, value: Node, head: Node, found: Sequence[Part], heads: dict[int, Node]
+) -> None:
+    """Name the totals of ``found`` but the last one.
 
-    With J = L + s the part of L alone is ∂L/∂W: it needs no other name.
+    With J = L + s the part of L alone is ∂L/∂W: it needs no other name. A total that holds the gradient of
+    earlier micro-batches, too, is a sum with it.
     """
-    lower = found[0][1]
-    for count, (index, given) in enumerate(found[:-1], start=1):
-        lower = lower if given is lower else head
+    lower = heads[found[0].consumer]
+    for count, part in enumerate(found[:-1], start=1):
+        lower = lower if heads[part.consumer] is lower else head
         name, label = _names(lower, value)
-        if lower.name == head.name or found[count][1] is lower:
+        prefix = "sum with " if found[0].addend is not None else ""
+        if lower.name == head.name or heads[found[count].consumer] is lower:
             prefix = f"part{'s 1…' if count > 1 else ' '}{count} of "
-            name, label = prefix + name, prefix + label
-        if index is not None:
-            b.rename(b[index], name, label, value.scope)
+        if part.total is not None:
+            b.rename(b[part.total], prefix + name, prefix + label, value.scope)
+
+
+def _name_addends(b: Builder, value: Node, head: Node, found: Sequence[Part], heads: dict[int, Node]) -> None:
+    """Name what is added to other parts: all that comes by way of one head is the derivative of that."""
+    for count, part in enumerate(found, start=1):
+        if part.addend is None:
+            continue
+        own = heads[part.consumer]
+        alone = sum(heads[other.consumer] is own for other in found) == 1
+        name, label = _names(own if alone else head, value)
+        prefix = "" if alone else f"part {count} of "
+        b.rename(b[part.addend], prefix + name, prefix + label, value.scope)
 
 
 def _names(head: Node, value: Node) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The registry of families: the only module that knows them by name."""
+"""The registry of families: the only module that imports them. `memtrain.cells.columns` lists their names."""
 
 from __future__ import annotations
 

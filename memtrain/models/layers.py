@@ -1,7 +1,8 @@
 """Layers, losses and the regulariser as functions that append nodes. Families are built from them.
 
 Each node gets a name for people, and a label that is the same in every block. The family opens the blocks
-(`Builder.block`).
+(`Builder.block`, with a kind and a number), around a block's parameters as well as around its nodes. What
+stands in blocks of one kind is folded in texts and drawings; a first or last layer may stand outside.
 """
 
 from __future__ import annotations

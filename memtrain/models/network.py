@@ -1,6 +1,11 @@
 """The base of every network: frozen data that can be written as JSON and builds its own graph.
 
-A family is a subclass in a module of its own. Its fields are columns of a row.
+A family is a subclass in a module of its own, made of the functions in `memtrain.models.layers`. Its fields
+are columns of a row: each stands in the table `memtrain.cells.columns`, and so does the family's name. A
+column of the table that the family lacks is empty in its rows. `memtrain.models.families` registers it.
+
+Sizes are dimensions with a symbol (`memtrain.graph.size.Dim`): n of the batch, d, h, q of the layers. They
+are whole numbers, and formulas of bytes are written with their symbols.
 """
 
 from __future__ import annotations
@@ -80,7 +85,7 @@ class Network(ABC):
 
     @abstractmethod
     def build(self, batch: int) -> Model:
-        """The model for batches of ``batch`` examples."""
+        """Its graph for batches of so many examples; ``batch`` may be a `Dim`, a share of the whole batch."""
 
     @abstractmethod
     def feeds(self, batch: int) -> tuple[Feed, ...]:
@@ -96,7 +101,7 @@ class Network(ABC):
 
     @abstractmethod
     def small(self) -> Self:
-        """A small network of the same ops. Running it loads everything that this network needs."""
+        """A small network of the same ops: what a measuring process runs first, to load all that it needs."""
 
     def feed_of(self, kind: FeedKind) -> Feed | None:
         """The feed of that kind for one example; ``None`` if the network has none."""

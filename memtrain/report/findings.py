@@ -56,10 +56,10 @@ def main_row(pair: Pair) -> Row:
 
 
 def varying_fields(cells: Iterable[Cell]) -> list[str]:
-    """The columns in which cells differ, besides depth and batch."""
+    """The columns in which cells differ, besides depth and batch. Families without a column do not count."""
     seen = list(cells)
     names = [name for name in CELL_NAMES if name not in ("depth", "batch")]
-    return [name for name in names if len({cell[name] for cell in seen}) > 1]
+    return [name for name in names if len({cell[name] for cell in seen} - {None}) > 1]
 
 
 def peak_bytes(row: Row | None) -> int | None:
@@ -79,7 +79,7 @@ def ratio(pair: Pair) -> float | None:
 
 def cell_name(cell: Cell, varying: Iterable[str] = ()) -> str:
     """The name of a cell for people: depth, batch, and what else varies."""
-    others = "".join(f", {name} {cell.columns()[name]}" for name in varying)
+    others = "".join(f", {name} {cell.columns()[name]}" for name in varying if cell[name] is not None)
     return f"depth {cell['depth']}, batch {cell.batch:,}{others}"
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from math import isfinite
+from types import NoneType
 from typing import Any
 
 from memtrain.answers.capacity import Capacity
@@ -37,8 +38,8 @@ def swept_document(swept: Swept, origin: Origin) -> str:
         "config": origin.config,
         "environment": environments[0] if environments else {},
         "rows": [_row(row) for row in rows],
-        "laws": [asdict(law) for law in laws if isinstance(law, Law)],
-        "no_laws": [asdict(law) for law in laws if not isinstance(law, Law)],
+        "laws": [law for law in laws if isinstance(law, Law)],
+        "no_laws": [law for law in laws if not isinstance(law, Law)],
     }
     return _text(document)
 
@@ -72,16 +73,16 @@ def explained_document(explained: Explained, origin: Origin) -> str:
         "command": origin.command,
         "cell": explanation.cell.columns(),
         "nodes": [_node(schedule.graph, node) for node in schedule.graph],
-        "forward": [asdict(formula) for formula in explanation.forward],
-        "gradients": [asdict(formula) for formula in explanation.gradients],
-        "retained": [asdict(entry) for entry in explanation.retained],
-        "recomputed": [asdict(entry) for entry in explanation.recomputed],
-        "dropped": [asdict(entry) for entry in explanation.dropped],
-        "recomputation": asdict(explanation.recomputation),
+        "forward": explanation.forward,
+        "gradients": explanation.gradients,
+        "retained": explanation.retained,
+        "recomputed": explanation.recomputed,
+        "dropped": explanation.dropped,
+        "recomputation": explanation.recomputation,
         **_account(explanation.train),
         "inference": _account(explanation.infer),
         "footprint": {
-            mode: [asdict(entry) for entry in account.footprint]
+            mode: [entry for entry in account.footprint]
             for mode, account in (("train", explanation.train), ("infer", explanation.infer))
         },
         "rows": [_row(row) for row in explained.rows.values()],
@@ -114,8 +115,8 @@ def capacity_document(capacity: Capacity, origin: Origin) -> str:
         "cell": {k: v for k, v in capacity.cell.columns().items() if k not in ("depth", "batch")},
         "budget_bytes": capacity.budget_bytes,
         "training_examples": capacity.training_examples,
-        "rows": [asdict(boundary) for boundary in capacity.boundaries],
-        "largest_depths": [asdict(found) for found in capacity.depths],
+        "rows": [boundary for boundary in capacity.boundaries],
+        "largest_depths": [found for found in capacity.depths],
     }
     return _text(document)
 
@@ -201,9 +202,9 @@ def _node(graph: Graph, node: Node) -> dict[str, Any]:
 def _account(account: Account) -> dict[str, Any]:
     second = account.runner_up
     return {
-        "timeline": [asdict(moment) for moment in account.timeline],
-        "peak": {**asdict(account.peak), "bytes": account.peak.total_bytes},
-        "runner_up": None if second is None else {**asdict(second), "bytes": second.moment.total_bytes},
+        "timeline": [moment for moment in account.timeline],
+        "peak": {**_record(account.peak), "bytes": account.peak.total_bytes},
+        "runner_up": None if second is None else {**_record(second), "bytes": second.moment.total_bytes},
     }
 
 
@@ -215,7 +216,7 @@ def _second(second: SecondOrder) -> dict[str, Any]:
         "second_order_peak": {
             "step": second.second.peak_step,
             "standing": [
-                {**asdict(entry), "names": [value.name for value in entry.names]}
+                {**_record(entry), "names": [value.name for value in entry.names]}
                 for entry in second.second_standing
             ],
         },
@@ -226,16 +227,27 @@ def _second(second: SecondOrder) -> dict[str, Any]:
 
 
 def _text(document: dict[str, Any]) -> str:
-    return json.dumps(_finite(document), indent=2, allow_nan=False)
+    return json.dumps(_plain(document), indent=2, allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
-    """``value`` with null for every number that is not finite (the loss of a diverged run)."""
-    if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
+def _plain(value: Any) -> Any:
+    """``value`` as JSON values: records as objects, and null for every number that is not finite."""
+    if isinstance(value, (str, int, NoneType)):
+        return value
+    if isinstance(value, float):
+        return value if isfinite(value) else None  # the loss of a run that diverged
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if is_dataclass(value):
+        return {name: _plain(inner) for name, inner in _record(value).items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
+        return [_plain(inner) for inner in value]
+    raise TypeError(f"{type(value).__name__} is nothing that JSON has")
+
+
+def _record(value: Any) -> dict[str, Any]:
+    """The fields of a record by name."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def _row(row: Row) -> dict[str, Any]:

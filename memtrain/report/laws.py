@@ -46,10 +46,11 @@ def _law_sentence(alike: Sequence[Law], of: str) -> str:
     """A sentence for equal laws: what a further layer costs, for which cells, and how it was checked."""
     law = alike[0]
     off = max(max(law.largest_error, law.hold_out_error) for law in alike)
+    fitted = "This" if len(alike) == 1 else "Each law"
     sentences = [
         f"Each further layer costs {of} {_cost(law)}, {_range(law)}.",
-        f"This is fitted to the heap peaks of {_rests_on(law)}, and at most {_percent(off)} off, also at a "
-        "cell that the fit leaves out.",
+        f"{fitted} is fitted to the heap peaks of {_rests_on(law)}, and at most {_percent(off)} off, also "
+        "at a cell that the fit leaves out.",
     ]
     if law.unseen_count:
         unseen = _percent(max(law.unseen_error for law in alike))

@@ -86,7 +86,11 @@ class _MicroBatches:
         if before is None:
             return part, gradient(b, part, self.trainable)
         objective = add(b, before[0], part, name="J" if number == self._count else f"J[1…{number}]")
-        return objective, gradient(b, part, self.trainable, before[1])
+        sums = gradient(b, part, self.trainable, before[1])
+        return objective, [
+            b.rename(total, f"∂{objective.name}/∂{leaf.name}", f"∂J/∂{leaf.label}", leaf.scope)
+            for total, leaf in zip(sums, self.trainable, strict=True)
+        ]
 
     def _rows(self, feed: Node, number: int, suffix: str) -> Node:
         """A view of the rows of a feed that belong to a micro-batch."""

@@ -7,9 +7,9 @@ import re
 import subprocess
 import sys
 from itertools import product
-from pathlib import Path
 
 import pytest
+from paths import SCRIPTS
 
 from memtrain.answers import law as module
 from memtrain.answers.blocks import bend_bytes, jump_bytes
@@ -352,9 +352,8 @@ def test_laws_of_micro_batches_are_for_batches_that_they_divide():
 
 def test_stated_laws_hold_at_cells_that_were_not_fitted():
     """Fifteen grids made at random; `scripts/laws` does hundreds, with heap meters too."""
-    script = Path(__file__).parents[2] / "scripts" / "laws.py"
     done = subprocess.run(
-        [sys.executable, script, "15", "--seed", "1", "--heap", "0"],
+        [sys.executable, SCRIPTS / "laws.py", "15", "--seed", "1", "--heap", "0"],
         capture_output=True,
         text=True,
         timeout=300,

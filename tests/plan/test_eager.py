@@ -12,7 +12,7 @@ from brute_force import brute_force, check_presence, holder, program, programs, 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import Sized, build, mlp
-from test_run import evaluate, leaf_values, outcome, same_bits
+from runs import evaluate, leaf_values, outcome, same_bits
 
 from memtrain.graph.builder import Builder
 from memtrain.graph.node import Graph, Node, Phase, Role
@@ -28,6 +28,8 @@ from memtrain.run.executor import Run
 from memtrain.run.packed import PackedRun
 from memtrain.train.iteration import DEFERRED, EAGER, inference, training
 from memtrain.train.optimizers import OPTIMIZERS
+
+pytestmark = pytest.mark.no_cover
 
 EXAMPLES = settings(
     derandomize=True, deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow]

@@ -26,6 +26,8 @@ from memtrain.plan.packing import Buffer, Packing, aligned, assign_offsets, pack
 from memtrain.plan.schedule import Schedule, make_schedule
 from memtrain.train.iteration import UPDATES, inference, training
 
+pytestmark = pytest.mark.no_cover
+
 EXAMPLES = settings(
     derandomize=True, deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -1,6 +1,10 @@
 """What an op is, and all that is said of it: shape rule, kernel, workspace, vjp, cost, and how it is written.
 
 One class per op. The fields of the (frozen) class are the op's attributes, so that a node is data.
+
+Most ops are elementwise: `memtrain.graph.ops.blockwise.Elementwise` is their base. An activation is a
+`ReadsInput` or a `ReadsOutput` of `memtrain.graph.ops.activation`, with a `Slope` for its derivative. Modules
+in this folder are found by themselves; `memtrain.cells.columns` lists the names of activations for the help.
 """
 
 from __future__ import annotations

@@ -1,20 +1,22 @@
-"""Three hundred seeded command lines and data files; `scripts/fuzz` runs thousands."""
+"""Two hundred seeded command lines and data files; `scripts/fuzz` runs thousands."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-FUZZING = Path(__file__).with_name("fuzzing.py")
+from paths import TESTS
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="cases are forked")
 def test_whatever_is_given_the_end_is_a_promised_one(tmp_path):
     said = subprocess.run(
-        [sys.executable, FUZZING, "200"], cwd=tmp_path, capture_output=True, text=True, timeout=200
+        [sys.executable, TESTS / "fuzzing.py", "200"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
     )
     assert said.returncode == 0, said.stdout[-3000:] + said.stderr[-1000:]
     assert said.stdout.startswith("200 cases")

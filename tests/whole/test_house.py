@@ -5,13 +5,12 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import PACKAGE, TESTS
 
 import memtrain
 
-PACKAGE = Path(memtrain.__file__).parent
 ROOMS = [
     "errors",
     "units",
@@ -43,6 +42,7 @@ ONLY_IN = {
     "graphlay": ("report/layout.py",),
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
+TEST_MODULES = sorted(TESTS.rglob("test_*.py"))
 
 
 def imports(module):
@@ -59,28 +59,25 @@ def room_of(name):
     return name.split(".")[1] if name.startswith("memtrain.") else None
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_upwards_only(module):
-    own = module.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if own in ("__init__", "__main__"):
-        return
-    for name in imports(module):
-        room = room_of(name)
-        if room is not None:
-            assert ROOMS.index(room) <= ROOMS.index(own), f"{module.name} imports {name}"
+def test_imports_point_upwards_only():
+    for module in MODULES:
+        own = module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        rooms = {name: room_of(name) for name in imports(module) if own not in ("__init__", "__main__")}
+        for name, room in rooms.items():
+            assert room is None or ROOMS.index(room) <= ROOMS.index(own), f"{module.name} imports {name}"
 
 
-@pytest.mark.parametrize("module", sorted((PACKAGE / "plan").glob("*.py")), ids=lambda path: path.name)
-def test_a_schedule_and_what_it_holds_are_worked_out_without_rematerialisation(module):
-    assert not [name for name in imports(module) if name.startswith("memtrain.plan.remat")]
+def test_a_schedule_and_what_it_holds_are_worked_out_without_rematerialisation():
+    for module in (PACKAGE / "plan").glob("*.py"):
+        assert not [name for name in imports(module) if name.startswith("memtrain.plan.remat")], module.name
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_libraries_stay_in_their_rooms(module):
-    place = str(module.relative_to(PACKAGE).as_posix())
-    for name in imports(module):
-        allowed = ONLY_IN.get(name.split(".")[0])
-        assert allowed is None or place.startswith(allowed), f"{place} imports {name}"
+def test_libraries_stay_in_their_rooms():
+    for module in MODULES:
+        path = module.relative_to(PACKAGE).as_posix()
+        for name in imports(module):
+            allowed = ONLY_IN.get(name.split(".")[0])
+            assert allowed is None or path.startswith(allowed), f"{path} imports {name}"
 
 
 def tree_of(module):
@@ -186,3 +183,15 @@ def test_sweep_can_be_called_whatever_was_imported_before():
 def test_importing_loads_no_numpy(statement):
     code = f"import sys; {statement}; print('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_every_test_lies_in_the_folder_of_its_room_under_a_name_of_its_own():
+    folders = {path.relative_to(TESTS).parent.as_posix() for path in TEST_MODULES}
+    assert folders <= {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | {"whole"}
+    assert len({path.name for path in TEST_MODULES}) == len(TEST_MODULES)
+
+
+def test_no_test_module_imports_another():
+    for module in TEST_MODULES:
+        others = [name for name in imports(module) if name.split(".")[-1].startswith("test_")]
+        assert others == [], f"{module.name} imports {others}"

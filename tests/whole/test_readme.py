@@ -7,12 +7,11 @@ import shlex
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from command_line import memtrain
+from paths import ROOT, SCRIPTS
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CHEAPLY = {
     "sweep": ["--meters", "ledger", "--depth", "1,2", "--batch", "8", "--width", "8"],
@@ -72,4 +71,4 @@ def test_all_that_the_readme_links_to_is_there():
     assert links
     assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
     scripts = set(re.findall(r"`scripts/(\w+)", README))
-    assert [name for name in scripts if not (ROOT / "scripts" / name).exists()] == []
+    assert [name for name in scripts if not (SCRIPTS / name).exists()] == []

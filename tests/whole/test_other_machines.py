@@ -7,7 +7,6 @@ import platform
 import resource
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from command_line import rows_of
@@ -20,7 +19,6 @@ from memtrain.measure.measured import measured_row
 from memtrain.measure.workload import Workload
 from memtrain.run.ledger import Ledger
 
-ROOT = Path(__file__).resolve().parents[1]
 SWEEP = ("sweep", "--depth", "2", "--width", "16", "--batch", "32", "--export-csv", "out.csv")
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="meters and limits need Linux")

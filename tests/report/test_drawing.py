@@ -20,6 +20,8 @@ from memtrain.report.drawing import draw_dot, draw_svg
 from memtrain.report.layout import is_upside_down, lay_out, side_leaves, size_of
 from memtrain.report.picture import make_picture, repeated_blocks
 
+pytestmark = pytest.mark.no_cover
+
 SVG = "{http://www.w3.org/2000/svg}"
 QUOTED = r'"(?:[^"\\]|\\.)*"'
 

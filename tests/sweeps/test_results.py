@@ -7,7 +7,7 @@ import re
 from math import nan
 
 import pytest
-from test_journal import ABOUT, REQUEST, TASKS, rows, stored
+from stored_rows import ABOUT, REQUEST, TASKS, rows, stored
 
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.columns import NAMES

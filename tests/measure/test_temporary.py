@@ -11,7 +11,7 @@ import time
 
 import psutil
 import pytest
-from command_line import memtrain, start
+from command_line import finish, memtrain, start, wait_for_rows
 
 from memtrain.measure.temporary import OWNER, PREFIX, TemporaryFolder, sweep_abandoned
 
@@ -116,4 +116,15 @@ def test_a_sweep_that_is_killed_leaves_folders_that_the_next_one_removes(place, 
     assert list(place.iterdir())
     said = memtrain("sweep", "--depth", "1", "--batch", "4", "--meters", "ledger", cwd=tmp_path)
     assert said.code == 0, said.err
+    assert list(place.iterdir()) == []
+
+
+def test_nothing_stays_in_the_temporary_folder(tmp_path):
+    place = tmp_path / "tmp"
+    place.mkdir()
+    process = start(*SWEEP, "--export-csv", "out.csv", cwd=tmp_path, TMPDIR=place)
+    wait_for_rows(process, tmp_path / "out.csv", 3)
+    assert list(place.iterdir())
+    os.killpg(process.pid, signal.SIGINT)
+    finish(process)
     assert list(place.iterdir()) == []

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import PACKAGE
 
 import memtrain
 from memtrain.report import install
 from memtrain.report.install import install_command
 
-PACKAGE = Path(memtrain.__file__).parent
 REQUIRED = """Metadata-Version: 2.4
 Name: memtrain
 Version: 0.1.0

@@ -10,7 +10,7 @@ from threading import Event, Thread
 
 import pytest
 from command_line import LEDGER, memtrain, strict_json
-from fake_host import FakeHost
+from fake_host import FakeHost, in_turn
 
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import predicted_row
@@ -59,22 +59,10 @@ def test_the_size_of_the_parent_does_not_show():
         assert abs(small[2] - large[2]) <= max(0.01 * small[2], MIB)
 
 
-def fake(**series):
-    """A measure whose figures of a meter come one after the other."""
-
-    def measure(meter, cell, mode, timeout_s):
-        peak = predicted_row(cell, mode)["predicted_peak_bytes"]
-        column = "step_s" if meter == "time" else f"{meter}_peak_bytes"
-        extra = series[meter].pop(0) if meter in series else 0
-        return {column: extra if meter == "time" else peak + extra, "baseline_bytes": 1}
-
-    return measure
-
-
 def test_a_row_of_repetitions_has_medians_and_spreads():
     cell = cell_of()
     peak = predicted_row(cell, Mode.TRAIN)["predicted_peak_bytes"]
-    measure = fake(heap=[30, 10, 20], resident=[0, 3 * MIB, MIB], time=[0.5, 0.1, 0.2])
+    measure = in_turn(heap=[30, 10, 20], resident=[0, 3 * MIB, MIB], time=[0.5, 0.1, 0.2])
     found = measured_row(FakeHost(measure), cell, Mode.TRAIN, repeat=3)
     assert (found["heap_peak_bytes"], found["heap_spread_bytes"]) == (peak + 20, 20)
     assert (found["resident_peak_bytes"], found["resident_spread_bytes"]) == (peak + MIB, 3 * MIB)
@@ -87,7 +75,7 @@ def test_a_row_of_repetitions_has_medians_and_spreads():
 
 
 def test_a_single_measurement_has_no_spread():
-    found = measured_row(FakeHost(fake(time=[0.1])), cell_of(), Mode.TRAIN)
+    found = measured_row(FakeHost(in_turn(time=[0.1])), cell_of(), Mode.TRAIN)
     assert all(found[name] is None for name in ("repeat_count", "heap_spread_bytes", "step_spread_s"))
 
 
@@ -105,7 +93,7 @@ def test_a_cell_beyond_the_free_memory_is_not_tried_unless_forced(monkeypatch):
 
     def measure(meter, cell, mode, timeout_s):
         asked.append(meter)
-        return fake()(meter, cell, mode, timeout_s)
+        return in_turn()(meter, cell, mode, timeout_s)
 
     found = measured_row(FakeHost(measure), large, Mode.TRAIN, meters=["ledger"], force=False)
     assert (found["status"], asked) == ("memory_limit", [])

@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-SCRIPTS = Path(__file__).parent.parent / "scripts"
+from paths import SCRIPTS
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from brute_force import programs
 from hypothesis import HealthCheck, given, settings
 from networks import Sized, build, initial_values, mlp
-from test_run import leaf_values, outcome, same_bits
+from runs import leaf_values, outcome, same_bits
 
 from memtrain.errors import GraphError
 from memtrain.graph.builder import Builder
@@ -29,6 +29,8 @@ from memtrain.run.ledger import Ledger
 from memtrain.run.packed import PackedRun
 from memtrain.train.iteration import DEFERRED, EAGER, UPDATES, inference, training
 from memtrain.train.optimizers import ITERATION, LEARNING_RATES, OPTIMIZERS
+
+pytestmark = pytest.mark.no_cover
 
 EXAMPLES = settings(
     derandomize=True, deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow]

@@ -7,9 +7,9 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 from brute_force import brute_force, check_presence
-from networks import Sized, build, mlp
+from networks import KINDS, Arrays, Sized, build, draw, mlp
 from packing_oracle import check_packing
-from test_run import outcome, same_bits
+from runs import outcome, same_bits
 
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import SpecError
@@ -30,12 +30,13 @@ from memtrain.run.packed import PackedRun
 from memtrain.train.iteration import EAGER, UPDATES, accumulating, training
 from memtrain.train.optimizers import OPTIMIZERS
 
-Arrays = dict[str, np.ndarray]
+pytestmark = pytest.mark.no_cover
 
 SPECS = [
     mlp(12, 5, hidden, 4, activation, bias, l2, "float64", loss)
     for number, (activation, hidden, loss) in enumerate(product(ACTIVATIONS, ((), (7,), (6, 3, 6)), LOSSES))
     for bias, l2 in (((False, 0.0), (True, 0.3)), ((True, 0.0), (False, 0.3)))[number % 2]
+    if activation in KINDS or (hidden == (7,) and bias)
 ]
 COUNTS = (2, 3, 4, 12)
 
@@ -53,23 +54,6 @@ def name_of(spec: Sized) -> str:
 
 
 every_network = pytest.mark.parametrize("spec", SPECS, ids=name_of)
-
-
-def draw(spec: Sized, seed: int) -> Arrays:
-    """Parameters and a batch by name; an optimiser's state begins at 0."""
-    rng = np.random.default_rng(seed)
-    sizes = (spec.input_size, *spec.hidden, spec.output_size)
-    values: Arrays = {"x": rng.standard_normal((spec.batch, spec.input_size))}
-    values["y"] = (
-        rng.integers(0, spec.output_size, spec.batch)
-        if spec.loss == "cross_entropy"
-        else rng.standard_normal((spec.batch, spec.output_size))
-    )
-    for k in range(1, len(sizes)):
-        values[f"W{k}"] = rng.standard_normal((sizes[k], sizes[k - 1])) / np.sqrt(sizes[k - 1])
-        if spec.bias:
-            values[f"b{k}"] = rng.standard_normal(sizes[k])
-    return values
 
 
 def trained(schedule: Schedule, values: Arrays, iterations: int = 1) -> Arrays:
@@ -180,7 +164,7 @@ def test_each_micro_batch_is_a_view_of_its_rows():
 @every_network
 def test_loss_gradients_and_parameters_equal_pytorchs_micro_batches_and_whole_batch(spec):
     torch = pytest.importorskip("torch")
-    import test_oracle_torch as oracle
+    import torch_oracle as oracle
 
     values = draw(spec, 6)
     found = trained(accumulating(*spec, 3, "momentum", 0.1), values)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
 
-import memtrain
+from paths import PACKAGE
 
-PACKAGE = Path(memtrain.__file__).parent
 REGISTRY = {"OPS"}
 """Filled when the classes of ops are defined, and never after."""
 

@@ -1,0 +1,84 @@
+"""The heap peak of every kernel, of a known allocation and of a sloppy kernel, by memray.
+
+Run as a program, it prints them as JSON: in a process of its own, for one tracker may be active in each.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import memray
+import numpy as np
+from examples import CASES, Sizes, buffers, has_kernel, make
+
+from memtrain.errors import GraphError
+from memtrain.graph.ops import OPS, activation
+from memtrain.graph.ops.base import Array, Op
+
+CONTROL_BYTES = 1 << 20
+SIZES = {"1024x256": (1024, 256), "26215x10": (26215, 10), "263x1000": (263, 1000), "2x131072": (2, 131072)}
+"""About 262,144 elements each, in rows of very different lengths: sixteen blocks."""
+DTYPES = ("float32", "float64")
+LABEL_TYPES = ("int32", "uint8")
+KERNELS = [(name, place) for name, place in CASES if has_kernel(name)]
+STRIDED = [name for name in OPS if has_kernel(name) and OPS[name].strided]
+
+
+class _Sloppy(activation.Relu):
+    """A kernel that makes an array that it did not declare."""
+
+    def kernel(self, out, *inputs, work):
+        np.copyto(out, np.maximum(inputs[0], 0))
+
+
+def measure_all() -> dict[str, int]:
+    """Heap peak of every kernel at every size, of a known allocation, and of a sloppy kernel."""
+    peaks = {"nothing": heap_peak(lambda: None)}
+    peaks["control"] = heap_peak(lambda: np.empty(CONTROL_BYTES, np.uint8))
+    for dtype in DTYPES:
+        for size, (n, q) in SIZES.items():
+            sizes = Sizes(n, q, np.dtype(dtype))
+            for name, place in KERNELS:
+                peaks[f"{name} {place} {size} {dtype}"] = kernel_peak(*make(name, place, sizes))
+            for name in STRIDED:
+                op, (x,) = make(name, 0, sizes)
+                peaks[f"{name} transposed {size} {dtype}"] = kernel_peak(op, [x.T])
+                peaks[f"{name} sliced {size} {dtype}"] = kernel_peak(op, [x[1:, :-1]])
+        peaks[f"sloppy {dtype}"] = kernel_peak(_Sloppy(), make("relu", 0, sizes)[1])
+    sizes = Sizes(*SIZES["26215x10"])
+    for dtype in LABEL_TYPES:
+        for name in ("nll", "nll_grad"):
+            op, (given, labels) = make(name, 0, sizes)
+            peaks[f"{name} {dtype}"] = kernel_peak(op, [given, labels.astype(dtype)])
+    return peaks
+
+
+def kernel_peak(op: Op, arrays: list[Array]) -> int:
+    """Heap peak of one call after a warm-up, with its buffers made before; −1 for inputs it refuses."""
+    try:
+        out, work = buffers(op, arrays)
+    except GraphError:
+        return -1
+
+    def call() -> None:
+        op.kernel(out, *arrays, work=work)
+
+    call()
+    return heap_peak(call)
+
+
+def heap_peak(call: Callable[[], object]) -> int:
+    """Most bytes that were requested at one time while ``call`` ran."""
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder, "record.bin")
+        with memray.Tracker(record):
+            call()
+        return memray.FileReader(record).metadata.peak_memory
+
+
+if __name__ == "__main__":
+    json.dump(measure_all(), sys.stdout)

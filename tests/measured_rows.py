@@ -1,0 +1,39 @@
+"""Rows of four cells in both modes, as a sweep that measured would have them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fake_host import FakeHost, in_turn
+
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.measure.measured import measured_row
+
+
+def some_rows(**extra):
+    """Rows of four cells in both modes, measured by a fake."""
+    cells = [cell_of(depth=depth, batch=batch) for depth in (1, 2) for batch in (4, 64)]
+    return [
+        measured_row(
+            FakeHost(in_turn(**{meter: list(more) for meter, more in extra.items()} | {"time": [0.1]})),
+            cell,
+            mode,
+        )
+        for cell in cells
+        for mode in Mode
+    ]
+
+
+def grown(rows, share, meter="heap_peak_bytes", which=3):
+    """The same rows, of which one has grown."""
+    changed = [replace(row, figures={**row.figures}) for row in rows]
+    figures = changed[which].figures
+    figures[meter] = type(figures[meter])(figures[meter] * (1 + share))
+    return changed
+
+
+def some_rows_without(meter):
+    rows = grown(some_rows(), 0)
+    for row in rows:
+        row[f"{meter}_peak_bytes"] = None
+    return rows
