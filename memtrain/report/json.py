@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
-from math import isfinite
-from types import NoneType
+from collections.abc import Iterable
 from typing import Any
 
 from memtrain.answers.capacity import Capacity
@@ -21,6 +17,7 @@ from memtrain.explain.explanation import Account
 from memtrain.explain.proof import Proof
 from memtrain.explain.second import SecondOrder
 from memtrain.graph.node import Graph, Node
+from memtrain.report.json_text import fields_of, json_text
 from memtrain.report.section import Origin
 from memtrain.report.ways import ways_records
 from memtrain.report.ways_findings import advice
@@ -41,7 +38,7 @@ def swept_document(swept: Swept, origin: Origin) -> str:
         "laws": [law for law in laws if isinstance(law, Law)],
         "no_laws": [law for law in laws if not isinstance(law, Law)],
     }
-    return _text(document)
+    return json_text(document)
 
 
 def training_document(training: Training, origin: Origin) -> str:
@@ -61,7 +58,7 @@ def training_document(training: Training, origin: Origin) -> str:
         "data_bytes": trained.data_bytes,
         "diverged": trained.diverged,
     }
-    return _text(document)
+    return json_text(document)
 
 
 def explained_document(explained: Explained, origin: Origin) -> str:
@@ -89,7 +86,7 @@ def explained_document(explained: Explained, origin: Origin) -> str:
         "proof": None if proof is None else _proof(proof),
         "second_order": None if second is None else _second(second),
     }
-    return _text(document)
+    return json_text(document)
 
 
 def _proof(proof: Proof) -> dict[str, Any]:
@@ -118,7 +115,7 @@ def capacity_document(capacity: Capacity, origin: Origin) -> str:
         "rows": [boundary for boundary in capacity.boundaries],
         "largest_depths": [found for found in capacity.depths],
     }
-    return _text(document)
+    return json_text(document)
 
 
 def ways_document(ways: Ways, origin: Origin) -> str:
@@ -151,7 +148,7 @@ def ways_document(ways: Ways, origin: Origin) -> str:
             for option, record in zip(ways.options, ways_records(ways), strict=True)
         ],
     }
-    return _text(document)
+    return json_text(document)
 
 
 def comparison_document(comparison: Comparison, origin: Origin) -> str:
@@ -178,7 +175,7 @@ def comparison_document(comparison: Comparison, origin: Origin) -> str:
             for pairing in comparison.pairings
         ],
     }
-    return _text(document)
+    return json_text(document)
 
 
 def _made_with(rows: Iterable[Row | None]) -> dict[str, Any]:
@@ -203,8 +200,8 @@ def _account(account: Account) -> dict[str, Any]:
     second = account.runner_up
     return {
         "timeline": [moment for moment in account.timeline],
-        "peak": {**_record(account.peak), "bytes": account.peak.total_bytes},
-        "runner_up": None if second is None else {**_record(second), "bytes": second.moment.total_bytes},
+        "peak": {**fields_of(account.peak), "bytes": account.peak.total_bytes},
+        "runner_up": None if second is None else {**fields_of(second), "bytes": second.moment.total_bytes},
     }
 
 
@@ -216,7 +213,7 @@ def _second(second: SecondOrder) -> dict[str, Any]:
         "second_order_peak": {
             "step": second.second.peak_step,
             "standing": [
-                {**_record(entry), "names": [value.name for value in entry.names]}
+                {**fields_of(entry), "names": [value.name for value in entry.names]}
                 for entry in second.second_standing
             ],
         },
@@ -224,30 +221,6 @@ def _second(second: SecondOrder) -> dict[str, Any]:
         "relative_error": second.relative_error,
         "unchecked": second.unchecked,
     }
-
-
-def _text(document: dict[str, Any]) -> str:
-    return json.dumps(_plain(document), indent=2, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    """``value`` as JSON values: records as objects, and null for every number that is not finite."""
-    if isinstance(value, (str, int, NoneType)):
-        return value
-    if isinstance(value, float):
-        return value if isfinite(value) else None  # the loss of a run that diverged
-    if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if is_dataclass(value):
-        return {name: _plain(inner) for name, inner in _record(value).items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    raise TypeError(f"{type(value).__name__} is nothing that JSON has")
-
-
-def _record(value: Any) -> dict[str, Any]:
-    """The fields of a record by name."""
-    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def _row(row: Row) -> dict[str, Any]:
