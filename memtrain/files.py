@@ -63,7 +63,7 @@ def reason(error: BaseException) -> str:
 
 
 def is_special(path: Path) -> bool:
-    """Whether ``path`` is a pipe or a device: it is written to, and no file can take its place."""
+    """Whether ``path`` is a pipe or a device: it is written to, and no file can replace it."""
     return path.exists() and not path.is_file()
 
 
@@ -152,11 +152,13 @@ def check_outputs(
                 used[Path(given).resolve()] = "what is read"
     wanted = {option: path for option, path in outputs.items() if path is not None}
     for option, path in wanted.items():
-        place = _checked_place(option, path)
+        target = _checked_path(option, path)
         refuse_existing(path, force)
-        if place in used:
-            raise InputError(f"{path} for {used[place]} and {option}", "allowed: a file each", "name another")
-        used[place] = option
+        if target in used:
+            raise InputError(
+                f"{path} for {used[target]} and {option}", "allowed: a file each", "name another"
+            )
+        used[target] = option
     for path in wanted.values():
         try:
             _try_to_write(path)
@@ -164,20 +166,20 @@ def check_outputs(
             raise cannot_write(path, error) from error
 
 
-def _checked_place(option: str, path: Path) -> Path:
+def _checked_path(option: str, path: Path) -> Path:
     """Where ``path`` leads. Raises ``InputError`` where no file can be put there."""
     if path == Path():
         raise InputError(f"{option} is empty", "allowed: the path of a file", "name one")
     try:
-        place = path.resolve()
-        folder, found = place.parent, _stat(path)
+        resolved = path.resolve()
+        folder, found = resolved.parent, _stat(path)
         above = _stat(folder)
     except (OSError, RuntimeError, ValueError) as error:  # Python < 3.13 says RuntimeError of a loop of links
         raise InputError(
             f"{option}: {str(path)[:40]!r}… ({reason(error)})", "allowed: the path of a file", "name another"
         ) from error
     if found is not None and (stat.S_ISFIFO(found.st_mode) or stat.S_ISCHR(found.st_mode)):
-        return place
+        return resolved
     if found is not None and not stat.S_ISREG(found.st_mode):
         wrong = f"{path} is {kind_of(found.st_mode)}"
         raise InputError(f"{option}: {wrong}", "allowed: the path of a file", "name another")
@@ -191,7 +193,7 @@ def _checked_place(option: str, path: Path) -> Path:
         raise InputError(
             f"{option}: {folder} is not a directory", "allowed: the path of a file", "name another"
         )
-    return place
+    return resolved
 
 
 def _stat(path: Path) -> os.stat_result | None:

@@ -22,8 +22,9 @@ from memtrain.graph.node import Graph, Node, Phase, Role
 from memtrain.graph.ops.activation import Relu, Sigmoid, Tanh
 from memtrain.graph.ops.arithmetic import Copy, Exp, Scale, Shift, add, multiply, sum_to
 from memtrain.graph.ops.gelu import Gelu, GeluTanh
-from memtrain.graph.ops.loss import LogSoftmax, Mse, Nll, SquaredNorm
+from memtrain.graph.ops.loss import Mse, Nll, SquaredNorm
 from memtrain.graph.ops.matmul import matmul
+from memtrain.graph.ops.softmax import LogSoftmax
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.view import Identity, Slice, reshape, transpose
 from memtrain.plan.schedule import Schedule, make_schedule, schedule_in_order

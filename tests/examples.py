@@ -23,6 +23,8 @@ from memtrain.graph.ops import (
     loss,
     matmul,
     rectified,
+    scaled_sum,
+    softmax,
     source,
     swish,
     update,
@@ -90,7 +92,7 @@ EXAMPLES: dict[str, list[Example]] = {
     "scale": elementwise(arithmetic.Scale(-1.5)),
     "shift": elementwise(arithmetic.Shift(0.75)),
     "exp": elementwise(arithmetic.Exp()),
-    "add_scaled": [lambda s: (arithmetic.AddScaled(0.3), (s.n, s.q), (), (s.n, s.q))],
+    "add_scaled": [lambda s: (scaled_sum.AddScaled(0.3), (s.n, s.q), (), (s.n, s.q))],
     "sum_to": [
         lambda s: (arithmetic.SumTo((s.q,)), (s.n, s.q)),
         lambda s: (arithmetic.SumTo((s.n, 1)), (s.n, s.q)),
@@ -128,13 +130,13 @@ EXAMPLES: dict[str, list[Example]] = {
     "mish": elementwise(swish.Mish()),
     "mish_grad": elementwise(swish.MishGrad(), 2),
     "log_softmax": [
-        lambda s: (loss.LogSoftmax(), (s.n, s.q)),
-        lambda s: (loss.LogSoftmax(), (2, s.n, s.q)),
-        lambda s: (loss.LogSoftmax(), (s.q,)),
+        lambda s: (softmax.LogSoftmax(), (s.n, s.q)),
+        lambda s: (softmax.LogSoftmax(), (2, s.n, s.q)),
+        lambda s: (softmax.LogSoftmax(), (s.q,)),
     ],
     "log_softmax_grad": [
-        lambda s: (loss.LogSoftmaxGrad(), (s.n, s.q), (s.n, s.q)),
-        lambda s: (loss.LogSoftmaxGrad(), (2, s.n, s.q), (2, s.n, s.q)),
+        lambda s: (softmax.LogSoftmaxGrad(), (s.n, s.q), (s.n, s.q)),
+        lambda s: (softmax.LogSoftmaxGrad(), (2, s.n, s.q), (2, s.n, s.q)),
     ],
     "nll": [
         lambda s: (loss.Nll(), (s.n, s.q), labels((s.n,), s.q)),

@@ -23,8 +23,10 @@ def standing(cell: Cell, mode: Mode) -> Standing:
     """What stands at the predicted peak of a cell."""
     liveness = analyse(cell.schedule(mode))
     values = {("value", life.node.id): life.node.nbytes for life in liveness.standing(liveness.peak_step)}
-    works = {("work", k): count * dtype.itemsize for k, (count, dtype) in enumerate(liveness.peak_workspace)}
-    return values | works
+    workspaces = {
+        ("workspace", k): count * dtype.itemsize for k, (count, dtype) in enumerate(liveness.peak_workspace)
+    }
+    return values | workspaces
 
 
 def jump_bytes(before: Standing, after: Standing) -> int:

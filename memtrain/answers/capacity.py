@@ -1,18 +1,13 @@
-"""What fits into a given memory: found on paper, then confirmed by runs under a hard limit."""
+"""What fits into a given memory, predicted; `memtrain.answers.confirm` confirms it by runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 
 from memtrain.answers.largest import largest_within
 from memtrain.cells.cell import Cell, Mode
-from memtrain.cells.row import predicted_row
-from memtrain.errors import ChildFailed, MeterUnavailable
-from memtrain.measure.admission import admitted
-from memtrain.measure.host import Host
 from memtrain.measure.limits import most_slack_bytes, slack_bytes
 from memtrain.plan.liveness import analyse
 from memtrain.run.allocation import peak_bytes
@@ -23,7 +18,7 @@ MOST_BATCH, MOST_DEPTH = 2**62, 4096
 
 @dataclass(frozen=True)
 class Boundary:
-    """The frontier at one depth in one mode: the largest batch inside, and the smallest surely outside.
+    """One depth in one mode: the largest batch inside the memory, and the smallest that is surely outside.
 
     ``batch`` is ``None`` where not even one example fits. ``limit_bytes`` is the budget plus the slack that
     allocator and interpreter are given; a batch between the two may fit or not. ``confirmed_…`` is ``None``
@@ -136,28 +131,6 @@ def default_batches(boundaries: Sequence[Boundary]) -> list[int]:
     return batches
 
 
-def confirm(
-    host: Host,
-    capacity: Capacity,
-    *,
-    jobs: int,
-    timeout_s: float | None = None,
-    done: Callable[[Boundary], None] = lambda boundary: None,
-) -> Capacity:
-    """Run each boundary's two batches, each in a fresh process under the hard limit.
-
-    What the machine has no memory for is not run and stays unconfirmed.
-    """
-
-    def confirmed(boundary: Boundary) -> Boundary:
-        result = _confirmed(host, capacity.cell, boundary, timeout_s)
-        done(result)
-        return result
-
-    with ThreadPoolExecutor(jobs) as executor, host:
-        return replace(capacity, boundaries=tuple(executor.map(confirmed, capacity.boundaries)))
-
-
 Predict = Callable[[Cell, Mode], tuple[int, int]]
 """Predicted peak and slack, in bytes."""
 
@@ -214,50 +187,3 @@ def _largest_depths(
                 depth = 0
             found[batch, mode] = LargestDepth(batch, mode, depth, None if depth is None else peak(depth))
     return [found[batch, mode] for batch in batches for mode in Mode]
-
-
-def _confirmed(host: Host, cell: Cell, boundary: Boundary, timeout_s: float | None) -> Boundary:
-    """``boundary`` with what the runs inside and outside have shown."""
-
-    def ran(batch: int) -> _Trial:
-        return _try(host, cell.changed(depth=boundary.depth, batch=batch), boundary.mode, timeout_s)
-
-    if boundary.batch is not None:
-        inside = ran(boundary.batch)
-        boundary = replace(
-            boundary,
-            confirmed_inside=inside.fits,
-            inside_reason=inside.reason,
-            slack_needed_bytes=inside.slack_needed_bytes,
-        )
-    outside = ran(boundary.outside_batch)
-    failed = None if outside.fits is None else not outside.fits and outside.status == "memory_limit"
-    return replace(
-        boundary, confirmed_outside=failed, outside_reason=outside.reason, outside_node=outside.node
-    )
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """A run under the limit: whether it fitted (``None``: it was not tried), and what was seen."""
-
-    fits: bool | None
-    reason: str = ""
-    status: str = ""
-    node: str = ""
-    slack_needed_bytes: int | None = None
-
-
-def _try(host: Host, cell: Cell, mode: Mode, timeout_s: float | None) -> _Trial:
-    row = predicted_row(cell, mode)
-    try:
-        with admitted(host.room, row):
-            figures = host.measure("limit", cell, mode, timeout_s)
-    except MeterUnavailable as reason:
-        return _Trial(None, str(reason))
-    except ChildFailed as failure:
-        return _Trial(False, str(failure), failure.status, failure.node)
-    peak = figures["ledger_peak_bytes"]
-    if peak != row["predicted_peak_bytes"]:
-        return _Trial(False, f"the ledger has {peak} B", "error")
-    return _Trial(True, slack_needed_bytes=figures["data_peak_bytes"] - peak)

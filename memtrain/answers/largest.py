@@ -1,6 +1,6 @@
 """How much fits: the largest size whose predicted peak stays within a budget. Nothing is run.
 
-Live bytes at a step grow linearly with the batch (and, where the peak stays in the same place, with the
+Live bytes at a step grow linearly with the batch (and, where the peak stays at the same step, with the
 depth), so a line through the last two predictions hits the answer in a few steps; a bracket keeps it
 honest where the peak moves from one step to another.
 """

@@ -9,17 +9,17 @@ that is fitted to the others, too. Where there is no law, the reason is the answ
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 
 from memtrain.answers.blocks import bend_bytes, jump_bytes, standing
+from memtrain.answers.least_squares import errors, is_checkable, largest_share, line_through, terms_of
 from memtrain.answers.regime import Pair, Regime, regimes, tried
 from memtrain.cells.cell import MOST_DEPTH, Cell, Mode
 from memtrain.cells.row import Row, predicted_row
-from memtrain.graph.ops.base import Array
 from memtrain.plan.remat.policy import NONE
 from memtrain.run.allocation import PACKED
 
@@ -29,10 +29,6 @@ HeapMeter = Callable[[Cell, Mode], int | None]
 MOST_ERROR = 0.001
 """A law with a larger relative error, of any kind, is not stated."""
 
-_TERM_COUNT = 4
-
-SPARE_CELLS = 2
-"""Cells that a fit has beyond its coefficients, so that its error says something."""
 
 MOST_TRIED = 5
 """Regimes of a group that are tried, those with most cells first."""
@@ -181,7 +177,7 @@ class _Group:
     def law(self, regime: Regime, heap: HeapMeter) -> Law | str:
         """The law of a regime, or why there is none."""
         known = {pair: peak for pair, peak in self._heap_bytes.items() if pair in regime}
-        if _checkable(_terms(known)) and max(_errors(known)) > MOST_ERROR:
+        if is_checkable(terms_of(known)) and max(errors(known)) > MOST_ERROR:
             return SMALL  # and more cells cannot mend it
         if self._off_by_small_blocks(regime):
             return SMALL
@@ -191,14 +187,14 @@ class _Group:
             if peak is None:
                 return UNCHECKED
             known[pair] = peak
-        if not _checkable(_terms(known)):
+        if not is_checkable(terms_of(known)):
             return UNCHECKED
         unseen = [pair for pair in regime.pairs if pair not in known]
-        largest_error, hold_out_error = _errors(known)
+        largest_error, hold_out_error = errors(known)
         unseen_error = self._unseen_error(list(known), unseen)
         if max(largest_error, hold_out_error, unseen_error) > MOST_ERROR:
             return SMALL
-        base, per_layer, per_example, per_layer_and_example = _line(known).tolist()
+        base, per_layer, per_example, per_layer_and_example = line_through(known).tolist()
         return Law(
             mode=self._mode,
             depths=(regime.depths[0], regime.depths[-1]),
@@ -221,7 +217,7 @@ class _Group:
         probes = [pair for pair in regime.corners if pair not in pairs]
         others = [pair for pair in regime.pairs if pair not in pairs and pair not in probes]
         for count, pair in enumerate(sorted(others, key=self._predicted_bytes.__getitem__)):
-            if count >= SMALLEST_CELLS and _checkable(_terms([*pairs, *probes])):
+            if count >= SMALLEST_CELLS and is_checkable(terms_of([*pairs, *probes])):
                 break
             probes.append(pair)
         return probes
@@ -235,9 +231,9 @@ class _Group:
 
     def _unseen_error(self, pairs: Sequence[Pair], unseen: Sequence[Pair]) -> float:
         """The largest relative error at ``unseen`` of the line through the predictions of ``pairs``."""
-        line = _line({pair: self._predicted_bytes[pair] for pair in pairs})
+        line = line_through({pair: self._predicted_bytes[pair] for pair in pairs})
         predictions = np.array([self._predicted_bytes[pair] for pair in unseen], float)
-        return _largest(_terms(unseen) @ line - predictions, predictions)
+        return largest_share(terms_of(unseen) @ line - predictions, predictions)
 
     def _predicted(self, pair: Pair) -> int:
         return predicted_row(self._plain(pair), self._mode)["predicted_peak_bytes"] or 0
@@ -248,47 +244,3 @@ class _Group:
 
     def _at(self, pair: Pair) -> Cell:
         return self._cell.changed(depth=pair[0], batch=pair[1])
-
-
-def _line(peak_bytes: Mapping[Pair, int]) -> Array:
-    """The coefficients of the law that is nearest to the peaks: least squares."""
-    found: Array = np.linalg.lstsq(_terms(peak_bytes), np.array([*peak_bytes.values()], float), rcond=None)[0]
-    return found
-
-
-def _errors(peak_bytes: Mapping[Pair, int]) -> tuple[float, float]:
-    """The largest relative error of the law fitted to all, and of each peak by the law fitted to the others.
-
-    Without a point its residual is the residual with it, divided by 1 less its leverage.
-    """
-    terms, peaks = _terms(peak_bytes), np.array([*peak_bytes.values()], float)
-    off = terms @ _line(peak_bytes) - peaks
-    return _largest(off, peaks), _largest(off / (1 - _leverages(terms)), peaks)
-
-
-def _checkable(terms: Array) -> bool:
-    """Whether a law can be fitted with cells to spare, and still without any one of them."""
-    if len(terms) < _TERM_COUNT + SPARE_CELLS or np.linalg.matrix_rank(_scaled(terms)) < _TERM_COUNT:
-        return False
-    return bool(np.all(_leverages(terms) < 1 - 1e-9))
-
-
-def _leverages(terms: Array) -> Array:
-    """How much each point draws the fit towards itself: 1 where the fit cannot be without it."""
-    basis = np.linalg.qr(_scaled(terms))[0]
-    leverages: Array = np.sum(basis * basis, axis=1)
-    return leverages
-
-
-def _terms(pairs: Collection[Pair]) -> Array:
-    """What the coefficients of the law multiply, a row for each pair: 1, L, B, L·B."""
-    return np.array([(1, L, B, L * B) for L, B in pairs], float).reshape(-1, _TERM_COUNT)
-
-
-def _scaled(terms: Array) -> Array:
-    scaled: Array = terms / np.max(terms, axis=0, initial=1)
-    return scaled
-
-
-def _largest(off: Array, of: Array) -> float:
-    return float(np.max(np.abs(off) / of, initial=0))

@@ -81,8 +81,8 @@ class _Finder:
         """Plans for so many budgets at equal distances, from the smallest possible to what keep-all needs."""
         least, most = self.keep_all.least_bytes, self.keep_all.predicted_peak_bytes
         found: list[Option] = []
-        for place in range(count):
-            budget = most if count == 1 else least + (most - least) * place // (count - 1)
+        for index in range(count):
+            budget = most if count == 1 else least + (most - least) * index // (count - 1)
             plan = self.within(budget, Kind.POINT)
             # One that holds no less and is no cheaper than a later one is no part of the frontier.
             while found and found[-1].predicted_peak_bytes >= plan.predicted_peak_bytes:

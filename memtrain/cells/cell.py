@@ -1,4 +1,4 @@
-"""A cell: one point of a sweep. It says everything that its figures depend on, but for the machine."""
+"""A cell: one point of a sweep. Its figures depend on nothing but the cell and the machine."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Mode(StrEnum):
 
 
 AUTO = "auto"
-"""Fresh arrays where memory is measured, which shows the allocator's truth; packed where time is."""
+"""Fresh arrays where memory is measured, so that the allocator sees each; packed where time is."""
 
 SECONDS, FLOPS = "seconds", "flops"
 COSTS = (SECONDS, FLOPS)
-"""What a ``budget`` policy spares: time, at this machine's rates, or operations, the same anywhere."""
+"""What a ``budget`` policy minimises: seconds at the rates of this machine, or FLOPs, equal everywhere."""
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": OPTIMIZERS,
@@ -59,7 +59,7 @@ class Cell:
     """A network, a batch, and how it is run. Raises ``SpecError`` for one that cannot exist.
 
     ``steps`` is the number of iterations that a memory meter watches: at least 2, so that the optimiser's
-    state is in use at the peak. `cell_of` makes a cell of its columns.
+    state is in use at the peak. `cell_of` makes a cell from its columns.
     """
 
     network: Network
@@ -102,7 +102,7 @@ class Cell:
         check_accumulate(self.accumulate, self.batch)
 
     def __getitem__(self, column: str) -> Any:
-        """The value of a column; ``None`` where it says nothing about this family. Raises ``KeyError``."""
+        """The value of a column; ``None`` if it does not apply to this family. Raises ``KeyError``."""
         if column in RUN_NAMES:
             return getattr(self, column)
         if column not in NETWORK_NAMES:
@@ -116,21 +116,21 @@ class Cell:
         return replace(self, **run, network=self.network.changed(**network) if network else self.network)
 
     def schedule(self, mode: Mode, rates: Rates | None = None) -> Schedule:
-        """The steps of one iteration. Raises ``BudgetError`` where the policy's budget is too small."""
+        """The schedule of one iteration. Raises ``BudgetError`` where the policy's budget is too small."""
         return self.plan(mode, rates).schedule
 
     @no_collection()
     def plan(self, mode: Mode, rates: Rates | None = None) -> Plan:
         """The policy applied to the schedule that keeps all.
 
-        A plan that spares seconds does so at these ``rates``; without them it spares FLOPs.
+        A plan that minimises seconds uses these ``rates``; without them it minimises FLOPs.
         """
         cost = rates.seconds if rates is not None and self.plans_by_time else flops
         return planned(self.keep_all(mode), read_policy(self.policy), cost, self.allocation)
 
     @no_collection()
     def keep_all(self, mode: Mode) -> Schedule:
-        """The steps of one iteration that keeps all that backward reads."""
+        """The schedule of one iteration that keeps all that backward reads."""
         if Mode(mode) is Mode.INFER:
             return inference(self.network.build(self.batch))
         rate = LEARNING_RATES[self.optimizer]
@@ -138,33 +138,33 @@ class Cell:
 
     @property
     def plans_by_time(self) -> bool:
-        """Whether the schedule depends on how fast this machine is."""
+        """Whether the schedule depends on the speed of this machine."""
         return self.cost == SECONDS and read_policy(self.policy).kind == BUDGET
 
     def allocation_for(self, *, timing: bool) -> str:
-        """Fresh or packed: what the meters of memory run with, or that of time."""
+        """The allocation, fresh or packed, of the time meter (``timing``) or of the memory meters."""
         if self.allocation == AUTO:
             return PACKED if timing else FRESH
         return self.allocation
 
     def values(self) -> dict[str, Any]:
-        """The value of every column that describes a cell, of which `cell_of` makes it again."""
+        """The value of every column that describes the cell; `cell_of` makes the cell from them."""
         return {name: self[name] for name in CELL_NAMES}
 
     def columns(self) -> dict[str, Any]:
-        """The same as a row writes it: widths of layers are a text."""
+        """The same values as a row writes them: several widths are one text."""
         return {name: written(value) for name, value in self.values().items()}
 
     def key(self, mode: Mode) -> str:
-        """The same text for the same cell and mode, always: the columns that do not have their defaults."""
+        """A text that always identifies cell and mode: the columns that are not at their defaults."""
         told = {name: value for name, value in self.values().items() if value != BY_NAME[name].default}
         return json.dumps({**told, "mode": mode}, separators=(",", ":"))
 
 
 def cell_of(**columns: Any) -> Cell:
-    """The cell of these columns; those that are not given have their defaults. Raises ``SpecError``.
+    """The cell of these columns; those that are not given take their defaults. Raises ``SpecError``.
 
-    A column that says nothing about the family may be given as ``None`` only.
+    A column that does not apply to the family may be given as ``None`` only.
     """
     for name in columns:
         if name not in CELL_NAMES:

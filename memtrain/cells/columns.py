@@ -23,7 +23,7 @@ class Part(Enum):
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a row; ``since`` is the edition of this table that brought it.
+    """A column of a row; ``since`` is the edition of this table that added it.
 
     The unit is in the name: ``_bytes``, ``_s``, ``_count``.
     """
@@ -33,21 +33,21 @@ class Column:
     part: Part
     about: str
     default: Any = None
-    """Its value where nothing is given, and in files that lack it; missing is ``None``."""
+    """The value where none is given, and in files without the column; missing is ``None``."""
     since: int = 1
     least: int = 1
-    """The least whole number that it can be."""
+    """The least whole number that is allowed."""
     choices: tuple[str, ...] = ()
-    """The words that it can be; where there are none, any text may do."""
+    """The words that are allowed; if there are none, any text is."""
 
     @property
     def parameter(self) -> str:
-        """The parameter of a command that gives it: ``memory_limit``."""
+        """The name of the parameter of a command: ``memory_limit``."""
         return self.name.removesuffix("_bytes")
 
     @property
     def option(self) -> str:
-        """The same as the command line spells it: ``--memory-limit``."""
+        """The name of the option on the command line: ``--memory-limit``."""
         return f"--{self.parameter.replace('_', '-')}"
 
 
@@ -156,7 +156,7 @@ CELL_NAMES = tuple(column.name for column in CELL_COLUMNS)
 FIGURE_NAMES = tuple(column.name for column in COLUMNS if column.part is Part.FIGURE)
 
 STATUSES = ("ok", "memory_limit", "killed", "timeout", "error")
-"""How a row can have ended."""
+"""The possible ends of a measurement."""
 
 SPREADS = {
     "ledger_peak_bytes": "ledger_spread_bytes",
@@ -164,4 +164,4 @@ SPREADS = {
     "resident_peak_bytes": "resident_spread_bytes",
     "step_s": "step_spread_s",
 }
-"""What is repeated, and the column of the largest less the smallest figure."""
+"""By repeated figure: the column with its largest less its smallest value."""

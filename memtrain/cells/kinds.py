@@ -1,4 +1,4 @@
-"""What a column can hold, and how that stands in a CSV."""
+"""The kinds of values in columns, and their text in a CSV."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Kind:
     """A kind of value."""
 
     words: str
-    """What it is in a message: "a whole number"."""
+    """The name of the kind in a message: "a whole number"."""
     read: Callable[[str], Any]
-    """Makes a value of its text. Raises ``ValueError``."""
+    """Reads a value from its text. Raises ``ValueError``."""
     types: tuple[type, ...]
-    """What its values are in JSON; missing is null."""
+    """The Python types of its values in JSON; missing is null."""
 
     def check(self, value: object) -> None:
         """Raise ``TypeError`` for a value from JSON that is of another kind."""
@@ -62,12 +62,12 @@ WIDTHS = Kind("a whole number, or several joined by -", _widths, (int, list, tup
 
 
 def written(value: Any) -> Any:
-    """``value`` as CSV and JSON have it: several widths are joined by -."""
+    """``value`` as CSV and JSON write it: several widths are joined by -."""
     return "-".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def as_text(value: object) -> object:
-    """``value`` as a CSV has it: missing is empty, truth is ``true`` or ``false``."""
+    """``value`` as a CSV writes it: missing is empty, truth is ``true`` or ``false``."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else value

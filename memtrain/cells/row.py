@@ -18,7 +18,7 @@ from memtrain.run.kept_rates import UNKNOWN, kept_rates
 from memtrain.units import format_bytes
 
 PAGE_BYTES = 4096
-"""What the kernel gives memory in on most machines; where pages are larger, resident figures are coarser."""
+"""The page size of most machines. Where pages are larger, resident figures are coarser."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Tolerance:
     share: float
     least_bytes: int
     array_bytes: int
-    """What each array at the peak takes besides its values."""
+    """Bytes that each array at the peak may take besides its values."""
 
     def bytes(self, peak_bytes: float, array_count: int) -> float:
-        """For a peak of so many bytes in so many arrays."""
+        """The tolerance for a peak of ``peak_bytes`` in ``array_count`` arrays."""
         return max(self.share * peak_bytes, self.least_bytes + self.array_bytes * array_count)
 
     def __str__(self) -> str:
@@ -49,7 +49,7 @@ an array; the heap has holes, and an array that is mapped by itself takes whole 
 
 @dataclass
 class Row:
-    """One cell and mode with its figures, and what a table of numbers has no column for."""
+    """One cell and mode with its figures, and with what the table has no column for."""
 
     cell: Cell
     mode: Mode
@@ -61,14 +61,14 @@ class Row:
     """Each retained intermediate: name, bytes, label within its block, and the blocks that it belongs to."""
     environment: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    """Why a meter gave no figure, a line each."""
+    """Reasons why meters gave no figure, a line each."""
 
     def __post_init__(self) -> None:
         self.figures = {**dict.fromkeys(FIGURE_NAMES), "status": "ok", "reason": "", **self.figures}
 
     @property
     def kept(self) -> list[Name]:
-        """The names of what is retained."""
+        """The names of the retained intermediates."""
         return [
             Name(entry["name"], entry["label"], tuple(Block(*block) for block in entry["scope"]))
             for entry in self.retained
@@ -85,7 +85,7 @@ class Row:
         return str(self.mode) if column == "mode" else self.cell[column]
 
     def __setitem__(self, column: str, value: Any) -> None:
-        """Enter a figure. Raises ``KeyError`` for what is none."""
+        """Enter a figure. Raises ``KeyError`` if the column is not a figure."""
         if column not in self.figures:
             raise KeyError(column)
         self.figures[column] = value
@@ -122,25 +122,25 @@ class Row:
 
     @property
     def rates(self) -> Rates | None:
-        """What its plan spared time with; ``None`` where it did not, or that is not known."""
+        """The rates that its plan used; ``None`` if it used none, or they are not known."""
         recorded = self.environment.get("rates")
         return None if recorded is None else Rates.of(recorded)
 
     @property
     def settled(self) -> bool:
-        """Whether measuring again would tell nothing new: it is well, or has met its memory limit."""
+        """Whether measuring again would give nothing new: the row is ok, or its memory limit was reached."""
         limit = self.cell.memory_limit_bytes
         beyond = limit is not None and (self["predicted_peak_bytes"] or 0) > limit
         return self.ok or (self["status"] == "memory_limit" and bool(beyond))
 
     @property
     def ok(self) -> bool:
-        """Whether every asked figure is there and can be trusted."""
+        """Whether every figure that was asked for is there and can be trusted."""
         return bool(self["status"] == "ok")
 
 
 def kept_entry(node: Node) -> dict[str, Any]:
-    """What a row says of a retained intermediate, in JSON values."""
+    """A retained intermediate as a row records it, in JSON values."""
     return {
         "name": node.name,
         "bytes": node.nbytes,
@@ -150,10 +150,10 @@ def kept_entry(node: Node) -> dict[str, Any]:
 
 
 def predicted_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
-    """The row of a cell with what is known before anything runs.
+    """The row of a cell with everything that is known before anything runs.
 
-    A plan that spares time is made with ``rates``, else with the rates that are kept on this machine. Where
-    there are none it spares FLOPs, and a note says so.
+    A plan that minimises time uses ``rates``, or else the rates that are kept on this machine. Without
+    any, it minimises FLOPs, and a note says so.
     """
     mode = Mode(mode)
     if rates is None and cell.plans_by_time:
@@ -173,7 +173,7 @@ def predicted_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
 
 
 def planned_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
-    """The same; a row that failed where the cell's policy has no plan."""
+    """The predicted row of a cell; a failed row where its policy has no plan."""
     try:
         return predicted_row(cell, mode, rates)
     except SpecError as error:
@@ -182,5 +182,5 @@ def planned_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
 
 
 def notes_of(rows: Iterable[Row]) -> list[str]:
-    """What the rows note, each once."""
+    """The notes of the rows, each once."""
     return list(dict.fromkeys(note for row in rows for note in row.notes))

@@ -53,7 +53,7 @@ def frontier(
       memtrain frontier --memory 1GB --activation gelu --bias --no-confirm
     """
     from memtrain.answers.capacity import Capacity, default_batches, find_capacity
-    from memtrain.answers.capacity import confirm as confirm_capacity
+    from memtrain.answers.confirm import confirm as confirm_capacity
     from memtrain.cli.console import messages, progress_bar, warn
     from memtrain.cli.grid import cell_from
     from memtrain.measure.environment import environment

@@ -49,7 +49,7 @@ def plan(
     from memtrain.measure.environment import environment
     from memtrain.measure.host import Host
     from memtrain.report.section import Origin
-    from memtrain.report.ways import ways_problems
+    from memtrain.report.ways_findings import ways_problems
     from memtrain.run.kept_rates import UNKNOWN, kept_rates
     from memtrain.sweeps.sweep import check_limits
     from memtrain.units import parse_bytes

@@ -1,4 +1,4 @@
-"""What storing intermediates saves: the forward work that backward would have to do again without them."""
+"""What storing intermediates saves: the FLOPs that backward would have to repeat without them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from memtrain.plan.schedule import Schedule
 
 @dataclass(frozen=True)
 class Recomputation:
-    """FLOPs of one forward pass, and of what backward would add if nothing were stored."""
+    """FLOPs of one forward pass, and the FLOPs that backward would add if nothing were stored."""
 
     forward_flops: int
     extra_flops: int
 
     @property
     def multiple(self) -> float:
-        """Extra work in forward passes."""
+        """The extra FLOPs as a multiple of one forward pass."""
         return self.extra_flops / self.forward_flops if self.forward_flops else 0.0
 
 
 def recomputation(schedule: Schedule) -> Recomputation:
-    """If nothing were stored, each backward step would compute what it reads of forward again, from x on.
+    """The FLOPs that the backward steps of ``schedule`` would repeat if no intermediate were stored.
 
-    The cost of a value is that of every step up to it; a step that reads two values runs forward once.
+    Each backward or update step that reads forward values would run forward again from x up to the last of
+    them. A step that reads two values runs forward once.
     """
     graph = schedule.graph
     up_to: dict[int, int] = {}

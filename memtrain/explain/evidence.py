@@ -40,7 +40,7 @@ class Explained:
 def can_run(explanation: Explanation) -> bool:
     """Whether the cell is small enough to be run beside its explanation."""
     small = explanation.train.peak.total_bytes <= MOST_RUN_BYTES
-    return small and explanation.work.forward_flops <= MOST_RUN_FLOPS
+    return small and explanation.recomputation.forward_flops <= MOST_RUN_FLOPS
 
 
 def measured(cell: Cell, rates: Rates | None = None) -> dict[Mode, Row]:

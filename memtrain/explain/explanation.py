@@ -51,7 +51,7 @@ class Explanation:
     retained: list[Retained]
     recomputed: list[Recomputed]
     dropped: list[Dropped]
-    work: Recomputation
+    recomputation: Recomputation
 
 
 def explain(cell: Cell, rates: Rates | None = None) -> Explanation:
@@ -77,7 +77,7 @@ def explain(cell: Cell, rates: Rates | None = None) -> Explanation:
         retained=retained_reasons(train.liveness, book),
         recomputed=recomputed_reasons(train.liveness, book),
         dropped=dropped_reasons(train.liveness),
-        work=recomputation(train.schedule),
+        recomputation=recomputation(train.schedule),
     )
 
 

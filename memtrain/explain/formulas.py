@@ -88,7 +88,7 @@ class Book:
         return (
             read.phase is reader.phase is Phase.BACKWARD
             and self._consumers.get(read.id) == [reader.id]
-            and any(reader.inputs[place] == read.id for place in reader.op.summands)
+            and any(reader.inputs[position] == read.id for position in reader.op.summands)
         )
 
 

@@ -16,19 +16,25 @@ changes nothing when it is NaN. In a network the next layer's weights read it to
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from memtrain.errors import GraphError
-from memtrain.graph.node import DType, Name, Node, Phase, Role, Scope
+from memtrain.explain.spoiling import (
+    CleanRun,
+    PoisonedRun,
+    Values,
+    first_step,
+    gradient_nodes,
+    whole_iteration,
+    with_spoiled,
+    without_reuse,
+)
+from memtrain.graph.node import Name, Node, Phase, Role, Scope
 from memtrain.graph.ops.base import Array
 from memtrain.plan.liveness import analyse
 from memtrain.plan.schedule import Schedule
-from memtrain.run.executor import Run
-
-Values = dict[int, Array]
-"""Arrays of the run's values, by node."""
 
 
 @dataclass(frozen=True)
@@ -88,115 +94,19 @@ def prove(schedule: Schedule, leaves: Mapping[str, Array], batch: Mapping[str, A
     if stale:
         return Proof((), (), stale)
     with np.errstate(all="ignore"):
-        right = _whole_iteration(_Clean(schedule), leaves, batch)
+        right = whole_iteration(CleanRun(schedule), leaves, batch)
         _check_finite(schedule, right)
         needed = []
         for node in _kept(schedule):
-            changes = _changed(schedule, right, _with_spoiled(schedule, leaves, batch, node.id))
+            changes = _changed(schedule, right, with_spoiled(schedule, leaves, batch, node.id))
             needed.append(Needed(*node.called, node.nbytes, changes))
-        poisoned = _whole_iteration(_Poisoned(_without_reuse(schedule)), leaves, batch)
+        poisoned = whole_iteration(PoisonedRun(without_reuse(schedule)), leaves, batch)
     return Proof(tuple(needed), _changed(schedule, right, poisoned), ())
-
-
-# -- experiments -------------------------------------------------------------------------------------
-
-
-class _Clean(Run):
-    """Makes storages full of zeros: what NaN left in memory before cannot pass for a right value."""
-
-    def _empty(self, shape: tuple[int, ...], dtype: DType, role: Role | None) -> Array:
-        array = super()._empty(shape, dtype, role)
-        array.fill(0)
-        return array
-
-
-class _Poisoned(_Clean):
-    """Spoils every storage when it is made and again when its life ends, whoever still refers to it."""
-
-    def __init__(self, schedule: Schedule) -> None:
-        self._workspace: list[Array] = []
-        super().__init__(schedule)
-
-    def execute(self, start: int, stop: int) -> None:
-        for place in range(start, stop):
-            super().execute(place, place + 1)
-            while self._workspace:
-                _spoil(self._workspace.pop())
-
-    def _drop(self, index: int) -> None:
-        if self.schedule.graph[index].owns_storage:
-            _spoil(self.array(index))
-        super()._drop(index)
-
-    def _empty(self, shape: tuple[int, ...], dtype: DType, role: Role | None) -> Array:
-        array = super()._empty(shape, dtype, role)
-        _spoil(array)
-        if role is Role.WORKSPACE:
-            self._workspace.append(array)
-        return array
-
-
-def _spoil(array: Array) -> None:
-    if array.dtype.kind == "f":
-        array.fill(np.nan)
-    else:
-        np.invert(array, out=array)
-
-
-def _without_reuse(schedule: Schedule) -> Schedule:
-    """The same work with a fresh buffer in place of each reused one, which is freed after the step.
-
-    So that it, too, can be NaN before: a kernel that leaves part of its output as it was is found out.
-    """
-    steps = [
-        step if step.reuse is None else replace(step, reuse=None, frees=(*step.frees, step.reuse))
-        for step in schedule.steps
-    ]
-    return replace(schedule, steps=tuple(steps))
-
-
-def _whole_iteration(run: Run, leaves: Mapping[str, Array], batch: Mapping[str, Array]) -> Values:
-    """The gradients right before the first update, and at the end what was asked for."""
-    schedule, update = run.schedule, _first(run.schedule, Phase.UPDATE)
-    _loaded(run, leaves, batch).execute(0, update)
-    gradients = _copies(run)
-    run.execute(update, len(schedule.steps))
-    return gradients | dict(zip(schedule.asked, run.collect(), strict=True))
-
-
-def _with_spoiled(
-    schedule: Schedule, leaves: Mapping[str, Array], batch: Mapping[str, Array], index: int
-) -> Values:
-    """The gradients of a run of its own, with one array spoiled between forward and backward."""
-    run = _loaded(_Clean(schedule), leaves, batch)
-    backward, update = _first(schedule, Phase.BACKWARD, Phase.UPDATE), _first(schedule, Phase.UPDATE)
-    run.execute(0, backward)
-    _spoil(run.array(index))
-    run.execute(backward, update)
-    return _copies(run)
-
-
-def _loaded(run: Run, leaves: Mapping[str, Array], batch: Mapping[str, Array]) -> Run:
-    run.load(leaves)
-    run.feed(batch)
-    return run
-
-
-def _first(schedule: Schedule, *phases: Phase) -> int:
-    """The first step of one of ``phases``; the number of steps where there is none."""
-    places = (place for place, step in enumerate(schedule.steps) if step.phase in phases)
-    return next(places, len(schedule.steps))
-
-
-def _gradient_nodes(schedule: Schedule) -> list[int]:
-    graph = schedule.graph
-    read = [i for step in schedule.steps if step.phase is Phase.UPDATE for i in graph[step.node].inputs]
-    return [i for i in dict.fromkeys([*read, *schedule.asked]) if graph[i].phase is Phase.BACKWARD]
 
 
 def _kept(schedule: Schedule) -> list[Node]:
     """What forward leaves: the retained arrays, and any that a schedule holds though nobody reads it."""
-    backward = _first(schedule, Phase.BACKWARD, Phase.UPDATE)
+    backward = first_step(schedule, Phase.BACKWARD, Phase.UPDATE)
     asked = {schedule.graph[i].storage for i in schedule.asked}
     return [
         life.node
@@ -210,12 +120,8 @@ def _kept(schedule: Schedule) -> list[Node]:
     ]
 
 
-def _copies(run: Run) -> Values:
-    return {i: run.array(i).copy() for i in _gradient_nodes(run.schedule)}
-
-
 def _check_finite(schedule: Schedule, values: Values) -> None:
-    for i in _gradient_nodes(schedule):
+    for i in gradient_nodes(schedule):
         if not np.isfinite(values[i]).all():
             raise GraphError(
                 f"{schedule.graph[i]} is not finite with these values, so that NaN might not show in it; "
@@ -226,9 +132,6 @@ def _check_finite(schedule: Schedule, values: Values) -> None:
 def _changed(schedule: Schedule, right: Values, found: Values) -> tuple[Name, ...]:
     """Which of the values ``found`` differ in any bit from the right ones."""
     return tuple(schedule.graph[i].called for i, x in found.items() if x.tobytes() != right[i].tobytes())
-
-
-# -- the schedule alone ------------------------------------------------------------------------------
 
 
 def stale_reads(schedule: Schedule) -> list[str]:
@@ -251,18 +154,18 @@ def stale_reads(schedule: Schedule) -> list[str]:
         there.difference_update(dying)
         fate.update(dict.fromkeys(dying, how))
 
-    for place, step in enumerate(schedule.steps):
+    for number, step in enumerate(schedule.steps):
         node = graph[step.node]
-        reader = f"{node.name} (step {place})"
+        reader = f"{node.name} (step {number})"
         for i in dict.fromkeys(node.inputs):
             read(reader, i)
         if step.reuse is not None:
             if step.reuse not in node.inputs:
                 read(reader, step.reuse)
-            end(step.reuse, f"gave its buffer to {node.name} at step {place}")
+            end(step.reuse, f"gave its buffer to {node.name} at step {number}")
         there.add(step.node)
         for i in step.frees:
-            end(i, f"was freed at step {place}")
+            end(i, f"was freed at step {number}")
     for i in dict.fromkeys((*schedule.asked, *schedule.persistent)):
         read("the end", i)
     return found

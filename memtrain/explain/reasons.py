@@ -89,8 +89,8 @@ def recomputed_reasons(liveness: Liveness, book: Book) -> list[Recomputed]:
     schedule = liveness.schedule
     reads = _reads(schedule)
     computed: dict[int, list[int]] = {}
-    for place, step in enumerate(schedule.steps):
-        computed.setdefault(step.node, []).append(place)
+    for number, step in enumerate(schedule.steps):
+        computed.setdefault(step.node, []).append(number)
     return [
         Recomputed(
             **_reason(schedule, book, life, reads),
@@ -122,8 +122,8 @@ def dropped_reasons(liveness: Liveness) -> list[Dropped]:
     graph = schedule.graph
     read_later = _readers(schedule)
     taken_by = {
-        (step.reuse, place - 1): graph[step.node]
-        for place, step in enumerate(schedule.steps)
+        (step.reuse, number - 1): graph[step.node]
+        for number, step in enumerate(schedule.steps)
         if step.reuse is not None
     }
     again = {step.node for step in schedule.steps if step.phase is Phase.RECOMPUTE}
@@ -194,9 +194,9 @@ class _Reads(NamedTuple):
 def _reads(schedule: Schedule) -> _Reads:
     graph = schedule.graph
     found: dict[int, list[Read]] = {}
-    for place, step in enumerate(schedule.steps):
+    for number, step in enumerate(schedule.steps):
         for index in dict.fromkeys(graph[step.node].inputs):
-            found.setdefault(graph[index].storage, []).append((place, graph[step.node], graph[index]))
+            found.setdefault(graph[index].storage, []).append((number, graph[step.node], graph[index]))
     phase_end: list[int] = []
     for _, steps in groupby(schedule.steps, key=lambda step: step.phase):
         count = len(list(steps))
@@ -220,8 +220,8 @@ def _read_by(schedule: Schedule, book: Book, life: Life, reads: _Reads) -> tuple
     )
 
 
-def _reader(schedule: Schedule, book: Book, place: int, reader: Node, read: Node) -> Reader:
-    if schedule.steps[place].phase is Phase.RECOMPUTE:
+def _reader(schedule: Schedule, book: Book, number: int, reader: Node, read: Node) -> Reader:
+    if schedule.steps[number].phase is Phase.RECOMPUTE:
         whole = book.formula(reader)
         return Reader(whole.left, str(whole), f"to compute {whole.left} again")
     whole = book.formula(book.completed(reader))

@@ -15,7 +15,7 @@ from memtrain.graph.ops.base import Op
 
 
 class Builder:
-    """Appends nodes; what it has built so far is ``graph()``, checked and frozen."""
+    """A graph under construction: it appends nodes, and ``graph()`` returns them checked and frozen."""
 
     def __init__(self, graph: Graph | None = None) -> None:
         self.nodes: list[Node] = list(graph.nodes) if graph else []
@@ -27,7 +27,7 @@ class Builder:
 
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:
-        """The nodes that are appended meanwhile belong to this part of an iteration."""
+        """A context: the nodes appended inside it belong to this part of an iteration."""
         outside, self._phase = self._phase, phase
         try:
             yield
@@ -36,7 +36,7 @@ class Builder:
 
     @contextmanager
     def block(self, kind: str, number: int | None = None) -> Iterator[None]:
-        """The nodes that are appended meanwhile belong to this block of the present one."""
+        """A context: the nodes appended inside it belong to this block, within the current block."""
         outside, self.scope = self.scope, (*self.scope, Block(kind, number))
         try:
             yield
@@ -78,10 +78,10 @@ class Builder:
         return node
 
     def include(self, nodes: Sequence[Node], wanted: Node, known: dict[int, Node], suffix: str = "") -> Node:
-        """Append what ``wanted`` of another graph's ``nodes`` needs, and return its counterpart here.
+        """Append the node ``wanted`` of another graph with all that it needs; returns its counterpart here.
 
-        ``known`` has the nodes here of ids there. Those in it are not appended; those that are enter it,
-        with ``suffix`` at the end of their names.
+        ``nodes`` are the nodes of the other graph. ``known`` maps their ids to nodes here. Nodes in ``known``
+        are not appended. The others are appended, with ``suffix`` after their names, and enter ``known``.
         """
         needed = {wanted.id}
         for index in range(wanted.id, -1, -1):
@@ -106,7 +106,7 @@ class Builder:
         return renamed
 
     def graph(self) -> Graph:
-        """What is built so far, with unique names, checked (`memtrain.graph.check`)."""
+        """The graph built so far, with unique names, checked (`memtrain.graph.check`)."""
         make_unique(self.nodes)
         graph = Graph(tuple(self.nodes))
         check(graph)
@@ -115,9 +115,9 @@ class Builder:
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Let Python's collector rest while a graph is built or analysed, as a context or a decorator.
+    """A context or decorator that stops Python's garbage collector while a graph is built or analysed.
 
-    None of it is garbage, and looking through a million nodes again and again costs a quarter of the time.
+    Nothing of a graph is garbage, and scanning a million nodes repeatedly takes a quarter of the time.
     """
     was_enabled = gc.isenabled()
     gc.disable()

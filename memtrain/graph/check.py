@@ -9,8 +9,8 @@ from memtrain.graph.node import Graph, Node
 def check(graph: Graph) -> None:
     """Raise ``GraphError``, naming node and shapes, unless the graph can be computed as it stands.
 
-    Every input is an earlier node; every shape and type is what the op's rule gives; storages are
-    shared only by views and updates; and nobody reads a value after an update has overwritten it.
+    Every input is an earlier node. Every shape and type is what the op's rule gives. Only views and updates
+    share a storage. No node reads a value after an update has overwritten it.
     """
     current: dict[int, int] = {}  # storage that an update wrote -> the node that now is its value
     leaves: set[str] = set()

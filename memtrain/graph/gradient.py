@@ -1,8 +1,8 @@
 """Backpropagation as a graph transformation: the backward pass is more graph.
 
 Reverse accumulation (Dive into Deep Learning 5.3.3; Griewank & Walther 2008, §3.2). The rule of each node is
-asked once, when its cotangent is complete, and each part that it gives is added at once to what the input
-has so far: a value that many read holds one sum, never a cotangent for each reader.
+asked once, when its cotangent is complete. Each part that it gives is added at once to the cotangent of the
+input. So a value with many readers holds one sum, never one cotangent for each reader.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from memtrain.graph.ops.source import Fill
 
 
 def gradient(b: Builder, target: Node, wrt: Sequence[Node], into: Sequence[Node] | None = None) -> list[Node]:
-    """Append the nodes of ∂target/∂v for each v of ``wrt`` and return them, of v's shape each.
+    """Append the nodes of ∂target/∂v for each v of ``wrt``; returns these gradients, each of the shape of v.
 
     ``into`` holds a running total for each leaf v of ``wrt`` (the gradient of earlier micro-batches); the
     gradient of v is added to it.
 
-    ``target`` has no dimensions. Backward runs from the last node to the first, and of the inputs of a node
-    the leaves come first: ∂L/∂W before ∂L/∂h. Differentiating the result again is the same call. Raises
+    ``target`` has no dimensions. Backward runs from the last node to the first. Among the inputs of a node,
+    leaves come first: ∂L/∂W before ∂L/∂h. The same call differentiates the result again. Raises
     ``GraphError`` for a target with dimensions or an op without a rule.
     """
     if target.shape:
@@ -42,7 +42,7 @@ def gradient(b: Builder, target: Node, wrt: Sequence[Node], into: Sequence[Node]
 def _backward(
     b: Builder, target: Node, wrt: Sequence[Node], into: Sequence[Node] | None, paths: Paths
 ) -> tuple[list[int], Parts]:
-    """Append the nodes, yet without names: the ids of the gradients, and the parts of every cotangent."""
+    """Append the unnamed nodes; returns the ids of the gradients and the parts of every cotangent."""
     sums = _Sums(b)
     if into is not None:
         sums.totals = {v.id: total for v, total in zip(wrt, into, strict=True) if not v.inputs}
@@ -62,7 +62,7 @@ def _backward(
 
 
 class _Sums:
-    """The cotangents of values, as far as they have been added up."""
+    """The cotangent of each value: the sum of the parts that exist so far."""
 
     def __init__(self, b: Builder) -> None:
         self.totals: dict[int, Node] = {}
@@ -73,7 +73,7 @@ class _Sums:
     def pass_on(self, node: Node, wanted: Sequence[int]) -> None:
         """Ask the rule of ``node``, and add what it gives to the cotangents of its inputs.
 
-        A part that can be added in place holds no array: it waits for one that does.
+        A part that ``add_vjp`` can add in place waits until its input has a sum to add it to.
         """
         cotangent = self.totals.get(node.id)
         if cotangent is None:
@@ -106,7 +106,7 @@ class _Sums:
             self._add_waiting(index)
 
     def complete(self, index: int) -> None:
-        """Add what still waits: no other part of this cotangent comes any more."""
+        """Add the parts that still wait: no other part of this cotangent will come."""
         if index not in self._waiting:
             return
         if index in self.totals:
@@ -131,7 +131,7 @@ class _Sums:
 
 
 def _paths(b: Builder, target: Node, wrt: Sequence[Node]) -> Paths:
-    """The nodes that depend on ``wrt`` and lead to ``target``, each with its inputs that do: leaves first."""
+    """The nodes between ``wrt`` and ``target``: the positions of their inputs among these, leaves first."""
     nodes, depends = b.nodes, {node.id for node in wrt}
     first = min(depends, default=0)
     leads = {target.id}

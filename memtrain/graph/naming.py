@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 Paths = dict[int, tuple[int, ...]]
-"""The nodes from a target down to what it is differentiated by: positions of their inputs on the way."""
+"""By node between ``wrt`` and the target: the positions of its inputs that are between them too."""
 
 
 class Part(NamedTuple):
@@ -31,7 +31,7 @@ Parts = dict[int, list[Part]]
 
 
 def name_cotangents(b: Builder, target: Node, paths: Paths, parts: Parts) -> None:
-    """Name the sums that `gradient` built: ∂L/∂h2, and before the last part is added part 1 of ∂L/∂h2.
+    """Name the sums that `gradient` built: ∂L/∂h2, and part 1 of ∂L/∂h2 for a sum that lacks later parts.
 
     Each gets the scope of its value, and a label made of labels.
     """
@@ -78,7 +78,7 @@ def _name_addends(b: Builder, value: Node, head: Node, found: Sequence[Part], he
 
 
 def _names(head: Node, value: Node) -> tuple[str, str]:
-    """Name and label of ∂head/∂value: one string where both are the same, since graphs are large."""
+    """Name and label of ∂head/∂value. Where both are equal they are one string, since graphs are large."""
     name = f"∂{head.name}/∂{value.name}"
     if head.label is head.name and value.label is value.name:
         return name, name
@@ -88,7 +88,7 @@ def _names(head: Node, value: Node) -> tuple[str, str]:
 def _heads(b: Builder, target: Node, paths: Paths) -> dict[int, Node]:
     """What the cotangent of each value is the derivative of, as the book writes it.
 
-    J = L + s passes its cotangent on unchanged, so that what lies only below L is named ∂L/∂….
+    J = L + s passes its cotangent on unchanged. So a value that only L depends on is named ∂L/∂….
     """
     heads = {target.id: target}
     terms = [b[target.inputs[position]] for position in paths[target.id] if position in target.op.summands]
@@ -102,12 +102,12 @@ def _heads(b: Builder, target: Node, paths: Paths) -> dict[int, Node]:
 
 
 def _has_own_name(node: Node) -> bool:
-    """Whether somebody named the node; else its label is that of its op."""
+    """Whether the node was given a name; otherwise its label is the name of its op."""
     return node.label != node.op.name
 
 
 def make_unique(nodes: list[Node]) -> None:
-    """Number the names that occur again: W1, then W1 (2). Leaves keep theirs: a run finds them by name."""
+    """Number repeated names: W1, then W1 (2). Leaves keep their names: a run finds them by name."""
     if len({node.name for node in nodes}) == len(nodes):
         return
     taken = {node.name for node in nodes if not node.inputs}

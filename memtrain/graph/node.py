@@ -27,7 +27,7 @@ class Phase(StrEnum):
 
 
 class Role(StrEnum):
-    """What live bytes are there for."""
+    """The purpose of live bytes."""
 
     PARAMETER = "parameter"
     GRADIENT = "gradient"
@@ -50,11 +50,11 @@ class Block(NamedTuple):
 
 
 Scope = tuple[Block, ...]
-"""The path of blocks from the whole network to where a node stands."""
+"""The path of blocks that a node belongs to, the outermost first."""
 
 
 class Name(NamedTuple):
-    """What a value is called, where its node is not at hand."""
+    """The name, label and scope of a value, without its node."""
 
     name: str
     label: str
@@ -65,14 +65,15 @@ class Name(NamedTuple):
 class Node:
     """One application of an op, and at the same time the one value that it gives.
 
-    ``storage`` is the id of the node whose bytes this value lives in: its own, but for a view (the
-    base's) and an update (the parameter's). ``contiguous`` says that the bytes lie in row order.
+    ``storage`` is the id of the node whose bytes this value lives in. It is the node's own id, except for a
+    view (the id of its base) and an update (that of the parameter). ``contiguous`` says that the bytes lie in
+    row order.
 
-    ``name`` is unique and for people only. ``label`` is what the value is called within its block: the same
-    for the same value of each block of a kind.
+    ``name`` is unique and for people only. ``label`` is the name of the value within its block: the same
+    value has the same label in every block of a kind.
 
-    Nobody writes the fields of a node: they are final, which the type checker holds. A frozen dataclass holds
-    it too, but its objects take six times as long to make, and a deep network has tens of thousands.
+    The fields are final, and the type checker enforces it. A frozen dataclass would enforce it at run time,
+    but takes six times as long to make, and a deep network has tens of thousands of nodes.
     """
 
     id: Final[int]
@@ -94,17 +95,17 @@ class Node:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the value; a view's are its base's and are not counted again."""
+        """Bytes of the value. Those of a view are the bytes of its base: count them once."""
         return prod(self.shape) * self.dtype.itemsize
 
     @property
     def role(self) -> Role | None:
-        """The role of a leaf; ``None`` for what is computed."""
+        """The role of a leaf; ``None`` for a computed value."""
         return self.op.leaf_role
 
     @property
     def called(self) -> Name:
-        """Its names alone."""
+        """The name, label and scope of the node."""
         return Name(self.name, self.label, self.scope)
 
     @property
@@ -113,7 +114,7 @@ class Node:
         return self.storage == self.id
 
     def renamed(self, name: str, label: str | None = None, scope: Scope | None = None) -> Node:
-        """The same node under another name; its label is the name, and its scope stays, unless given."""
+        """The same node under another name. The label is the name, and the scope stays, unless given."""
         return Node(
             self.id,
             self.op,
@@ -148,7 +149,7 @@ class Graph:
         return iter(self.nodes)
 
     def named(self, name: str) -> Node:
-        """The node of that name; raises ``KeyError`` when there is none."""
+        """The node with that name. Raises ``KeyError`` if there is none."""
         for node in self.nodes:
             if node.name == name:
                 return node

@@ -1,4 +1,4 @@
-"""Sizes that know what they are made of: an int, and the expression in the book's symbols that gives it.
+"""Sizes with a meaning: an int together with the expression in the book's symbols that gives it.
 
 A size is an ``int``. One that depends on the network or the batch is a `Dim`, which carries its meaning: a
 symbol (n, d, h, q), or a product, a quotient or the least of other sizes. So bytes can be written as
@@ -46,7 +46,7 @@ Meaning = Symbol | Product | Quotient | Least
 
 
 class Dim(int):
-    """A size that knows its meaning; a text stands for the symbol of that name."""
+    """A size with a meaning. A meaning given as text is the symbol of that name."""
 
     meaning: Meaning
 
@@ -68,7 +68,7 @@ def _dim(value: int, meaning: Meaning) -> Dim:
 
 
 def product(sizes: Sequence[int]) -> int:
-    """The product of sizes: n·h. One alone keeps its meaning."""
+    """The product of sizes: n·h. The product of one size is that size with its meaning."""
     value = prod(sizes)
     for size in sizes:
         if isinstance(size, Dim):
@@ -111,7 +111,7 @@ def factors(size: int) -> tuple[int, ...]:
 
 
 def text(size: int) -> str:
-    """A size as it stands in a formula; the digits of one without a meaning."""
+    """A size as a formula writes it; a size without a meaning is written in digits."""
     if not isinstance(size, Dim):
         return str(int(size))
     match size.meaning:
@@ -127,7 +127,7 @@ def text(size: int) -> str:
 
 
 def evaluate(size: int, sizes: Mapping[str, int]) -> int:
-    """The number that ``size`` is where symbols have the given ``sizes``. Raises ``KeyError``."""
+    """The value of ``size`` when its symbols have the given ``sizes``. Raises ``KeyError``."""
     if not isinstance(size, Dim):
         return size
     match size.meaning:
@@ -155,5 +155,5 @@ def symbols(size: int) -> Iterator[tuple[str, int]]:
 
 
 def carries_batch(shape: Sequence[int]) -> bool:
-    """Whether the first axis of a shape is that of the examples, or of some of them."""
+    """Whether the first axis of a shape counts the examples of a batch, or a part of them."""
     return bool(shape) and any(name == BATCH for name, _ in symbols(shape[0]))

@@ -1,1 +1,1 @@
-"""One cell, one fresh process, one meter: the run watched from outside."""
+"""The meters: each watches one cell in a fresh process of its own."""

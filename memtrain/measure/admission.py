@@ -1,6 +1,6 @@
-"""Admission: whether the machine has the memory that a run needs, and what is said where it has not.
+"""Admission: whether the machine has the memory that a run needs, and the message if it has not.
 
-A run needs more than the peak that a table shows: start values and batches are made before a meter starts.
+A run needs more than the peak in a table: initial values and batches are made before a meter starts.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def admitted(room: Room, *rows: Row, what: str = "not tried", force: bool | None = None) -> Iterator[None]:
     """Wait until one process can run the cells of ``rows`` side by side, and hold the memory meanwhile.
 
-    Raises ``NotTried``, with ``what`` before the reason, where the whole machine has not enough free. With
-    ``force`` the run is tried all the same; ``None`` says that the user has no such option.
+    Raises ``NotTried``, with ``what`` before the reason, if even the whole free memory is too small. With
+    ``force`` the run is tried nevertheless; ``None`` means that the command has no such option.
     """
     with room.take(sum(map(needed_bytes, rows))) as free_bytes:
         lack = None if force else lacking(rows, free_bytes)
@@ -45,9 +45,9 @@ def lacking(rows: Sequence[Row], free_bytes: int) -> str | None:
 
 
 def needed_bytes(row: Row) -> int:
-    """What a process takes for a cell: its peak, its start values once more, and the batches of its steps.
+    """The bytes that a process takes for a cell: its peak, a copy of its initial values, and its batches.
 
-    One batch more is counted than there are steps, for the buffers that a batch is drawn into.
+    It counts one batch more than there are steps, for the buffers into which a batch is drawn.
     """
     batches = (row.cell.steps + 1) * (row["input_bytes"] or 0)
     return int((row["predicted_peak_bytes"] or 0) + (row["parameter_bytes"] or 0) + batches)

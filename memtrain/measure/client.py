@@ -1,4 +1,4 @@
-"""A warm server process as its asker sees it, and what its replies mean."""
+"""The client side of a warm server process, and the meaning of its replies."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ MEMORY_SETTINGS = {
     "MALLOC_MMAP_THRESHOLD_": "49152",
     "PYTHONHASHSEED": "0",
 }
-"""Settings of processes that measure memory: no page counts before it is written, arrays of 12 pages or more
-go back to the kernel when they are freed, and every process lays out its dictionaries alike.
+"""Settings of processes that measure memory. A page counts only once it is written. Arrays of 12 pages or
+more go back to the kernel when they are freed. Every process lays out its dictionaries in the same way.
 
 Below a threshold like this one mapped arrays waste the rest of a page each; above it freed arrays leave holes
 in the heap. It was chosen on 70 random cells, of which all stayed within 1 MiB or 1 % of the ledger; at
@@ -31,11 +31,11 @@ in the heap. It was chosen on 70 random cells, of which all stayed within 1 MiB 
 """
 
 _MEMRAY_FAILURE = re.compile(r"^(?:.*deactivating tracking.*|Memray ERROR.*)$", re.MULTILINE)
-"""What memray says when it cannot go on, a full disk for one: it goes to stderr and raises nothing."""
+"""The message of memray when it cannot go on, as on a full disk. It goes to stderr; nothing is raised."""
 
 _HARMLESS = re.compile(r"^Memray WARNING: Correcting symbol for .*\n?", re.MULTILINE)
-"""What memray says of an interpreter whose executable has its own entry for malloc, as Debian's has: it
-counts at the address that it corrected to, and nothing is missed."""
+"""The message of memray for an interpreter whose executable has its own entry for malloc, as Debian's has.
+memray counts at the corrected address and misses nothing."""
 
 MOST_START_S = 60
 """Seconds that a server may take to load what it needs."""
@@ -47,7 +47,7 @@ class Server:
     """A warm server process."""
 
     def __init__(self, timing: bool, threads: int) -> None:
-        """Start it. Raises ``ChildFailed`` when that cannot be."""
+        """Start the process. Raises ``ChildFailed`` if it cannot start."""
         settings = blas_environment(threads, os.environ) | ({} if timing else MEMORY_SETTINGS)
         try:
             # Of this process, so that it goes in any case: a child that is killed cleans nothing up.
@@ -106,12 +106,12 @@ class Server:
         return reply
 
     def kill(self) -> None:
-        """End the server and its child, now. Whoever waits for its reply sees the end of the stream."""
+        """End the server and its child at once. A caller that waits for a reply sees the stream end."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Kill the server and let go of it; only when nobody waits for its reply."""
+        """Kill the server and release its files. Only allowed while no caller waits for a reply."""
         self.kill()
         for stream in (self._process.stdin, self._process.stdout):
             with suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Is this machine fit for measuring: what is there, what is not ideal, and what to do about it."""
+"""A check of this machine before measuring: what is there, what is not ideal, and the remedies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from memtrain.run.blas import has_avx512, usable_cores
 from memtrain.units import format_bytes, format_seconds
 
 TRIAL = cell_of(depth=4, batch=512)
-"""What the meters are tried on: every figure of it is known before."""
+"""The cell on which the meters are tried. All its figures are known in advance."""
 
 CHANGING = ("LD_PRELOAD", "GLIBC_TUNABLES", "PYTHONMALLOC", "PYTHONTRACEMALLOC", "PYTHONDEVMODE")
 """Variables that measuring processes inherit and that change what an allocator takes."""
@@ -30,7 +30,7 @@ LEAST_FREE_BYTES = 1024**3
 
 
 class State(StrEnum):
-    """How a finding is to be taken."""
+    """How serious a finding is."""
 
     FINE = "fine"
     NOT_IDEAL = "not ideal"
@@ -39,7 +39,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. What is not fine has a remedy."""
+    """One thing that was examined. Unless it is fine, it has a remedy."""
 
     subject: str
     found: str
@@ -64,7 +64,7 @@ def examine(host: Host) -> list[Finding]:
 
 
 def examine_memory() -> list[Finding]:
-    """What can be seen at once, without a measurement, and distorts one or leaves it no room."""
+    """Findings that need no measurement: what distorts one, or leaves it too little memory."""
     return [_memory(), _swap(), _huge_pages()]
 
 

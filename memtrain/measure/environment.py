@@ -1,4 +1,4 @@
-"""What the figures of a process depend on besides the cell: recorded beside them."""
+"""The environment of a process, which its figures depend on. It is recorded beside them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SETTINGS = (
     *("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD"),
     *("PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONTRACEMALLOC", "PYTHONDEVMODE"),
 )
-"""What the variables begin with that decide on memory or speed: of BLAS, numpy, the allocator and Python."""
+"""Prefixes of the variables that affect memory or speed: of BLAS, numpy, the allocator and Python."""
 
 
 def environment() -> dict[str, Any]:
@@ -44,7 +44,7 @@ def environment() -> dict[str, Any]:
 
 
 def _platform() -> str:
-    """As ``platform.platform`` has it, which starts a process to ask for it."""
+    """The text of ``platform.platform``, on Linux without the process that it would start."""
     if sys.platform != "linux":
         return platform.platform()
     system = os.uname()

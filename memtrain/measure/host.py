@@ -1,4 +1,4 @@
-"""The host: all that measuring on this machine shares. It is made when measuring starts, and handed down."""
+"""The host: everything that measurements on this machine share. It is made when measuring starts."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from memtrain.run.kept_rates import kept_or
 class Host:
     """One machine that measures: its servers, its gate, its room and its rates.
 
-    Servers run only inside of the context; it may be entered again inside of itself. All of them end when
-    the outermost one is left, and at once when any is left by an exception.
+    Servers run only inside its context, which may be nested. All servers end when the outermost context ends,
+    and at once when any context ends with an exception.
     """
 
     def __init__(self, rates: Rates | None = None) -> None:
-        """Start nothing. ``rates`` are what plans spare time with; this machine's are used if not given."""
+        """Start nothing. ``rates`` are for plans that minimise time; by default those of this machine."""
         self.servers = Servers()
         self.gate = Gate()
         self.room = Room()
@@ -47,18 +47,18 @@ class Host:
 
     @property
     def rates(self) -> Rates:
-        """What plans spare time with. This machine's are measured at most once; raises ``MeasureError``."""
+        """The rates of plans that minimise time, measured at most once. Raises ``MeasureError``."""
         with self._finding:
             if self._rates is None:
                 self._rates = kept_or(measured_apart)
             return self._rates
 
     def plan_with(self, rates: Rates) -> None:
-        """Plan with rates that were recorded before, so that plans are the same as then."""
+        """Plan with rates that were recorded earlier, so that the plans are the same."""
         self._rates = rates
 
     def rates_for(self, cell: Cell) -> Rates | None:
-        """What the plan of ``cell`` spares time with; ``None`` where it does not, and nothing is measured."""
+        """The rates for the plan of ``cell``; ``None``, without measuring, if it does not minimise time."""
         return self.rates if cell.plans_by_time else None
 
     def measure(
@@ -84,12 +84,12 @@ class Host:
         return figures
 
     def environment(self, cell: Cell) -> dict[str, Any]:
-        """What figures of this cell will depend on besides it, as a measuring process sees it."""
+        """The environment in which this cell is measured, as a measuring process sees it."""
         return self.measure("environment", cell, Mode.INFER)
 
 
 class Servers:
-    """Warm servers: lent to one asker at a time, started when none is idle."""
+    """Warm servers. Each is lent to one caller at a time; a new one is started when none is idle."""
 
     def __init__(self) -> None:
         self._idle: dict[tuple[bool, int], list[Server]] = defaultdict(list)
@@ -120,7 +120,7 @@ class Servers:
                 server.close()
 
     def open(self) -> None:
-        """Let servers be started."""
+        """Allow servers to be started."""
         with self._lock:
             if self._closed:
                 self._closed = False
@@ -140,7 +140,7 @@ class Servers:
 
 
 class Gate:
-    """Memory is measured by several at a time, time by one alone: others would disturb it."""
+    """A gate: several callers may measure memory at a time, but only one alone may measure time."""
 
     def __init__(self) -> None:
         self._changed = Condition()
@@ -162,7 +162,7 @@ class Gate:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Run when nobody else does."""
+        """Run while no other caller runs."""
         with self._changed:
             self._timers += 1
             self._changed.wait_for(lambda: not self._running)

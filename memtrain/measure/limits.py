@@ -1,12 +1,12 @@
-"""A hard limit on what a run may allocate: what happens where memory ends.
+"""A hard limit on what a run may allocate, which shows what happens when memory runs out.
 
 The kernel refuses a process's mappings beyond RLIMIT_DATA, and numpy then raises ``MemoryError``. The limit
-is the process's own size, once it has warmed up and what its heap has free is taken, plus the bytes that are
-allowed, plus a slack for what the allocator adds to the arrays.
+is the size of the process after warm-up, with the free memory of its heap filled, plus the allowed bytes,
+plus a slack for what the allocator adds to the arrays.
 
-That is exact for glibc's allocator, whose heap can be seen and filled. With another one (jemalloc is
-preloaded, or glibc is told to use huge pages) it is not known how much free memory the process still has.
-There the limit bounds the process all the same, and a note says that it is not exact.
+That is exact for the allocator of glibc, whose heap can be seen and filled. With another allocator (jemalloc
+is preloaded, or glibc is told to use huge pages) the free memory of the process is not known. The limit
+bounds the process nevertheless, and a note says that it is not exact.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ SMALLEST_HOLE_BYTES = 1024
 """Smaller ones hold no array of their own."""
 
 HEAP_GROWTH_BYTES = 384 * 1024
-"""What the heap of small allocations grows by that are no arrays, and what lies fallow in it."""
+"""Growth of the heap by small allocations other than arrays, and by blocks that stay unused."""
 
 MOST_SLACK_BYTES, MOST_SLACK_SHARE = 1024**2, 0.01
 
 
 def slack_bytes(liveness: Liveness, budget_bytes: int) -> int:
-    """What allocator and interpreter need besides the arrays: about a page for each that stands at the peak.
+    """Bytes that allocator and interpreter need besides the arrays: about a page per array at the peak.
 
     At most max(1 MiB, 1 % of the budget).
     """
@@ -55,12 +55,12 @@ def slack_bytes(liveness: Liveness, budget_bytes: int) -> int:
 
 
 def most_slack_bytes(budget_bytes: int) -> int:
-    """What the slack may be at most."""
+    """The largest slack that is allowed."""
     return max(MOST_SLACK_BYTES, int(MOST_SLACK_SHARE * budget_bytes))
 
 
 class Watching(Ledger):
-    """A ledger that also sees how large the process is when an array is made: what the limit bounds."""
+    """A ledger that also records the size of the process, which the limit bounds, when an array is made."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Watching(Ledger):
         self._before_bytes = 0
 
     def begin(self) -> None:
-        """Count from what the process has now."""
+        """Count from the present size of the process."""
         self._before_bytes = status_bytes("VmData")
 
     def born_shared(self, array: Array, role_bytes: Mapping[Role, int]) -> None:
@@ -80,9 +80,9 @@ class Watching(Ledger):
 
 
 def run_limited(
-    bench: Bench, work: Workload, cell: Cell, iterations: int | None = None
+    bench: Bench, workload: Workload, cell: Cell, iterations: int | None = None
 ) -> tuple[Watching, list[float | None]]:
-    """Run ``work`` under the memory limit of its cell; the ledger of it, and the losses.
+    """Run ``workload`` under the memory limit of its cell; returns its ledger and the losses.
 
     A ``MemoryError`` says at which step memory ran out.
     """
@@ -90,26 +90,26 @@ def run_limited(
     small = replace(
         cell, network=cell.network.small(), batch=64, memory_limit_bytes=None, policy=NONE, accumulate=1
     )
-    bench.workload(small, work.mode).warm_up()
+    bench.workload(small, workload.mode).warm_up()
     limit_bytes = cell.memory_limit_bytes or 0
-    slack = slack_bytes(analyse(work.schedule), limit_bytes)
+    slack = slack_bytes(analyse(workload.schedule), limit_bytes)
     ledger = Watching()
-    run = work.new_run(ledger)  # to lay out an arena takes memory of its own, so this comes before the limit
-    work.reserve()
+    run = workload.new_run(ledger)  # before the limit: laying out an arena takes memory
+    workload.reserve()
     gc.collect()
     give_back()
     with data_limit(limit_bytes + slack):
         ledger.begin()
         try:
-            losses = work.run_all(run, iterations)
+            losses = workload.run_all(run, iterations)
         except MemoryError as error:
-            raise _out_of_memory(work.schedule, ledger.step, str(error)) from error
+            raise _out_of_memory(workload.schedule, ledger.step, str(error)) from error
     over = ledger.peak_bytes - limit_bytes
     if over > 0:
         said = (
             f"its arrays are {over:,} B over the limit, and ran only in the slack that is for the allocator"
         )
-        raise _out_of_memory(work.schedule, ledger.peak_step, said)
+        raise _out_of_memory(workload.schedule, ledger.peak_step, said)
     return ledger, losses
 
 
@@ -121,14 +121,14 @@ class OutOfMemory(MemoryError):
         self.node = node
 
 
-def _out_of_memory(schedule: Schedule, place: int, said: str) -> OutOfMemory:
+def _out_of_memory(schedule: Schedule, number: int, said: str) -> OutOfMemory:
     """The error for the step under way, in words."""
-    if place < 0:
+    if number < 0:
         where, node = "out of memory before the first step, while parameters and inputs were made", ""
     else:
-        step = schedule.steps[place]
+        step = schedule.steps[number]
         node = schedule.graph[step.node].name
-        where = f"out of memory at step {place + 1} of {len(schedule.steps)}, {step.phase}, {node}"
+        where = f"out of memory at step {number + 1} of {len(schedule.steps)}, {step.phase}, {node}"
     return OutOfMemory(node, f"{where}: {said}" if said else where)
 
 

@@ -1,4 +1,4 @@
-"""What the machine has left, bounded by a control group where there is one, and what this process has."""
+"""The free memory of the machine, within its control groups, and the memory of this process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CGROUPS, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 def free_memory_bytes(cgroups: Path = _CGROUPS, own: Path = _OWN) -> int:
     """Bytes that a process can still take: the least of what the host and its control groups have left.
 
-    Of what a group uses, pages of files that nobody has touched lately do not count: they give way.
+    File pages of a group that were not used lately count as free: the kernel can drop them.
     """
     free = psutil.virtual_memory().available
     for folder, limit_name, used_name, idle_name in _memory_groups(cgroups, own):
@@ -49,7 +49,7 @@ def _memory_groups(cgroups: Path, own: Path) -> Iterator[tuple[Path, str, str, s
 
 
 class Room:
-    """Free memory, shared out among what runs at the same time."""
+    """Free memory, shared among the processes that run at the same time."""
 
     def __init__(self) -> None:
         self._changed = Condition()
@@ -58,9 +58,9 @@ class Room:
 
     @contextmanager
     def take(self, needed_bytes: int) -> Iterator[int]:
-        """Wait until there is room beside the others; what was free when nobody ran is given.
+        """Wait until there is room beside the others. Yields the bytes that were free while none ran.
 
-        Whoever needs more than that comes in when nobody else is there, and decides what to do.
+        A caller that needs more than that enters when no other runs, and decides what to do.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._fits(needed_bytes))

@@ -1,4 +1,4 @@
-"""The row of a cell as the meters give it."""
+"""The row of a cell with the figures of the meters."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def measured_row(
     repeat: int = 1,
     force: bool | None = None,
 ) -> Row:
-    """The row of a cell, each meter in a process of its own; the ledger always.
+    """The row of a cell. Each meter runs in a process of its own; the ledger always does.
 
-    A cell that cannot run is a row with the status and the reason. A meter that fails where the ledger
-    did not leaves its column empty and marks the row, for a figure that is not there is not a figure.
-    A cell beyond the free memory is not tried, unless ``force`` (see `memtrain.measure.admission`). Each
-    meter is repeated ``repeat`` times, each time in a new process; the row has the medians and the spreads.
+    A cell that cannot run gives a row with the status and the reason. If the ledger succeeds and another
+    meter fails, the column of that meter stays empty and the row is marked as failed. A cell beyond the free
+    memory is not tried, unless ``force`` (see `memtrain.measure.admission`). Each meter is repeated
+    ``repeat`` times, each time in a new process; the row has the medians and the spreads.
     """
     row = planned_row(cell, mode, host.rates_for(cell))
     if not row.ok:
@@ -49,7 +49,7 @@ def measured_row(
 
 
 def _measure(host: Host, row: Row, meters: Sequence[str], timeout_s: float | None, repeat: int) -> None:
-    """Enter what the meters say, the ledger's first; without a ledger none of the others is asked."""
+    """Enter the figures of the meters, the ledger first. Without a ledger no other meter runs."""
     for meter in METERS:
         if meter != "ledger" and meter not in meters:
             continue
@@ -87,7 +87,7 @@ def _enter_spreads(row: Row, given: Sequence[dict[str, Any]]) -> None:
 
 
 def _check(row: Row) -> None:
-    """Take back what cannot be true, and say so."""
+    """Remove figures that cannot be true, and mark the row."""
     ledger, heap, predicted = (row[f"{count}_peak_bytes"] for count in ("ledger", "heap", "predicted"))
     if ledger is not None and ledger != predicted:
         _fail(row, "error", f"predicted {predicted} B, but the ledger has {ledger} B")
@@ -97,7 +97,7 @@ def _check(row: Row) -> None:
 
 
 def _fail(row: Row, status: str, reason: str) -> None:
-    """The first status stays; reasons add up."""
+    """Mark a row as failed. The first status stays; reasons are joined."""
     if row.ok:
         row["status"] = status
     row["reason"] = "; ".join(filter(None, [row["reason"], reason]))

@@ -1,8 +1,8 @@
 """The meters, each a function that runs in a process of its own and watches one cell on its bench.
 
-All of them warm up with one iteration of the cell's own schedule first (BLAS maps its buffers, numpy
-its caches), free it, and give the freed memory back to the kernel; what the process holds then is the
-baseline, and peaks are above it.
+Each meter warms up with one iteration of the cell's own schedule, in which BLAS maps its buffers and numpy
+its caches. Then it frees the arrays and gives the memory back to the kernel. What the process holds then is
+the baseline. Peaks are bytes above it.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ Figures = dict[str, Any]
 
 
 def ledger_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
-    """Our own count of real arrays, with what stood at the peak; also the losses and the environment.
+    """Our own count of real arrays, by role at the peak; also the losses and the environment.
 
     Under the cell's memory limit, if it has one: then a ``MemoryError`` names the step where memory ran out.
     """
-    work = bench.workload(cell, mode)
+    workload = bench.workload(cell, mode)
     ledger: Ledger
     notes: list[str] = []
     if cell.memory_limit_bytes is not None:
-        ledger, losses = run_limited(bench, work, cell)
+        ledger, losses = run_limited(bench, workload, cell)
         notes += filter(None, [inexact_limits()])
     else:
         ledger = Ledger()
-        losses = work.run_all(work.new_run(ledger))
-    steps = work.schedule.steps
+        losses = workload.run_all(workload.new_run(ledger))
+    steps = workload.schedule.steps
     return {
         "ledger_peak_bytes": ledger.peak_bytes,
         **{f"peak_{role}_bytes": count for role, count in ledger.peak_role_bytes.items()},
@@ -76,9 +76,9 @@ def heap_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
         import memray
     except ImportError as error:
         raise MeterUnavailable(f"the heap meter needs memray ({error})") from error
-    work = bench.workload(cell, mode)
-    work.warm_up()
-    run = work.new_run()
+    workload = bench.workload(cell, mode)
+    workload.warm_up()
+    run = workload.new_run()
 
     def requested(file: str, action: Callable[[], object]) -> tuple[int, int]:
         """The most bytes that ``action`` held at one time, and those that it left, as memray counted them."""
@@ -99,15 +99,15 @@ def heap_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
         return peak - CONTROL_BYTES, sum(kept) - CLOSING_BYTES
 
     with tempfile.TemporaryDirectory(prefix="memtrain-") as folder:
-        check_space(folder, RECORD_BYTES * len(work.schedule.steps) * cell.steps)
-        load_peak, lasting = requested("load.bin", lambda: work.load(run))
+        check_space(folder, RECORD_BYTES * len(workload.schedule.steps) * cell.steps)
+        load_peak, lasting = requested("load.bin", lambda: workload.load(run))
         run.prepare()  # the calls of a packed run belong to the baseline, as its schedule does
-        passing, _ = requested("iterate.bin", lambda: work.iterate_all(run))
+        passing, _ = requested("iterate.bin", lambda: workload.iterate_all(run))
     return {"heap_peak_bytes": max(load_peak, lasting + passing)}
 
 
 def check_space(folder: str, needed_bytes: int) -> None:
-    """Raise ``MeasureError`` when the disk has not the room for memray's file: it would say so too late."""
+    """Raise ``MeasureError`` if the disk has no room for memray's file: memray would notice it too late."""
     free = shutil.disk_usage(folder).free
     if free < LEAST_SPACE_BYTES + needed_bytes:
         raise MeasureError(
@@ -118,34 +118,34 @@ def check_space(folder: str, needed_bytes: int) -> None:
 
 def resident_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
     """The kernel's high-water mark of the memory that the process really occupied."""
-    work = bench.workload(cell, mode)
-    work.warm_up()
-    run = work.new_run()
+    workload = bench.workload(cell, mode)
+    workload.warm_up()
+    run = workload.new_run()
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM starts anew
         baseline = status_bytes("VmRSS")
     except OSError as error:
         raise MeterUnavailable(f"the resident meter needs Linux's /proc/self/clear_refs ({error})") from error
-    work.run_all(run)
+    workload.run_all(run)
     return {"resident_peak_bytes": status_bytes("VmHWM") - baseline, "baseline_bytes": baseline}
 
 
 def time_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
     """Median seconds of an iteration."""
-    work = bench.workload(cell, mode, timing=True)
-    run = work.new_run()
-    work.load(run)
-    work.iterate(run, 0)
+    workload = bench.workload(cell, mode, timing=True)
+    run = workload.new_run()
+    workload.load(run)
+    workload.iterate(run, 0)
     seconds: list[float] = []
-    while len(seconds) < work.steps or sum(seconds) < TIMED_S:
+    while len(seconds) < workload.steps or sum(seconds) < TIMED_S:
         before = perf_counter()
-        work.iterate(run, len(seconds))
+        workload.iterate(run, len(seconds))
         seconds.append(perf_counter() - before)
     return {"step_s": median(seconds)}
 
 
 def limit_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
-    """One iteration under the cell's memory limit: whether it fits, and what the process took for it.
+    """One iteration under the cell's memory limit: the ledger peak, and the bytes that the process took.
 
     Raises ``MeterUnavailable`` where a limit proves nothing, since it is not exact.
     """

@@ -1,4 +1,4 @@
-"""Two cells in one process, one held against the other: their time, and their gradients."""
+"""Two cells compared in one process: their times, or their gradients."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from memtrain.measure.workload import Bench, Workload
 from memtrain.run.executor import Run
 
 PACED_S, FEWEST_ROUNDS = 0.5, 3
-"""The two cells take turns until this long has been measured, and so often at least."""
+"""The two cells take turns for at least this many seconds and this many rounds."""
 
 
 def pace_meter(bench: Bench, cell: Cell, mode: Mode, other: Cell) -> Figures:
     """Median seconds of an iteration of ``cell`` and of ``other``, and the median of their ratio.
 
-    They run in turns, so that whatever else the machine does meets both.
+    They run in turns, so that other load on the machine affects both.
     """
     pair = [bench.workload(each, mode, timing=True) for each in (cell, other)]
-    runs = [work.new_run() for work in pair]
-    for work, run in zip(pair, runs, strict=True):
-        work.load(run)
-        work.iterate(run, 0)
+    runs = [workload.new_run() for workload in pair]
+    for workload, run in zip(pair, runs, strict=True):
+        workload.load(run)
+        workload.iterate(run, 0)
     rounds: list[list[float]] = []
     while len(rounds) < FEWEST_ROUNDS or sum(map(sum, rounds)) < PACED_S:
         rounds.append([])
-        for work, run in zip(pair, runs, strict=True):
+        for workload, run in zip(pair, runs, strict=True):
             before = perf_counter()
-            work.iterate(run, len(rounds))
+            workload.iterate(run, len(rounds))
             rounds[-1].append(perf_counter() - before)
     return {
         "step_s": median(ours for ours, _ in rounds),
@@ -61,13 +61,13 @@ def likeness_meter(bench: Bench, cell: Cell, mode: Mode, other: Cell) -> Figures
     }
 
 
-def trained_values(work: Workload) -> dict[str, Array]:
+def trained_values(workload: Workload) -> dict[str, Array]:
     """After the cell's iterations: the last one's gradients, the parameters and the optimiser's state."""
-    run = Run(work.schedule)
-    work.load(run)
-    for number in range(work.steps - 1):
-        work.iterate(run, number)
-    work.feed(run, work.steps - 1)
+    run = Run(workload.schedule)
+    workload.load(run)
+    for number in range(workload.steps - 1):
+        workload.iterate(run, number)
+    workload.feed(run, workload.steps - 1)
     graph = run.schedule.graph
     parameters = _parameters_by_gradient(graph)
     values: dict[str, Array] = {}
@@ -82,7 +82,7 @@ def trained_values(work: Workload) -> dict[str, Array]:
 
 
 def _parameters_by_gradient(graph: Graph) -> dict[int, Node]:
-    """By gradient the parameter that it updates, at once or by way of the optimiser's state."""
+    """By gradient: the parameter that it updates, directly or through the state of the optimiser."""
     found: dict[int, Node] = {}
     for update in graph:
         if update.phase is not Phase.UPDATE or graph[update.inputs[0]].role is not Role.PARAMETER:

@@ -1,4 +1,4 @@
-"""How fast this machine computes: what plans weigh steps by. To measure it takes about a second.
+"""The speed of this machine, by which plans weigh steps. Measuring it takes about a second.
 
 Only a `memtrain.measure.host.Host` asks for a measurement. Run as a program this module measures in a process
 of its own, with one thread, and writes the rates as JSON.
@@ -46,7 +46,7 @@ def measured_apart() -> Rates:
 
 
 def measured_rates() -> Rates:
-    """Measure, with the threads that this process has."""
+    """The rates of this machine with the BLAS threads of this process."""
     product = _rate(MatMul(transpose_b=True), (_ROWS, _COLUMNS), (_COLUMNS, _COLUMNS), of=flops)
     shape = (_ROWS, _COLUMNS)
     by_op = {

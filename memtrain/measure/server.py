@@ -32,7 +32,7 @@ OUTPUT_LIMIT = 65536
 """Bytes of a child's stderr that are kept."""
 
 READY = {"ready": True}
-"""The first line that a server writes: what it loads before is not a measurement's time."""
+"""The first line that a server writes, once it is loaded: loading takes no time of a measurement."""
 
 ANSWERS: dict[str, Callable[..., dict[str, Any]]] = {
     **METERS,
@@ -40,7 +40,7 @@ ANSWERS: dict[str, Callable[..., dict[str, Any]]] = {
     "limit": limit_meter,
     "environment": lambda bench, cell, mode: bench.environment,
 }
-"""What a child can be asked for."""
+"""The measurements that a child can make."""
 
 
 def main() -> None:
@@ -52,24 +52,24 @@ def main() -> None:
 
 
 def loaded_bench() -> Bench:
-    """What children share."""
+    """The bench that all children share."""
     bench = Bench()
     bench.examples(DIGITS)  # the likely ones; they take longer to load than a small cell to run
     return bench
 
 
 def serve(bench: Bench) -> None:
-    """Answer requests until stdin closes, or nobody reads the replies any more."""
+    """Answer requests until stdin closes or the client stops reading."""
     try:
         _serve(bench)
-    except BrokenPipeError:  # the asker has gone; what is still buffered is for nobody
+    except BrokenPipeError:  # the client has gone; nobody reads what is still buffered
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _serve(bench: Bench) -> None:
     gc.freeze()
     print(json.dumps(READY), flush=True)
-    while (line := sys.stdin.readline()).endswith("\n"):  # a line that is torn is of an asker that was killed
+    while (line := sys.stdin.readline()).endswith("\n"):  # an incomplete line: the client was killed
         try:
             reply = _measure_in_child(bench, json.loads(line))
         except OSError as error:
@@ -85,7 +85,7 @@ def _refused(reason: str) -> dict[str, Any]:
 
 
 def _measure_in_child(bench: Bench, request: dict[str, Any]) -> dict[str, Any] | None:
-    """How the child ended and what it wrote; ``None`` when the asker has gone.
+    """How the child ended and what it wrote; ``None`` if the client has gone.
 
     Raises ``OSError`` where the system has no process or file left for it.
     """
@@ -116,7 +116,7 @@ def _measure_in_child(bench: Bench, request: dict[str, Any]) -> dict[str, Any] |
 
 
 def _messages_file() -> IO[bytes]:
-    """Where the child's output goes: memory, where that can be, for it may complain of the disk."""
+    """The file for the output of a child: in memory if possible, since the disk may be full."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("messages"), "w+b")
     return tempfile.TemporaryFile()

@@ -1,8 +1,8 @@
 """Temporary folders of measuring processes, and the removal of those whose owner was killed.
 
-The owner of a folder holds a lock on a file in it while it lives. However a process ends, the kernel lets
-go of its locks, so a folder whose lock is free is abandoned, and so is an empty one, whose owner was killed
-before it made that file. Other folders without it, and those of other users, are never touched.
+While it lives, the owner of a folder holds a lock on a file in it. However a process ends, the kernel
+releases its locks. So a folder whose lock is free is abandoned. So is an empty folder: its owner was killed
+before it made that file. Other folders without that file, and those of other users, are never touched.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ OWNER = ".owner"
 
 
 class TemporaryFolder:
-    """A new folder of this process, for its children to work in. `cleanup` removes it, or Python's end."""
+    """A new folder for the children of this process. `cleanup` removes it, or else the end of Python does."""
 
     def __init__(self) -> None:
-        """Make it, and remove what others have abandoned. Raises ``OSError``."""
+        """Make the folder, and remove abandoned folders of others. Raises ``OSError``."""
         sweep_abandoned()
         while True:
             self._folder = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
@@ -36,11 +36,11 @@ class TemporaryFolder:
 
     @property
     def name(self) -> str:
-        """Its path."""
+        """The path of the folder."""
         return self._folder.name
 
     def cleanup(self) -> None:
-        """Remove it."""
+        """Remove the folder."""
         self._folder.cleanup()
         with suppress(OSError):
             os.close(self._lock)

@@ -1,4 +1,4 @@
-"""What a meter watches: a cell with its start values and batches, ready to run."""
+"""What a meter watches: a cell with its initial values and batches, ready to run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Bench:
 
     def __init__(self, rates: Rates | None = None) -> None:
         self.rates = rates
-        """What plans spare time with; ``None`` in a process that makes no such plans."""
+        """The rates of plans that minimise time; ``None`` in a process that makes no such plan."""
         self.environment = environment()
         self._examples: dict[str, Part] = {}
 
@@ -99,12 +99,12 @@ class Workload:
         give_back()
 
     def reserve(self) -> None:
-        """Hold free pools for what Python itself makes during a run."""
+        """Hold free pools for the objects that Python makes during a run."""
         self._reserve = _reserve_pools(len(self.schedule.steps))
 
 
 def batches(cell: Cell, examples: Part | None = None) -> Iterator[dict[str, Array]]:
-    """The batches of a cell by leaf name, for ever: examples, labels and the count of iterations.
+    """The batches of a cell by leaf name, without end: examples, labels and the count of iterations.
 
     They are drawn from ``examples``, the training examples of its data, which are loaded if not given.
     """
@@ -126,8 +126,8 @@ def training_part(data: str) -> Part:
 def _reserve_pools(step_count: int) -> list[bytes]:
     """Make Python hold free pools for its small objects, a few MiB and 2 KB a step, while the result lives.
 
-    It maps them from the system 1 MiB at a time, whenever the address layout of the process happens to
-    leave none: that would show in a heap peak as one array of 1 MiB more.
+    Python maps pools from the system 1 MiB at a time, whenever none is free. During a run that would show in
+    a heap peak as an array of 1 MiB.
     """
     small = [bytes(400) for _ in range(8000 + 5 * step_count)]
     return small[::500]  # a few stay in every MiB, so that none is given back

@@ -22,12 +22,12 @@ def family_of(name: object) -> type[Network]:
 
 
 def columns_of(name: object) -> tuple[str, ...]:
-    """The columns that say something about networks of a family. Raises ``SpecError``."""
+    """The columns that apply to networks of a family. Raises ``SpecError``."""
     return tuple(field.name for field in fields(family_of(name)))
 
 
 def make_network(name: object, columns: Mapping[str, Any]) -> Network:
-    """A network of a family; columns that are not given have its defaults. Raises ``SpecError``."""
+    """A network of a family; columns that are not given take their defaults. Raises ``SpecError``."""
     return family_of(name)(**columns)
 
 

@@ -1,4 +1,4 @@
-"""Layers, losses and the regulariser as functions that append nodes: what families are made of.
+"""Layers, losses and the regulariser as functions that append nodes. Families are built from them.
 
 Each node gets a name for people, and a label that is the same in every block. The family opens the blocks
 (`Builder.block`, with a kind and a number), around a block's parameters as well as around its nodes. What
@@ -16,13 +16,14 @@ from memtrain.graph.node import DType, Node, Role, Shape
 from memtrain.graph.ops import ACTIVATIONS
 from memtrain.graph.ops.arithmetic import add, scale
 from memtrain.graph.ops.base import Array
-from memtrain.graph.ops.loss import LogSoftmax, Mse, Nll, SquaredNorm
+from memtrain.graph.ops.loss import Mse, Nll, SquaredNorm
 from memtrain.graph.ops.matmul import matmul
+from memtrain.graph.ops.softmax import LogSoftmax
 from memtrain.graph.ops.source import Leaf
 
 
 def parameter(b: Builder, name: str, label: str, shape: Shape, dtype: DType) -> Node:
-    """A leaf that training changes; a run finds it by its name."""
+    """A leaf that training updates. A run finds it by its name."""
     return b.apply(Leaf(Role.PARAMETER, shape, dtype), name=name, label=label)
 
 
@@ -66,7 +67,7 @@ def regulariser(b: Builder, weights: Sequence[Node], l2: float) -> Node | None:
 
 
 def normal_values(seed: Sequence[int], shape: Sequence[int], deviation: float, dtype: str) -> Array:
-    """Normal start values of a parameter: the same for the same seed, whatever else the network has."""
+    """Normal initial values of a parameter. They depend on the seed only, not on the rest of the network."""
     values = np.random.default_rng(seed).standard_normal(tuple(shape), np.dtype(dtype))
     values *= deviation
     return values

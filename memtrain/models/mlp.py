@@ -2,7 +2,7 @@
 
     z = W1 x (+ b1), h = φ(z), …, o = W h, L = l(o, y), s = λ/2 Σ‖W‖², J = L + s
 
-A batch has n rows, so that Z = X Wᵀ; W is stored as in the book, (outputs × inputs).
+A batch has n rows, so Z = X Wᵀ; W is stored as in the book, (outputs × inputs).
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ LOSSES = (CROSS_ENTROPY, MEAN_SQUARED_ERROR)
 DTYPES = ("float32", "float64")
 
 LAYER = "layer"
-"""The kind of its blocks: hidden layers, and the output layer after them."""
+"""The kind of its blocks: the hidden layers, and the output layer after them."""
 
 
 @dataclass(frozen=True)
 class MLP(Network):
-    """``depth`` hidden layers; ``width`` is that of all of them, or one for each."""
+    """A network of ``depth`` hidden layers. ``width`` is one number for all of them, or one for each."""
 
     width: int | tuple[int, ...] = 256
     activation: str = "relu"

@@ -1,4 +1,4 @@
-"""What every network is: frozen data that can be written as JSON, and that builds its own graph.
+"""The base of every network: frozen data that can be written as JSON and builds its own graph.
 
 A family is a subclass in a module of its own, made of the functions in `memtrain.models.layers`. Its fields
 are columns of a row: each stands in the table `memtrain.cells.columns`, and so does the family's name. A
@@ -24,7 +24,7 @@ from memtrain.graph.ops.source import Leaf
 
 
 class FeedKind(StrEnum):
-    """What the values of a feed are."""
+    """The kind of the values of a feed."""
 
     FEATURES = "features"
     LABELS = "labels"
@@ -33,7 +33,7 @@ class FeedKind(StrEnum):
 
 @dataclass(frozen=True)
 class Feed:
-    """What an iteration is given under a name: an input or a target."""
+    """An input or a target that an iteration is given, by name."""
 
     name: str
     kind: FeedKind
@@ -41,7 +41,7 @@ class Feed:
     """The first axis is the batch."""
     dtype: DType
     class_count: int | None = None
-    """Of labels: they are whole numbers below it."""
+    """For labels: the number of classes. Labels are whole numbers from 0 to below it."""
 
     @property
     def nbytes(self) -> int:
@@ -49,23 +49,23 @@ class Feed:
         return prod(self.shape) * self.dtype.itemsize
 
     def leaf(self, b: Builder) -> Node:
-        """Append the leaf that holds it."""
+        """Append the leaf that holds the values."""
         return b.apply(Leaf(Role.INPUT, self.shape, self.dtype), name=self.name)
 
 
 @dataclass(frozen=True)
 class Model:
-    """The graph of a network for one batch size, up to the objective, and the nodes that others speak of."""
+    """The graph of a network for one batch size, up to the objective, and the nodes that others use."""
 
     builder: Builder
     feeds: tuple[Node, ...]
     parameters: tuple[Node, ...]
     outputs: tuple[Node, ...]
-    """What a prediction asks for."""
+    """The values that inference asks for."""
     loss: Node
-    """The mean over the examples."""
+    """The mean loss over the examples."""
     objective: Node
-    """What is minimised: the loss, and the regulariser where there is one."""
+    """The value that training minimises: the loss plus the regulariser, if there is one."""
     frozen: frozenset[int] = frozenset()
     """Ids of the parameters that training does not change."""
 
@@ -89,7 +89,7 @@ class Network(ABC):
 
     @abstractmethod
     def feeds(self, batch: int) -> tuple[Feed, ...]:
-        """What an iteration is given, in the order of the leaves of the graph."""
+        """The feeds of an iteration, in the order of the leaves of the graph."""
 
     @abstractmethod
     def initial_values(self, seed: int) -> dict[str, Array]:
@@ -97,25 +97,25 @@ class Network(ABC):
 
     @abstractmethod
     def forward_flops(self, batch: int) -> int:
-        """About the operations of one forward pass: those of its products."""
+        """The approximate FLOPs of one forward pass: those of its matrix products."""
 
     @abstractmethod
     def small(self) -> Self:
         """A small network of the same ops: what a measuring process runs first, to load all that it needs."""
 
     def feed_of(self, kind: FeedKind) -> Feed | None:
-        """What it is given of that kind, for one example; ``None`` where it is given nothing of it."""
+        """The feed of that kind for one example; ``None`` if the network has none."""
         return next((feed for feed in self.feeds(1) if feed.kind is kind), None)
 
     @property
     def input_count(self) -> int:
-        """The features that it reads of each example."""
+        """The number of features in an example."""
         features = self.feed_of(FeedKind.FEATURES)
         return 0 if features is None else prod(features.shape[1:])
 
     @property
     def class_count(self) -> int:
-        """The classes that it tells apart; 0 where its targets are no labels."""
+        """The number of classes; 0 if the targets are not labels."""
         labels = self.feed_of(FeedKind.LABELS)
         return 0 if labels is None or labels.class_count is None else labels.class_count
 
@@ -128,7 +128,7 @@ class Network(ABC):
         return replace(self, **columns)
 
     def as_json(self) -> dict[str, Any]:
-        """JSON values, of which `memtrain.models.families.read_network` makes it again."""
+        """The network as JSON values, which `memtrain.models.families.read_network` reads."""
         return {"family": self.family, **self.columns()}
 
     @classmethod

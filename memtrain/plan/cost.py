@@ -1,4 +1,4 @@
-"""What a step costs: FLOPs, or the seconds that a machine of given rates takes for it."""
+"""The cost of a step: its FLOPs, or the seconds that a machine of given rates takes for it."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class Rates:
     """How fast a machine computes, measured by `memtrain.measure.rates`."""
 
     flops_per_s: float
-    """Of matrix products."""
+    """FLOPs of matrix products in a second."""
     bytes_per_s: float
-    """Read and written by elementwise steps."""
+    """Bytes that elementwise steps read and write in a second."""
     op_bytes_per_s: Mapping[str, float]
-    """The same for ops by name that compute longer than they read and write."""
+    """The same by op name, for ops whose computing takes longer than reading and writing."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Rates:
-        """Rates from their JSON. Raises ``ValueError`` or ``TypeError`` for what cannot be one."""
+        """Rates from their JSON. Raises ``ValueError`` or ``TypeError`` for values that cannot be rates."""
         found = cls(**values)
         each = [found.flops_per_s, found.bytes_per_s, *found.op_bytes_per_s.values()]
         if not all(isfinite(rate) and rate > 0 for rate in each):

@@ -1,7 +1,7 @@
-"""The prediction: which values live at each step, in which role, and where the most bytes do.
+"""The prediction: which values live at each step, in which role, and at which step most bytes are live.
 
-It needs shapes only, so any size can be predicted. At each step all that is live stands together with the
-step's output and workspace; only then does the step free (add first, then take the maximum).
+It needs shapes only, so any size can be predicted. While a step runs, all live values count together with its
+output and workspace. What the step frees is subtracted after that: add first, then take the maximum.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Life(NamedTuple):
     freed_step: int
     role: Role
     heir_step: int | None = None
-    """The step whose value takes over the storage; ``None`` where it is freed, or stands until the end."""
+    """The step whose value takes over the storage; ``None`` where it is freed, or lives until the end."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Liveness:
     occupancy: Occupancy
     lives: tuple[Life, ...]
     live_bytes: tuple[int, ...]
-    """At each step, while it runs."""
+    """The live bytes while each step runs."""
     peak_step: int
     """The first step at which ``live_bytes`` is largest."""
     peak_role_bytes: dict[Role, int]
@@ -65,7 +65,7 @@ class Liveness:
 
     @property
     def most_retained(self) -> list[Node]:
-        """Those that are retained when most bytes are: with micro-batches, those of one micro-batch."""
+        """The intermediates retained when most bytes are; with micro-batches, those of one micro-batch."""
         held = self.role_bytes(Role.RETAINED)
         step = held.index(max(held))
         return [life.node for life in self.standing(step) if life.role is Role.RETAINED]
@@ -78,11 +78,11 @@ class Liveness:
 
     @property
     def peak_array_count(self) -> int:
-        """The arrays that stand at the peak, workspace included."""
+        """The number of arrays that are live at the peak, workspace included."""
         return len(self.standing(self.peak_step)) + len(self.peak_workspace)
 
     def standing(self, step: int) -> list[Life]:
-        """The lives that a step falls into: all that stands while it runs, but for its workspace."""
+        """The lives that include a step: all that is live while it runs, except its workspace."""
         return _standing(self.lives, step)
 
     def role_bytes(self, role: Role) -> list[int]:
@@ -151,7 +151,7 @@ _KEPT_AS = {Phase.FORWARD: Role.RETAINED, Phase.RECOMPUTE: Role.RECOMPUTED}
 
 
 def _kept_as(stay: Stay, phases: list[Phase]) -> Role:
-    """The role of a value, from the phase that it is computed in and those that it is read in."""
+    """The role of a value that is computed in one phase and may be read in others."""
     born = phases[stay.first_step]
     if born in _KEPT_AS:
         for reader in stay.reader_steps:

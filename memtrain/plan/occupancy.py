@@ -1,7 +1,7 @@
-"""Which value stands in which buffer, and from which step to which: followed once, read by all that asks.
+"""Which value occupies which buffer, from which step to which: computed once for all analyses.
 
-Liveness, packing, the timeline and the planner's stages read this; none of them follows births, reuse and
-frees again, and none adds up bytes in a way of its own (`bytes_by_step`).
+Liveness, packing, the timeline and the planner's stages read it. None of them follows births, reuse and frees
+again, and all of them add up bytes with `bytes_by_step`.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ Span = tuple[int, int, int]
 class Stay(NamedTuple):
     """A computed value in its buffer, from the step that makes it to the last step at which it is there.
 
-    A value that is computed more than once has a stay each time. Views and updates have none: they look at
-    the buffer of another value, or write into it.
+    A value that is computed more than once has a stay each time. Views and updates have none: a view
+    looks at the buffer of another value, an update writes into one.
     """
 
     node: Node
     first_step: int
     last_step: int
     buffer_step: int
-    """The step that made the buffer: its own, unless it took the buffer over from another value."""
+    """The step that made the buffer: the value's own, unless it took over the buffer of another value."""
     heir_step: int | None
     """The step whose value takes the buffer over, right after ``last_step``; ``None`` where it is freed."""
     reader_steps: Sequence[int]
-    """The steps that read it, or a view of it, each once and in order."""
+    """The steps that read the value or a view of it, each once and in order."""
 
 
 @dataclass(frozen=True)
 class Occupancy:
     """The stays of all computed values, in the order of their first steps, and the workspace of each step.
 
-    Leaves are left out: they stand at every step.
+    Leaves are left out: they are live at every step.
     """
 
     schedule: Schedule
@@ -50,11 +50,11 @@ class Occupancy:
     workspaces: tuple[Workspace, ...]
     """For each step, what its kernel declares that it needs besides its output."""
     workspace_bytes: tuple[int, ...]
-    """The same in bytes."""
+    """The bytes of each step's workspace."""
 
     @property
     def leaf_bytes(self) -> int:
-        """Bytes of the leaves, which stand at every step."""
+        """Bytes of the leaves, which are live at every step."""
         graph = self.schedule.graph
         return sum(graph[i].nbytes for i in self.schedule.persistent)
 
@@ -67,7 +67,7 @@ class Occupancy:
 
 @no_collection()
 def occupancy_of(schedule: Schedule) -> Occupancy:
-    """Follow what each step of ``schedule`` makes, hands on and frees."""
+    """The occupancy of ``schedule``: what each step makes, hands on and frees."""
     nodes, steps = schedule.graph.nodes, schedule.steps
     end = max(len(steps) - 1, 0)
     last_step = [end] * len(steps)  # these four by the step that makes the value
@@ -101,7 +101,7 @@ def occupancy_of(schedule: Schedule) -> Occupancy:
 
 
 def bytes_by_step(spans: Iterable[Span], step_count: int) -> list[int]:
-    """The sum, at each of ``step_count`` steps, of the bytes of the spans that it lies in."""
+    """For each of ``step_count`` steps, the sum of the bytes of the spans that include it."""
     change = [0] * (step_count + 1)
     for nbytes, first, last in spans:
         change[first] += nbytes

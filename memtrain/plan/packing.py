@@ -1,4 +1,4 @@
-"""Where each value of a schedule lies in one arena, so that an iteration allocates nothing.
+"""The offset of each value of a schedule in one arena, so that an iteration allocates nothing.
 
 Buffers that live at the same step must not overlap, and the arena should be no larger than the most bytes
 that live at any step (dynamic storage allocation; NP-hard). Buffers get their offsets largest first, each in
@@ -37,13 +37,13 @@ class Buffer(NamedTuple):
 
     @property
     def step_count(self) -> int:
-        """The steps at which it lives."""
+        """The number of steps at which the buffer is occupied."""
         return self.last_step + 1 - self.first_step
 
 
 @dataclass(frozen=True)
 class Packing:
-    """The arena of a schedule: all but its leaves, which live between iterations too."""
+    """The arena of a schedule. It holds all values except the leaves, which live between iterations too."""
 
     value_offsets: dict[int, int]
     """The offset of each value that has bytes of its own, by the step that makes it.
@@ -70,7 +70,7 @@ def pack(occupancy: Occupancy) -> Packing:
 
 
 def assign_offsets(buffers: Sequence[Buffer]) -> tuple[list[int], int]:
-    """An offset for each buffer, so that none overlaps another of the same step; and where the arena ends."""
+    """An offset for each buffer, so that none overlaps another of its steps; and the size of the arena."""
     live = _live_bytes(buffers)
     least = max(live)
     peak_step = live.index(least)
@@ -123,7 +123,7 @@ def _improved(
 
 
 def _live_bytes(buffers: Sequence[Buffer]) -> list[int]:
-    """Aligned bytes that live at each step; at least one figure."""
+    """Aligned bytes that live at each step; at least one number."""
     spans = ((aligned(buffer.nbytes), buffer.first_step, buffer.last_step) for buffer in buffers)
     return bytes_by_step(spans, 1 + max((buffer.last_step for buffer in buffers), default=0))
 
@@ -134,7 +134,7 @@ def aligned(nbytes: int) -> int:
 
 
 def _buffers(occupancy: Occupancy) -> tuple[list[Buffer], dict[int, int], list[list[int]]]:
-    """The buffers of a schedule; the index of each value's, by step; and those of each step's workspace.
+    """The buffers of a schedule; by step, the index of the buffer of its value, and those of its workspace.
 
     Values that take over a buffer share it.
     """
@@ -185,7 +185,7 @@ def _smallest_gap(starts: Array, ends: Array, size: int) -> int:
     before = np.empty_like(reached)
     before[0], before[1:] = 0, reached[:-1]
     gaps = starts - before
-    fitting = np.flatnonzero(gaps >= size)
-    if not len(fitting):
+    large = np.flatnonzero(gaps >= size)
+    if not len(large):
         return int(reached[-1])
-    return int(before[fitting[gaps[fitting].argmin()]])
+    return int(before[large[gaps[large].argmin()]])

@@ -1,4 +1,4 @@
-"""From a graph to ordered work: which values are computed, in which buffer, and when each is freed."""
+"""From a graph to an ordered list of steps: what each computes, into which buffer, and what it frees."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from memtrain.errors import GraphError
 from memtrain.graph.node import Graph, Node, Phase, Role
 
-Work = tuple[int, Phase]
-"""A node to compute, and the phase in which that is done."""
+Computation = tuple[int, Phase]
+"""The index of a node to compute, and the phase in which it is computed."""
 
 _ALWAYS = -1
-"""The birth of storages that live throughout."""
+"""The birth of storages that live throughout the schedule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Compute ``node`` into a fresh buffer, or into that of the dying value ``reuse``; then free."""
+    """Compute ``node`` into a fresh buffer, or that of the dying value ``reuse``; then free ``frees``."""
 
     node: int
     phase: Phase
@@ -40,15 +40,15 @@ class Schedule:
 
 
 def make_schedule(graph: Graph, asked: Iterable[Node], *, eager_updates: bool = False) -> Schedule:
-    """Compute what ``asked`` needs, in the order of the graph, and free each storage at its last use.
+    """The schedule that computes ``asked`` in the order of the graph and frees each storage at its last use.
 
-    ``eager_updates`` moves each update forward to where what it reads is computed and nobody is left
-    who reads the value that it overwrites, so that its gradient is freed at once. Its workspace then
-    stands beside what backward holds.
+    ``eager_updates`` moves each update to the earliest step at which all that it reads is computed and no
+    later step reads the value that it overwrites. So its gradient is freed at once. Its workspace, however,
+    is live together with what backward still holds.
 
-    The result takes over the buffer of an input when its op allows it, the input's storage dies in this
-    step, both have the same shape and type, and the input is neither persistent, nor asked for, nor a
-    view, nor also read in a place where the op does not allow it.
+    A result takes over the buffer of an input if its op allows it, the input's storage dies in this step, and
+    both have the same shape and type. The input must not be persistent, asked for or a view, and the node
+    must not also read it at a position whose buffer the op may not reuse.
     """
     asked_ids = tuple(node.id for node in asked)
     needed = _ancestors(graph, asked_ids)
@@ -57,56 +57,57 @@ def make_schedule(graph: Graph, asked: Iterable[Node], *, eager_updates: bool = 
     if eager_updates:
         order = _with_eager_updates(graph, order)
 
-    work = [(i, graph[i].phase) for i in order]
-    return schedule_in_order(graph, work, asked_ids, persistent)
+    computations = [(i, graph[i].phase) for i in order]
+    return schedule_in_order(graph, computations, asked_ids, persistent)
 
 
 def schedule_in_order(
-    graph: Graph, order: Sequence[Work], asked: tuple[int, ...], persistent: tuple[int, ...]
+    graph: Graph, order: Sequence[Computation], asked: tuple[int, ...], persistent: tuple[int, ...]
 ) -> Schedule:
-    """The schedule that does ``order`` and frees each storage at its last use.
+    """The schedule that computes ``order`` and frees each storage at its last use.
 
-    A node may stand in it more than once. Who reads it then reads what was computed last, and each time its
-    storage lives only as long as that is read. Raises ``GraphError`` when a view outlives this.
+    A node may occur more than once. A later step reads what was computed last, and each storage lives only
+    until its own last read. Raises ``GraphError`` when a view of a value is still read after the value is
+    computed again.
     """
-    births = {i: _ALWAYS for i in persistent}  # by node: the place at which its present storage was made
+    births = {i: _ALWAYS for i in persistent}  # by node: the step that made its present storage
     last_use = [0] * len(order)
     holders: list[list[int]] = [[] for _ in order]  # by birth: the nodes that live in the storage
-    for place, (index, _) in enumerate(order):
+    for number, (index, _) in enumerate(order):
         node = graph[index]
         for read in node.inputs:
             if births[read] != _ALWAYS:
-                last_use[births[read]] = place
-        birth = births[index] = _birth(node, place, births)
+                last_use[births[read]] = number
+        birth = births[index] = _birth(node, number, births)
         if birth != _ALWAYS:
-            last_use[birth] = place
+            last_use[birth] = number
             if index not in holders[birth]:  # a view can be taken again
                 holders[birth].append(index)
 
     dying: list[list[int]] = [[] for _ in order]
     kept = {births[i] for i in asked}
-    for birth, place in enumerate(last_use):
+    for birth, number in enumerate(last_use):
         if holders[birth] and birth not in kept:
-            dying[place].append(birth)
+            dying[number].append(birth)
 
     steps = []
     births = {i: _ALWAYS for i in persistent}
-    for place, (index, phase) in enumerate(order):
+    for number, (index, phase) in enumerate(order):
         node = graph[index]
-        dead = dying[place]
+        dead = dying[number]
         reuse = _reusable(graph, node, {i for i in node.inputs if births[i] in dead}) if dead else None
         before = births.get(index, _ALWAYS) if node.owns_storage else _ALWAYS
-        if before != _ALWAYS and (before in kept or last_use[before] > place):
+        if before != _ALWAYS and (before in kept or last_use[before] > number):
             raise GraphError(f"{node} is computed again while a view of it is still read; compute both again")
-        births[index] = _birth(node, place, births)
+        births[index] = _birth(node, number, births)
         freed = [i for birth in dead for i in holders[birth] if births[i] == birth and i != reuse]
         steps.append(Step(index, phase, reuse, tuple(freed)))
     return Schedule(graph, tuple(steps), asked, persistent)
 
 
-def _birth(node: Node, place: int, births: Mapping[int, int]) -> int:
-    """Where the storage was made that ``node``, computed at ``place``, lives in."""
-    return place if node.owns_storage else births[node.inputs[node.op.writes or 0]]
+def _birth(node: Node, number: int, births: Mapping[int, int]) -> int:
+    """The step that made the storage of ``node``, which is computed at step ``number``."""
+    return number if node.owns_storage else births[node.inputs[node.op.writes or 0]]
 
 
 def _ancestors(graph: Graph, asked: Iterable[int]) -> list[int]:
@@ -119,7 +120,7 @@ def _ancestors(graph: Graph, asked: Iterable[int]) -> list[int]:
 
 
 def _with_eager_updates(graph: Graph, order: list[int]) -> list[int]:
-    """``order`` with every update right after the last of the nodes that it has to wait for."""
+    """``order`` with every update moved right behind the last node that it must wait for."""
     after: dict[int, int] = {}  # the node that each stands at (itself), or follows (an update)
     written: dict[int, int] = {}  # by storage: what its last value stands at or follows
     used: dict[int, int] = {}  # the same of its last reader or writer
@@ -148,8 +149,8 @@ def _reusable(graph: Graph, node: Node, dying: set[int]) -> int | None:
             and given.shape == node.shape
             and given.dtype == node.dtype
             and all(
-                read == given.id and place in node.op.reuses
-                for place, read in enumerate(node.inputs)
+                read == given.id and at in node.op.reuses
+                for at, read in enumerate(node.inputs)
                 if graph[read].storage == given.storage
             )
         ):

@@ -26,7 +26,7 @@ class Reading:
 class Entry:
     """A row: the ledger is held against the prediction, heap and resident against the ledger."""
 
-    place: tuple[str, ...]
+    axes: tuple[str, ...]
     """Depth, batch, what else varies, and the mode."""
     status: str
     reason: str
@@ -35,14 +35,14 @@ class Entry:
     """In the order of `METERS`."""
 
 
-def place_names(rows: Sequence[Row]) -> list[str]:
-    """The titles of ``Entry.place``."""
+def axis_names(rows: Sequence[Row]) -> list[str]:
+    """The titles of ``Entry.axes``."""
     return ["depth", "batch", *varying_fields(row.cell for row in rows), "mode"]
 
 
 def account(rows: Sequence[Row]) -> list[Entry]:
     """An entry per row, in their order."""
-    names = place_names(rows)
+    names = axis_names(rows)
     entries = []
     for row in rows:
         columns, figures = row.columns(), row.figures
@@ -55,9 +55,9 @@ def account(rows: Sequence[Row]) -> list[Entry]:
             _reading(columns[f"{meter}_peak_bytes"], base)
             for meter, base in zip(METERS, against, strict=True)
         )
-        place = tuple(str(columns[name]) for name in names)
+        axes = tuple(str(columns[name]) for name in names)
         entries.append(
-            Entry(place, figures["status"], figures["reason"], figures["predicted_peak_bytes"], readings)
+            Entry(axes, figures["status"], figures["reason"], figures["predicted_peak_bytes"], readings)
         )
     return entries
 

@@ -1,10 +1,10 @@
-"""The figures of a cell as plotly takes them: its timeline, and the lives of what it retains."""
+"""The plots of a cell as plotly takes them: its timeline, and the lives of what it retains."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from memtrain.report.figures import PHASE_COLOURS, ROLE_COLOURS
+from memtrain.report.colours import PHASE_COLOURS, ROLE_COLOURS
 from memtrain.report.lifelines import LifeLines, Timeline, Track
 from memtrain.report.plots import LEGEND, Plot, plot, wrapped
 from memtrain.report.ticks import linear_ticks
@@ -97,13 +97,13 @@ def _reason(track: Track, step: int) -> str:
 
 def _marks(track: Track, suffix: str) -> list[tuple[dict[str, Any] | None, dict[str, Any]]]:
     """A line with a name where each phase starts, and an arrow at the peak."""
-    place = {"xref": f"x{suffix}", "showarrow": False, "xanchor": "left", "yanchor": "bottom"}
+    anchor = {"xref": f"x{suffix}", "showarrow": False, "xanchor": "left", "yanchor": "bottom"}
     line = {"type": "line", "xref": f"x{suffix}", "yref": f"y{suffix} domain", "y0": 0, "y1": 1}
     marks: list[tuple[dict[str, Any] | None, dict[str, Any]]] = []
     for phase, start in track.starts.items():
         at = start - 0.5
         shape = {**line, "x0": at, "x1": at, "line": {"width": 1, "dash": "dash", "color": _GREY}}
-        note = {**place, "x": at, "y": 1, "yref": f"y{suffix} domain", "text": phase}
+        note = {**anchor, "x": at, "y": 1, "yref": f"y{suffix} domain", "text": phase}
         if start > 0.8 * track.step_count:  # no room to the right on a narrow screen
             note |= {"x": track.step_count - 0.5, "xanchor": "right"}
         marks.append((shape if start else None, note))
@@ -120,11 +120,11 @@ def _marks(track: Track, suffix: str) -> list[tuple[dict[str, Any] | None, dict[
 
 
 def _towards_middle(track: Track) -> dict[str, Any]:
-    """Where the text at the peak starts or ends, so that it stays on the figure."""
-    place = track.peak.step / track.step_count
-    if place < 0.2:
+    """Where the text at the peak starts or ends, so that it stays inside the plot."""
+    share = track.peak.step / track.step_count
+    if share < 0.2:
         return {"ax": 12, "xanchor": "left"}
-    return {"ax": -12, "xanchor": "right"} if place > 0.8 else {"ax": 0, "xanchor": "center"}
+    return {"ax": -12, "xanchor": "right"} if share > 0.8 else {"ax": 0, "xanchor": "center"}
 
 
 def life_plot(found: LifeLines) -> Plot:

@@ -90,7 +90,7 @@ def summary(explanation: Explanation) -> str:
     train, infer = explanation.train, explanation.infer
     kept = sum(entry.bytes for entry in explanation.retained)
     names = fold_names(explanation.retained)
-    work = explanation.work
+    work = explanation.recomputation
     again = fold_names(sorted(explanation.recomputed, key=in_order))
     sentences = [
         f"Forward keeps {names}: {format_bytes(kept)}. Backward reads {again} too; that is computed again."

@@ -1,6 +1,6 @@
 """The report: one HTML page that needs nothing but itself; and the timeline for plotly in Python.
 
-The page holds plotly's JavaScript once and the figures as data, and asks no network for anything: its
+The page holds plotly's JavaScript once and the plots as data, and asks no network for anything: its
 content security policy forbids it.
 """
 
@@ -19,24 +19,26 @@ from memtrain.cells.columns import NAMES
 from memtrain.cells.kinds import as_text
 from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import InputError
-from memtrain.report import figures, plots
-from memtrain.report.account import METERS, account, account_reading, environments, place_names
+from memtrain.report import plots
+from memtrain.report.account import METERS, account, account_reading, axis_names, environments
 from memtrain.report.cell_plots import life_plot, timeline_plot
-from memtrain.report.figures import Axis, Group
+from memtrain.report.curves import Axis, curves_of
 from memtrain.report.findings import cell_name, summary
+from memtrain.report.groups import Group, groups_of
 from memtrain.report.install import install_command
 from memtrain.report.lifelines import MOST_LIVES, MOST_MOMENTS, of_cell
+from memtrain.report.maps import outcomes_of, ratios_of
 from memtrain.report.plots import Plot
 from memtrain.report.section import Origin, Section
-from memtrain.report.ways import ways_sentences
+from memtrain.report.ways_findings import ways_sentences
 from memtrain.units import format_bytes
 
 if TYPE_CHECKING:
     from jinja2 import Template
     from plotly.graph_objects import Figure
 
-FIGURES_NEED, TABLES_NEED = ("plotly", "jinja2"), ("jinja2",)
-"""The libraries of a page with figures, and of one with tables only."""
+PLOTS_NEED, TABLES_NEED = ("plotly", "jinja2"), ("jinja2",)
+"""The libraries of a page with plots, and of a page of tables only."""
 
 MOMENTS_OF_ALL, FEWEST_MOMENTS = 4000, 60
 LIVES_OF_ALL, FEWEST_LIVES = 750, 20
@@ -66,13 +68,13 @@ def report_html(
     """The report on ``rows``, at least one, as the text of an HTML file.
 
     ``commands`` are what made the rows, ``laws`` those that were fitted to them; with ``budget_bytes`` it
-    shows what fits into so much memory; ``trade`` is a figure of peak against time, to be shown first, and
+    shows what fits into so much memory; ``trade`` is a plot of peak against time, to be shown first, and
     ``sentences`` stand in place of what rows and laws say. Raises ``InputError`` without plotly.
     """
-    check_installed(*FIGURES_NEED)
+    check_installed(*PLOTS_NEED)
     from plotly.offline import get_plotlyjs
 
-    groups = figures.groups(rows)
+    groups = groups_of(rows)
     return _template("page.html.j2").render(
         summary=sentences or summary(rows, laws),
         title="Peak memory of training and inference" if trade is None else "What would make it fit",
@@ -82,7 +84,7 @@ def report_html(
         budget="" if budget_bytes is None else format_bytes(budget_bytes),
         commands=commands,
         meters=METERS,
-        place_names=place_names(rows),
+        axis_names=axis_names(rows),
         account=account(rows),
         account_reading=account_reading(rows),
         environments=environments(rows),
@@ -125,7 +127,7 @@ def timeline_figure(cell: Cell | Row) -> Figure:
 
     Predicted, so that any cell can be shown. Raises ``InputError`` without plotly.
     """
-    check_installed(*FIGURES_NEED)
+    check_installed(*PLOTS_NEED)
     from plotly.graph_objects import Figure
 
     row = cell if isinstance(cell, Row) else Row(cell, Mode.TRAIN)
@@ -135,7 +137,7 @@ def timeline_figure(cell: Cell | Row) -> Figure:
 
 
 def _page_data(rows: Sequence[Row], groups: Sequence[Group], budget_bytes: int | None) -> dict[str, Any]:
-    """What the page's script draws: the figures by group and cell, and the rows as text."""
+    """What the page's script draws: the plots by group and cell, and the rows as text."""
     count = sum(len(group.pairs) for group in groups)
     most = (
         max(FEWEST_MOMENTS, min(MOST_MOMENTS, MOMENTS_OF_ALL // count)),
@@ -149,20 +151,20 @@ def _page_data(rows: Sequence[Row], groups: Sequence[Group], budget_bytes: int |
 
 
 def _group_data(group: Group, budget_bytes: int | None, most: tuple[int, int]) -> dict[str, Any]:
-    ratios = figures.ratios(group)
-    fits = None if budget_bytes is None else figures.fitting(group, budget_bytes)
+    ratios = ratios_of(group)
+    outcomes = None if budget_bytes is None else outcomes_of(group, budget_bytes)
     return {
         "depth": _curves_data(group, "depth"),
         "batch": _curves_data(group, "batch"),
         "ratio": ratios and {**plots.ratio_map(ratios), "reading": ratios.reading},
-        "fits": fits and {**plots.fits_map(fits), "reading": fits.reading},
+        "fits": outcomes and {**plots.outcome_map(outcomes), "reading": outcomes.reading},
         "cells": [_cell_data(row, most) for row in group.rows],
         "largest": group.largest,
     }
 
 
 def _curves_data(group: Group, axis: Axis) -> dict[str, Any]:
-    curves = figures.curves(group, axis)
+    curves = curves_of(group, axis)
     return {**plots.peak_curves(curves), "reading": curves.reading, "scales": plots.scales(curves)}
 
 

@@ -22,7 +22,8 @@ from memtrain.explain.proof import Proof
 from memtrain.explain.second import SecondOrder
 from memtrain.graph.node import Graph, Node
 from memtrain.report.section import Origin
-from memtrain.report.ways import advice, ways_records
+from memtrain.report.ways import ways_records
+from memtrain.report.ways_findings import advice
 
 SCHEMA_VERSION = 1
 
@@ -72,12 +73,12 @@ def explained_document(explained: Explained, origin: Origin) -> str:
         "command": origin.command,
         "cell": explanation.cell.columns(),
         "nodes": [_node(schedule.graph, node) for node in schedule.graph],
-        "forward": [formula for formula in explanation.forward],
-        "gradients": [formula for formula in explanation.gradients],
-        "retained": [entry for entry in explanation.retained],
-        "recomputed": [entry for entry in explanation.recomputed],
-        "dropped": [entry for entry in explanation.dropped],
-        "recomputation": explanation.work,
+        "forward": explanation.forward,
+        "gradients": explanation.gradients,
+        "retained": explanation.retained,
+        "recomputed": explanation.recomputed,
+        "dropped": explanation.dropped,
+        "recomputation": explanation.recomputation,
         **_account(explanation.train),
         "inference": _account(explanation.infer),
         "footprint": {

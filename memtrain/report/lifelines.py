@@ -1,4 +1,4 @@
-"""What the figures of one cell show, as plain data: live bytes step by step, and the lives of what is kept.
+"""What the plots of one cell show, as plain data: live bytes step by step, and the lives of what is kept.
 
 Both come from the prediction, so that a cell need not have run.
 """
@@ -24,7 +24,7 @@ MOST_MOMENTS = 400
 """More steps than this are shown by the highest of each run of steps: a screen has no more columns."""
 
 MOST_LIVES = 100
-"""More retained intermediates than this are shown by some, evenly taken: a figure has no more lines."""
+"""The most lives that a plot has room for. Of more retained intermediates, some are shown, evenly taken."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def of_cell(
     most_lives: int = MOST_LIVES,
     rates: Rates | None = None,
 ) -> tuple[Timeline, LifeLines]:
-    """The figures of a cell, from its graph alone; what is more than the most is left out evenly.
+    """The plots of a cell, from its graph alone; what is more than the most is left out evenly.
 
     A plan that spares time is made with ``rates``, else with the rates that are kept on this machine; without
     any it spares FLOPs, and the reading says so. Where training has no plan within the budget of the cell's
@@ -172,7 +172,7 @@ def _life_lines(train: Track, retained: list[Retained], most: int) -> LifeLines:
 def _evenly(entries: list[Retained], most: int) -> list[Retained]:
     if len(entries) <= most:
         return entries
-    return [entries[place * (len(entries) - 1) // (most - 1)] for place in range(most)]
+    return [entries[index * (len(entries) - 1) // (most - 1)] for index in range(most)]
 
 
 def _life_reading(retained: list[Retained], shown: int) -> str:

@@ -28,7 +28,7 @@ def markdown_table(titles: Sequence[str], lines: Iterable[Sequence[str]], words:
         [_escaped(title) for title in titles],
         *(["<br>".join(map(_escaped, text.splitlines())) for text in line] for line in lines),
     ]
-    widths = [max(3, *(len(line[place]) for line in cells)) for place in range(len(titles))]
+    widths = [max(3, *(len(line[index]) for line in cells)) for index in range(len(titles))]
     rule = ["-" * width if i in words else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
     padded = (
         " | ".join(

@@ -1,4 +1,4 @@
-"""The figures over a sweep as plotly takes them: dictionaries of traces and layout.
+"""The plots of a sweep as plotly takes them: dictionaries of traces and layout.
 
 plotly itself is not needed here; `memtrain.report.html` draws them.
 """
@@ -13,8 +13,9 @@ from math import log10
 from typing import Any
 
 from memtrain.answers.option import Kind, Option, Ways
-from memtrain.report import figures
-from memtrain.report.figures import LINE_COLOURS, Curves, Point, Table
+from memtrain.report.colours import LINE_COLOURS, OUTCOME_COLOURS
+from memtrain.report.curves import Curves, Point
+from memtrain.report.maps import OUTCOMES, Table
 from memtrain.report.ticks import linear_ticks, log_ticks
 from memtrain.units import format_bytes
 
@@ -33,7 +34,7 @@ _BLUES = [[0, "#dbe8f6"], [0.5, "#6f9fd0"], [1, "#1d4a82"]]
 
 
 def plot(traces: list[dict[str, Any]], **layout: Any) -> Plot:
-    """A figure of ``traces``."""
+    """A plot of ``traces``, with a layout like that of all plots of the page."""
     margin = {"l": 10, "r": 14, "t": 30, "b": 10}
     return {"data": traces, "layout": {"margin": margin, "height": 420, **layout}}
 
@@ -54,12 +55,12 @@ def peak_curves(curves: Curves) -> Plot:
             "name": f"{curves.other} {line.fixed:,}",
             "legendgroup": str(line.fixed),
             "showlegend": line in named,
-            "x": [point.place for point in line.points],
+            "x": [point.tick for point in line.points],
             "y": [point.peak_bytes for point in line.points],
             "customdata": [_hover(point) for point in line.points],
             "hovertemplate": f"{line.mode.noun}, {curves.axis} %{{x:,}}: %{{customdata}}",
             "line": {
-                "color": figures.LINE_COLOURS[order.index(line.fixed) % len(figures.LINE_COLOURS)],
+                "color": LINE_COLOURS[order.index(line.fixed) % len(LINE_COLOURS)],
                 "dash": "solid" if line.mode == "train" else "dot",
             },
             "marker": {
@@ -80,24 +81,24 @@ def _hover(point: Point) -> str:
 
 
 def scales(curves: Curves) -> dict[str, dict[str, Any]]:
-    """What changes in the layout from linear to logarithmic axes: both axes, where no place is 0."""
+    """What changes in the layout from linear to logarithmic axes: both axes, where no tick is 0."""
     peaks = [p.peak_bytes for line in curves.lines for p in line.points if p.peak_bytes] or [1]
     linear, log = linear_ticks(max(peaks)), log_ticks(min(peaks), max(peaks))
-    places = curves.places
+    ticks = curves.ticks
     scales: dict[str, dict[str, Any]] = {
         "linear": {
             "xaxis.type": "linear",
             "xaxis.tickmode": "auto",
             "yaxis.range": [0, linear[0][-1]],
         },
-        "log": {"yaxis.range": [log10(place) for place in (log[0][0], log[0][-1])]},
+        "log": {"yaxis.range": [log10(tick) for tick in (log[0][0], log[0][-1])]},
     }
-    if places[0] > 0:
-        texts = [f"{place:,}" for place in places]
+    if ticks[0] > 0:
+        texts = [f"{tick:,}" for tick in ticks]
         scales["log"] |= {"xaxis.type": "log", "xaxis.tickmode": "array"}
-        scales["log"] |= {"xaxis.tickvals": places, "xaxis.ticktext": texts}
-    for name, (ticks, texts) in (("linear", linear), ("log", log)):
-        scales[name] |= {"yaxis.type": name, "yaxis.tickvals": ticks, "yaxis.ticktext": texts}
+        scales["log"] |= {"xaxis.tickvals": ticks, "xaxis.ticktext": texts}
+    for name, (peak_ticks, labels) in (("linear", linear), ("log", log)):
+        scales[name] |= {"yaxis.type": name, "yaxis.tickvals": peak_ticks, "yaxis.ticktext": labels}
     return scales
 
 
@@ -113,12 +114,12 @@ def ratio_map(table: Table) -> Plot:
     return plot([trace], height=_grid_height(table), **_grid_axes())
 
 
-def fits_map(table: Table) -> Plot:
+def outcome_map(table: Table) -> Plot:
     """What fits into a memory, over depth × batch."""
     short = ("–", "predict", "train")
     texts = [["" if value is None else short[int(value)] for value in row] for row in table.values]
-    names = [["" if value is None else figures.FITS[int(value)] for value in row] for row in table.values]
-    colours = figures.FITS_COLOURS
+    names = [["" if value is None else OUTCOMES[int(value)] for value in row] for row in table.values]
+    colours = OUTCOME_COLOURS
     scale = [[at, colour] for i, colour in enumerate(colours) for at in (i / 3, (i + 1) / 3)]
     grid = {
         **_grid(table, texts),
@@ -138,7 +139,7 @@ def fits_map(table: Table) -> Plot:
             "y": [None],
             "marker": {"color": colour, "symbol": "square", "size": 12},
         }
-        for name, colour in reversed([*zip(figures.FITS, colours, strict=True)])
+        for name, colour in reversed([*zip(OUTCOMES, colours, strict=True)])
     ]
     return plot([grid, *keys], height=_grid_height(table), legend=LEGEND, **_grid_axes())
 
@@ -160,16 +161,16 @@ def trade(ways: Ways) -> Plot:
         "budgets; squares are the other levers, diamonds the rules sqrt and revolve."
     )
     x_axis = {"title": {"text": "extra time"}, "tickformat": "+.0%", "automargin": True}
-    places, texts = linear_ticks(max(option.predicted_peak_bytes for option in ways.options))
+    ticks, texts = linear_ticks(max(option.predicted_peak_bytes for option in ways.options))
     y_axis = {
         "title": {"text": "peak bytes"},
-        "tickvals": places,
+        "tickvals": ticks,
         "ticktext": texts,
         "rangemode": "tozero",
         "automargin": True,
     }
-    figure = plot([trace for trace in traces if trace["x"]], legend=LEGEND, xaxis=x_axis, yaxis=y_axis)
-    return {**figure, "reading": reading}
+    drawn = plot([trace for trace in traces if trace["x"]], legend=LEGEND, xaxis=x_axis, yaxis=y_axis)
+    return {**drawn, "reading": reading}
 
 
 def _trade_trace(

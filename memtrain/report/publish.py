@@ -15,7 +15,7 @@ from memtrain.explain.evidence import Explained
 from memtrain.report.capacity import capacity_csv, capacity_sections
 from memtrain.report.comparison import comparison_csv, comparison_sections
 from memtrain.report.explained import explained_csv, explained_sections
-from memtrain.report.html import FIGURES_NEED, TABLES_NEED, sections_html, swept_html, ways_html
+from memtrain.report.html import PLOTS_NEED, TABLES_NEED, sections_html, swept_html, ways_html
 from memtrain.report.json import (
     capacity_document,
     comparison_document,
@@ -55,12 +55,12 @@ class Publication(Generic[Answer]):
     screen: Callable[[Answer, int, bool], Iterable[Part]]
     """For a terminal of a width, perhaps one that has only ASCII."""
     page: Callable[[Answer, Origin], str] | None = None
-    """A page with figures, in place of the page of tables."""
+    """A page with plots, in place of the page of tables."""
 
     @property
     def page_needs(self) -> tuple[str, ...]:
         """The libraries without which there is no page."""
-        return TABLES_NEED if self.page is None else FIGURES_NEED
+        return TABLES_NEED if self.page is None else PLOTS_NEED
 
     def markdown(self, answer: Answer, origin: Origin) -> str:
         """The sections as markdown."""

@@ -1,4 +1,4 @@
-"""The main figures as SVG and PNG, drawn with matplotlib: no browser needed."""
+"""The main plots as SVG and PNG, drawn with matplotlib: no browser is needed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from memtrain.cells.cell import Mode
 from memtrain.cells.row import Row
 from memtrain.errors import InputError
 from memtrain.files import check_outputs, write_new
-from memtrain.report import figures
-from memtrain.report.figures import Curves, Group, Table
+from memtrain.report.colours import LINE_COLOURS, OUTCOME_COLOURS, PHASE_COLOURS, ROLE_COLOURS
+from memtrain.report.curves import Curves, curves_of
 from memtrain.report.findings import cell_name
+from memtrain.report.groups import Group, groups_of
 from memtrain.report.install import install_command
 from memtrain.report.lifelines import LifeLines, Timeline, of_cell
+from memtrain.report.maps import OUTCOMES, Table, outcomes_of, ratios_of
 from memtrain.report.ticks import linear_ticks, log_ticks
 from memtrain.units import format_bytes
 
@@ -35,7 +37,7 @@ Draw = Callable[["Figure"], None]
 def draw_pictures(
     rows: Sequence[Row], folder: Path, *, budget_bytes: int | None = None, force: bool = False
 ) -> list[Path]:
-    """Write the figures of the sweep and of each group's largest cell into ``folder``; their paths.
+    """Write the plots of the sweep and of each group's largest cell into ``folder``; returns their paths.
 
     Raises ``InputError``, before anything is written, for files that exist where ``force`` is not set, and
     without matplotlib.
@@ -75,7 +77,7 @@ def _rendered(draw: Draw, ending: str) -> bytes:
 
 def _drawings(rows: Sequence[Row], budget_bytes: int | None) -> Iterator[tuple[str, Draw]]:
     """Each picture by the name of its file; several groups are numbered."""
-    groups = figures.groups(rows)
+    groups = groups_of(rows)
     for number, group in enumerate(groups, start=1):
         for name, draw in _group_drawings(group, budget_bytes):
             yield (f"{number}-{name}" if len(groups) > 1 else name), draw
@@ -84,12 +86,12 @@ def _drawings(rows: Sequence[Row], budget_bytes: int | None) -> Iterator[tuple[s
 def _group_drawings(group: Group, budget_bytes: int | None) -> Iterator[tuple[str, Draw]]:
     of = f" ({group.name})" if group.name else ""
     for axis in ("depth", "batch"):
-        yield f"peak-by-{axis}", partial(_curves, figures.curves(group, axis), of)
-    if (ratios := figures.ratios(group)) is not None:
+        yield f"peak-by-{axis}", partial(_curves, curves_of(group, axis), of)
+    if (ratios := ratios_of(group)) is not None:
         yield "ratio", partial(_ratio, ratios, f"Training ÷ inference{of}")
     if budget_bytes is not None:
         title = f"What fits into {format_bytes(budget_bytes)}{of}"
-        yield "fits", partial(_fits, figures.fitting(group, budget_bytes), title)
+        yield "fits", partial(_outcomes, outcomes_of(group, budget_bytes), title)
     row = group.rows[group.largest]
     timeline, lives = of_cell(row.cell, rates=row.rates)
     named = f"{cell_name(row.cell)}{of}"
@@ -103,25 +105,23 @@ def _curves(curves: Curves, of: str, figure: Figure) -> None:
     known = [p.peak_bytes for line in curves.lines for p in line.points if p.peak_bytes] or [1]
     for axes, scale in zip(figure.subplots(1, 2), ("linear", "log"), strict=True):
         for line in curves.lines:
-            colour = figures.LINE_COLOURS[order.index(line.fixed) % len(figures.LINE_COLOURS)]
+            colour = LINE_COLOURS[order.index(line.fixed) % len(LINE_COLOURS)]
             shown = [point for point in line.points if point.peak_bytes is not None]
             failed = [point for point in shown if point.failure]
             style = "-" if line.mode is Mode.TRAIN else ":"
-            places, peaks = [p.place for p in shown], [p.peak_bytes or 0 for p in shown]
+            across, peaks = [p.tick for p in shown], [p.peak_bytes or 0 for p in shown]
             first = axes.get_legend_handles_labels()[1]
             name = f"{curves.other} {line.fixed:,}"
             label = "" if name in first else name
-            axes.plot(places, peaks, style, color=colour, marker="o", markersize=4, label=label)
-            axes.plot(
-                [p.place for p in failed], [p.peak_bytes or 0 for p in failed], "x", color=colour, ms=10
-            )
+            axes.plot(across, peaks, style, color=colour, marker="o", markersize=4, label=label)
+            axes.plot([p.tick for p in failed], [p.peak_bytes or 0 for p in failed], "x", color=colour, ms=10)
         axes.set_xlabel(curves.axis)
         axes.grid(alpha=0.3)
         if scale == "log":
             axes.set_yscale("log", base=2)
-            if curves.places[0] > 0:
+            if curves.ticks[0] > 0:
                 axes.set_xscale("log", base=2)
-                axes.set_xticks(curves.places, [f"{place:,}" for place in curves.places], minor=False)
+                axes.set_xticks(curves.ticks, [f"{tick:,}" for tick in curves.ticks], minor=False)
         ticks, texts = linear_ticks(max(known)) if scale == "linear" else log_ticks(min(known), max(known))
         axes.set_yticks(ticks, texts, minor=False)
         axes.set_ylim(ticks[0], ticks[-1])
@@ -134,10 +134,10 @@ def _ratio(table: Table, title: str, figure: Figure) -> None:
     figure.colorbar(axes.images[0], ax=axes, label="×")
 
 
-def _fits(table: Table, title: str, figure: Figure) -> None:
-    texts = [["" if value is None else figures.FITS[int(value)] for value in row] for row in table.values]
-    axes = _grid(figure, table, title, texts, figures.FITS_COLOURS)
-    axes.images[0].set_clim(0, len(figures.FITS) - 1)
+def _outcomes(table: Table, title: str, figure: Figure) -> None:
+    texts = [["" if value is None else OUTCOMES[int(value)] for value in row] for row in table.values]
+    axes = _grid(figure, table, title, texts, OUTCOME_COLOURS)
+    axes.images[0].set_clim(0, len(OUTCOMES) - 1)
 
 
 def _grid(figure: Figure, table: Table, title: str, texts: list[list[str]], colours: Sequence[str]) -> Axes:
@@ -165,7 +165,7 @@ def _timeline(timeline: Timeline, title: str, figure: Figure) -> None:
         for role in track.roles:
             live = track.live_bytes(role)
             top = [low + count for low, count in zip(below, [*live, live[-1]], strict=True)]
-            colour = figures.ROLE_COLOURS[role]
+            colour = ROLE_COLOURS[role]
             axes.fill_between(edges, below, top, step="post", color=colour, label=str(role), lw=0)
             below = top
         for phase, start in track.starts.items():
@@ -189,12 +189,12 @@ def _lives(found: LifeLines, title: str, figure: Figure) -> None:
         figure.text(0.5, 0.5, fill(found.reading, 80), ha="center", va="center")
         return
     axes = figure.subplots()
-    for place, life in enumerate(found.lives):
+    for index, life in enumerate(found.lives):
         before = (life.born_step, found.backward_step - life.born_step)
         after = (found.backward_step, life.freed_step + 1 - found.backward_step)
-        axes.broken_barh([before, after], (place - 0.4, 0.8), facecolors=figures.PHASE_COLOURS)
+        axes.broken_barh([before, after], (index - 0.4, 0.8), facecolors=PHASE_COLOURS)
     axes.set(title=title, xlabel="step of training; backward is red", xlim=(0, found.step_count))
     apart = max(1, len(found.lives) // 30)
     shown = range(0, len(found.lives), apart)
-    axes.set_yticks(list(shown), [found.lives[place].name for place in shown])
+    axes.set_yticks(list(shown), [found.lives[index].name for index in shown])
     axes.invert_yaxis()

@@ -1,4 +1,4 @@
-"""Places on an axis of bytes that are round numbers to people: 1024 of them are a KiB."""
+"""Ticks on an axis of bytes that are round numbers to people: 1024 of them are a KiB."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from math import ceil, floor, log2, log10
 from memtrain.units import binary_unit, format_count
 
 Ticks = tuple[list[int], list[str]]
-"""Places in bytes, and what stands there."""
+"""Ticks in bytes, and their labels."""
 
 _MOST = 6
 
 
 def linear_ticks(most_bytes: int) -> Ticks:
-    """From 0 to the first round place that is not below ``most_bytes``."""
+    """From 0 to the first round number that is not below ``most_bytes``."""
     divisor, unit = binary_unit(most_bytes)
     most = max(most_bytes, 1) / divisor
     power = 10.0 ** floor(log10(most / _MOST))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= most / _MOST)
     step = max(step, 1 / divisor)  # there is no half of a byte
-    places = [place * step for place in range(ceil(most / step) + 1)]
-    return [round(place * divisor) for place in places], [f"{format_count(place)} {unit}" for place in places]
+    ticks = [tick * step for tick in range(ceil(most / step) + 1)]
+    return [round(tick * divisor) for tick in ticks], [f"{format_count(tick)} {unit}" for tick in ticks]
 
 
 def log_ticks(least_bytes: int, most_bytes: int) -> Ticks:
@@ -28,8 +28,8 @@ def log_ticks(least_bytes: int, most_bytes: int) -> Ticks:
     first = floor(log2(max(least_bytes, 1)))
     last = max(ceil(log2(max(most_bytes, 1))), first + 1)
     apart = max(ceil((last - first) / _MOST), 1)
-    places = [2**power for power in range(first, last + apart, apart)]
-    return places, [_text(place) for place in places]
+    ticks = [2**power for power in range(first, last + apart, apart)]
+    return ticks, [_text(tick) for tick in ticks]
 
 
 def _text(count: int) -> str:

@@ -35,15 +35,15 @@ def peak_bytes(liveness: Liveness, allocation: str) -> int:
 
 
 def peak_array_count(liveness: Liveness, allocation: str) -> int:
-    """The arrays that a run of the analysed schedule holds at its peak; an arena is one beside the leaves."""
+    """The number of arrays that a run holds at its peak; an arena counts as one, beside the leaves."""
     return liveness.peak_array_count if allocation == FRESH else len(liveness.schedule.persistent) + 1
 
 
 def planned(schedule: Schedule, policy: Policy, cost: CostOf, allocation: str) -> Plan:
     """``schedule``, which keeps all, under ``policy``, with a peak within its budget in this allocation.
 
-    In one arena values take whole cache lines, and may not lie as close as they could: then the plan is
-    made for as much less. Raises ``BudgetError``.
+    In an arena, values take whole cache lines, and there can be gaps between them. If the arena exceeds the
+    budget, the plan is made for as many bytes less. Raises ``BudgetError``.
     """
     if policy.kind != BUDGET or allocation != PACKED:
         return rematerialise(schedule, policy, cost)

@@ -1,4 +1,4 @@
-"""Which BLAS kernel and how many threads: settings that must stand before numpy is imported."""
+"""The BLAS kernel and the number of threads: settings that must be made before numpy is imported."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS
 def blas_environment(threads: int, given: Mapping[str, str]) -> dict[str, str]:
     """Environment variables for a process that computes with ``threads`` BLAS threads.
 
-    OpenBLAS falls back to its AVX2 kernel on AVX-512 CPUs that it does not know (half the speed), so
-    the AVX-512 one is named where the CPU has the instructions and the user (``given``) chose none.
+    On AVX-512 CPUs that it does not know, OpenBLAS falls back to its AVX2 kernel, at half the speed. So the
+    AVX-512 kernel is named where the CPU has the instructions and the user (``given``) chose no kernel.
     """
     chosen = dict.fromkeys(_THREAD_VARIABLES, str(threads))
     if "OPENBLAS_CORETYPE" not in given and has_avx512():
@@ -31,8 +31,8 @@ def blas_environment(threads: int, given: Mapping[str, str]) -> dict[str, str]:
 def useful_threads(product_flops: int) -> int:
     """Threads for products of so many FLOPs: all cores for large ones, one for small ones.
 
-    OpenBLAS's threads wait for each other spinning. Small products gain microseconds from a second
-    thread and lose milliseconds whenever another process has that core.
+    The threads of OpenBLAS spin while they wait for each other. A second thread saves microseconds on a small
+    product, and costs milliseconds whenever another process has that core.
     """
     if product_flops < _LARGE_PRODUCT_FLOPS:
         return 1
@@ -40,7 +40,7 @@ def useful_threads(product_flops: int) -> int:
 
 
 def has_avx512() -> bool:
-    """Whether this CPU executes what OpenBLAS's AVX-512 kernels are made of."""
+    """Whether this CPU has the instructions of OpenBLAS's AVX-512 kernels."""
     return _cpu_flags() >= _AVX512
 
 

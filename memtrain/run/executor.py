@@ -1,6 +1,6 @@
 """Runs a schedule with numpy kernels, each value in an array of its own: fresh allocation.
 
-It shows what an allocator sees: so memory is measured. `memtrain.run.packed` is the faster way.
+The allocator sees every array, so memory is measured this way. `memtrain.run.packed` is faster.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from memtrain.graph.node import DType, Role
 from memtrain.graph.ops.base import Array, Op, Workspace
 from memtrain.plan.liveness import analyse
 from memtrain.plan.schedule import Schedule
-from memtrain.run.leaves import Leaves
+from memtrain.run.leaves import LeafArrays
 from memtrain.run.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A step with all that can be looked up before the run."""
+    """A step with everything that can be looked up before the run."""
 
     op: Op
     node: int
@@ -30,7 +30,7 @@ class _Call:
     frees: tuple[int, ...]
 
 
-class Run(Leaves):
+class Run(LeafArrays):
     """One schedule and the arrays that it holds.
 
     Every storage is an array of its own, made when its step starts and dropped when the schedule frees it.
@@ -46,17 +46,17 @@ class Run(Leaves):
                 inputs=node.inputs,
                 shape=tuple(map(int, node.shape)),
                 dtype=node.dtype,
-                role=roles.get((node.id, place)),
+                role=roles.get((node.id, number)),
                 reuse=step.reuse,
                 work=node.op.workspace(*[schedule.graph[i] for i in node.inputs]),
                 frees=step.frees,
             )
-            for place, step in enumerate(schedule.steps)
+            for number, step in enumerate(schedule.steps)
             for node in (schedule.graph[step.node],)
         ]
 
     def prepare(self) -> None:
-        """Nothing is to be made before the first iteration; see `PackedRun.prepare`."""
+        """Do nothing: there is nothing to prepare, unlike in `PackedRun.prepare`."""
 
     def iterate(self) -> list[Array]:
         """Run every step once; returns the asked values, which the run itself then no longer holds."""
@@ -64,12 +64,12 @@ class Run(Leaves):
         return self.collect()
 
     def execute(self, start: int, stop: int) -> None:
-        """Run the steps from ``start`` to before ``stop``, in order, on what those before have left."""
+        """Run the steps from ``start`` to before ``stop``, in order, on what earlier steps have left."""
         ledger = self._ledger
-        for place in range(start, stop):
+        for number in range(start, stop):
             if ledger is not None:
-                ledger.step = place
-            self._execute(self._calls[place])
+                ledger.step = number
+            self._execute(self._calls[number])
 
     def collect(self) -> list[Array]:
         """The asked values once every step has run; the run itself then no longer holds them."""
@@ -103,5 +103,5 @@ class Run(Leaves):
             self._drop(index)
 
     def _drop(self, index: int) -> None:
-        """The end of a value that the schedule frees; a storage ends with its own value, not with a view."""
+        """Drop a value that the schedule frees. A storage ends with its own value, not with a view of it."""
         self._values[index] = None

@@ -1,6 +1,6 @@
 """The rates of this machine that are kept between commands, in the user's cache.
 
-A prediction takes them from here and measures nothing; `memtrain.measure.host.Host` keeps what it measures.
+A prediction reads them here and measures nothing. `memtrain.measure.host.Host` keeps what it measures.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def unkept_rates() -> str | None:
 
 
 def _kept(folder: Path) -> Rates | None:
-    """What a folder has for this machine; ``None`` where it has nothing that can be used."""
+    """The rates of this machine in a folder; ``None`` where there are none that can be used."""
     with suppress(OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         _check_ours(folder)
         return Rates.of(json.loads((folder / _FILE).read_text(encoding="utf-8"))[machine_name()])
@@ -73,7 +73,7 @@ def _kept(folder: Path) -> Rates | None:
 
 
 def machine_name() -> str:
-    """What rates depend on, in one text."""
+    """Everything that rates depend on, as one text."""
     return f"{cpu_name()}; {usable_cores()}; {np.__version__}; {__version__}"
 
 

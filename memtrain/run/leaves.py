@@ -13,8 +13,8 @@ from memtrain.plan.schedule import Schedule
 from memtrain.run.ledger import Ledger
 
 
-class Leaves:
-    """A schedule, its arrays by node, and those of its leaves by name. A ledger, if given, is told."""
+class LeafArrays:
+    """The arrays of a run by node, with its leaves by name. Reports new arrays to the ledger, if given."""
 
     def __init__(self, schedule: Schedule, ledger: Ledger | None = None) -> None:
         self.schedule = schedule
@@ -25,7 +25,7 @@ class Leaves:
     def load(self, values: Mapping[str, Array]) -> None:
         """Make the persistent arrays and copy ``values`` (by leaf name) into them; the rest start at 0.
 
-        Values of leaves that the schedule does not need are left. Raises ``GraphError`` for a name that
+        Values of leaves that the schedule does not need are ignored. Raises ``GraphError`` for a name that
         is no leaf's, or a shape that does not fit.
         """
         known = {node.name: None for node in self.schedule.graph if node.role}
@@ -41,24 +41,24 @@ class Leaves:
                 self._copy_in(node, values[name])
 
     def feed(self, values: Mapping[str, Array]) -> None:
-        """Copy a batch into the fixed input buffers; names that the schedule does not need are left."""
+        """Copy a batch into the fixed input buffers; names that the schedule does not need are ignored."""
         for name, value in values.items():
             if name in self._leaves:
                 self._copy_in(self._leaves[name], value)
 
     def value(self, name: str) -> Array:
-        """The array of a persistent leaf, live: what updates write shows in it."""
+        """The array of a persistent leaf itself: updates write into it."""
         return self.array(self._leaves[name].id)
 
     def array(self, index: int) -> Array:
-        """The array of a node, live. Raises ``GraphError`` when it is not computed, or freed."""
+        """The array of a node itself. Raises ``GraphError`` when it is not computed, or freed."""
         value = self._values[index]
         if value is None:
             raise GraphError(f"{self.schedule.graph[index]} is read but not there; load the leaves first")
         return value
 
     def _empty(self, shape: tuple[int, ...], dtype: DType, role: Role | None) -> Array:
-        """The beginning of every storage."""
+        """A new array; every storage begins here."""
         array = empty(shape, dtype)
         if self._ledger is not None and role is not None:
             self._ledger.born(array, role)
@@ -72,7 +72,7 @@ class Leaves:
 
 
 def empty(shape: tuple[int, ...], dtype: DType) -> Array:
-    """``numpy.empty``; what is beyond numpy's integers is a ``MemoryError``, too."""
+    """``numpy.empty``, with a ``MemoryError`` also for sizes beyond numpy's integers."""
     try:
         return np.empty(shape, dtype)
     except ValueError as error:

@@ -1,7 +1,7 @@
 """Our own count of the bytes that real arrays hold. It replays nothing.
 
-An array's ``nbytes`` are added when it is made; a weak reference tells of its end. That the result
-equals the prediction is therefore a finding, not a tautology.
+The ``nbytes`` of an array are added when it is made, and subtracted when a weak reference reports its end.
+So it is a finding, not a tautology, that the result equals the prediction.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from memtrain.graph.ops.base import Array
 
 
 class Ledger:
-    """Live bytes by role, and what stood at the peak."""
+    """Live bytes by role, and those at the peak."""
 
     def __init__(self) -> None:
         self.step = 0
-        """The step under way, set by the run."""
+        """The step that runs now, set by the run."""
         self.live_role_bytes = dict.fromkeys(Role, 0)
         self.peak_role_bytes = dict(self.live_role_bytes)
         self.live_bytes = self.peak_bytes = self.peak_step = 0
@@ -39,7 +39,7 @@ class Ledger:
             self.peak_role_bytes = dict(self.live_role_bytes)
 
     def relabel(self, array: Array, role: Role) -> None:
-        """The same bytes are from now on a value of another role."""
+        """Count the bytes of an array for another role from now on: another value takes it over."""
         reference, before = self._alive[id(array)]
         after = {role: sum(before.values())}
         self._alive[id(array)] = (reference, after)

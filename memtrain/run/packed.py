@@ -1,4 +1,4 @@
-"""Runs a schedule in one arena, compiled once into calls that are ready to be made: packed allocation.
+"""Runs a schedule in one arena, compiled once into a list of bound calls: packed allocation.
 
 An iteration then allocates nothing, and a step costs no more than its numpy call.
 """
@@ -17,11 +17,11 @@ from memtrain.plan.liveness import analyse
 from memtrain.plan.occupancy import occupancy_of
 from memtrain.plan.packing import pack
 from memtrain.plan.schedule import Schedule
-from memtrain.run.leaves import Leaves, empty
+from memtrain.run.leaves import LeafArrays, empty
 from memtrain.run.ledger import Ledger
 
 
-class PackedRun(Leaves):
+class PackedRun(LeafArrays):
     """One schedule, its leaves, and the arena that holds all else (`memtrain.plan.packing`)."""
 
     def __init__(self, schedule: Schedule, ledger: Ledger | None = None) -> None:
@@ -33,7 +33,7 @@ class PackedRun(Leaves):
         self._asked: list[Array] = []
 
     def load(self, values: Mapping[str, Array]) -> None:
-        """As `Leaves.load`; makes the arena too."""
+        """As `LeafArrays.load`; makes the arena too."""
         self._arena, self._prepared, self._calls, self._asked = None, False, [], []
         for index in range(len(self._values)):  # in place: a list of this length would show in a heap peak
             self._values[index] = None
@@ -46,7 +46,7 @@ class PackedRun(Leaves):
         self._arena = arena
 
     def prepare(self) -> None:
-        """Make the calls that work in the arena. The first iteration does so if nobody did before."""
+        """Bind the calls to the arena. The first iteration does this if it was not done before."""
         arena = self._arena
         if arena is None:
             raise GraphError("nothing is loaded; load the leaves first")
@@ -86,12 +86,12 @@ class PackedRun(Leaves):
 
 
 def _part(arena: Array, offset: int, shape: tuple[int, ...], dtype: DType) -> Array:
-    """The bytes of the arena from ``offset`` on, as an array."""
+    """An array over the bytes of the arena that begin at ``offset``."""
     nbytes = prod(shape) * dtype.itemsize
     return arena[offset : offset + nbytes].view(dtype).reshape(tuple(map(int, shape)))
 
 
 def _roles_in_arena(peak_role_bytes: Mapping[Role, int], arena_bytes: int) -> dict[Role, int]:
-    """What the arena holds when it is fullest; what aligning adds counts as transient."""
+    """The arena's bytes by role at the peak. Bytes added by alignment count as transient."""
     roles = {role: peak_role_bytes[role] for role in (Role.GRADIENT, Role.RETAINED, Role.WORKSPACE)}
     return roles | {Role.TRANSIENT: arena_bytes - sum(roles.values())}

@@ -1,4 +1,4 @@
-"""From options that take ranges to the cells of a sweep."""
+"""The grid of a sweep: the cells for all combinations of its axes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def make_grid(axes: Mapping[str, Sequence[Any] | Any], layers: Sequence[int] | N
 
     A key is a field of `Cell`, its value a list or one value. Sizes come from the data, unless
     ``input_size`` or ``output_size`` is given or ``layers`` (input, hidden…, output) lists them all:
-    then the data are synthetic. Raises ``SpecError`` and ``DataError``.
+    in these cases the data are synthetic. Raises ``SpecError`` and ``DataError``.
     """
     for name in axes:
         if name not in CELL_NAMES:
@@ -71,7 +71,7 @@ def make_cell(fields: Mapping[str, Any], layers: Sequence[int] | None = None) ->
 
 
 def oversized_batches(cells: Sequence[Cell]) -> dict[str, int]:
-    """Data sets that some cell's batch is larger than, with their number of training examples."""
+    """The data sets that are smaller than a batch of some cell, with their number of training examples."""
     largest: dict[str, int] = {}
     for cell in cells:
         largest[cell.data] = max(cell.batch, largest.get(cell.data, 0))
@@ -80,7 +80,7 @@ def oversized_batches(cells: Sequence[Cell]) -> dict[str, int]:
 
 
 def training_examples(data: str) -> int | None:
-    """How many examples of a data set are trained on; ``None`` for synthetic data, made for each batch."""
+    """The number of training examples of a data set; ``None`` for synthetic data, made for each batch."""
     return None if data == SYNTHETIC else len(split(load(data, free_memory_bytes()))[0])
 
 
@@ -88,7 +88,7 @@ def _as_list(values: Sequence[Any] | Any) -> list[Any]:
     """The values of an axis, each once, as Python's own types."""
     several = isinstance(values, (list, tuple, range, np.ndarray))
     plain = [_plain(value) for value in (values if several else [values])]
-    return [value for place, value in enumerate(plain) if value not in plain[:place]]
+    return [value for index, value in enumerate(plain) if value not in plain[:index]]
 
 
 def _plain(value: Any) -> Any:
@@ -99,7 +99,7 @@ def _plain(value: Any) -> Any:
 
 
 def _sizes(data: str) -> dict[str, Any]:
-    """What a data set says about the network; nothing for synthetic data."""
+    """The sizes of the network that a data set gives; none for synthetic data."""
     if data == SYNTHETIC:
         return {}
     examples = load(data, free_memory_bytes())

@@ -1,7 +1,7 @@
 """The journal of a sweep: a line of JSON for each finished row, on the disk before the next is measured.
 
-It is the truth; the CSV beside it is made from it. The first line says what was asked for and where. A sweep
-that is killed can leave a line that is not whole: it does not count, and its row is measured again.
+The journal is the truth; the CSV beside it is made from it. The first line records the request and where it
+ran.
 """
 
 from __future__ import annotations
@@ -11,17 +11,13 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from memtrain.cells.cell import Mode, cell_of
-from memtrain.cells.columns import BY_NAME, FIGURE_NAMES
 from memtrain.cells.row import Row
 from memtrain.errors import InputError, StoreError
 from memtrain.files import (
-    MOST_RESULTS_BYTES,
     already_there,
     cannot_write,
     make_results_folder,
@@ -29,10 +25,9 @@ from memtrain.files import (
     quoted,
     reason,
 )
-from memtrain.plan.cost import Rates
-from memtrain.sweeps.request import Request, read_request
+from memtrain.sweeps.request import Request
+from memtrain.sweeps.stored import SCHEMA_VERSION, Stored, read_journal
 
-SCHEMA_VERSION = 1
 SUFFIX = ".journal"
 MUST_AGREE = (
     "memtrain",
@@ -48,38 +43,19 @@ MUST_AGREE = (
     "huge_pages",
     "settings",
 )
-"""What figures of one file have in common besides their cells' threads."""
+"""The entries of the environment that must be equal for all figures of one file."""
 
 
 def journal_path(rows: Path) -> Path:
     """The journal beside a CSV; of a journal, itself. Raises ``InputError`` for a path without a name.
 
-    Of a link it is the one beside the file that the link leads to: one journal, whatever name is given.
+    For a link it is the journal beside the target of the link, so that a file has one journal only.
     """
     if not rows.name.removesuffix(SUFFIX):
         raise InputError(f"{str(rows)!r} names no file", "allowed: the CSV of a sweep", "name the file")
     if rows.is_symlink():
         rows = rows.resolve()
     return rows if rows.name.endswith(SUFFIX) else rows.with_name(rows.name + SUFFIX)
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What a journal holds."""
-
-    request: Request
-    environment: dict[str, Any]
-    command: str
-    folder: str
-    """Where the sweep was begun."""
-    data: dict[str, str]
-    """Fingerprints of its data files."""
-    rates: Rates | None
-    """What its plans spare time with, if any of them does."""
-    rows: dict[str, Row]
-    """By key of cell and mode; of several rows of one, the last."""
-    whole_bytes: int
-    """How long its whole lines are: what comes after is torn."""
 
 
 class Journal:
@@ -127,7 +103,7 @@ class Journal:
         return cls(path, file, stored.whole_bytes), stored
 
     def add(self, row: Row) -> None:
-        """Append a row and see it to the disk. Raises ``StoreError``; what was there before is whole."""
+        """Append a row and sync it to the disk. After a ``StoreError`` the earlier lines are whole."""
         line = {
             "cell": row.cell.values(),
             "mode": row.mode,
@@ -146,12 +122,12 @@ class Journal:
             ) from error
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file, which releases the lock."""
         with suppress(OSError):
             self._file.close()
 
     def _append(self, values: Mapping[str, Any]) -> None:
-        """Write a line and see it to the disk, or leave the file as it was. Raises ``OSError``."""
+        """Write a line and sync it to the disk, or leave the file as it was. Raises ``OSError``."""
         line = (json.dumps(values, separators=(",", ":")) + "\n").encode()
         try:
             self._check_there()
@@ -167,7 +143,7 @@ class Journal:
             raise
 
     def _check_there(self) -> None:
-        """Raise ``StoreError`` when the file was taken away: what is written to it now would be lost."""
+        """Raise ``StoreError`` if the file was moved or removed: new lines would be lost."""
         ours = os.fstat(self._file.fileno())
         try:
             there = os.stat(self.path)
@@ -178,12 +154,6 @@ class Journal:
                 f"{self.path} has been taken away while the sweep was writing it; the rows so far are in the "
                 "CSV, if that is still there: start again with another file"
             )
-
-
-def read_journal(path: Path) -> Stored:
-    """What a journal holds, without touching it. Raises ``OSError`` and ``StoreError``."""
-    with open_regular(path, MOST_RESULTS_BYTES) as file:
-        return _read(path, file.read())
 
 
 def check_same(stored: Mapping[str, Any], here: Mapping[str, Any]) -> None:
@@ -200,7 +170,7 @@ def check_same(stored: Mapping[str, Any], here: Mapping[str, Any]) -> None:
 
 
 def _flat(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """What must agree, settings one by one."""
+    """The entries that must agree, with each setting as one entry."""
     settings = environment.get("settings")
     settings = settings if isinstance(settings, dict) else {}
     return {name: environment.get(name) for name in MUST_AGREE if name != "settings"} | settings
@@ -219,7 +189,7 @@ def is_in_use(path: Path) -> bool:
 
 
 def _locked(path: Path, flags: int) -> FileIO:
-    """The file, open for reading and writing, and ours alone."""
+    """The file, open for reading and writing, and locked by this process."""
     try:
         make_results_folder(path)
         file = FileIO(os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o666), "r+")
@@ -237,102 +207,3 @@ def _locked(path: Path, flags: int) -> FileIO:
             "wait for the other one, or name another file",
         ) from error
     return file
-
-
-def _read(path: Path, content: bytes) -> Stored:
-    header: Stored | None = None
-    rows: dict[str, Row] = {}
-    whole = 0
-    for line in content.splitlines(keepends=True):
-        values = _values(line)
-        if header is None:
-            if values is None or values.get("memtrain_journal") != SCHEMA_VERSION:
-                raise StoreError(f"{path} is no journal of this version of memtrain; begin a new file")
-            header = _header(values)
-        elif values is not None and (row := _row(values)) is not None:
-            rows[row.cell.key(row.mode)] = row
-        elif not line.endswith(b"\n"):
-            break  # torn: the next row is written over it
-        whole += len(line)
-    if header is None:
-        raise StoreError(f"{path} is empty: the sweep ended before its first row; begin anew with --force")
-    return replace(header, rows=rows, whole_bytes=whole)
-
-
-def _rates(values: Any) -> Rates | None:
-    """Rates as they were recorded. Raises ``StoreError`` for what are none."""
-    try:
-        return None if values is None else Rates.of(values)
-    except (TypeError, ValueError) as error:
-        raise StoreError(f"the journal has no rates that can be used ({error}); begin a new file") from error
-
-
-def _header(values: Mapping[str, Any]) -> Stored:
-    environment, data = values.get("environment"), values.get("data", {})
-    if not isinstance(environment, dict) or not isinstance(data, dict):
-        raise StoreError("the journal does not say where the sweep was begun; begin a new file")
-    return Stored(
-        request=read_request(values.get("request")),
-        environment=environment,
-        command=str(values.get("command", "")),
-        folder=str(values.get("folder", "")),
-        data=data,
-        rates=_rates(values.get("rates")),
-        rows={},
-        whole_bytes=0,
-    )
-
-
-def _values(line: bytes) -> dict[str, Any] | None:
-    """The JSON object of a whole line."""
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return values if isinstance(values, dict) else None
-
-
-def _row(values: Mapping[str, Any]) -> Row | None:
-    """A row from its JSON; ``None`` for what is none."""
-    try:
-        return Row(
-            cell=cell_of(**values["cell"]),
-            mode=Mode(values["mode"]),
-            figures=_figures(values["figures"]),
-            peak_node=str(values["peak_node"]),
-            retained=[_kept(entry) for entry in values["retained"]],
-            environment=_environment(values["environment"]),
-            notes=[str(note) for note in values["notes"]],
-        )
-    except (KeyError, TypeError, ValueError, InputError, StoreError):
-        return None
-
-
-def _kept(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A retained intermediate from its JSON; journals of the first edition have name and bytes only."""
-    name = str(values["name"])
-    scope = [[str(kind), None if number is None else int(number)] for kind, number in values.get("scope", [])]
-    return {
-        "name": name,
-        "bytes": int(values["bytes"]),
-        "label": str(values.get("label", name)),
-        "scope": scope,
-    }
-
-
-def _environment(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row was measured in. Raises ``ValueError``, ``TypeError`` or ``StoreError`` if it is none."""
-    known = dict(values)
-    _rates(known.get("rates"))
-    return known
-
-
-def _figures(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Figures from JSON. Raises ``TypeError`` for a value of another kind, ``KeyError`` for no figure."""
-    for name, value in values.items():
-        if name not in FIGURE_NAMES:
-            raise KeyError(name)
-        BY_NAME[name].kind.check(value)
-    return dict(values)

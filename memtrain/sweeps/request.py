@@ -1,4 +1,4 @@
-"""What a sweep is asked for: enough to ask for the same again."""
+"""The request of a sweep, complete enough to repeat it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Request:
         object.__setattr__(self, "meters", in_order)
 
     def cells(self) -> list[Cell]:
-        """The grid. Raises ``InputError`` for axes that cannot be."""
+        """The grid. Raises ``InputError`` for invalid axes."""
         return make_grid(self.axes, self.layers)
 
     def as_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Results read back: the rows of a CSV, and what its journal knows besides."""
+"""Results read back: the rows of a CSV, with what its journal has besides."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from memtrain.cells.columns import BY_NAME, CELL_NAMES, FIGURE_NAMES, STATUSES
 from memtrain.cells.row import Row, planned_row
 from memtrain.errors import DataError, MemtrainError, NoRowsError
 from memtrain.files import MOST_RESULTS_BYTES, open_regular
-from memtrain.sweeps.journal import journal_path, read_journal
+from memtrain.sweeps.journal import journal_path
+from memtrain.sweeps.stored import read_journal
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,16 @@ class Results:
     path: Path
     rows: tuple[Row, ...]
     command: str = ""
-    """What made them, as far as it is known."""
+    """The command that made them, if known."""
 
 
 def read_results(path: Path) -> Results:
     """The rows of a CSV that a sweep wrote, with what its journal knows besides.
 
     Without the journal, what is retained is predicted anew, for cells whose prediction is still the same.
-    Columns that are not known are left, those that came later may be missing. Raises ``DataError`` for what
-    cannot be read, naming the line, and ``NoRowsError`` for a CSV without the columns or rows of a sweep.
+    Unknown columns are ignored; columns that were added later may be missing. Raises ``DataError`` for values
+    that cannot be read, naming the line, and ``NoRowsError`` for a CSV without the columns or rows of a
+    sweep.
     """
     try:
         with (
@@ -105,7 +107,7 @@ def _row(path: Path, number: int, line: Mapping[str, str | None]) -> Row:
 
 
 def _value(name: str, text: str | None) -> Any:
-    """The value of a column: missing is ``None``. Raises ``ValueError`` with what is wrong."""
+    """The value of a column: missing is ``None``. Raises ``ValueError``, which says what is wrong."""
     if text is None:
         raise ValueError(f"it ends before {name}")
     if name == "status" and text not in STATUSES:

@@ -17,9 +17,9 @@ def run_tasks(
     measure_row: Callable[[Cell, Mode], Row],
     started: Callable[[Cell, Mode], None] = lambda cell, mode: None,
 ) -> Iterator[Row]:
-    """Rows as they finish. ``started`` is told of the first task that is not done yet.
+    """Rows as they finish. ``started`` is called with the first task that is not done yet.
 
-    When the caller stops listening, tasks that have not begun are cancelled.
+    When the caller stops iterating, tasks that have not begun are cancelled.
     """
     futures: dict[Future[Row], Task] = {
         executor.submit(measure_row, cell, mode): (cell, mode) for cell, mode in tasks

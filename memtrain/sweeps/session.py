@@ -13,15 +13,16 @@ from memtrain.cells.row import Row
 from memtrain.errors import InputError, MemtrainError, StoreError
 from memtrain.files import check_outputs, is_special, open_regular, quoted
 from memtrain.measure.host import Host
-from memtrain.sweeps.journal import SUFFIX, Journal, Stored, check_same, is_in_use, journal_path
+from memtrain.sweeps.journal import SUFFIX, Journal, check_same, is_in_use, journal_path
 from memtrain.sweeps.request import Request, make_tasks
 from memtrain.sweeps.runner import Task
 from memtrain.sweeps.store import RowStore
+from memtrain.sweeps.stored import Stored
 from memtrain.train.data import DIGITS, SYNTHETIC
 
 
 class Session:
-    """What is asked for, where it is stored, and what is done of it."""
+    """A sweep: its request, its store, and the rows that are done."""
 
     def __init__(
         self,
@@ -37,12 +38,12 @@ class Session:
 
     @property
     def waiting(self) -> list[Task]:
-        """What is still to be measured."""
+        """The tasks that are still to be measured."""
         return [task for task in self.tasks if task not in self.done]
 
     @property
     def rows(self) -> list[Row]:
-        """What is done, in the order of the grid."""
+        """The rows that are done, in the order of the grid."""
         return [self.done[task] for task in self.tasks if task in self.done]
 
     def add(self, row: Row) -> None:
@@ -54,7 +55,7 @@ class Session:
 def begin(host: Host, request: Request, path: Path, about: Mapping[str, Any], force: bool) -> Session:
     """A new sweep into ``path``. ``about`` is kept with it: environment, command, options.
 
-    The rates of the host are recorded, too, where plans spare time. Raises ``InputError`` when files are in
+    If plans minimise time, the rates of the host are recorded too. Raises ``InputError`` when files are in
     the way, unless ``force``, and ``StoreError``.
     """
     tasks = make_tasks(request.cells(), request.mode)
@@ -138,7 +139,7 @@ def _data_files(request: Request) -> list[str]:
 
 
 def _fingerprints(request: Request) -> dict[str, str]:
-    """By data file, of its content."""
+    """By data file: a digest of its content."""
     found = {}
     for name in _data_files(request):
         with open_regular(Path(name)) as file:
@@ -147,7 +148,7 @@ def _fingerprints(request: Request) -> dict[str, str]:
 
 
 def _check_data(stored: Stored) -> None:
-    """Raise ``InputError`` unless the data files are there and as they were."""
+    """Raise ``InputError`` unless the data files are there and unchanged."""
     relative = [name for name in _data_files(stored.request) if not os.path.isabs(name)]
     if relative and stored.folder != os.getcwd():
         raise InputError(

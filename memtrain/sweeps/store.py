@@ -13,26 +13,27 @@ from memtrain.cells.kinds import csv_line
 from memtrain.cells.row import Row
 from memtrain.errors import StoreError
 from memtrain.files import is_special, refuse_existing, write_whole
-from memtrain.sweeps.journal import Journal, Stored, journal_path
+from memtrain.sweeps.journal import Journal, journal_path
 from memtrain.sweeps.request import Request
 from memtrain.sweeps.runner import Task
+from memtrain.sweeps.stored import Stored
 
 QUICK_S = 0.01
-"""A CSV that is written in this time is written after every row."""
+"""A CSV that takes no longer than this to write is written after every row."""
 
 
 class RowStore:
     """Rows in the order of the grid.
 
-    The journal has a row before `add` returns. The CSV, which is written as a whole, follows at once, or,
-    when it has grown so long that this would take a twentieth of the time, a little later. A path that is a
-    pipe or a device gets no journal, only the rows at the end.
+    The journal has a row before `add` returns. The CSV is written as a whole, usually at once. Once it is so
+    long that writing it would take a twentieth of the time, it is written less often. A path that is a pipe
+    or a device gets no journal, only the rows at the end.
     """
 
     def __init__(self, path: Path, tasks: Sequence[Task], journal: Journal | None) -> None:
         self.path = path
         self._journal = journal
-        self._places = {cell.key(mode): place for place, (cell, mode) in enumerate(tasks)}
+        self._order = {cell.key(mode): index for index, (cell, mode) in enumerate(tasks)}
         self._lines: dict[int, str] = {}
         self._write_next_s = 0.0
 
@@ -82,7 +83,7 @@ class RowStore:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Let go of the journal once the CSV is up to date."""
+        """Close the journal after the CSV is brought up to date."""
         if self._journal is not None:
             with suppress(StoreError) if error is not None else nullcontext():
                 self._write()
@@ -91,7 +92,7 @@ class RowStore:
             self._write()
 
     def _enter(self, row: Row) -> None:
-        self._lines[self._places[row.cell.key(row.mode)]] = csv_line(row.columns().values())
+        self._lines[self._order[row.cell.key(row.mode)]] = csv_line(row.columns().values())
 
     def _write(self) -> None:
         began = perf_counter()

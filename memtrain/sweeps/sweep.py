@@ -21,8 +21,8 @@ from memtrain.sweeps.runner import Task, run_tasks
 MOST_JOBS = 64
 CHILD_S = 0.06
 CHILD_FLOPS_PER_S = 5e10
-"""About what a measuring process takes to start, and what it then computes: on any machine of today, within a
-few times. The time that is left is told from what is done, so that only the proportion matters."""
+"""Rough estimates of the start time and the speed of a measuring process. The remaining time is computed from
+the rows that are done, so only the proportion of these numbers matters."""
 LONGEST_TIMEOUT_S = 1_000_000
 
 
@@ -54,12 +54,12 @@ def sweep(
 
 
 def default_jobs() -> int:
-    """Measurements at a time: a core each, up to 4, for each cell needs its memory too."""
+    """The number of measurements at a time: one per core, at most 4, since each cell needs memory too."""
     return min(usable_cores(), 4)
 
 
 def check_limits(jobs: int | None, timeout_s: float | None) -> None:
-    """Raise ``SpecError`` for a number of jobs or a time-out that cannot be."""
+    """Raise ``SpecError`` for an invalid number of jobs or time-out."""
     if jobs is not None and not 1 <= jobs <= MOST_JOBS:
         raise SpecError(
             f"--jobs {jobs}",
@@ -96,14 +96,14 @@ def run_sweep(
         repeat=repeat,
         force=force,
     )
-    place = {task: index for index, task in enumerate(tasks)}
+    order = {task: index for index, task in enumerate(tasks)}
     rows: list[Row] = []
     # The host inside of the executor: after an interrupt no thread waits for a measurement any more.
     with ThreadPoolExecutor(jobs or default_jobs()) as executor, host:
         for row in run_tasks(tasks, executor, measure_row, started):
             finished(row)
             rows.append(row)
-    return sorted(rows, key=lambda row: place[row.cell, row.mode])
+    return sorted(rows, key=lambda row: order[row.cell, row.mode])
 
 
 def expected_s(cell: Cell, mode: Mode, meters: Sequence[str]) -> float:

@@ -1,8 +1,8 @@
 """A table of numbers in a text file, read by blocks of lines.
 
-A number is a plain decimal one in ASCII (``-1.5e3``), with blanks or tabs around it. The first line is no
-example, but names the columns, when none of its fields is a number, or when all but the last count up from
-0 or 1 and the last is a name (``0,1,2,label``).
+A number is a plain decimal number in ASCII (``-1.5e3``), with optional blanks or tabs around it. The first
+line names the columns if none of its fields is a number. It also does if its last field is a name and the
+others count up from 0 or 1 (``0,1,2,label``). Otherwise it is an example.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ _BLOCK_BYTES = 256 * 1024
 _LONGEST_LINE_BYTES = 64 * 1024**2
 _BOM = b"\xef\xbb\xbf"
 _PLAIN = b"0123456789+-.eE, \t"
-"""Of these characters alone, Python's ``float`` makes nothing but plain decimal numbers."""
+"""From text of these characters, Python's ``float`` reads plain decimal numbers only."""
 
 _NUMBER = re.compile(rb"[ \t]*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[ \t]*")
 _NOT_FINITE = re.compile(rb"[ \t]*[+-]?(nan|inf|infinity)[ \t]*", re.IGNORECASE)
 _MISSING = {b"", b"na", b"n/a", b"null", b"none", b"nan", b"?", b"-"}
-"""What stands for a value that is missing, and names no column."""
+"""Texts that stand for a missing value. None of them is the name of a column."""
 
 
 class CsvTable:
-    """The table in a file that is open. Every iteration reads it from its beginning."""
+    """The table in an open file. Every iteration over it reads the file from its beginning."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self._path, self._file = path, file
         self.columns = 0
-        """Known once the first lines are read, as what follows."""
+        """The number of values in a row. It and the next fields are known once the first lines are read."""
         self.counts = False
-        """Whether the first example is 0,1,2,… or 1,2,3,…, which could as well be names."""
+        """Whether the first example is 0,1,2,… or 1,2,3,…: it could also be the names of the columns."""
         self._named = False
         self._first_line = ""
 
@@ -47,10 +47,10 @@ class CsvTable:
         count = 0
         for number, block in enumerate(_line_blocks(self._file)):
             lines = block if number else self._without_names(block)
-            for place, line in enumerate(lines, start=count + 1):
+            for example, line in enumerate(lines, start=count + 1):
                 if line.count(b",") + 1 != self.columns:
                     raise DataError(
-                        f"data file {self._path}: example {place} has {line.count(b',') + 1} values, "
+                        f"data file {self._path}: example {example} has {line.count(b',') + 1} values, "
                         f"not {self.columns}",
                         "allowed: rows of equal length",
                         "fill or remove the ragged row",
@@ -100,14 +100,14 @@ class CsvTable:
 
     def _fault(self, lines: list[bytes], first: int) -> DataError:
         """What is wrong with the numbers of some lines, the first of which is example ``first``."""
-        for place, line in enumerate(lines, start=first):
+        for example, line in enumerate(lines, start=first):
             for column, field in enumerate(line.split(b","), start=1):
                 if _NOT_FINITE.fullmatch(field):
                     where = f"input {column}" if column < self.columns else "the last value"
-                    return not_finite(self._path, place, where, float(field))
+                    return not_finite(self._path, example, where, float(field))
                 if not _NUMBER.fullmatch(field):
                     return DataError(
-                        f"data file {self._path}: example {place} is not numeric "
+                        f"data file {self._path}: example {example} is not numeric "
                         f"({_shown(field)!r} in {_shown(line)!r})",
                         "allowed: plain numbers separated by commas, such as 1.5 or 2e-3, the label last",
                         "encode text as numbers",
@@ -125,9 +125,9 @@ def not_finite(path: Path, example: int, where: str, value: float) -> DataError:
 
 
 def _line_blocks(file: BinaryIO) -> Iterator[list[bytes]]:
-    """The lines of a file that are not blank, some at a time, never none.
+    """The non-blank lines of a file in blocks of at least one line.
 
-    Raises ``ValueError`` for what is not text.
+    Raises ``ValueError`` for a file that is not text.
     """
     file.seek(0)
     rest = file.read(len(_BOM)).removeprefix(_BOM)
@@ -149,7 +149,7 @@ def _line_blocks(file: BinaryIO) -> Iterator[list[bytes]]:
 
 
 def _floats(text: bytes) -> Array | None:
-    """Numbers separated by commas as float64; ``None`` where one of them is none."""
+    """The numbers of a comma-separated text as float64; ``None`` if a field is not a number."""
     parts, start = [], 0
     while start <= len(text):
         stop = text.find(b",", start + _BLOCK_BYTES)
@@ -167,7 +167,7 @@ def _count_up(fields: list[bytes]) -> bool:
     first = fields[0].strip()
     if len(fields) < 2 or first not in (b"0", b"1"):
         return False
-    return all(field.strip() == str(place).encode() for place, field in enumerate(fields, start=int(first)))
+    return all(field.strip() == str(number).encode() for number, field in enumerate(fields, start=int(first)))
 
 
 def _shown(text: bytes) -> str:

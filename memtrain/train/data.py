@@ -31,7 +31,7 @@ class Dataset:
     y: Array
     output_size: int
     note: str = ""
-    """How the file's first line was understood, where that had to be decided."""
+    """How the first line of the file was read, where that had to be decided."""
 
     @property
     def input_size(self) -> int:
@@ -66,13 +66,13 @@ class Part:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, places: Array) -> Dataset:
-        """A copy of the examples at ``places`` of this part."""
-        return self.data.take(self.rows[places])
+    def take(self, indices: Array) -> Dataset:
+        """A copy of the examples at ``indices`` of this part."""
+        return self.data.take(self.rows[indices])
 
 
 def load(data: str, free_bytes: int | None = None) -> Dataset:
-    """The data set of that name or path. Raises ``DataError`` with what is wrong and what to do.
+    """The data set of that name or path. Raises ``DataError``, which says what is wrong and what to do.
 
     A file that would take more than ``free_bytes`` is not read.
     """
@@ -87,7 +87,7 @@ def load_digits() -> Dataset:
 
 
 def synthetic(input_size: int, output_size: int, examples: int, seed: int) -> Dataset:
-    """Normal noise with random labels: any shape can be studied."""
+    """Normal noise with random labels, of any shape."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((examples, input_size), np.float32)
     return Dataset(x, rng.integers(0, output_size, examples), output_size)
@@ -130,9 +130,9 @@ def row_dtype(examples: int) -> np.dtype[Any]:
 
 
 def draw_rows(examples: int, batch: int, seed: int) -> Iterator[Array]:
-    """Row numbers of one batch after another, for ever: every row once before any row again.
+    """The row numbers of one batch after another, without end. Every row is drawn once before any row again.
 
-    A batch larger than the data therefore holds rows more than once.
+    So a batch larger than the data holds some rows more than once.
     """
     rng = np.random.default_rng([seed, examples])
     order = np.empty(examples, row_dtype(examples))

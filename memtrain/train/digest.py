@@ -1,4 +1,4 @@
-"""A digest that tells whether data are those that a network was trained on."""
+"""A digest by which the training data of a network are recognised."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class DataDigest:
         self._inputs = 0
 
     def add(self, x: Array, y: Array) -> None:
-        """Go on with ``x`` (rows, inputs), taken as float32, and their labels ``y``."""
+        """Include ``x`` (rows, inputs), as float32, and their labels ``y``."""
         self._inputs = x.shape[1]
         self._x.update(np.ascontiguousarray(x, "<f4").reshape(-1).data)
         self._y.update(np.ascontiguousarray(y, "<i8").data)
 
     def text(self) -> str:
-        """The digest of all so far."""
+        """The digest of everything included so far."""
         parts = f"{self._inputs} {self._x.hexdigest()} {self._y.hexdigest()}"
         return blake2b(parts.encode(), digest_size=16).hexdigest()

@@ -29,7 +29,7 @@ Block = tuple[Array, Array | None]
 
 
 _KEPT_BYTES = 16
-"""At most so many bytes of each answer are kept until the end, where it is found which were right."""
+"""The most bytes kept of each answer until the end, when the answers are judged."""
 
 
 class Examples:
@@ -44,12 +44,12 @@ class Examples:
         self._free_bytes = free_bytes
         self._held_bytes = 0
         self.most_bytes = 0
-        """Most bytes of examples and labels that were held at a time."""
+        """The most bytes of examples and labels held at one time."""
         self.note = ""
-        """How the file's first line was understood; known with the first block."""
+        """How the first line of the file was read; known once the first block is read."""
 
     def blocks(self, batch: int) -> Iterator[Block]:
-        """Blocks of whole batches; the last has what is left. Raises ``DataError`` as it comes to a fault."""
+        """Blocks of whole batches; the last has the rest. Raises ``DataError`` when it reaches a fault."""
         rows = -(-rows_at_a_time(self._input_size) // batch) * batch
         for x, y in _regrouped(self._read(rows), rows):
             held = self._held_bytes or x.nbytes + (0 if y is None else y.nbytes)
@@ -118,7 +118,7 @@ class Examples:
             )
 
     def _checked(self, y: Array, first: int) -> Array:
-        """Labels as int64; ``first`` come before them. Raises ``DataError`` for one that cannot be."""
+        """Labels as int64; ``first`` come before them. Raises ``DataError`` for an invalid one."""
         bad = np.flatnonzero(~np.isin(y, np.arange(self._output_size)))
         if len(bad):
             raise self._misfit(f"example {first + bad[0] + 1} has the label {float(y[bad[0]]):g}")
@@ -133,7 +133,7 @@ class Examples:
 
 
 def _regrouped(blocks: Iterator[Block], rows: int) -> Iterator[Block]:
-    """The same in blocks of ``rows`` each; the last may have fewer."""
+    """The same examples in blocks of ``rows`` rows; the last block may have fewer."""
     waiting: list[Block] = []
     count = 0
     for block in blocks:

@@ -1,6 +1,6 @@
 """The schedules of a network: one iteration of training, and inference.
 
-They differ in one place: what is asked for.
+They differ only in the values that they ask for.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UPDATES = (DEFERRED, EAGER)
 """When parameters are updated: all after backward, or each as soon as its gradient exists."""
 
 MICRO_BATCH = "micro_batch"
-"""The kind of the blocks that micro-batches are."""
+"""The kind of block that each micro-batch is."""
 
 
 def training(model: Model, optimizer: str, rate: float, update: str = DEFERRED) -> Schedule:
@@ -35,11 +35,11 @@ def training(model: Model, optimizer: str, rate: float, update: str = DEFERRED) 
 def accumulating(
     network: Network, batch: int, count: int, optimizer: str, rate: float, update: str = DEFERRED
 ) -> Schedule:
-    """The same from ``count`` micro-batches, one after the other, whose gradients add up.
+    """The schedule of an iteration that sums the gradients of ``count`` micro-batches, one after the other.
 
-    The whole batch is there; each micro-batch is a view of its rows. Mean loss and gradients are those of
-    the batch up to rounding. What the objective has besides the loss counts once, with the last. Raises
-    ``SpecError`` for a ``count`` that does not divide the batch.
+    The run holds the whole batch; each micro-batch is a view of its rows. Mean loss and gradients equal those
+    of the batch up to rounding. The regulariser is added once, with the last one. Raises ``SpecError`` for a
+    ``count`` that does not divide the batch.
     """
     check_accumulate(count, batch)
     if count == 1:
@@ -58,7 +58,7 @@ Sums = tuple[Node, list[Node]]
 
 
 class _MicroBatches:
-    """A graph that grows by the forward and backward of one micro-batch after the other."""
+    """A graph to which forward and backward are appended for one micro-batch after another."""
 
     def __init__(self, network: Network, batch: int, count: int) -> None:
         self._count, self._row_count = count, batch // count
@@ -72,7 +72,7 @@ class _MicroBatches:
         self.trainable = tuple(self._shared[node.id] for node in self._model.trainable)
 
     def add(self, number: int, before: Sums | None = None) -> Sums:
-        """Append a micro-batch; returns the sums with those of the ones ``before``."""
+        """Append a micro-batch; returns its sums added to those of the micro-batches ``before`` it."""
         b, model, suffix = self.builder, self._model, f"[{number}]"
         known = dict(self._shared)
         with b.block(MICRO_BATCH, number):
@@ -93,7 +93,7 @@ class _MicroBatches:
         ]
 
     def _rows(self, feed: Node, number: int, suffix: str) -> Node:
-        """The view of a feed's rows that a micro-batch has."""
+        """A view of the rows of a feed that belong to a micro-batch."""
         rest = feed.shape[1:]
         starts = ((number - 1) * self._row_count, *(0 for _ in rest))
         return self.builder.apply(

@@ -26,7 +26,7 @@ from memtrain.train.prediction import evaluate
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training data gave."""
+    """The result of one pass over the training data."""
 
     number: int
     loss: float
@@ -46,13 +46,13 @@ class Trained:
     inference_peak_bytes: int
     """Ledger peak of predicting one batch."""
     inference_batch: int
-    """How many examples that batch has: as many as in training, if there are so many to test on."""
+    """The number of examples in that batch: the training batch, or all test examples if they are fewer."""
     data_bytes: int
-    """What the data take, apart from the network: examples, labels, and row numbers for split and order."""
+    """Bytes of the data, apart from the network: examples, labels, and row numbers for split and order."""
 
     @property
     def diverged(self) -> bool:
-        """Whether it ended with numbers that are not finite."""
+        """Whether the training ended with numbers that are not finite."""
         finite = all(np.isfinite(value).all() for value in self.parameters.values())
         return not (finite and isfinite(self.epochs[-1].loss))
 
@@ -74,9 +74,10 @@ def train(
     allocation: str = PACKED,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Trained:
-    """Train ``network`` and test it. ``on_epoch`` is told of each epoch as it ends.
+    """Train ``network`` and test it. ``on_epoch`` is called at the end of each epoch.
 
-    A ``policy`` that has a budget spares ``cost``. Raises ``DataError`` when there is nothing to test on.
+    A plan for the budget of a ``policy`` minimises ``cost``. Raises ``DataError`` when there are no test
+    examples.
     """
     if not len(test_data):
         raise DataError(

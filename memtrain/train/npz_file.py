@@ -1,4 +1,4 @@
-"""Arrays of an ``.npz``, read by blocks: what they claim to hold is checked before any of it is read."""
+"""The arrays of an ``.npz``, read by blocks. Their claimed sizes are checked before any value is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from memtrain.units import format_bytes
 _BLOCK_VALUES = 128 * 1024
 
 _LARGEST_DEFLATION = 1040
-"""Deflate makes at most 1,032 bytes of one: an archive that claims more cannot hold it."""
+"""Deflate expands a byte to 1,032 bytes at most. An archive that claims a larger ratio is refused."""
 
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -27,7 +27,7 @@ _HEADERS = {
 class Npz:
     """The arrays of an npz by name; none is read until it is asked for.
 
-    Raises ``ValueError``, ``OSError`` or an error of `zipfile` for what is not one.
+    Raises ``ValueError``, ``OSError`` or an error of `zipfile` for a file that is not an npz.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -41,7 +41,7 @@ class Npz:
         return name in self.names
 
     def open(self, name: str) -> Member:
-        """The array of that name. Raises ``ValueError`` for what is none."""
+        """The array of that name. Raises ``ValueError`` if it is not an array."""
         return Member(self._archive, name, self._file_bytes)
 
 
@@ -75,7 +75,7 @@ class Member:
 
     @property
     def by_rows(self) -> bool:
-        """Whether the values of an example stand together in the file."""
+        """Whether the values of an example are contiguous in the file."""
         return not self._fortran_order or len(self.shape) < 2
 
     def read(self, count: int) -> Array:

@@ -12,7 +12,7 @@ from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.update import Accumulate, AdamStep, Average, AverageSquare, Descend
 
 LEARNING_RATES = {"sgd": 0.1, "momentum": 0.02, "adam": 0.001}
-"""The rate that each optimiser takes unless another is given."""
+"""The default learning rate of each optimiser."""
 
 ITERATION = "t"
 """The input leaf that counts iterations from 1 (adam)."""
@@ -21,7 +21,7 @@ ITERATION = "t"
 def add_updates(
     b: Builder, optimizer: str, rate: float, parameters: tuple[Node, ...], gradients: list[Node]
 ) -> list[Node]:
-    """Append the update of every parameter, in that phase; returns the updated values."""
+    """Append the update of every parameter in the update phase; returns the updated values."""
     with b.phase(Phase.UPDATE):
         return _OPTIMIZERS[optimizer](b, rate, parameters, gradients)
 

@@ -1,4 +1,4 @@
-"""What a network says of examples: the inference that a sweep measures, a block of examples at a time."""
+"""Predictions of a network for examples, block by block, by the same inference that a sweep measures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from memtrain.train.table import rows_at_a_time
 
 
 class Predictor:
-    """A network that is ready to be asked, again and again."""
+    """A network that is ready for predictions, any number of times."""
 
     def __init__(
         self, network: Network, batch: int, parameters: Mapping[str, Array], allocation: str = PACKED
@@ -55,7 +55,7 @@ class Predictor:
         return [feed for feed in self._network.feeds(batch) if feed.kind is FeedKind.FEATURES]
 
     def _run(self, batch: int) -> AnyRun:
-        """A run for batches of this size: that of the network, and once what is left at the end."""
+        """A run for batches of this size: the usual batch, or the smaller rest at the end."""
         if batch not in self._runs:
             self._runs.clear()
             self._ledgers.append(Ledger())
@@ -68,7 +68,7 @@ class Predictor:
 def evaluate(
     network: Network, batch: int, parameters: Mapping[str, Array], part: Part, allocation: str = PACKED
 ) -> tuple[float, int]:
-    """The share of ``part`` that the network labels rightly, and the ledger peak of a batch."""
+    """The share of ``part`` that the network labels correctly, and the ledger peak of a batch."""
     predictor = Predictor(network, batch, parameters, allocation)
     rows = whole_batches(network, batch)
     right = 0
@@ -79,34 +79,34 @@ def evaluate(
 
 
 def whole_batches(network: Network, batch: int) -> int:
-    """How many examples make a block of whole batches."""
+    """The number of examples in a block of whole batches."""
     return -(-rows_at_a_time(network.input_count) // batch) * batch
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How many of some examples are labelled rightly."""
+    """How many of a number of examples are labelled correctly."""
 
     right: int
     count: int
 
     @property
     def share(self) -> float:
-        """That as a number from 0 to 1."""
+        """The share of correct labels, from 0 to 1."""
         return self.right / self.count
 
 
 class Predicted(NamedTuple):
-    """What is predicted of a block of examples."""
+    """The predictions for a block of examples."""
 
     labels: Array
     """The most probable label of each."""
     probabilities: Array
-    """How probable it is, from 0 to 1."""
+    """The probability of that label, from 0 to 1."""
 
 
 class Prediction:
-    """What a saved network predicts of examples, and, when all are predicted, how it did."""
+    """The predictions of a saved network and, when all examples are predicted, its accuracy."""
 
     def __init__(self, snapshot: Snapshot, examples: Examples) -> None:
         self._snapshot, self._examples = snapshot, examples
@@ -121,9 +121,9 @@ class Prediction:
         """How many examples there were."""
 
     def blocks(self) -> Iterator[Predicted]:
-        """Labels and probabilities, block by block. Raises ``DataError`` as it comes to a fault.
+        """Labels and probabilities, block by block. Raises ``DataError`` when it reaches a fault.
 
-        They are computed once and kept, about 9 bytes an example, so that they can be asked for again.
+        They are computed once and kept, at about 9 bytes per example. Later calls return the kept ones.
         """
         for number in count():
             if number == len(self._blocks) and not self._go_on():
@@ -131,7 +131,7 @@ class Prediction:
             yield self._blocks[number]
 
     def _go_on(self) -> bool:
-        """Predict the next block; whether there was one. What failed once fails again."""
+        """Predict the next block; returns whether there was one. After a failure it fails again."""
         if self._failure is not None:
             raise self._failure
         try:
@@ -144,7 +144,7 @@ class Prediction:
         return outputs is not None
 
     def finish(self) -> None:
-        """Predict what is left, so that the figures below are those of all examples."""
+        """Predict the remaining examples, so that the properties below cover all of them."""
         deque(self.blocks(), maxlen=0)
 
     def _outputs(self) -> Iterator[Array]:
@@ -173,7 +173,7 @@ class Prediction:
 
     @property
     def note(self) -> str:
-        """How the data file's first line was understood."""
+        """How the first line of the data file was read."""
         return self._examples.note
 
     @property
@@ -184,11 +184,11 @@ class Prediction:
         return self._digest.text() == self._snapshot.data_digest
 
     def accuracy(self) -> Accuracy | None:
-        """Of all examples; ``None`` where they have no labels."""
+        """The accuracy over all examples; ``None`` if they have no labels."""
         return Accuracy(sum(int(right.sum()) for right in self._right), self.count) if self._right else None
 
     def test_accuracy(self) -> Accuracy | None:
-        """Of those that training set aside; ``None`` unless these are its data."""
+        """The accuracy over the test examples of the training; ``None`` unless these are its data."""
         if not self.trained_on:
             return None
         _, test = split_rows(np.concatenate(self._labels), self._snapshot.network.class_count)
@@ -196,14 +196,14 @@ class Prediction:
 
 
 def _predicted(outputs: Array) -> Predicted:
-    """What the outputs o, (rows, classes), say: their softmax is the probabilities."""
+    """Labels and probabilities from the outputs o (rows, classes), by softmax."""
     shifted = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
     labels = outputs.argmax(axis=1).astype(np.min_scalar_type(outputs.shape[1] - 1))
     return Predicted(labels, shifted.max(axis=1) / shifted.sum(axis=1))
 
 
 def _check_finite(outputs: Array, before: int) -> None:
-    """Raise ``DataError`` for outputs of which no label can be told."""
+    """Raise ``DataError`` for outputs that are not finite, since they give no label."""
     bad = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
     if len(bad):
         raise DataError(

@@ -1,4 +1,4 @@
-"""Weights on disk: an npz of plain arrays and the network that they belong to. Nothing in it is executed."""
+"""Weights on disk: an npz of plain arrays with the network they belong to. Loading executes no code of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from memtrain.train.npz_file import Npz
 from memtrain.units import format_bytes
 
 _SPEC = "network"
-"""The member that says, as JSON, what network the others are the parameters of."""
+"""The member with the network as JSON; the other members are its parameters."""
 
 _DIGEST = "data_digest"
 """The member that identifies the data of the training; older snapshots have none."""
@@ -35,10 +35,10 @@ class Snapshot:
 
     network: Network
     batch: int
-    """How many examples it was trained on at a time, and predicts at a time."""
+    """The number of examples in a batch, in training and in prediction."""
     parameters: Mapping[str, Array]
     data_digest: str | None = None
-    """Of the data that were split for its training, where that is known."""
+    """The digest of the data that were split for its training, if known."""
 
 
 def snapshot_bytes(snapshot: Snapshot) -> bytes:
@@ -52,7 +52,7 @@ def snapshot_bytes(snapshot: Snapshot) -> bytes:
 
 
 def load_snapshot(path: Path, free_bytes: int | None = None) -> Snapshot:
-    """The network in a file. Raises ``DataError`` for what is none, or does not fit together.
+    """The network in a file. Raises ``DataError`` for a file that is not a snapshot, or whose parts disagree.
 
     Parameters of more than ``free_bytes`` are not read.
     """
@@ -88,7 +88,7 @@ def _text(arrays: Npz, name: str) -> str:
 
 
 def _parameter(arrays: Npz, node: Node) -> Array:
-    """The values of a parameter, whose size is checked before they are read."""
+    """The values of a parameter. Their size is checked before they are read."""
     member = arrays.open(node.name)
     if member.shape != node.shape or member.dtype != node.dtype:
         raise ValueError(f"{node} does not fit {list(member.shape)} {member.dtype}")

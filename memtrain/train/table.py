@@ -1,4 +1,4 @@
-"""Data files: which they can be, what is said of one that cannot be used, and all of one in memory."""
+"""Data files: their formats, the errors of unusable files, and reading a whole file into memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from memtrain.units import format_bytes
 
 NPZ, CSV = ".npz", ".csv"
 BLOCK_BYTES = 1024**2
-"""About so much of the examples is read at a time."""
+"""About the number of bytes of examples that are read at a time."""
 
 _ALLOWED = "allowed: x (examples, inputs) and y (examples,), numbers, at least one example and input"
 
@@ -89,7 +89,7 @@ def _load_npz(path: Path, arrays: Npz, free_bytes: int | None) -> tuple[Array, A
 
 
 def _load_csv(path: Path, table: CsvTable, free_bytes: int | None) -> tuple[Array, Array, str]:
-    """Read twice: the first time for the number of rows, so that the second fills an array that fits."""
+    """Read the file twice: first to count the rows, then to fill an array of exactly that size."""
     count, inputs = sum(map(len, table.lines())), table.columns - 1
     if not inputs:
         raise _empty(path, (count, inputs))
@@ -123,9 +123,9 @@ def check_numeric(path: Path, dtype: DType, what: str = "") -> None:
 
 
 def matrix_shape(path: Path, x: Member) -> tuple[int, int]:
-    """How many examples there are, of how many numbers: all axes but the first are one (images).
+    """The number of examples, and of numbers in each. All axes but the first count as one (images).
 
-    Raises ``DataError`` for what is not numeric, or empty.
+    Raises ``DataError`` for an array that is not numeric, or is empty.
     """
     check_numeric(path, x.dtype)
     if len(x.shape) < 2 or not prod(x.shape):
@@ -148,12 +148,12 @@ def check_room(path: Path, needed_bytes: int, free_bytes: int | None) -> None:
 
 
 def rows_at_a_time(inputs: int) -> int:
-    """How many examples make a block."""
+    """The number of examples in a block."""
     return min(16 * 1024, max(1, BLOCK_BYTES // (4 * inputs)))
 
 
 def filled(path: Path, x: Member) -> Array:
-    """All examples as a matrix of float32, from an array whose columns stand together in the file."""
+    """All examples as a matrix of float32, from an array stored column by column."""
     values = np.empty(x.shape, np.float32)
     x.fill(values)
     matrix = values.reshape(x.shape[0], -1)
@@ -164,7 +164,7 @@ def filled(path: Path, x: Member) -> Array:
 
 
 def as_float32(path: Path, x: Array, first: int) -> Array:
-    """A block of examples as finite float32; ``first`` come before it. Raises ``DataError``."""
+    """A block of examples as finite float32; ``first`` examples come before it. Raises ``DataError``."""
     with np.errstate(over="ignore", invalid="ignore"):
         values = x.astype(np.float32, copy=False)
     bad = np.argwhere(~np.isfinite(values))

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from memtrain.answers.capacity import (
     MOST_DEPTH,
-    confirm,
     default_batches,
     find_capacity,
 )
+from memtrain.answers.confirm import confirm
 from memtrain.answers.largest import largest_within
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import predicted_row

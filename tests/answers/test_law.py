@@ -14,6 +14,7 @@ from paths import SCRIPTS
 from memtrain.answers import law as module
 from memtrain.answers.blocks import bend_bytes, jump_bytes
 from memtrain.answers.law import Law, fit_laws
+from memtrain.answers.least_squares import errors, is_checkable, line_through, terms_of
 from memtrain.answers.swept import Swept
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import predicted_row
@@ -210,21 +211,21 @@ def test_heap_peaks_off_the_line_by_more_than_promised_give_no_law():
 def test_a_peak_left_out_is_held_against_the_fit_to_the_others():
     """The formula with leverages is what fitting again and again finds."""
     peaks = {pair: 1e6 + 3e4 * pair[0] * pair[1] + 1e3 * (sum(pair) % 7) for pair in product(DEPTHS, BATCHES)}
-    fitted, held_out = module._errors(peaks)
+    fitted, held_out = errors(peaks)
     again = 0.0
     for pair, peak in peaks.items():
         others = {other: value for other, value in peaks.items() if other != pair}
-        again = max(again, abs(module._terms([pair])[0] @ module._line(others) - peak) / peak)
+        again = max(again, abs(terms_of([pair])[0] @ line_through(others) - peak) / peak)
     assert held_out == pytest.approx(again, rel=1e-6)
     assert fitted < held_out
 
 
 def test_a_cell_without_which_no_law_can_be_fitted_cannot_be_held_out():
-    assert module._checkable(module._terms(list(product(DEPTHS, BATCHES))))
-    assert not module._checkable(module._terms([(2, 1), (2, 2), (2, 3), (2, 4), (4, 1), (4, 2)][:5]))
-    assert not module._checkable(module._terms([(2, batch) for batch in range(1, 7)]))
+    assert is_checkable(terms_of(list(product(DEPTHS, BATCHES))))
+    assert not is_checkable(terms_of([(2, 1), (2, 2), (2, 3), (2, 4), (4, 1), (4, 2)][:5]))
+    assert not is_checkable(terms_of([(2, batch) for batch in range(1, 7)]))
     one_beside = [*((2, batch) for batch in range(1, 7)), (4, 1), (4, 2)]
-    assert not module._checkable(module._terms(one_beside))
+    assert not is_checkable(terms_of(one_beside))
 
 
 def test_a_heap_that_jumps_between_the_cells_of_the_sweep_is_found():

@@ -23,7 +23,7 @@ from memtrain.models.mlp import ACTIVATIONS
 from memtrain.plan.cost import flops
 from memtrain.plan.liveness import analyse
 from memtrain.plan.remat.rematerialisation import smallest_budget
-from memtrain.report.ways import advice, ways_problems, ways_sentences
+from memtrain.report.ways_findings import advice, ways_problems, ways_sentences
 from memtrain.train.optimizers import OPTIMIZERS
 
 WIDE = cell_of(

@@ -24,7 +24,7 @@ from memtrain.graph.node import Block, Name, Role
 from memtrain.graph.ops.activation import ReluGrad, SigmoidGrad, TanhGrad
 from memtrain.graph.ops.arithmetic import multiply
 from memtrain.graph.ops.gelu import GeluGrad, GeluTanhGrad
-from memtrain.graph.ops.loss import LogSoftmaxGrad
+from memtrain.graph.ops.softmax import LogSoftmaxGrad
 from memtrain.measure.workload import batches
 from memtrain.models.mlp import ACTIVATIONS
 from memtrain.plan.liveness import analyse

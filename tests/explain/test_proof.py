@@ -19,7 +19,8 @@ from memtrain.graph.node import Role
 from memtrain.graph.ops import base
 from memtrain.graph.ops.activation import Tanh, TanhGrad
 from memtrain.graph.ops.arithmetic import Scale, sum_to
-from memtrain.graph.ops.loss import LogSoftmax, Nll
+from memtrain.graph.ops.loss import Nll
+from memtrain.graph.ops.softmax import LogSoftmax
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.view import transpose
 from memtrain.models.mlp import ACTIVATIONS, DTYPES, LOSSES

@@ -14,7 +14,7 @@ from examples import (
 
 from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
-from memtrain.graph.ops import OPS, activation, arithmetic, gelu, loss
+from memtrain.graph.ops import OPS, activation, arithmetic, gelu, softmax
 from memtrain.models.mlp import ACTIVATIONS
 
 DTYPES = ("float32", "float64")
@@ -109,9 +109,9 @@ def test_log_softmax_and_its_gradient_survive_extreme_and_masked_scores(dtype):
     x = np.array([[1e4, -1e4, 0], [-1e4, -1e4, -1e4], [0, -np.inf, 0], [1e4, 1e4, -np.inf]], dtype)
     half, third = -math.log(2), -math.log(3)
     wanted = [[0, -2e4, -1e4], [third] * 3, [half, -np.inf, half], [half, half, -np.inf]]
-    logp = compute(loss.LogSoftmax(), [x])
+    logp = compute(softmax.LogSoftmax(), [x])
     np.testing.assert_allclose(logp, wanted, rtol=1e-6)
-    g = compute(loss.LogSoftmaxGrad(), [np.ones_like(x), logp])
+    g = compute(softmax.LogSoftmaxGrad(), [np.ones_like(x), logp])
     np.testing.assert_allclose(g, 1 - 3 * np.exp(np.array(wanted)), atol=1e-6)
 
 

@@ -11,11 +11,13 @@ from memtrain.graph.builder import Builder
 from memtrain.graph.node import Role
 from memtrain.graph.ops import ACTIVATIONS, OPS
 from memtrain.graph.ops.activation import Relu, ReluGrad, Tanh, TanhGrad
-from memtrain.graph.ops.arithmetic import Add, AddScaled, Multiply, Scale, Shift, SumTo
+from memtrain.graph.ops.arithmetic import Add, Multiply, Scale, Shift, SumTo
 from memtrain.graph.ops.base import Op, Speed
 from memtrain.graph.ops.gelu import Gelu, GeluGrad
-from memtrain.graph.ops.loss import LogSoftmax, LogSoftmaxGrad, Mse, MseGrad, Nll, NllGrad, SquaredNorm
+from memtrain.graph.ops.loss import Mse, MseGrad, Nll, NllGrad, SquaredNorm
 from memtrain.graph.ops.matmul import MatMul
+from memtrain.graph.ops.scaled_sum import AddScaled
+from memtrain.graph.ops.softmax import LogSoftmax, LogSoftmaxGrad
 from memtrain.graph.ops.source import Fill, Leaf
 from memtrain.graph.size import Dim, text
 from memtrain.plan.cost import Rates, flops, moved_bytes

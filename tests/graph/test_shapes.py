@@ -18,18 +18,18 @@ from examples import (
 from memtrain.errors import GraphError
 from memtrain.graph.builder import Builder
 from memtrain.graph.node import Graph
-from memtrain.graph.ops import activation, arithmetic, loss, matmul, update, view
+from memtrain.graph.ops import activation, arithmetic, loss, matmul, scaled_sum, softmax, update, view
 from memtrain.plan.schedule import make_schedule
 from memtrain.run.executor import Run
 
 MISFITS = {
     "add": (arithmetic.Add(), "cannot broadcast", (3, 4), (5,)),
     "multiply": (arithmetic.Multiply(), "cannot broadcast", (2, 1), (3, 4)),
-    "add_scaled": (arithmetic.AddScaled(1.0), "one shape", (3, 4), (1,), (3, 4)),
+    "add_scaled": (scaled_sum.AddScaled(1.0), "one shape", (3, 4), (1,), (3, 4)),
     "sum_to": (arithmetic.SumTo((3,)), r"\[3\] does not broadcast to \[3, 4\]", (3, 4)),
     "broadcast_to": (arithmetic.BroadcastTo((3, 4)), "does not broadcast", (3,)),
     "relu_grad": (activation.ReluGrad(), "one shape", (3, 4), (4, 3)),
-    "log_softmax": (loss.LogSoftmax(), "last axis", ()),
+    "log_softmax": (softmax.LogSoftmax(), "last axis", ()),
     "nll": (loss.Nll(), "int64 labels", (3, 4), (3,)),
     "nll_grad": (loss.NllGrad((3, 4)), r"labels \[3\]", (), (4,)),
     "mse": (loss.Mse(), "one shape", (3, 4), (3, 1)),

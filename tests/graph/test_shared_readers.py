@@ -20,8 +20,9 @@ from memtrain.graph.gradient import gradient
 from memtrain.graph.ops.activation import Sigmoid, Tanh
 from memtrain.graph.ops.arithmetic import Exp, Multiply, add, multiply, sum_to
 from memtrain.graph.ops.gelu import Gelu
-from memtrain.graph.ops.loss import LogSoftmax, LogSoftmaxGrad, Mse, MseGrad, SquaredNorm
+from memtrain.graph.ops.loss import Mse, MseGrad, SquaredNorm
 from memtrain.graph.ops.matmul import matmul
+from memtrain.graph.ops.softmax import LogSoftmax, LogSoftmaxGrad
 from memtrain.plan.liveness import analyse
 from memtrain.plan.schedule import make_schedule
 

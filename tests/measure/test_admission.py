@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from fake_host import FakeHost
 
-from memtrain.answers.capacity import confirm, find_capacity
+from memtrain.answers.capacity import find_capacity
+from memtrain.answers.confirm import confirm
 from memtrain.answers.swept import laws_of
 from memtrain.answers.trial import measure_ways
 from memtrain.answers.ways import find_ways

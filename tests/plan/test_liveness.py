@@ -13,9 +13,10 @@ from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
 from memtrain.graph.node import Node, Phase, Role
 from memtrain.graph.ops.activation import Relu, Tanh
-from memtrain.graph.ops.arithmetic import AddScaled, Exp, add, sum_to
+from memtrain.graph.ops.arithmetic import Exp, add, sum_to
 from memtrain.graph.ops.gelu import Gelu
 from memtrain.graph.ops.matmul import matmul
+from memtrain.graph.ops.scaled_sum import AddScaled
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.view import Identity, reshape
 from memtrain.models.mlp import ACTIVATIONS, LOSSES

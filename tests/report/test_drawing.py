@@ -16,7 +16,8 @@ from memtrain.cells.cell import Mode, cell_of
 from memtrain.graph.node import Graph, Phase
 from memtrain.models.mlp import ACTIVATIONS
 from memtrain.plan.liveness import analyse
-from memtrain.report.drawing import _is_upside_down, _lay_out, _side_leaves, _size, draw_dot, draw_svg
+from memtrain.report.drawing import draw_dot, draw_svg
+from memtrain.report.layout import is_upside_down, lay_out, side_leaves, size_of
 from memtrain.report.picture import make_picture, repeated_blocks
 
 pytestmark = pytest.mark.no_cover
@@ -112,8 +113,8 @@ def test_dot_declares_both_ends_of_every_arrow_and_nothing_is_left_open(case, ba
 @both_ways
 def test_marks_do_not_overlap(case, backward):
     picture = make_picture(training(**case), backward=backward)
-    centres, paths = _lay_out(picture)
-    boxes = [(*centres[key], *_size(mark)) for key, mark in picture.marks.items()]
+    centres, paths = lay_out(picture)
+    boxes = [(*centres[key], *size_of(mark)) for key, mark in picture.marks.items()]
     for i, (x, y, width, height) in enumerate(boxes):
         for other_x, other_y, other_width, other_height in boxes[:i]:
             apart_x = abs(x - other_x) >= (width + other_width) / 2
@@ -125,12 +126,12 @@ def test_marks_do_not_overlap(case, backward):
 @both_ways
 def test_arrows_run_through_no_mark(case, backward):
     picture = make_picture(training(**case), backward=backward)
-    centres, paths = _lay_out(picture)
+    centres, paths = lay_out(picture)
     for ends, path in paths.items():
         parts = [np.linspace(a, b, 200) for a, b in pairwise(path)]
         along = np.concatenate(parts)
         for key in picture.marks.keys() - set(ends):
-            size = np.array(_size(picture.marks[key])) / 2 - 1  # px
+            size = np.array(size_of(picture.marks[key])) / 2 - 1  # px
             off = np.abs(along - centres[key]) / size
             if picture.marks[key].kind == "operator":
                 assert np.hypot(*off.T).min() >= 1
@@ -142,7 +143,7 @@ def test_arrows_run_through_no_mark(case, backward):
 @both_ways
 def test_x_stands_lower_left_and_j_to_the_right_and_above(case, backward):
     picture = make_picture(training(**case), backward=backward)
-    centres, _ = _lay_out(picture)
+    centres, _ = lay_out(picture)
     at = {m.label: centres[k] for k, m in picture.marks.items() if m.kind == "variable"}
     forward = [centres[k] for k, m in picture.marks.items() if not m.backward]
     assert at["x"][0] <= min(x for x, _ in forward) + 1
@@ -227,8 +228,8 @@ def test_the_layout_library_is_loaded_only_for_svg():
 
 def test_x_is_told_from_the_leaves_at_the_side_whichever_way_up_the_layout_came():
     picture = make_picture(training(depth=1))
-    side = _side_leaves(picture)
+    side = side_leaves(picture)
     assert {picture.marks[key].label for key in side} == {"W1", "W2", "y"}
     centres = {key: (0.0, 1.0 if mark.label == "x" else 0.0) for key, mark in picture.marks.items()}
-    assert not _is_upside_down(picture, side, centres)
-    assert _is_upside_down(picture, side, {key: (x, -y) for key, (x, y) in centres.items()})
+    assert not is_upside_down(picture, side, centres)
+    assert is_upside_down(picture, side, {key: (x, -y) for key, (x, y) in centres.items()})

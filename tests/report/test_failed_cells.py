@@ -15,10 +15,11 @@ from memtrain.answers.swept import Swept
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.columns import STATUSES
 from memtrain.cells.row import Row, planned_row, predicted_row
-from memtrain.report import figures
 from memtrain.report.cell_plots import timeline_plot
+from memtrain.report.groups import groups_of
 from memtrain.report.html import report_html
 from memtrain.report.lifelines import of_cell
+from memtrain.report.maps import outcomes_of
 from memtrain.report.markdown import markdown
 from memtrain.report.static import draw_pictures
 from memtrain.report.swept import swept_sections
@@ -110,15 +111,15 @@ def test_a_budget_without_a_plan_for_training_loses_no_page(tmp_path):
 def test_what_fits_with_micro_batches_is_decided_to_the_byte_and_their_number_divides_the_batch():
     rows = [predicted_row(cell_of(depth=2, batch=64, accumulate=8), mode) for mode in Mode]
     train, infer = (row["predicted_peak_bytes"] for row in rows)
-    (group,) = figures.groups(rows)
+    (group,) = groups_of(rows)
     for budget, fits in (
         (train, 2),
         (train - 1, 1),
         (infer, 1 if infer < train else 2),
         (min(train, infer) - 1, 0),
     ):
-        assert figures.fitting(group, budget).values == ((fits,),), budget
-    reading = figures.fitting(group, 2_000_000).reading
+        assert outcomes_of(group, budget).values == ((fits,),), budget
+    reading = outcomes_of(group, 2_000_000).reading
     largest = [int(text.replace(",", "")) for text in re.findall(r"([\d,]+) to (?:train|predict)", reading)]
     assert "the largest batch of 8 micro-batches is " in reading
     for batch, mode in zip(largest, Mode, strict=True):
@@ -132,16 +133,16 @@ def test_what_fits_with_micro_batches_is_decided_to_the_byte_and_their_number_di
 
 def test_what_fits_with_a_budget_is_known_of_the_cells_and_not_of_other_batches():
     rows = [planned_row(failing_cell(policy), mode) for policy in ("budget:60KiB", NO_PLAN) for mode in Mode]
-    found = [figures.fitting(group, budget) for group in figures.groups(rows) for budget in (60 * 1024, 1)]
+    found = [outcomes_of(group, budget) for group in groups_of(rows) for budget in (60 * 1024, 1)]
     assert [table.values for table in found] == [((2,),), ((0,),), ((1,),), ((0,),)]
     assert all("not known, for each batch would need a plan of its own" in table.reading for table in found)
 
 
 def test_what_fits_counts_a_mode_that_was_not_measured():
     train = predicted_row(cell_of(depth=1, batch=64), Mode.TRAIN)
-    (group,) = figures.groups([train])
+    (group,) = groups_of([train])
     peak = train["predicted_peak_bytes"]
-    assert [figures.fitting(group, budget).values for budget in (peak, peak - 1, 1)] == [
+    assert [outcomes_of(group, budget).values for budget in (peak, peak - 1, 1)] == [
         ((2,),),
         ((1,),),
         ((0,),),

@@ -15,11 +15,14 @@ from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.columns import NAMES
 from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import InputError
-from memtrain.report import figures, plots
-from memtrain.report.account import account, account_reading, environments, place_names
+from memtrain.report import plots
+from memtrain.report.account import account, account_reading, axis_names, environments
 from memtrain.report.cell_plots import life_plot, timeline_plot
+from memtrain.report.curves import curves_of
+from memtrain.report.groups import groups_of
 from memtrain.report.html import report_html
 from memtrain.report.lifelines import of_cell
+from memtrain.report.maps import outcomes_of, ratios_of
 from memtrain.report.static import draw_pictures
 from memtrain.report.ticks import linear_ticks, log_ticks
 from memtrain.sweeps.store import rows_csv
@@ -46,9 +49,9 @@ def square():
 
 
 def test_a_line_per_batch_and_mode_against_depth():
-    (group,) = figures.groups(square())
-    found = figures.curves(group, "depth")
-    lines = {(line.mode, line.fixed): [(p.place, p.peak_bytes) for p in line.points] for line in found.lines}
+    (group,) = groups_of(square())
+    found = curves_of(group, "depth")
+    lines = {(line.mode, line.fixed): [(p.tick, p.peak_bytes) for p in line.points] for line in found.lines}
     assert lines == {
         ("train", 10): [(1, 4096), (3, 12288)],
         ("infer", 10): [(1, 2048), (3, 3072)],
@@ -62,8 +65,8 @@ def test_a_line_per_batch_and_mode_against_depth():
 
 
 def test_a_line_per_depth_against_batch():
-    (group,) = figures.groups(square())
-    found = figures.curves(group, "batch")
+    (group,) = groups_of(square())
+    found = curves_of(group, "batch")
     assert [(line.mode, line.fixed) for line in found.lines] == [
         ("train", 1),
         ("infer", 1),
@@ -76,14 +79,14 @@ def test_a_line_per_depth_against_batch():
 
 
 def test_one_cell_in_one_mode_still_reads_well():
-    (group,) = figures.groups([row(2, 8, "infer", 2048)])
-    assert figures.curves(group, "depth").reading == "Inference needs 2.0 KiB (depth 2, batch 8)."
-    assert figures.ratios(group) is None
+    (group,) = groups_of([row(2, 8, "infer", 2048)])
+    assert curves_of(group, "depth").reading == "Inference needs 2.0 KiB (depth 2, batch 8)."
+    assert ratios_of(group) is None
 
 
 def test_the_ratio_stands_at_its_depth_and_batch():
-    (group,) = figures.groups(square())
-    found = figures.ratios(group)
+    (group,) = groups_of(square())
+    found = ratios_of(group)
     assert (found.depths, found.batches) == ((1, 3), (10, 20))
     assert found.values == ((2.0, 2.0), (4.0, 6.0))
     assert found.reading == (
@@ -92,14 +95,14 @@ def test_the_ratio_stands_at_its_depth_and_batch():
 
 
 def test_a_cell_that_is_missing_leaves_a_hole():
-    (group,) = figures.groups(square()[:-1])
-    assert figures.ratios(group).values == ((2.0, 2.0), (4.0, None))
+    (group,) = groups_of(square()[:-1])
+    assert ratios_of(group).values == ((2.0, 2.0), (4.0, None))
 
 
 def test_a_row_without_any_peak_is_a_gap_and_no_zero():
     rows = [row(1, 8, "train", None, status="error", reason="boom <b>"), row(2, 8, "train", 64)]
-    (group,) = figures.groups(rows)
-    found = figures.curves(group, "depth")
+    (group,) = groups_of(rows)
+    found = curves_of(group, "depth")
     assert [point.peak_bytes for point in found.lines[0].points] == [None, 64]
     (trace,) = plots.peak_curves(found)["data"]
     assert trace["y"] == [None, 64]
@@ -112,16 +115,16 @@ def test_what_fits_is_decided_to_the_byte(budget, fits):
     """Depth 1, batch 64 has peaks of 236,552 B in training and 160,256 B in inference."""
     rows = [predicted_row(cell_of(depth=1, batch=64), mode) for mode in Mode]
     assert [r["predicted_peak_bytes"] for r in rows] == [236_552, 160_256]
-    (group,) = figures.groups(rows)
-    found = figures.fitting(group, budget)
+    (group,) = groups_of(rows)
+    found = outcomes_of(group, budget)
     assert found.values == ((fits,),)
     assert f"{int(fits == 2)} of 1 cells can be trained" in found.reading
 
 
 def test_what_fits_is_known_for_several_threads_and_widths_of_layers():
     rows = [predicted_row(cell_of(depth=2, width=(8, 16), batch=4, threads=2), mode) for mode in Mode]
-    (group,) = figures.groups(rows)
-    assert figures.fitting(group, 10**9).values == ((2,),)
+    (group,) = groups_of(rows)
+    assert outcomes_of(group, 10**9).values == ((2,),)
 
 
 def test_what_varies_besides_depth_and_batch_makes_groups():
@@ -131,7 +134,7 @@ def test_what_varies_besides_depth_and_batch_makes_groups():
         for w in (4, 8)
         for mode in Mode
     ]
-    found = figures.groups(rows)
+    found = groups_of(rows)
     assert [group.name for group in found] == [
         "width 4, activation relu",
         "width 8, activation relu",
@@ -142,7 +145,7 @@ def test_what_varies_besides_depth_and_batch_makes_groups():
 
 
 def test_the_largest_cell_is_that_of_the_largest_peak():
-    (group,) = figures.groups(square())
+    (group,) = groups_of(square())
     assert group.rows[group.largest].cell == cell_of(depth=3, batch=20)
 
 
@@ -226,8 +229,8 @@ def test_the_account_holds_the_ledger_against_the_prediction_and_the_rest_agains
         row(1, 8, "infer", 500, status="killed", reason="by signal 9"),
     ]
     measured, failed = account(rows)
-    assert place_names(rows) == ["depth", "batch", "mode"]
-    assert measured.place == ("1", "8", "train")
+    assert axis_names(rows) == ["depth", "batch", "mode"]
+    assert measured.axes == ("1", "8", "train")
     assert [(r.peak_bytes, r.difference_bytes, r.difference) for r in measured.readings] == [
         (1000, 0, "0"),
         (1010, 10, "+1.00"),
@@ -268,12 +271,12 @@ def test_ticks_are_round_numbers_of_binary_units():
 def test_plotly_accepts_every_figure():
     from plotly.graph_objects import Figure
 
-    (group,) = figures.groups(square())
-    curves = figures.curves(group, "depth")
+    (group,) = groups_of(square())
+    curves = curves_of(group, "depth")
     timeline, lives = of_cell(SMALL)
-    table = figures.ratios(group)
+    table = ratios_of(group)
     drawn = [plots.peak_curves(curves), plots.ratio_map(table), timeline_plot(timeline), life_plot(lives)]
-    drawn.append(plots.fits_map(figures.fitting(group, 10**5)))
+    drawn.append(plots.outcome_map(outcomes_of(group, 10**5)))
     for plot in drawn:
         Figure(plot)
     for scale in plots.scales(curves).values():

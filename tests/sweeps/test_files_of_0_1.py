@@ -13,10 +13,11 @@ from memtrain.answers.comparison import compare
 from memtrain.cells.cell import Mode
 from memtrain.cells.columns import NAMES
 from memtrain.report.findings import findings
-from memtrain.sweeps.journal import journal_path, read_journal
+from memtrain.sweeps.journal import journal_path
 from memtrain.sweeps.results import read_results
 from memtrain.sweeps.session import resume
 from memtrain.sweeps.store import rows_csv
+from memtrain.sweeps.stored import read_journal
 
 OLD = Path(__file__).parent / "of_0_1"
 FILES = sorted(path.name for path in OLD.glob("*.csv"))

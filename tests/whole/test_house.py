@@ -39,7 +39,7 @@ ONLY_IN = {
     "plotly": ("report/html.py",),
     "jinja2": ("report/html.py",),
     "matplotlib": ("report/static.py",),
-    "graphlay": ("report/drawing.py",),
+    "graphlay": ("report/layout.py",),
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 TEST_MODULES = sorted(TESTS.rglob("test_*.py"))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Activation(Op):
-    """h = φ(z), for each element: what a layer can put between its products."""
+    """h = φ(z) for each element: an op that a layer can use between its products."""
 
     is_activation = True
     glyph = "φ"
@@ -30,14 +30,14 @@ class Activation(Op):
 
 
 class ReadsInput(Activation, Elementwise):
-    """An activation whose derivative is a function of its input, which is kept for it."""
+    """An activation whose derivative is a function of its input, so backward keeps the input."""
 
     reuses = (0,)
     speed = Speed.OWN
 
 
 class ReadsOutput(Activation, Elementwise):
-    """An activation whose derivative is a function of its output: the input can go at once."""
+    """An activation whose derivative is a function of its output, so the input can be freed at once."""
 
     reuses = (0,)
     speed = Speed.OWN
@@ -74,8 +74,8 @@ class Slope(Elementwise):
 class ReluGrad(Slope):
     """g ⊙ [h > 0], with h = NaN taken as positive.
 
-    A float is positive just where its bits, read as a signed integer, are. So the mask is made in
-    integers, in the place of the result: no float × bool, which numpy casts in a buffer of its own.
+    A float is positive exactly where its bits, read as a signed integer, are positive. So the mask is made of
+    integers in the buffer of the result. float × bool would make numpy allocate a buffer for the cast.
     """
 
     name = "relu_grad"

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
-from memtrain.graph.ops.base import Array, Cotangents, Op, input_of, same_type
+from memtrain.graph.ops.base import Array, Cotangents, Op, input_of
 from memtrain.graph.ops.blockwise import Elementwise
 from memtrain.graph.ops.broadcast import Broadcast, check_broadcasts
 from memtrain.graph.ops.source import Fill
@@ -59,7 +58,7 @@ class Multiply(Broadcast):
 
 @dataclass(frozen=True)
 class Scale(Elementwise):
-    """c · x for a constant c, which ``symbol`` stands for in the book (λ/2)."""
+    """c · x for a constant c; ``symbol`` is what the book writes for c (λ/2)."""
 
     factor: float
     symbol: str = ""
@@ -127,44 +126,6 @@ class Exp(Elementwise):
 
 
 @dataclass(frozen=True)
-class AddScaled(Elementwise):
-    """a + factor · c · w, with c a 0-d value: how λW joins a gradient without an array of its own."""
-
-    factor: float
-
-    name = "add_scaled"
-    reuses = (0,)
-    scratch = 1
-    summands = (0,)
-    glyph = "+λ"
-
-    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
-        a, c, x = inputs
-        return f"{w.term(a)} + {w.coefficient(self.factor, c)}{w.term(x)}"
-
-    def result(self, *inputs: Node) -> tuple[Shape, DType]:
-        a, c, w = inputs
-        if a.shape != w.shape or c.shape != ():
-            raise GraphError(
-                f"{self.name} needs a and w of one shape and c without dimensions, not {a}, {c}, {w}"
-            )
-        return a.shape, same_type(self, a, c, w)
-
-    def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        a, c, w = inputs
-        add_product(out, a, w, self.factor * c.item(), work[0])
-
-    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
-        _, c, w = (b[i] for i in node.inputs)
-        for position in wanted:
-            if position == 0:
-                yield 0, cotangent
-                continue
-            product = multiply(b, cotangent, (w, c)[position - 1])
-            yield position, scale(b, sum_to(b, product, (c, w)[position - 1].shape), self.factor)
-
-
-@dataclass(frozen=True)
 class SumTo(Op):
     """Sum over the axes along which ``shape`` was broadcast: the inverse of broadcasting."""
 
@@ -219,7 +180,7 @@ class BroadcastTo(Op):
 
 @dataclass(frozen=True)
 class Copy(Op):
-    """The same values with bytes in row order; made where a kernel cannot read a view."""
+    """The same values with bytes in row order, for a kernel that cannot read a view."""
 
     name = "copy"
     strided = True
@@ -245,7 +206,7 @@ def multiply(b: Builder, x: Node, y: Node, name: str | None = None) -> Node:
 
 
 def _times(b: Builder, cotangent: Node, factor: Node) -> Node:
-    """``multiply`` of the two, without an array for a cotangent that is the same number everywhere."""
+    """cotangent · factor, without an array for a cotangent that is the same number everywhere."""
     if isinstance(cotangent.op, BroadcastTo) and cotangent.shape == factor.shape:
         spread = input_of(b, cotangent, 0)
         cotangent = cotangent if spread.shape else spread
@@ -255,16 +216,10 @@ def _times(b: Builder, cotangent: Node, factor: Node) -> Node:
 
 
 def scale(b: Builder, x: Node, factor: float, name: str | None = None, symbol: str = "") -> Node:
-    """factor · x; ``symbol`` stands for the factor in the book."""
+    """factor · x; ``symbol`` is what the book writes for the factor."""
     return b.apply(Scale(factor, symbol), x, name=name)
 
 
 def sum_to(b: Builder, x: Node, shape: Shape) -> Node:
     """``x`` summed down to ``shape``; ``x`` itself when it has that shape."""
     return x if x.shape == shape else b.apply(SumTo(shape), x)
-
-
-def add_product(out: Array, a: Array, w: Array, factor: float, scratch: Array) -> None:
-    """out = a + factor · w, the product rounded first."""
-    np.multiply(w, factor, out=scratch)
-    np.add(a, scratch, out=out)

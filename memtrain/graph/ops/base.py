@@ -36,20 +36,20 @@ Call = Callable[[], object]
 
 BLOCK = 16384
 """Elements that an elementwise kernel handles at a time: its workspace stays in the L2 cache, and
-the Python call (about 1 µs) is small beside the work (about 5 µs)."""
+the Python call (about 1 µs) is short beside the computation (about 5 µs)."""
 
 INDEX = np.dtype(np.intp)
 
 
 class Speed(StrEnum):
-    """What a machine's speed at an op is taken from."""
+    """Which measured rate of a machine gives the time of an op."""
 
     PRODUCT = "product"
     """The FLOPs of matrix products."""
     MEMORY = "memory"
     """The bytes that plain elementwise steps read and write."""
     OWN = "own"
-    """A measurement of this op: it computes longer than it reads and writes."""
+    """A rate measured for this op, since computing takes longer than reading and writing."""
 
 
 OPS: dict[str, type[Op]] = {}
@@ -63,26 +63,26 @@ class Op:
     reuses: ClassVar[tuple[int, ...]] = ()
     """Inputs whose buffer the kernel may be given as its output."""
     is_view: ClassVar[bool] = False
-    """The result looks at the storage of input 0; no kernel, no bytes."""
+    """The result is a view of the storage of input 0: it has no kernel and no bytes."""
     writes: ClassVar[int | None] = None
     """The input that the kernel overwrites (an effect): the result is that storage's new value."""
     kinks: ClassVar[tuple[float, ...]] = ()
     """Where the derivative jumps: elements of the result that lie there, or pass it."""
     strided: ClassVar[bool] = False
-    """The kernel also takes inputs whose bytes are not in row order."""
+    """The kernel also accepts inputs whose bytes are not in row order."""
     reads_output: ClassVar[bool] = False
-    """The vjp reads the result and no input, so that the input can go at once."""
+    """The vjp reads the result and no input, so the input can be freed at once."""
     summands: ClassVar[tuple[int, ...]] = ()
-    """Inputs that stand as terms of a sum: a value that is only part of it needs no name."""
+    """Inputs that are terms of a sum. A value that is only such a term needs no name in a formula."""
     is_activation: ClassVar[bool] = False
-    """What a layer can put between its products, by name and without attributes."""
+    """Whether a layer can use the op between its products, by name and without attributes."""
     halves_variance: ClassVar[bool] = False
     """It passes about half of its input's variance: weights start as He et al. 2015 have it, not Glorot."""
     speed: ClassVar[Speed] = Speed.MEMORY
     input_count: ClassVar[int] = 1
-    """Inputs of one shape that an op with a rate of its own is measured on."""
+    """The number of inputs, of one shape, with which the rate of the op is measured."""
     glyph: ClassVar[str] = ""
-    """What stands for the op in a drawing; without one its name does."""
+    """The symbol of the op in a drawing; its name is drawn if there is none."""
     adds_vjp: ClassVar[tuple[int, ...]] = ()
     """Inputs whose cotangent ``add_vjp`` adds to another one in place."""
 
@@ -105,7 +105,7 @@ class Op:
         raise GraphError(f"{self.name} has no kernel")
 
     def bind(self, out: Array, *inputs: Array, work: Sequence[Array]) -> Call:
-        """The kernel on these arrays, with all that can be looked up before it is called."""
+        """A call of the kernel on these arrays; everything that can be looked up is looked up now."""
         return partial(self.kernel, out, *inputs, work=work)
 
     def view(self, base: Array) -> Array:
@@ -114,7 +114,7 @@ class Op:
 
     @property
     def leaf_role(self) -> Role | None:
-        """What a run is given the value as; ``None`` for what is computed."""
+        """The role of a value that a run is given; ``None`` for a computed value."""
         return None
 
     @property
@@ -129,9 +129,9 @@ class Op:
     def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         """Build the cotangents of inputs from the cotangent of ``node``: the book's prod.
 
-        Yields (position, cotangent) for the positions in ``wanted``, in that order, and builds each only when
-        it is asked for: whoever asks adds it to others before the next one exists. What several of them share
-        is built once. An input without influence (its derivative is zero everywhere) is left out.
+        Yields (position, cotangent) for the positions in ``wanted``, in that order. Each is built only when
+        it is asked for, so that the caller can add it to a sum before the next one exists. Nodes that several
+        of them need are built once. An input whose derivative is zero everywhere is left out.
         """
         raise GraphError(f"{node} is not differentiable with respect to input {wanted[0]}")
 
@@ -148,16 +148,16 @@ class Op:
         return f"{self.name}({', '.join(map(w.term, inputs))})"
 
     def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
-        """What computing ``node`` needs its input ``read`` for: "as …", "for …"."""
+        """Why computing ``node`` needs its input ``read``: "as …", "for …"."""
         return f"as an operand of {self.name}"
 
     def constant(self, w: Writer, *inputs: Node) -> float | None:
-        """The number that the result is in every run; ``None`` where it depends on what a run is given."""
+        """The result where it is the same number in every run; ``None`` where it depends on the leaves."""
         return None
 
 
 def input_of(b: Builder, node: Node, position: int) -> Node:
-    """The node that stands at an input of ``node``."""
+    """The node that is the input of ``node`` at ``position``."""
     return b[node.inputs[position]]
 
 
@@ -169,12 +169,12 @@ def blocks(size: int, block: int = BLOCK) -> Iterator[tuple[slice, int]]:
 
 
 def rows_per_block(row_size: int) -> int:
-    """Rows of ``row_size`` elements that make about a block, at least one."""
+    """The number of rows of ``row_size`` elements that fill about one block; at least one."""
     return max(1, BLOCK // max(1, row_size))
 
 
 def same_type(op: Op, *inputs: Node) -> DType:
-    """The one type of all inputs; raises ``GraphError`` when they differ."""
+    """The common type of the inputs. Raises ``GraphError`` when they differ."""
     dtype = inputs[0].dtype
     for node in inputs:
         if node.dtype != dtype:
@@ -183,7 +183,7 @@ def same_type(op: Op, *inputs: Node) -> DType:
 
 
 def same_shape(op: Op, *inputs: Node) -> tuple[Shape, DType]:
-    """Shape and type of inputs that must be alike; raises ``GraphError`` when they differ."""
+    """The common shape and type of the inputs. Raises ``GraphError`` when they differ."""
     shape = inputs[0].shape
     for node in inputs:
         if node.shape != shape:

@@ -16,7 +16,7 @@ from memtrain.graph.size import least, product
 class Elementwise(Op):
     """Ops whose inputs all have the shape of the result, or are numbers, computed over flat arrays.
 
-    ``scratch`` is the number of arrays that ``block`` is given besides, each as long as a block.
+    ``scratch`` is the number of workspace arrays that ``block`` is given, each as long as a block.
     """
 
     scratch: ClassVar[int] = 0
@@ -53,19 +53,19 @@ class Elementwise(Op):
             self.block(*rest, work=rest_work)
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        """The kernel of one block (of everything at once when there is no scratch)."""
+        """The kernel of one block. Without scratch, one block is the whole array."""
         raise GraphError(f"{self.name} has no kernel")
 
 
 def _flat(size: int, *arrays: Array) -> list[Array]:
-    """Arrays of ``size`` elements laid flat; numbers beside them as they are."""
+    """The arrays of ``size`` elements as flat views; numbers stay as they are."""
     return [array.reshape(-1) if array.size == size else array for array in arrays]
 
 
 class RowWise(Op):
     """Ops over the last axis, computed in blocks of whole rows; ``scratch`` counts block-sized arrays.
 
-    One more array holds a figure per row of the block.
+    One more array holds a number per row of the block.
     """
 
     scratch: int

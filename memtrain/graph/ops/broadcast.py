@@ -1,4 +1,4 @@
-"""Operands of different shapes: the rule that fits them, and the kernel that spreads the smaller one."""
+"""Operands of different shapes: their common shape, and the kernel that spreads the smaller one."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from memtrain.graph.ops.base import Array, Call, Op, Workspace, rows_per_block, 
 from memtrain.graph.size import Dim, least, product, rounded_part
 
 SPREAD_PARTS = 8
-"""A broadcast has as many parts at least: its workspace is a small part of its output."""
+"""The least number of parts of a broadcast; so its workspace is a small share of its output."""
 
 
 class Broadcast(Op):
     """A commutative binary op whose operands are broadcast against each other.
 
-    numpy's own broadcasting loop takes 33 KB of buffers, so the smaller operand is spread over some rows
-    in the workspace and combined with equal shapes: over an eighth of the rows at most, so that a bias
-    costs a prediction hardly any memory.
+    numpy's own broadcasting loop allocates 33 KB of buffers. So the smaller operand is repeated over some
+    rows in the workspace and combined with rows of the same shape. These are an eighth of the rows at most,
+    so a bias costs a prediction hardly any memory.
     """
 
     reuses = (0, 1)
@@ -87,7 +87,7 @@ class Broadcast(Op):
 
 
 def _spread_rows(shape: Shape) -> int:
-    """The rows of a result of that shape over which the smaller operand is spread."""
+    """How many rows of a result of that shape the smaller operand is spread over at a time."""
     return least(rows_per_block(prod(shape[1:])), (rounded_part(shape[0], SPREAD_PARTS),))
 
 
@@ -103,7 +103,7 @@ def broadcast_shape(a: Shape, b: Shape) -> Shape:
 
 
 def _joined(x: int, y: int) -> int:
-    """The size of a pair that fits; of equal ones that with a symbol (a batch of 1 is still n)."""
+    """The common size of two axes. Of equal sizes it is the one with a symbol: a batch of 1 is still n."""
     if x == y:
         return x if isinstance(x, Dim) else y
     return y if x == 1 else x

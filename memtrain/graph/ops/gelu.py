@@ -162,7 +162,7 @@ class GeluTanhGrad(Slope):
         np.multiply(slope, _TANH_SLOPE, out=slope)  # z u′(z)
         _tanh_argument(z, t)
         np.tanh(t, out=t)
-        # the slope is (1 + t)/2 · (1 + (1 − t) z u′): (1 − t) first, then (1 + t) in its place
+        # the slope is (1 + t)/2 · (1 + (1 − t) z u′): (1 − t) first, then (1 + t) in the same buffer
         np.subtract(1, t, out=t)
         np.multiply(slope, t, out=slope)
         np.add(slope, 1, out=slope)

@@ -1,4 +1,4 @@
-"""Log-softmax, losses and the squared norm, with their gradients."""
+"""The losses and the squared norm, with their gradients."""
 
 from __future__ import annotations
 
@@ -10,95 +10,24 @@ import numpy as np
 
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
-from memtrain.graph.ops.arithmetic import AddScaled, BroadcastTo, Exp, add, multiply, scale, sum_to
+from memtrain.graph.ops.arithmetic import add, multiply, scale, sum_to
 from memtrain.graph.ops.base import (
     BLOCK,
     INDEX,
     Array,
     Cotangents,
     Op,
-    Speed,
     Workspace,
     blocks,
     same_shape,
     same_type,
 )
-from memtrain.graph.ops.blockwise import RowWise
+from memtrain.graph.ops.scaled_sum import AddScaled
 from memtrain.graph.size import least, product, text
 
 if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
     from memtrain.graph.ops.notation import Writer
-
-
-@dataclass(frozen=True)
-class LogSoftmaxGrad(RowWise):
-    """g − softmax · Σg, with softmax = exp(log-softmax): the rule reads the output."""
-
-    name = "log_softmax_grad"
-    reuses = (0, 1)
-    scratch = 2
-    glyph = "σ′"
-
-    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
-        incoming = w.term(inputs[0])
-        return f"{incoming} − exp({w.term(inputs[1])}) ⊙ Σ_{text(node.shape[-1])} {incoming}"
-
-    def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
-        if read is inputs[0]:
-            return super().purpose(w, read, node, *inputs)
-        return f"for the probabilities exp({read.name})"
-
-    def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        g, logp = inputs
-        total, spread, softmax = work
-        np.add.reduce(g, axis=1, out=total)
-        np.copyto(spread, total[:, None])
-        np.exp(logp, out=softmax)
-        np.multiply(softmax, spread, out=softmax)
-        np.subtract(g, softmax, out=out)
-
-    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
-        g, logp = (b[i] for i in node.inputs)
-        row = (*g.shape[:-1], 1)
-        weighted = multiply(b, cotangent, b.apply(Exp(), logp))
-        for position in wanted:
-            if position == 0:
-                total = b.apply(BroadcastTo(g.shape), sum_to(b, weighted, row))
-                yield 0, add(b, cotangent, scale(b, total, -1.0))
-            else:
-                total = b.apply(BroadcastTo(g.shape), sum_to(b, g, row))
-                yield 1, scale(b, multiply(b, weighted, total), -1.0)
-
-
-@dataclass(frozen=True)
-class LogSoftmax(RowWise):
-    """x − log Σ exp x over the last axis, with the maximum taken out first."""
-
-    name = "log_softmax"
-    reuses = (0,)
-    scratch = 1
-    reads_output = True
-    speed = Speed.OWN
-    glyph = "log σ"
-
-    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
-        return f"log softmax({w.term(inputs[0])})"
-
-    def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        (x,) = inputs
-        figure, block = work
-        np.maximum.reduce(x, axis=1, out=figure)
-        np.copyto(block, figure[:, None])
-        np.subtract(x, block, out=out)
-        np.exp(out, out=block)
-        np.add.reduce(block, axis=1, out=figure)
-        np.log(figure, out=figure)
-        np.copyto(block, figure[:, None])
-        np.subtract(out, block, out=out)
-
-    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
-        yield 0, b.apply(LogSoftmaxGrad(), cotangent, node)
 
 
 def _divisor(value: Node) -> str:
@@ -107,14 +36,14 @@ def _divisor(value: Node) -> str:
     return size if size.isalnum() else f"({size})"
 
 
-def _label_places(labels: Array, row: int, part: slice, index: Array) -> Array:
-    """The places of the labels of rows ``part`` in an array of rows laid flat, into ``index``."""
-    places = index[: part.stop - part.start]
-    places.fill(row)
-    np.add.accumulate(places, out=places)
-    np.add(places, labels[part], out=places)
-    np.add(places, (part.start - 1) * row, out=places)
-    return places
+def _label_indices(labels: Array, row: int, part: slice, index: Array) -> Array:
+    """The flat indices of the labels of rows ``part``, for rows of length ``row``, written into ``index``."""
+    indices = index[: part.stop - part.start]
+    indices.fill(row)
+    np.add.accumulate(indices, out=indices)
+    np.add(indices, labels[part], out=indices)
+    np.add(indices, (part.start - 1) * row, out=indices)
+    return indices
 
 
 @dataclass(frozen=True)
@@ -145,8 +74,8 @@ class Nll(Op):
         index, picked = work
         total = 0.0
         for part, length in blocks(labels.size, index.size):
-            places = _label_places(labels, inputs[0].shape[-1], part, index)
-            np.take(logp, places, out=picked[:length], mode="clip")
+            indices = _label_indices(labels, inputs[0].shape[-1], part, index)
+            np.take(logp, indices, out=picked[:length], mode="clip")
             total += float(np.add.reduce(picked[:length]))
         out[()] = -total / labels.size
 
@@ -184,7 +113,7 @@ class NllGrad(Op):
         labels, (index,) = labels.reshape(-1), work
         out.fill(0)
         for part, _ in blocks(labels.size, index.size):
-            np.put(out, _label_places(labels, out.shape[-1], part, index), -g.item() / labels.size)
+            np.put(out, _label_indices(labels, out.shape[-1], part, index), -g.item() / labels.size)
 
     def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         if 0 in wanted:

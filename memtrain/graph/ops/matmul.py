@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class MatMul(Op):
     """op(a) op(b) over the last two axes, op = transposed or not; leading axes broadcast.
 
-    Inputs have rank ≥ 2; `matmul` handles vectors by reshaping. BLAS reads the flags, so that nothing
-    is copied, and the product is one gemm per matrix: never split by rows, since that changes its bits.
+    Inputs have rank ≥ 2; `matmul` handles vectors by reshaping. BLAS reads the flags, so nothing is
+    copied. Each matrix is one gemm. It is never split by rows, since that changes the bits of the result.
     """
 
     transpose_a: bool = False
@@ -49,7 +49,7 @@ class MatMul(Op):
         return f"as the factor {read.name}{'ᵀ' if transposed else ''}"
 
     def _factors(self, node: Node, *inputs: Node) -> list[tuple[Node, bool]]:
-        """The operands as the book has them, where an example is a column; whether each is transposed."""
+        """The operands as the book writes them (an example is a column), and whether each is transposed."""
         pairs = list(zip(inputs, (self.transpose_a, self.transpose_b), strict=True))
         if carries_batch(node.shape):
             pairs = [(value, not flag) for value, flag in reversed(pairs)]

@@ -1,4 +1,4 @@
-"""What an op writes its formula with, as Dive into Deep Learning 5.3 does: an example is a column."""
+"""The notation of formulas, that of Dive into Deep Learning 5.3: an example is a column."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Writer(Protocol):
     """Writes values in the notation of the book, and notes the factors that a formula names."""
 
     def term(self, node: Node, transposed: bool = False) -> str:
-        """A value as it stands in a formula: its name, or its own formula where it is only part of a sum."""
+        """A value as a formula writes it: its name, or its own formula where it is only a term of a sum."""
 
     def factor(self, words: str, value: Node) -> str:
         """``words`` as they are, for a factor of the shape of ``value``."""
@@ -20,7 +20,7 @@ class Writer(Protocol):
         """factor · number as what stands before a factor: ``"λ "``, and nothing for 1."""
 
     def constant(self, node: Node) -> float | None:
-        """The number that a value is in every run; ``None`` where it depends on what a run is given."""
+        """A value that is the same number in every run; ``None`` where it depends on the leaves."""
 
     def inputs(self, node: Node) -> list[Node]:
-        """The inputs of what computes a value."""
+        """The inputs of the node that computes a value."""

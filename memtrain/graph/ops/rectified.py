@@ -1,6 +1,6 @@
 """Leaky ReLU (Maas et al. 2013), ELU with α = 1 (Clevert et al. 2015) and softplus (Dugas et al. 2001).
 
-Each rises, so that its slope is a function of its output: PyTorch's rules keep the input besides.
+Each is increasing, so its slope is a function of its output. PyTorch's rules keep the input besides.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class LeakyReluGrad(Slope):
     """g where h > 0, else 0.01 g, with h = NaN taken as positive.
 
     As in `ReluGrad` the bits of h tell whether it is positive. The bits of the slope are those of 0.01, plus
-    the distance to those of 1 where it is: integers, in the place of the result.
+    the distance to the bits of 1 where h is positive. These integers lie in the buffer of the result.
     """
 
     name = "leaky_relu_grad"

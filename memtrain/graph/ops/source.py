@@ -1,4 +1,4 @@
-"""Nodes that read no other node: what the run is given, and constants."""
+"""Nodes that read no other node: leaves, whose values the run is given, and constants."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Leaf(Op):
 
 @dataclass(frozen=True)
 class Fill(Op):
-    """An array of one constant. It depends on nothing, so that it has no vjp."""
+    """An array of one constant. It depends on nothing, so it has no vjp."""
 
     value: float
     shape: Shape

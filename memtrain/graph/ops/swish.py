@@ -1,6 +1,6 @@
 """SiLU (Elfwing et al. 2017), hard-swish (Howard et al. 2019) and Mish (Misra 2019).
 
-Each falls before it rises, so that its slope is no function of its output: the rules read the input z.
+Each falls before it rises, so its slope is not a function of its output: the rules read the input z.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _ramp(z: Array, out: Array) -> None:
 class HardSwishGrad(Slope):
     """g ⊙ (z/3 + 1/2) where |z| < 3; 0 below and g above.
 
-    Whether |z| < 3 is read from the bits, which are ordered as the numbers are: no array of bool.
+    Whether |z| < 3 is read from the bits, which have the order of the numbers. So no array of bool is needed.
     """
 
     name = "hard_swish_grad"

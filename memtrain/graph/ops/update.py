@@ -1,4 +1,4 @@
-"""What optimisers do to a parameter or to their own state, in place (an effect, not differentiable).
+"""The in-place updates of parameters and optimiser state: effects, which cannot be differentiated.
 
 The result of an update is the new value, in the storage of input 0. Formulas as in PyTorch's
 ``torch.optim`` (SGD, Kingma & Ba 2015 for Adam), without weight decay: the regulariser is part of J.
@@ -14,9 +14,9 @@ import numpy as np
 
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
-from memtrain.graph.ops.arithmetic import add_product
 from memtrain.graph.ops.base import Array, same_shape
 from memtrain.graph.ops.blockwise import Elementwise
+from memtrain.graph.ops.scaled_sum import add_product
 
 
 class _Update(Elementwise):

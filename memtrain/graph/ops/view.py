@@ -1,4 +1,4 @@
-"""Views: nodes that look at another's storage and cost nothing."""
+"""Views: nodes that look at the storage of another node and have no bytes of their own."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
 """The cheapest plan for a chain within a number of bytes: dynamic programming over segments.
 
 Beaumont, Eyraud-Dubois, Herrmann, Joly & Shilova 2019, "Optimal checkpointing for heterogeneous chains: how
-to train deep neural networks with limited memory", §4, with what stands beside the chain (gradients that
-wait for their update among it) as part of what each stage sees. The best of all *memory-persistent* plans:
-a value that is kept for later stays until its backward. Plans that drop one and compute it again can be
-cheaper still (ibid. §3.3).
+to train deep neural networks with limited memory", §4. What is live beside the chain, such as gradients that
+wait for their update, is added to each stage. The result is the best of all *memory-persistent* plans: a
+value that is kept for later stays until its backward. Plans that drop such a value and compute it again can
+be cheaper still (ibid. §3.3).
 
-A segment of stages, whose input is kept, either advances to a later stage, keeps that one's input, works
-off what comes from there on and then the rest; or keeps its first stage whole. The least cost of a segment
-is a step function of the bytes that are free for it. It is tabulated at the levels that a budget can come
-down to by keeping values: exactly, as long as there are not too many of them; else at fewer, and then each
-value is rounded up.
+A segment of stages starts with its input kept. There are two ways to run it. Either run ahead to stage j,
+checkpoint the input of j, solve j…last and then first…j−1. Or keep the first stage whole and solve the rest.
+The least cost of a segment is a step function of the bytes that are free for it. It is tabulated at levels:
+the numbers of bytes that a budget can leave when values are kept. The table is exact unless there are too
+many levels. Then it has fewer levels, and the bytes of each value are rounded up.
 """
 
 from __future__ import annotations
@@ -90,17 +90,17 @@ class Table:
             self._first[kind, more, :count] = np.isinf(table[more, :count]).sum(axis=1)
 
     def _forbid(self, cost: Floats, needs: npt.NDArray[np.int64], possible: npt.NDArray[np.int64]) -> None:
-        """Make ``cost`` infinite at levels below ``needs``, where it is not so by itself."""
+        """Make ``cost`` infinite at levels below ``needs``."""
         lowest = np.searchsorted(self._levels, needs)
         for row in np.flatnonzero(lowest > possible):
             cost[row, : lowest[row]] = inf
 
     def _whole(self, first: int, more: int, free: npt.NDArray[np.int64]) -> Floats:
-        """The cost of a segment that keeps its first stage whole, with so many bytes free."""
+        """The cost of a segment that keeps its first stage whole, for each number of free bytes."""
         last = first + more
         left = free - self._output[first] - self._inner[first]
-        place = np.searchsorted(self._levels, left, "right") - 1
-        cost = np.where(place >= 0, self._cost[more - 1, first + 1][place], inf) + self._stages[first].cost
+        level = np.searchsorted(self._levels, left, "right") - 1
+        cost = np.where(level >= 0, self._cost[more - 1, first + 1][level], inf) + self._stages[first].cost
         need = max(self._standing[last] + self._taped[first], self._backward[first])
         return np.where(free >= need, cost, inf)
 
@@ -116,11 +116,11 @@ class Table:
     def _best_advance(self, first: int, last: int, free: int) -> int:
         """How many stages to advance in a segment; 0 to keep the first one whole."""
         more = last - first
-        place = bisect_right(self._levels, free) - 1
+        level = bisect_right(self._levels, free) - 1
         ahead = np.arange(1, more + 1)
         left = np.searchsorted(self._levels, free - self._output[first:last], "right") - 1
         cost = np.where(left >= 0, self._cost[more - ahead, first + ahead, left], inf)
-        cost += self._cost[ahead - 1, first, place] + self._costs[first + ahead] - self._costs[first]
+        cost += self._cost[ahead - 1, first, level] + self._costs[first + ahead] - self._costs[first]
         cost[free < self._standing[last] + self._advance[first, 1 : more + 1]] = inf
         best = int(cost.argmin())
         if self._inner[first] and self._whole(first, more, np.array([free]))[0] <= cost[best]:
@@ -129,12 +129,12 @@ class Table:
 
 
 def _levels(stages: Sequence[Stage], budget: int, floor: int, most: int) -> npt.NDArray[np.int64] | None:
-    """What keeping values can leave of ``budget``, down to ``floor``; ``None`` for more than ``most``."""
+    """The levels from ``floor`` to ``budget`` that kept values can leave; ``None`` if more than ``most``."""
     sizes = Counter([*(s.output_bytes for s in stages[:-1]), *(s.inner_bytes for s in stages)])
     levels = np.array([budget])
     for size in sorted(sizes - Counter({0: sizes[0]}), reverse=True):
-        fitting = min(sizes[size], max(0, (budget - floor) // size))
-        levels = np.unique(np.subtract.outer(levels, size * np.arange(fitting + 1)))
+        most_kept = min(sizes[size], max(0, (budget - floor) // size))
+        levels = np.unique(np.subtract.outer(levels, size * np.arange(most_kept + 1)))
         levels = levels[levels >= min(floor, budget)]
         if len(levels) > most:
             return None

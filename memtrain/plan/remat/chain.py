@@ -1,4 +1,4 @@
-"""Forward and backward as a chain of stages: what rematerialisation plans with.
+"""Forward and backward as a chain of stages: the model that rematerialisation plans with.
 
 A *boundary* is a value of forward that backward reads and through which all of forward passes. It ends a
 stage. A stage's *inner* values are what its backward reads besides. So for ReLU the boundaries are h1, …,
@@ -28,7 +28,7 @@ class Chain:
     forward: tuple[tuple[int, ...], ...]
     """The nodes that compute the stage, in order."""
     backward: tuple[range, ...]
-    """The steps of the schedule that are its backward; what follows the first stage's belongs to it."""
+    """The steps of the stage's backward. Those after the backward of the first stage belong to that stage."""
     outputs: tuple[int, ...]
     """The boundary that the stage ends with, as a node; the last stage has none."""
     inner: tuple[tuple[int, ...], ...]
@@ -45,41 +45,41 @@ def chains(schedule: Schedule) -> list[Chain]:
 
 
 def _windows(schedule: Schedule) -> Iterator[tuple[int, int, int]]:
-    """Where each forward pass starts, where its backward pass does, and where that ends."""
+    """The first step of each forward pass, the first step of its backward pass, and the step after that."""
     phases = [step.phase for step in schedule.steps]
     before = [None, *phases]
-    starts = [place for place, phase in enumerate(phases) if phase is Phase.FORWARD is not before[place]]
+    starts = [number for number, phase in enumerate(phases) if phase is Phase.FORWARD is not before[number]]
     for start, stop in pairwise([*starts, len(phases)]):
-        middle = next((place for place in range(start, stop) if phases[place] is not Phase.FORWARD), stop)
+        middle = next((number for number in range(start, stop) if phases[number] is not Phase.FORWARD), stop)
         if middle < stop:
             yield start, middle, stop
 
 
 def _chain(schedule: Schedule, start: int, middle: int, stop: int) -> Chain:
     graph, steps = schedule.graph, schedule.steps
-    born: dict[int, int] = {}  # by storage: the place of forward that makes it
+    born: dict[int, int] = {}  # by storage: the forward step that makes it
     forward_reads: dict[int, int] = {}  # by storage: the last one
     backward_reads: dict[int, list[int]] = {}
-    for place in range(start, stop):
-        node = graph[steps[place].node]
-        if place < middle and node.owns_storage:
-            born[node.id] = place
+    for number in range(start, stop):
+        node = graph[steps[number].node]
+        if number < middle and node.owns_storage:
+            born[node.id] = number
         for storage in {graph[index].storage for index in node.inputs} & born.keys():
-            if place < middle:
-                forward_reads[storage] = place
+            if number < middle:
+                forward_reads[storage] = number
             else:
-                backward_reads.setdefault(storage, []).append(place)
+                backward_reads.setdefault(storage, []).append(number)
     asked = {graph[i].storage for i in schedule.asked}
     kept = [i for i in born if i in backward_reads and i not in asked]
 
     passes = _all_pass_through(born, forward_reads)
     nested = _nested(kept, backward_reads)
     boundaries = [i for i in kept if i in passes and i in nested]
-    places = [born[i] for i in boundaries]
+    cuts = [born[i] for i in boundaries]
     inner: list[list[int]] = [[] for _ in range(len(boundaries) + 1)]
     for i in set(kept).difference(boundaries):
-        inner[bisect_left(places, born[i])].append(i)
-    firsts = [start, *(place + 1 for place in places), middle]
+        inner[bisect_left(cuts, born[i])].append(i)
+    firsts = [start, *(number + 1 for number in cuts), middle]
     ends = [stop, *(backward_reads[i][-1] + 1 for i in boundaries), middle]
     return Chain(
         forward=tuple(tuple(step.node for step in steps[first:end]) for first, end in pairwise(firsts)),
@@ -90,17 +90,17 @@ def _chain(schedule: Schedule, start: int, middle: int, stop: int) -> Chain:
 
 
 def _all_pass_through(born: dict[int, int], forward_reads: dict[int, int]) -> set[int]:
-    """Values that are all that forward reads after their birth of what was made until then."""
+    """Cut points: once such a value exists, forward reads no earlier intermediate."""
     found, reach = set(), -1
-    for i, place in born.items():
-        if reach <= place:
+    for i, number in born.items():
+        if reach <= number:
             found.add(i)
         reach = max(reach, forward_reads.get(i, -1))
     return found
 
 
 def _nested(kept: Sequence[int], backward_reads: dict[int, list[int]]) -> set[int]:
-    """Values at whose last read backward is done with all made later and has read nothing made before."""
+    """Values that backward reads last after all reads of later values and before any read of earlier ones."""
     last = [backward_reads[i][-1] for i in kept]
     first = [backward_reads[i][0] for i in kept]
     of_later = list(accumulate(reversed(last), max, initial=-1))[-2::-1]
@@ -113,7 +113,7 @@ def _nested(kept: Sequence[int], backward_reads: dict[int, list[int]]) -> set[in
 
 
 def needed_for(graph: Graph, nodes: Sequence[int], values: Sequence[int]) -> tuple[int, ...]:
-    """Those of ``nodes`` (in order) that ``values`` depend on."""
+    """The nodes among ``nodes`` that ``values`` depend on, in their order."""
     wanted = set(values)
     for index in reversed(nodes):
         if index in wanted:

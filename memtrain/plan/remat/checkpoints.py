@@ -1,7 +1,7 @@
-"""Where to keep checkpoints in a chain of stages, by rules that know only how many stages there are.
+"""Checkpoints in a chain of stages, placed by rules that know only the number of stages.
 
 A plan is the order in which the stages of a chain are computed and differentiated. It says nothing of memory:
-a value that a later part of the plan reads before it is computed again is kept, and no other.
+a value is kept if a later part of the plan reads it before it is computed again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class Move(NamedTuple):
-    """Compute a stage (once more, if it was computed before), or run its backward."""
+    """Compute a stage, for the first time or again; or run its backward."""
 
     stage: int
     backward: bool = False
@@ -85,7 +85,7 @@ def _repetitions(count: int, checkpoints: int) -> int:
 
 
 def _advance(count: int, checkpoints: int) -> int:
-    """How far to go before the next checkpoint is taken; to the last stage when there is none left.
+    """How many stages to run ahead before the next checkpoint; up to the last stage when none is left.
 
     Both parts stay within the sweeps that the whole needs.
     """

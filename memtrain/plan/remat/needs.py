@@ -1,7 +1,7 @@
 """The smallest memory in which each segment of a chain can run, whatever recomputation costs.
 
-The same recursion as in `memtrain.plan.remat.budget` with bytes in place of costs. So there is one number for
-each segment and no budget; that of the whole chain is the smallest budget of any memory-persistent plan.
+The recursion is that of `memtrain.plan.remat.budget`, with bytes in place of costs. So each segment has one
+number, whatever the budget. That of the whole chain is the smallest budget of any memory-persistent plan.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Bytes = npt.NDArray[np.int64]
 
 
 class Needs:
-    """The least bytes of every segment, its input, which is kept, left out. O(n³) steps in numpy."""
+    """The least bytes of every segment, without its input, which is kept. O(n³) steps in numpy."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self._stages, n = stages, len(stages)
@@ -40,11 +40,11 @@ class Needs:
 
     @property
     def least_bytes(self) -> int:
-        """What the whole chain needs."""
+        """The least bytes of the whole chain."""
         return int(self._by_start[0, -1])
 
     def _advancing(self, first: Bytes, more: int) -> Bytes:
-        """By segment and how many stages are advanced over, less one: what is needed then."""
+        """The bytes needed, by segment and by the number of stages to run ahead, less one."""
         rows = slice(first[0], first[-1] + 1)
         last = slice(first[0] + more, first[-1] + more + 1)
         right = self._by_stop[last, more - 1 :: -1]
@@ -54,7 +54,7 @@ class Needs:
         return need
 
     def _whole(self, first: Bytes, more: int) -> Bytes:
-        """By segment: what is needed when its first stage is kept whole."""
+        """By segment: the bytes needed when its first stage is kept whole."""
         rest = self._by_start[first + 1, more - 1] + self._output[first] + self._inner[first]
         own = np.maximum(self._standing[first + more] + self._taped[first], self._backward[first])
         need: Bytes = np.maximum(rest, own)
@@ -67,7 +67,7 @@ class Needs:
         return segment_moves(self._stages, budget_bytes, self._middle_advance)
 
     def _middle_advance(self, first: int, last: int, free: int) -> int:
-        """How many stages to advance to come near the middle of a segment; 0 to keep the first one whole."""
+        """How many stages to run ahead, near to half of the segment; 0 to keep its first stage whole."""
         more = last - first
         possible = np.flatnonzero(self._advancing(np.array([first]), more)[0] <= free) + 1
         if not len(possible):
@@ -113,7 +113,7 @@ _needs = lru_cache(maxsize=1)(Needs)
 
 
 def single_needs(stages: Sequence[Stage]) -> Bytes:
-    """The bytes that each stage needs for its backward, what must be computed again for it included."""
+    """The bytes that each stage needs for its backward, including what must be computed again for it."""
     forward = [stage.again_peak_bytes for stage in stages[:-1]] + [stages[-1].taped_peak_bytes]
     return np.array(
         [
@@ -124,7 +124,7 @@ def single_needs(stages: Sequence[Stage]) -> Bytes:
 
 
 def advance_peaks(stages: Sequence[Stage]) -> Bytes:
-    """By first stage and how many: the most that advancing over them adds to what stands and is kept."""
+    """By first stage and count: the most bytes that running ahead over them adds to what is live and kept."""
     n = len(stages)
     found = np.zeros((n, n + 1), np.int64)
     dropped = np.array([stage.dropped_peak_bytes for stage in stages])

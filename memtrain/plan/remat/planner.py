@@ -20,15 +20,15 @@ BLOCKS = 128
 def plan_within(stages: Sequence[Stage], budget_bytes: int) -> Moves | None:
     """The cheapest plan that holds no more than a budget; ``None`` if there is none.
 
-    Where a chain is too long for that, or has values of too many sizes, the cheapest of some candidates.
+    For a chain that is too long, or whose values have too many sizes, it is the cheapest of some candidates.
     """
     if len(stages) <= MOST_STAGES:
         table = Table(stages, budget_bytes)
         if table.exact:
             return table.moves()
     outcomes = [(replay(stages, moves), moves) for moves in _candidates(stages, budget_bytes)]
-    fitting = [(found.cost, moves) for found, moves in outcomes if found.peak_bytes <= budget_bytes]
-    return min(fitting, default=(0, None))[1]
+    within = [(found.cost, moves) for found, moves in outcomes if found.peak_bytes <= budget_bytes]
+    return min(within, default=(0, None))[1]
 
 
 def _candidates(stages: Sequence[Stage], budget_bytes: int) -> Iterator[Moves]:
@@ -36,7 +36,7 @@ def _candidates(stages: Sequence[Stage], budget_bytes: int) -> Iterator[Moves]:
     count = len(stages)
 
     def largest(plan: Callable[[int], Moves]) -> int:
-        """The largest size up to which plans are within the budget, 0 if that of 1 is not."""
+        """The largest size up to which plans are within the budget; 0 if not even size 1 is."""
         return bisect_left(
             range(1, count + 1), True, key=lambda k: replay(stages, plan(k)).peak_bytes > budget_bytes
         )
@@ -68,7 +68,7 @@ def _candidates(stages: Sequence[Stage], budget_bytes: int) -> Iterator[Moves]:
 
 
 def _dear_first(stages: Sequence[Stage]) -> list[int]:
-    """The stages by what it costs to compute a byte of their output again, equal ones far apart."""
+    """The stages, the dearest to recompute per output byte first; equal ones are spread along the chain."""
     bits = len(stages).bit_length()
 
     def rank(k: int) -> tuple[float, int]:

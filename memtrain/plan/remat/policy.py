@@ -1,4 +1,4 @@
-"""What to keep of forward and what to compute again: a policy, and how it is written."""
+"""A policy: what to keep of forward and what to compute again, and its text form."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _EXAMPLES = {NONE: "none", SQRT: "sqrt", REVOLVE: "revolve:4", BUDGET: "budget:3
 
 @dataclass(frozen=True)
 class Policy:
-    """``none`` keeps all that backward reads; the others keep less and compute it again."""
+    """``none`` keeps all that backward reads; the others keep less and compute the rest again."""
 
     kind: str = NONE
     number: int = 0

@@ -1,7 +1,7 @@
 """Rematerialisation: a schedule that keeps less of forward and computes it again for backward.
 
 It is a transformation of the schedule and of nothing else. The same nodes are computed by the same kernels
-from the same values, some of them more than once, so that every gradient has the same bits.
+from the same values, some of them more than once. So every gradient has the same bits.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from memtrain.plan.remat.needs import needs_of
 from memtrain.plan.remat.planner import plan_within
 from memtrain.plan.remat.policy import BUDGET, NONE, REVOLVE, Policy
 from memtrain.plan.remat.stage import Stage, stages
-from memtrain.plan.schedule import Schedule, Work, schedule_in_order
+from memtrain.plan.schedule import Computation, Schedule, schedule_in_order
 from memtrain.units import format_bytes
 
 MOST_STAGES, MOST_BYTES = 2500, 2**62
-"""What chains have at most that plans are made for within a budget: in seconds, and to the byte."""
+"""Limits of chains that are planned within a budget, so that it takes seconds and is exact to the byte."""
 
 MOST_AGAIN = 2_000_000
-"""Stages that a schedule computes again at most: more take longer to write down than anyone waits."""
+"""The most stages that a schedule may compute again; more would take too long to write down."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """A forward and backward pass of a schedule, and in which order its stages are computed."""
+    """A forward pass of a schedule with its backward pass, and the order in which its stages are computed."""
 
     chain: Chain
     moves: Moves
@@ -60,7 +60,7 @@ class Plan:
 
     @property
     def executed_count(self) -> int:
-        """Stages that are computed again, wholly or in part, because somebody reads what they give."""
+        """Stages that are computed again, wholly or in part, because a later step reads what they give."""
         stages = [nodes for one in self.passes for nodes in one.chain.forward]
         stage_of = {i: number for number, nodes in enumerate(stages, start=1) for i in nodes}
         graph = self.schedule.graph
@@ -83,7 +83,7 @@ class Plan:
 def rematerialise(schedule: Schedule, policy: Policy, cost: CostOf) -> Plan:
     """``schedule``, which keeps all, under ``policy``. A schedule without backward stays as it is.
 
-    Raises ``BudgetError``, with the least bytes that would do, when no plan is within a budget.
+    Raises ``BudgetError``, with the bytes of the smallest plan, when no plan is within the budget.
     """
     found = chains(schedule) if policy.kind != NONE else []
     if not found:
@@ -104,7 +104,7 @@ def smallest_budget(schedule: Schedule) -> int:
 
 
 def _numbers(schedule: Schedule, cost: CostOf) -> list[tuple[Stage, ...]]:
-    """The stages of every chain. Raises ``SpecError`` for what is beyond planning within a budget."""
+    """The stages of every chain. Raises ``SpecError`` for chains too large to plan within a budget."""
     found = chains(schedule)
     longest = max(map(len, found), default=0)
     if longest > MOST_STAGES:
@@ -126,7 +126,7 @@ def _numbers(schedule: Schedule, cost: CostOf) -> list[tuple[Stage, ...]]:
 
 
 def _moves(schedule: Schedule, counts: Sequence[int], policy: Policy, cost: CostOf) -> Iterator[Moves]:
-    """What the policy does in each chain, which have so many stages."""
+    """The moves of the policy in each chain; ``counts`` are the numbers of their stages."""
     if policy.kind == BUDGET:
         numbers = _numbers(schedule, cost)
         plans = {one: plan_within(one, policy.number) for one in set(numbers)}  # micro-batches are alike
@@ -157,15 +157,15 @@ def too_small(policy: Policy, least: int) -> BudgetError:
     )
 
 
-def _order(schedule: Schedule, passes: Sequence[Pass]) -> list[Work]:
-    """The nodes of the plan's moves. A stage's first time is forward, each other one recomputation."""
+def _order(schedule: Schedule, passes: Sequence[Pass]) -> list[Computation]:
+    """The computations of a plan. The first one of a stage belongs to forward, later ones recompute it."""
     steps = schedule.steps
-    order: list[Work] = []
+    order: list[Computation] = []
     for one in passes:
         done = set()
         for k, backward in one.moves:
             if backward:
-                order += [(steps[place].node, steps[place].phase) for place in one.chain.backward[k]]
+                order += [(steps[number].node, steps[number].phase) for number in one.chain.backward[k]]
             else:
                 phase = Phase.RECOMPUTE if k in done else Phase.FORWARD
                 order += [(i, phase) for i in one.chain.forward[k]]
@@ -173,13 +173,13 @@ def _order(schedule: Schedule, passes: Sequence[Pass]) -> list[Work]:
     return order
 
 
-def _without_unread(schedule: Schedule, order: list[Work]) -> list[Work]:
+def _without_unread(schedule: Schedule, order: list[Computation]) -> list[Computation]:
     """``order`` without recomputations that no later step reads, and without a second run of any effect.
 
-    Raises ``GraphError`` where something would be computed again from a value that is updated by then.
+    Raises ``GraphError`` where a value would be computed again from one that has been updated since.
     """
     graph = schedule.graph
-    found: list[Work] = []
+    found: list[Computation] = []
     kept = {graph[i].storage for i in schedule.asked}  # until the end: never again
     wanted: set[int] = set()
     read_again: set[int] = set()  # what recomputations read, views as what they look at

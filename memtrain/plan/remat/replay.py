@@ -1,4 +1,4 @@
-"""What a plan for a chain of stages holds and costs, found by going through its moves."""
+"""The peak bytes and the cost of a plan for a chain of stages, found by going through its moves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Outcome:
 
 
 def replay(stages: Sequence[Stage], moves: Moves) -> Outcome:
-    """Go through ``moves`` as they are executed: what nobody reads is not computed, nor kept.
+    """The outcome of executing ``moves``. What no later move reads is neither computed nor kept.
 
     A stage's output is read by the forward and the backward of the next stage, its inner values by its own
     backward; each lasts until its last read before it is computed again.
@@ -57,7 +57,7 @@ def replay(stages: Sequence[Stage], moves: Moves) -> Outcome:
 
 
 class _Use(NamedTuple):
-    """What becomes of a stage that is computed: what is read of it, and whether its input ends there."""
+    """The use of one computation of a stage: what is read of it, and whether its input ends with it."""
 
     executed: bool
     output: bool

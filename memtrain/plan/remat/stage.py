@@ -1,4 +1,4 @@
-"""What each stage of a chain costs and holds, in numbers: all that a planner looks at."""
+"""The costs and bytes of each stage of a chain: all that a planner reads."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Stage:
     """
 
     cost: float
-    """Of computing the whole stage."""
+    """The cost of computing the whole stage."""
     again_cost: float
-    """Of computing its inner values only."""
+    """The cost of computing its inner values only."""
     output_bytes: int
     inner_bytes: int
     kept_peak_bytes: int
@@ -35,7 +35,7 @@ class Stage:
     again_peak_bytes: int
     """Peak while only the inner values are computed and the input stays; the input is not counted."""
     standing_bytes: int
-    """What else stands, values of the chain left out, while stages are recomputed for this one's backward."""
+    """Live bytes outside the chain while stages are recomputed for the backward of this one."""
     backward_peak_bytes: int
     """Peak in the stage's backward, with its inner values, without its input and all values before it."""
 
@@ -71,7 +71,7 @@ def _peak_bytes(
 ) -> int:
     """The most bytes while ``nodes`` are computed in order and only ``kept`` of them stay.
 
-    What they read stands already and is not counted, but for ``given``, which is freed at its last read.
+    What they read is live already and not counted, except ``given``, which is freed at its last read.
     """
     graph = schedule.graph
     order = [*([] if given is None else [given]), *nodes]
@@ -83,7 +83,7 @@ def _peak_bytes(
 
 
 class _Surroundings:
-    """What stands beside the values of the chains, step by step, when all of those are kept."""
+    """Live bytes besides the values of the chains, step by step, when all of those are kept."""
 
     def __init__(self, occupancy: Occupancy, chains: Sequence[Chain]) -> None:
         values = {i for chain in chains for part in (chain.outputs, *chain.inner) for i in part}
@@ -128,7 +128,7 @@ class _Surroundings:
 
 
 def merged(block: Sequence[Stage]) -> Stage:
-    """Neighbouring stages as one, which is kept with all their values, or only by the input of the first."""
+    """Neighbouring stages as one stage. It keeps all their values, or only the input of the first."""
     before = [0, *accumulate(stage.output_bytes + stage.inner_bytes for stage in block)]  # kept values
     taped = [kept + stage.taped_peak_bytes for kept, stage in zip(before, block, strict=False)]
     last = block[-1]

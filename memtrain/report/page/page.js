@@ -42,10 +42,10 @@ function draw(id, plot) {
     const [axis, name] = path.split(".");
     layout[axis][name] = value;
   }
-  const place = figure.querySelector(".plot");
-  place.setAttribute("aria-label", plot.reading);
+  const target = figure.querySelector(".plot");
+  target.setAttribute("aria-label", plot.reading);
   figure.querySelector("figcaption").textContent = plot.reading;
-  Plotly.react(place, plot.data, { ...layout, template: template() }, config);
+  Plotly.react(target, plot.data, { ...layout, template: template() }, config);
 }
 
 function drawCell() {
@@ -64,7 +64,7 @@ function drawAll() {
 function choose(group) {
   chosen.group = group;
   chosen.cell = report.groups[group].largest;
-  byId("cell").replaceChildren(...report.groups[group].cells.map((cell, place) => new Option(cell.name, place)));
+  byId("cell").replaceChildren(...report.groups[group].cells.map((cell, index) => new Option(cell.name, index)));
   byId("cell").value = chosen.cell;
   drawAll();
 }

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from memtrain.answers.capacity import MOST_DEPTH, Boundary, Capacity
 from memtrain.cells.cell import Mode
-from memtrain.report.terminal.sweep import first_fitting, plain_table
+from memtrain.report.terminal.sweep import first_within, plain_table
 from memtrain.units import format_bytes
 
 _SIGNS = {"train": ("█", "#", "green"), "infer": ("▒", "+", "yellow"), "none": ("·", ".", "dim")}
@@ -25,8 +25,8 @@ def capacity_screen(capacity: Capacity, width: int, ascii_only: bool) -> list[Re
     sections: list[RenderableType] = [
         _map(capacity, ascii_only),
         _legend(ascii_only),
-        first_fitting([_boundaries(capacity, exact=True), _boundaries(capacity, exact=False)], width),
-        first_fitting([_depths(capacity), _depths_downwards(capacity)], width),
+        first_within([_boundaries(capacity, exact=True), _boundaries(capacity, exact=False)], width),
+        first_within([_depths(capacity), _depths_downwards(capacity)], width),
     ]
     examples = capacity.training_examples
     if examples is not None and any(batch > examples for batch in _batches(capacity)):
@@ -79,13 +79,13 @@ def _map(capacity: Capacity, ascii_only: bool) -> Table:
 
 
 def _sign(batch: int, trains: int, predicts: int, ascii_only: bool) -> Text:
-    fits = "train" if batch <= trains else "infer" if batch <= predicts else "none"
-    block, letter, style = _SIGNS[fits]
+    outcome = "train" if batch <= trains else "infer" if batch <= predicts else "none"
+    block, letter, style = _SIGNS[outcome]
     return Text((letter if ascii_only else block) * 3, style=style)
 
 
 def _legend(ascii_only: bool) -> Text:
-    signs = [_SIGNS[fits][ascii_only] for fits in ("train", "infer", "none")]
+    signs = [_SIGNS[outcome][ascii_only] for outcome in ("train", "infer", "none")]
     return Text(f"{signs[0]} fits to train   {signs[1]} fits only to predict   {signs[2]} does not fit")
 
 

@@ -8,13 +8,13 @@ from rich.table import Table
 
 from memtrain.answers.comparison import Comparison
 from memtrain.report.comparison import PARTS, comparison_columns
-from memtrain.report.terminal.sweep import first_fitting, plain_table
+from memtrain.report.terminal.sweep import first_within, plain_table
 
 
 def comparison_screen(comparison: Comparison, width: int, ascii_only: bool) -> list[Table]:
     """A line per cell and mode, with as much as fits; what only one has, or what failed, stands out."""
     tables = (_table(comparison, parts) for parts in (PARTS, PARTS[1:], PARTS[2:]))
-    return [first_fitting(tables, width)]
+    return [first_within(tables, width)]
 
 
 def _table(comparison: Comparison, parts: Sequence[str]) -> Table:

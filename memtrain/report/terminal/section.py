@@ -35,8 +35,8 @@ def section_screen(section: Section) -> RenderableType:
 def _table(section: Section) -> Table:
     """The table of a section. A line that begins with "all" is set apart: it is the sum of those above."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
-    for place, head in enumerate(section.heads):
-        table.add_column(head, justify="left" if place in section.words else "right")
+    for index, head in enumerate(section.heads):
+        table.add_column(head, justify="left" if index in section.words else "right")
     for line in section.lines:
         if line[0] == "all":
             table.add_section()

@@ -41,7 +41,7 @@ def swept_screen(swept: Swept, width: int, ascii_only: bool) -> Iterator[Rendera
 def sweep_tables(rows: Sequence[Row], width: int, ascii_only: bool = False) -> list[Table]:
     """One line per cell, training beside inference; what the peak is made of beside or below it."""
     optional = [*difference_columns(rows), *time_columns(rows)]
-    columns = _fitting([*axis_columns(rows), *peak_columns(rows)], optional, rows, width)
+    columns = _within([*axis_columns(rows), *peak_columns(rows)], optional, rows, width)
     observed = any(row["ledger_peak_bytes"] is not None for row in rows)
     title = "Peak memory of training and inference, " + (
         "above the baseline; ±% against predicted" if observed else "predicted"
@@ -73,7 +73,7 @@ def _bars(rows: Sequence[Row], length: int, ascii_only: bool) -> Column:
     return f"{full} infer\n{light} train", show
 
 
-def _fitting(needed: list[Column], optional: list[Column], rows: Sequence[Row], width: int) -> list[Column]:
+def _within(needed: list[Column], optional: list[Column], rows: Sequence[Row], width: int) -> list[Column]:
     """The columns, without the last optional ones where they would not fit into ``width``."""
     while optional and _width([*needed, *optional], rows) > width:
         optional = optional[:-1]
@@ -88,7 +88,7 @@ def _width(columns: Sequence[Column], rows: Sequence[Row]) -> int:
     )
 
 
-def first_fitting(tables: Iterable[Table], width: int) -> Table:
+def first_within(tables: Iterable[Table], width: int) -> Table:
     """The first of some tables that is no wider than ``width``; the last where none is."""
     roomy = Console(width=10_000)
     for table in tables:

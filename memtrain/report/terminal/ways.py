@@ -11,7 +11,8 @@ from rich.text import Text
 from memtrain.answers.option import Kind, Option, Ways, command_of
 from memtrain.plan.remat.policy import NONE
 from memtrain.report.terminal.sweep import plain_table
-from memtrain.report.ways import advice, fates, shown, ways_sentences
+from memtrain.report.ways import fates, shown
+from memtrain.report.ways_findings import advice, ways_sentences
 from memtrain.units import format_bytes
 
 _HEADS = (
@@ -70,17 +71,17 @@ def _plan(chosen: Option) -> Table:
     return table
 
 
-def _options(title: str, options: Sequence[Option], places: Sequence[int]) -> Table:
+def _options(title: str, options: Sequence[Option], columns: Sequence[int]) -> Table:
     table = plain_table(title)
-    for place in places:
-        table.add_column(_HEADS[place], justify="right" if place else "left", no_wrap=place > 0)
+    for column in columns:
+        table.add_column(_HEADS[column], justify="right" if column else "left", no_wrap=column > 0)
     above = ""
     for option in options:
         cells = shown(option)
         if option.name == f"{above}, {option.cell.policy}":
             cells[0] = f"  + {option.cell.policy}"
         above = option.name
-        table.add_row(*(cells[place] for place in places), style=None if option.ok else "red")
+        table.add_row(*(cells[column] for column in columns), style=None if option.ok else "red")
     return table
 
 
@@ -88,7 +89,7 @@ def _picture(ways: Ways, width: int, ascii_only: bool) -> RenderableType:
     """Peak against time: predicted, and where it was measured as measured."""
     marks = _ASCII_MARKS if ascii_only else _MARKS
     options = [*ways.points, *ways.rules, *_bases(ways)]
-    letters = {option.name: chr(ord("a") + place) for place, option in enumerate(ways.rules)}
+    letters = {option.name: chr(ord("a") + index) for index, option in enumerate(ways.rules)}
     extras = [_extra(option) for option in options]
     peaks: list[float] = [option.predicted_peak_bytes for option in options]
     columns = max(20, min(width, 100) - 14)

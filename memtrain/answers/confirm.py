@@ -1,0 +1,83 @@
+"""The boundaries of a capacity confirmed by runs under a hard memory limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from memtrain.answers.capacity import Boundary, Capacity
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.row import predicted_row
+from memtrain.errors import ChildFailed, MeterUnavailable
+from memtrain.measure.admission import admitted
+from memtrain.measure.host import Host
+
+
+def confirm(
+    host: Host,
+    capacity: Capacity,
+    *,
+    jobs: int,
+    timeout_s: float | None = None,
+    done: Callable[[Boundary], None] = lambda boundary: None,
+) -> Capacity:
+    """Run each boundary's two batches, each in a fresh process under the hard limit.
+
+    What the machine has no memory for is not run and stays unconfirmed.
+    """
+
+    def confirmed(boundary: Boundary) -> Boundary:
+        result = _confirmed(host, capacity.cell, boundary, timeout_s)
+        done(result)
+        return result
+
+    with ThreadPoolExecutor(jobs) as executor, host:
+        return replace(capacity, boundaries=tuple(executor.map(confirmed, capacity.boundaries)))
+
+
+def _confirmed(host: Host, cell: Cell, boundary: Boundary, timeout_s: float | None) -> Boundary:
+    """``boundary`` with what the runs inside and outside have shown."""
+
+    def ran(batch: int) -> _Trial:
+        return _try(host, cell.changed(depth=boundary.depth, batch=batch), boundary.mode, timeout_s)
+
+    if boundary.batch is not None:
+        inside = ran(boundary.batch)
+        boundary = replace(
+            boundary,
+            confirmed_inside=inside.fits,
+            inside_reason=inside.reason,
+            slack_needed_bytes=inside.slack_needed_bytes,
+        )
+    outside = ran(boundary.outside_batch)
+    failed = None if outside.fits is None else not outside.fits and outside.status == "memory_limit"
+    return replace(
+        boundary, confirmed_outside=failed, outside_reason=outside.reason, outside_node=outside.node
+    )
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A run under the limit: whether it fitted (``None``: it was not tried), and what was seen."""
+
+    fits: bool | None
+    reason: str = ""
+    status: str = ""
+    node: str = ""
+    slack_needed_bytes: int | None = None
+
+
+def _try(host: Host, cell: Cell, mode: Mode, timeout_s: float | None) -> _Trial:
+    row = predicted_row(cell, mode)
+    try:
+        with admitted(host.room, row):
+            figures = host.measure("limit", cell, mode, timeout_s)
+    except MeterUnavailable as reason:
+        return _Trial(None, str(reason))
+    except ChildFailed as failure:
+        return _Trial(False, str(failure), failure.status, failure.node)
+    peak = figures["ledger_peak_bytes"]
+    if peak != row["predicted_peak_bytes"]:
+        return _Trial(False, f"the ledger has {peak} B", "error")
+    return _Trial(True, slack_needed_bytes=figures["data_peak_bytes"] - peak)
