@@ -9,6 +9,17 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
 
+COVERED = ("graph", "models", "plan", "run", "cells", "explain", "answers")
+"""The rooms whose lines are counted, where coverage is asked for: they run in the process of the tests."""
+
+
+def pytest_collection_modifyitems(items):
+    """Count no lines in the tests of other rooms, nor in those that start processes."""
+    for item in items:
+        if item.path.parent.name not in COVERED or item.get_closest_marker("measure"):
+            item.add_marker("no_cover")
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 1 MiB of its own; skips where mounting is not allowed."""

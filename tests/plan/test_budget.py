@@ -23,8 +23,6 @@ from memtrain.plan.remat.planner import plan_within
 from memtrain.plan.remat.replay import replay
 from memtrain.plan.remat.stage import Stage, merged
 
-pytestmark = pytest.mark.no_cover
-
 # -- random chains -----------------------------------------------------------------------------------
 
 
@@ -286,12 +284,14 @@ def test_rounding_makes_a_plan_dearer_at_most(monkeypatch):
 # -- plans that drop a value and compute it again ------------------------------------------------------
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("count", [2, 3, 4, 5, 6])
 def test_no_order_at_all_is_dearer_than_a_persistent_plan_nor_needs_less(count):
     for found in compare_with_all_orders(count, range(6)):
         assert found.of_all <= found.persistent
 
 
+@pytest.mark.no_cover
 def test_with_seven_stages_an_order_that_drops_a_value_and_computes_it_again_can_be_cheaper():
     costs, sizes, budget_bytes = (3, 6, 2, 1, 1, 1, 5), (1, 5, 4, 10, 6, 6), 19
     outcomes = {moves: simulate(simple_chain(costs, sizes), moves) for moves in persistent_plans(0, 6)}
@@ -299,6 +299,7 @@ def test_with_seven_stages_an_order_that_drops_a_value_and_computes_it_again_can
     assert cheapest_of_all_orders(costs, sizes, budget_bytes) == 31
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_with_inner_values_no_order_is_dearer_and_some_are_cheaper_from_three_stages_on(count):
     found = list(compare_with_all_orders_of_inner(count, range(12)))

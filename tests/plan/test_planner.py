@@ -22,8 +22,6 @@ from memtrain.plan.remat.rematerialisation import rematerialise
 from memtrain.plan.remat.stage import Stage
 from memtrain.plan.schedule import schedule_in_order
 
-pytestmark = pytest.mark.no_cover
-
 
 def simple(costs, sizes, inner=()):
     outputs, inner = [*sizes, 0], [*inner, *[0] * len(costs)]
@@ -122,6 +120,7 @@ WIDTHS = (
 )
 
 
+@pytest.mark.no_cover
 def test_no_revolve_is_cheaper_in_a_real_network():
     cell = cell_of(depth=68, width=WIDTHS, batch=64, activation="gelu", cost="flops")
     rule = cell.changed(policy="revolve:7").plan(Mode.TRAIN).schedule
