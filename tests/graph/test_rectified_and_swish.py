@@ -15,7 +15,10 @@ from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
 from memtrain.graph.node import Role
 from memtrain.graph.ops import ACTIVATIONS, OPS, arithmetic
+from memtrain.graph.ops.source import Leaf
+from memtrain.models.layers import activate, linear, parameter
 from memtrain.plan.liveness import analyse
+from memtrain.plan.schedule import make_schedule
 
 DTYPES = ("float32", "float64")
 KEPT_ARRAYS = {"leaky_relu": 3, "elu": 3, "softplus": 3, "silu": 6, "hard_swish": 6, "mish": 6}
@@ -139,3 +142,23 @@ def test_values_slopes_and_curvatures_are_pytorchs(name, dtype, error):
         wanted.append(torch.autograd.grad(slope.sum(), given)[0])
     for have, want in zip(found, wanted, strict=False):
         np.testing.assert_allclose(have, want.numpy(), rtol=error, atol=error)
+
+
+@pytest.mark.parametrize(
+    ("activation", "kept"),
+    [
+        *((name, "z1 h1 z2 h2 z3") for name in ("silu", "hard_swish", "mish")),
+        *((name, "h1 h2 h3") for name in ("leaky_relu", "elu", "softplus")),
+    ],
+)
+def test_three_layers_of_256_keep_five_arrays_or_three_at_batch_128(activation, kept):
+    """No more than PyTorch's fused rules keep: 5 each, 3 with a leaky ReLU in place."""
+    b, dtype = Builder(), np.dtype(np.float32)
+    value = b.apply(Leaf(Role.INPUT, (128, 256), dtype), name="x")
+    weights = [parameter(b, f"W{k}", "W", (256, 256), dtype) for k in (1, 2, 3)]
+    for k, weight in enumerate(weights, start=1):
+        value = activate(b, activation, linear(b, value, weight, name=f"z{k}"), name=f"h{k}")
+    total = arithmetic.sum_to(b, value, ())
+    retained = analyse(make_schedule(b.graph(), [total, *gradient(b, total, weights)])).retained
+    assert [node.name for node in retained] == kept.split()
+    assert {node.nbytes for node in retained} == {131_072}
