@@ -71,11 +71,10 @@ class Exports:
         ``answer`` is the type of what will be exported, ``inputs`` what the command reads, ``others`` what
         else it writes, by option.
         """
-        from memtrain.report.html import check_installed
-        from memtrain.report.publish import PUBLICATIONS
+        from memtrain.report.publish import publication_of
 
         if self.html is not None:
-            check_installed(*PUBLICATIONS[answer].page_needs)
+            publication_of(answer).check_page()
         files = {option: path for option, path in (others or {}).items() if path is not None}
         check_exports({**self.paths, **files}, self.force, inputs)
 
@@ -90,10 +89,10 @@ class Exports:
         Whatever happens, also when the reader of stdout has gone, every file that can be written is written;
         then what went wrong is raised. ``others`` are further texts: by option where to, and what makes it.
         """
-        from memtrain.report.publish import PUBLICATIONS
+        from memtrain.report.publish import publication_of
         from memtrain.report.section import Origin
 
-        publication = PUBLICATIONS[type(answer)]
+        publication = publication_of(type(answer))
         origin = origin or Origin(command_line())
         texts = {
             option: (path, _text_of(publication, option, answer, origin))

@@ -1,42 +1,25 @@
-"""Every answer in every format: one entry each. A new format is a field here, a new answer an entry."""
+"""Every answer in every format: one entry each. A new format is a field here, a new answer an entry.
+
+An entry imports what it needs when it is asked for, so that a command waits for no other answer's modules.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from memtrain.answers.capacity import Capacity
-from memtrain.answers.comparison import Comparison
-from memtrain.answers.option import Ways
-from memtrain.answers.swept import Swept
-from memtrain.answers.training import Training
-from memtrain.explain.evidence import Explained
-from memtrain.report.capacity import capacity_csv, capacity_sections
-from memtrain.report.comparison import comparison_csv, comparison_sections
-from memtrain.report.explained import explained_csv, explained_sections
-from memtrain.report.html import PLOTS_NEED, TABLES_NEED, sections_html, swept_html, ways_html
-from memtrain.report.json import (
-    capacity_document,
-    comparison_document,
-    explained_document,
-    swept_document,
-    training_document,
-    ways_document,
-)
-from memtrain.report.markdown import markdown
-from memtrain.report.predictions import predictions_csv, predictions_document, predictions_sections
 from memtrain.report.section import Origin, Section
-from memtrain.report.swept import swept_csv, swept_sections
-from memtrain.report.terminal.capacity import capacity_screen
-from memtrain.report.terminal.comparison import comparison_screen
-from memtrain.report.terminal.explain import explained_screen
-from memtrain.report.terminal.section import Part, sections_screen
-from memtrain.report.terminal.sweep import swept_screen
-from memtrain.report.terminal.ways import ways_screen
-from memtrain.report.training import training_csv, training_sections
-from memtrain.report.ways import ways_csv, ways_sections
-from memtrain.train.prediction import Prediction
+
+if TYPE_CHECKING:
+    from memtrain.answers.capacity import Capacity
+    from memtrain.answers.comparison import Comparison
+    from memtrain.answers.option import Ways
+    from memtrain.answers.swept import Swept
+    from memtrain.answers.training import Training
+    from memtrain.explain.evidence import Explained
+    from memtrain.report.terminal.section import Part
+    from memtrain.train.prediction import Prediction
 
 Answer = TypeVar("Answer")
 Text = str | Iterable[str]
@@ -57,60 +40,122 @@ class Publication(Generic[Answer]):
     page: Callable[[Answer, Origin], str] | None = None
     """A page with plots, in place of the page of tables."""
 
-    @property
-    def page_needs(self) -> tuple[str, ...]:
-        """The libraries without which there is no page."""
-        return TABLES_NEED if self.page is None else PLOTS_NEED
+    def check_page(self) -> None:
+        """Raise ``InputError`` where a library is missing that the page needs."""
+        from memtrain.report.html import PLOTS_NEED, TABLES_NEED, check_installed
+
+        check_installed(*(TABLES_NEED if self.page is None else PLOTS_NEED))
 
     def markdown(self, answer: Answer, origin: Origin) -> str:
         """The sections as markdown."""
+        from memtrain.report.markdown import markdown
+
         return markdown(self.sections(answer), origin.command)
 
     def html(self, answer: Answer, origin: Origin) -> str:
         """One HTML page that needs nothing but itself. Raises ``InputError`` where a library is missing."""
+        from memtrain.report.html import sections_html
+
         if self.page is not None:
             return self.page(answer, origin)
         return sections_html(self.title, self.sections(answer), origin)
 
 
-PUBLICATIONS: dict[type, Publication[Any]] = {
-    Swept: Publication(
-        "Peak memory of training and inference",
-        swept_csv,
-        swept_document,
-        swept_sections,
-        swept_screen,
-        swept_html,
-    ),
-    Explained: Publication(
-        "Why each intermediate is kept",
-        explained_csv,
-        explained_document,
-        explained_sections,
-        explained_screen,
-    ),
-    Capacity: Publication(
-        "What fits into a memory", capacity_csv, capacity_document, capacity_sections, capacity_screen
-    ),
-    Ways: Publication(
-        "What would make it fit", ways_csv, ways_document, ways_sections, ways_screen, ways_html
-    ),
-    Comparison: Publication(
-        "Before and after", comparison_csv, comparison_document, comparison_sections, comparison_screen
-    ),
-    Prediction: Publication(
-        "What a network predicts",
+def publication_of(answer: type) -> Publication[Any]:
+    """How answers of that type are written."""
+    return PUBLICATIONS[answer.__name__]()
+
+
+def _swept() -> Publication[Swept]:
+    from memtrain.report.json import swept_document
+    from memtrain.report.swept import swept_csv, swept_sections
+    from memtrain.report.terminal.sweep import swept_screen
+
+    def page(swept: Swept, origin: Origin) -> str:
+        from memtrain.report.html import swept_html
+
+        return swept_html(swept, origin)
+
+    title = "Peak memory of training and inference"
+    return Publication(title, swept_csv, swept_document, swept_sections, swept_screen, page)
+
+
+def _explained() -> Publication[Explained]:
+    from memtrain.report.explained import explained_csv, explained_sections
+    from memtrain.report.json import explained_document
+    from memtrain.report.terminal.explain import explained_screen
+
+    title = "Why each intermediate is kept"
+    return Publication(title, explained_csv, explained_document, explained_sections, explained_screen)
+
+
+def _capacity() -> Publication[Capacity]:
+    from memtrain.report.capacity import capacity_csv, capacity_sections
+    from memtrain.report.json import capacity_document
+    from memtrain.report.terminal.capacity import capacity_screen
+
+    title = "What fits into a memory"
+    return Publication(title, capacity_csv, capacity_document, capacity_sections, capacity_screen)
+
+
+def _ways() -> Publication[Ways]:
+    from memtrain.report.json import ways_document
+    from memtrain.report.terminal.ways import ways_screen
+    from memtrain.report.ways import ways_csv, ways_sections
+
+    def page(ways: Ways, origin: Origin) -> str:
+        from memtrain.report.html import ways_html
+
+        return ways_html(ways, origin)
+
+    title = "What would make it fit"
+    return Publication(title, ways_csv, ways_document, ways_sections, ways_screen, page)
+
+
+def _comparison() -> Publication[Comparison]:
+    from memtrain.report.comparison import comparison_csv, comparison_sections
+    from memtrain.report.json import comparison_document
+    from memtrain.report.terminal.comparison import comparison_screen
+
+    title = "Before and after"
+    return Publication(title, comparison_csv, comparison_document, comparison_sections, comparison_screen)
+
+
+def _prediction() -> Publication[Prediction]:
+    from memtrain.report.predictions import predictions_csv, predictions_document, predictions_sections
+    from memtrain.report.terminal.section import sections_screen
+
+    title = "What a network predicts"
+    return Publication(
+        title,
         predictions_csv,
         predictions_document,
         predictions_sections,
         lambda prediction, width, ascii_only: sections_screen(predictions_sections(prediction)),
-    ),
-    Training: Publication(
+    )
+
+
+def _training() -> Publication[Training]:
+    from memtrain.report.json import training_document
+    from memtrain.report.terminal.section import sections_screen
+    from memtrain.report.training import training_csv, training_sections
+
+    return Publication(
         "A training",
         training_csv,
         training_document,
         training_sections,
         lambda training, width, ascii_only: sections_screen(training_sections(training)),
-    ),
+    )
+
+
+PUBLICATIONS: dict[str, Callable[[], Publication[Any]]] = {
+    "Swept": _swept,
+    "Explained": _explained,
+    "Capacity": _capacity,
+    "Ways": _ways,
+    "Comparison": _comparison,
+    "Prediction": _prediction,
+    "Training": _training,
 }
-"""By the type of the answer."""
+"""By the name of the answer's type."""
