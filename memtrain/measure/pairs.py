@@ -85,13 +85,14 @@ def _parameters_by_gradient(graph: Graph) -> dict[int, Node]:
     """By gradient: the parameter that it updates, directly or through the state of the optimiser."""
     found: dict[int, Node] = {}
     for update in graph:
-        if update.phase is not Phase.UPDATE or graph[update.inputs[0]].role is not Role.PARAMETER:
+        parameter = graph[update.storage]
+        if update.op.writes is None or parameter.role is not Role.PARAMETER:
             continue
         reads = list(update.inputs)
         for state in update.inputs:
             if graph[state].phase is Phase.UPDATE:
                 reads += graph[state].inputs
-        found |= {read: graph[update.inputs[0]] for read in reads if graph[read].phase is Phase.BACKWARD}
+        found |= {read: parameter for read in reads if graph[read].phase is Phase.BACKWARD}
     return found
 
 
