@@ -66,6 +66,8 @@ class Option:
     """The largest difference of any gradient or parameter, as a share of the largest entry."""
     changed_by_plan: tuple[str, ...] = ()
     """What is not the same in every bit as in the same micro-batches without a plan: there must be none."""
+    failure: str = ""
+    """Why it could not be compared with keep-all, where a comparison failed in itself: that is a fault."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -97,7 +99,7 @@ class Option:
     def ok(self) -> bool:
         """Whether what was measured is as predicted, gradients included."""
         fine = self.row is None or (self.row.ok and self.row.agrees("heap") is not False)
-        return fine and self.same
+        return fine and self.same and not self.failure
 
 
 @dataclass(frozen=True)

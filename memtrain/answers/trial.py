@@ -72,6 +72,8 @@ class _Runner:
             option = replace(option, step_s=pace["step_s"], time_ratio=pace["time_ratio"])
             return self._compared(option)
         except (ChildFailed, MeterUnavailable) as reason:
+            if isinstance(reason, ChildFailed) and reason.status == "error":
+                return replace(option, failure=str(reason))
             return replace(option, notes=(*option.notes, str(reason)))
 
     def _compared(self, option: Option) -> Option:

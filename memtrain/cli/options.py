@@ -98,8 +98,8 @@ def with_parameters(
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for parameter in inspect.signature(command, eval_str=True).parameters.values()
     ]
-    place = [parameter.name for parameter in own].index(name)
-    found = [*own[:place], *parameters, *own[place + 1 :]]
+    index = [parameter.name for parameter in own].index(name)
+    found = [*own[:index], *parameters, *own[index + 1 :]]
     found.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
     wrapper.__signature__ = inspect.Signature(found)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {}

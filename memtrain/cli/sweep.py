@@ -150,7 +150,7 @@ def _check_new(request: Request, path: Path, exports: Exports, config: Path | No
     """Raise ``InputError`` where a new sweep could not write its rows, or anything else that is asked for."""
     from memtrain.sweeps.session import check_new
 
-    files = {option: place for option, place in exports.paths.items() if place != STDOUT}
+    files = {option: path for option, path in exports.paths.items() if path != STDOUT}
     check_new(request, path, files, exports.force, config)
 
 

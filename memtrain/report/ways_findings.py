@@ -73,6 +73,8 @@ def ways_problems(ways: Ways) -> list[str]:
             problems.append(
                 f"{option.name}: the heap is {option.row.difference_bytes('heap'):,} B off the ledger"
             )
+        elif option.failure:
+            problems.append(f"{option.name}: its comparison with no recomputation failed: {option.failure}")
         elif option.changed_by_plan:
             changed = _folded(option.cell, option.changed_by_plan)
             problems.append(f"{option.name}: the plan changes bits of {changed}")

@@ -150,6 +150,18 @@ def test_a_pair_that_cannot_be_run_leaves_its_figures_empty_and_says_why():
     assert any("SIGKILL" in sentence for sentence in ways_sentences(ways))
 
 
+def test_a_comparison_that_fails_in_itself_is_a_failure():
+    def broken(real, meter, cell, other):
+        if meter == "likeness":
+            raise ChildFailed("error", "likeness meter: IndexError: tuple index out of range")
+        return real()
+
+    with altered(broken) as host:
+        ways = measure_ways(host, find_ways(CELL, predicted(CELL) - 1))
+    assert not ways.chosen.ok
+    assert any("IndexError" in problem for problem in ways_problems(ways))
+
+
 def test_the_likeness_meter_sees_a_difference():
     with Host() as host:
         other = CELL.changed(seed=1, steps=2)
