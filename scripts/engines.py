@@ -48,7 +48,7 @@ Step = Callable[[], object]
 def memtrain_engine(numbers: Numbers, mode: str, allocation: str = "packed") -> Callable[[], Step]:
     from memtrain.models.mlp import MLP
     from memtrain.run.allocation import make_run
-    from memtrain.train.iteration import inference, training
+    from memtrain.training.iteration import inference, training
 
     network = MLP.of_sizes(INPUTS, (numbers.width,) * numbers.depth, CLASSES, l2=0.0)
     model = network.build(numbers.batch)

@@ -25,11 +25,11 @@ from memtrain.errors import ChildFailed
 from memtrain.graph.ops import ACTIVATIONS
 from memtrain.measure.host import Host
 from memtrain.models.mlp import DTYPES
-from memtrain.plan.remat.policy import NONE
+from memtrain.planning.remat.policy import NONE
 from memtrain.run.allocation import FRESH
-from memtrain.train.data import SYNTHETIC
-from memtrain.train.iteration import UPDATES
-from memtrain.train.optimizers import OPTIMIZERS
+from memtrain.training.data import SYNTHETIC
+from memtrain.training.iteration import UPDATES
+from memtrain.training.optimizers import OPTIMIZERS
 
 UNSEEN, UNSEEN_MEASURED = 12, 4
 """Cells that a law is held against: predicted, and with a heap meter."""

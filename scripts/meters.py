@@ -15,8 +15,8 @@ from memtrain.models.mlp import DTYPES
 from memtrain.report.findings import cell_name, findings
 from memtrain.sweeps.runner import Task
 from memtrain.sweeps.sweep import expected_s, run_sweep
-from memtrain.train.iteration import UPDATES
-from memtrain.train.optimizers import OPTIMIZERS
+from memtrain.training.iteration import UPDATES
+from memtrain.training.optimizers import OPTIMIZERS
 
 METERS = ("ledger", "heap", "resident")
 

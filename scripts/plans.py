@@ -19,15 +19,15 @@ from memtrain.measure.host import Host
 from memtrain.measure.measured import measured_row
 from memtrain.measure.pairs import trained_values
 from memtrain.measure.workload import Workload
-from memtrain.plan.cost import flops
-from memtrain.plan.liveness import Liveness, analyse
-from memtrain.plan.remat.chain import chains
-from memtrain.plan.remat.checkpoints import revolve, square_root
-from memtrain.plan.remat.planner import plan_within
-from memtrain.plan.remat.rematerialisation import smallest_budget
-from memtrain.plan.remat.replay import replay
-from memtrain.plan.remat.stage import stages
-from memtrain.train.optimizers import OPTIMIZERS
+from memtrain.planning.cost import flops
+from memtrain.planning.liveness import Liveness, analyse
+from memtrain.planning.remat.chain import chains
+from memtrain.planning.remat.checkpoints import revolve, square_root
+from memtrain.planning.remat.planner import plan_within
+from memtrain.planning.remat.rematerialisation import smallest_budget
+from memtrain.planning.remat.replay import replay
+from memtrain.planning.remat.stage import stages
+from memtrain.training.optimizers import OPTIMIZERS
 
 PLAIN = cell_of(depth=32, width=256, batch=2048, steps=2, cost="flops")
 DEEP = cell_of(depth=100, width=256, batch=2048, steps=2, cost="flops")

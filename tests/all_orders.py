@@ -12,8 +12,8 @@ from random import Random
 
 from plan_oracle import simulate
 
-from memtrain.plan.remat.planner import plan_within
-from memtrain.plan.remat.stage import Stage
+from memtrain.planning.remat.planner import plan_within
+from memtrain.planning.remat.stage import Stage
 
 
 def simple_chain(costs: Sequence[int], sizes: Sequence[int]) -> list[Stage]:

@@ -1,7 +1,7 @@
 """What liveness must give, worked out from the definitions alone, and random graphs to try it on.
 
-The definitions read neither ``Node.storage`` nor ``Step.frees`` nor ``memtrain.plan.liveness``: a value is
-held while a later step reads it (or a view of it), or because it was asked for, or is persistent. A value
+The definitions read neither ``Node.storage`` nor ``Step.frees`` nor ``memtrain.planning.liveness``: a value
+is held while a later step reads it (or a view of it), or because it was asked for, or is persistent. A value
 that is computed more than once is another one each time, and who reads it reads the last. Only
 ``check_presence`` follows the frees.
 """
@@ -27,8 +27,8 @@ from memtrain.graph.ops.matmul import matmul
 from memtrain.graph.ops.softmax import LogSoftmax
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.view import Identity, Slice, reshape, transpose
-from memtrain.plan.schedule import Schedule, make_schedule, schedule_in_order
-from memtrain.train.optimizers import OPTIMIZERS, add_updates
+from memtrain.planning.schedule import Schedule, make_schedule, schedule_in_order
+from memtrain.training.optimizers import OPTIMIZERS, add_updates
 
 
 @dataclass(frozen=True)

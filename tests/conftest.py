@@ -9,7 +9,7 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
 
-COVERED = ("graph", "models", "plan", "run", "cells", "explain", "answers")
+COVERED = ("graph", "models", "planning", "run", "cells", "explaining", "answers")
 """The rooms whose lines are counted, where coverage is asked for: they run in the process of the tests."""
 
 

@@ -11,7 +11,7 @@ from examples import (
 from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
 from memtrain.graph.ops import arithmetic
-from memtrain.plan.schedule import make_schedule
+from memtrain.planning.schedule import make_schedule
 from memtrain.run.executor import Run
 
 

@@ -1,15 +1,15 @@
 """What a packing must hold, worked out from the steps of a schedule: no code is shared with what it checks.
 
-It follows the steps (reuse, frees, views, workspace) and reads nothing of ``memtrain.plan.packing`` but the
-offsets.
+It follows the steps (reuse, frees, views, workspace) and reads nothing of ``memtrain.planning.packing`` but
+the offsets.
 """
 
 from __future__ import annotations
 
 from brute_force import bytes_of
 
-from memtrain.plan.packing import Packing
-from memtrain.plan.schedule import Schedule
+from memtrain.planning.packing import Packing
+from memtrain.planning.schedule import Schedule
 
 LINE = 64
 """Bytes of a cache line."""

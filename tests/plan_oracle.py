@@ -1,6 +1,6 @@
 """All plans there are for a chain, each gone through as the fields of a stage define it.
 
-Nothing of ``memtrain.plan.remat`` is read but ``Stage`` and ``Move``.
+Nothing of ``memtrain.planning.remat`` is read but ``Stage`` and ``Move``.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from memtrain.plan.remat.checkpoints import Move, Moves
-from memtrain.plan.remat.stage import Stage
+from memtrain.planning.remat.checkpoints import Move, Moves
+from memtrain.planning.remat.stage import Stage
 
 
 @dataclass(frozen=True)

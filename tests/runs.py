@@ -8,7 +8,7 @@ import numpy as np
 from brute_force import held_after, holder
 
 from memtrain.graph.node import Role
-from memtrain.plan.schedule import Schedule
+from memtrain.planning.schedule import Schedule
 from memtrain.run.executor import Run
 
 # -- the naive evaluator ----------------------------------------------------------------------------

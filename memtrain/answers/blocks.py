@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 
 from memtrain.cells.cell import Cell, Mode
-from memtrain.plan.liveness import analyse
+from memtrain.planning.liveness import analyse
 
 KEPT_BYTES, KEPT_COUNT = 1024, 7
 """Blocks below this size are kept, up to this number of each size."""

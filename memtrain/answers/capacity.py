@@ -9,7 +9,7 @@ from functools import cache
 from memtrain.answers.largest import largest_within
 from memtrain.cells.cell import Cell, Mode
 from memtrain.measure.limits import most_slack_bytes, slack_bytes
-from memtrain.plan.liveness import analyse
+from memtrain.planning.liveness import analyse
 from memtrain.run.allocation import peak_bytes
 
 MOST_BATCH, MOST_DEPTH = 2**62, 4096

@@ -20,7 +20,7 @@ from memtrain.answers.least_squares import errors, is_checkable, largest_share, 
 from memtrain.answers.regime import Pair, Regime, regimes, tried
 from memtrain.cells.cell import MOST_DEPTH, Cell, Mode
 from memtrain.cells.row import Row, predicted_row
-from memtrain.plan.remat.policy import NONE
+from memtrain.planning.remat.policy import NONE
 from memtrain.run.allocation import PACKED
 
 HeapMeter = Callable[[Cell, Mode], int | None]

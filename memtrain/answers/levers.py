@@ -20,11 +20,11 @@ from memtrain.answers.largest import largest_within
 from memtrain.answers.option import Option
 from memtrain.cells.cell import Cell, Mode
 from memtrain.models.network import Network
-from memtrain.plan.liveness import analyse
-from memtrain.plan.remat.policy import BUDGET, NONE, Policy
-from memtrain.plan.remat.rematerialisation import smallest_budget
+from memtrain.planning.liveness import analyse
+from memtrain.planning.remat.policy import BUDGET, NONE, Policy
+from memtrain.planning.remat.rematerialisation import smallest_budget
 from memtrain.run.allocation import peak_bytes
-from memtrain.train.iteration import EAGER
+from memtrain.training.iteration import EAGER
 
 MOST_MICRO_BATCHES, MOST_LAYERS = 1024, 16_384
 """The most micro-batches that are tried, and layers in all of them; more take minutes to build."""

@@ -9,9 +9,9 @@ from memtrain.cells.cell import Cell, cell_of
 from memtrain.cells.row import Row
 from memtrain.files import quoted
 from memtrain.graph.node import Node
-from memtrain.plan.remat.policy import BUDGET
+from memtrain.planning.remat.policy import BUDGET
 from memtrain.run.allocation import FRESH
-from memtrain.train.data import SYNTHETIC
+from memtrain.training.data import SYNTHETIC
 
 ROUNDING = 1e-9
 """The largest difference allowed to sums in float64, as a share of the largest entry; rounding is less."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from memtrain.cells.cell import Cell
-from memtrain.train.loop import Trained
+from memtrain.training.loop import Trained
 
 
 @dataclass(frozen=True)

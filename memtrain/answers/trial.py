@@ -20,7 +20,7 @@ from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.measure.admission import admitted
 from memtrain.measure.host import Host
 from memtrain.measure.measured import measured_row
-from memtrain.plan.remat.policy import NONE
+from memtrain.planning.remat.policy import NONE
 
 METERS = ("ledger", "heap")
 

@@ -19,11 +19,11 @@ from memtrain.answers.levers import (
 from memtrain.answers.option import Kind, Option, Ways
 from memtrain.cells.cell import FLOPS, SECONDS, Cell, Mode
 from memtrain.errors import BudgetError
-from memtrain.plan.cost import CostOf, Rates, flops
-from memtrain.plan.liveness import analyse
-from memtrain.plan.remat.chain import chains
-from memtrain.plan.remat.policy import BUDGET, NONE, REVOLVE, SQRT, Policy
-from memtrain.plan.schedule import Schedule
+from memtrain.planning.cost import CostOf, Rates, flops
+from memtrain.planning.liveness import analyse
+from memtrain.planning.remat.chain import chains
+from memtrain.planning.remat.policy import BUDGET, NONE, REVOLVE, SQRT, Policy
+from memtrain.planning.schedule import Schedule
 from memtrain.run.allocation import peak_bytes
 
 MOST_EXTRA = 1.5

@@ -13,14 +13,14 @@ from memtrain.errors import SpecError, check_integer, unknown_choice
 from memtrain.graph.builder import no_collection
 from memtrain.models.families import columns_of, make_network
 from memtrain.models.network import Network
-from memtrain.plan.cost import Rates, flops
-from memtrain.plan.remat.policy import BUDGET, NONE, read_policy
-from memtrain.plan.remat.rematerialisation import Plan
-from memtrain.plan.schedule import Schedule
+from memtrain.planning.cost import Rates, flops
+from memtrain.planning.remat.policy import BUDGET, NONE, read_policy
+from memtrain.planning.remat.rematerialisation import Plan
+from memtrain.planning.schedule import Schedule
 from memtrain.run.allocation import ALLOCATIONS, FRESH, PACKED, planned
-from memtrain.train.data import DIGITS
-from memtrain.train.iteration import DEFERRED, UPDATES, accumulating, check_accumulate, inference
-from memtrain.train.optimizers import LEARNING_RATES, OPTIMIZERS
+from memtrain.training.data import DIGITS
+from memtrain.training.iteration import DEFERRED, UPDATES, accumulating, check_accumulate, inference
+from memtrain.training.optimizers import LEARNING_RATES, OPTIMIZERS
 
 
 class Mode(StrEnum):

@@ -11,8 +11,8 @@ from memtrain.cells.columns import FIGURE_NAMES, NAMES
 from memtrain.cells.kinds import written
 from memtrain.errors import BudgetError, SpecError
 from memtrain.graph.node import Block, Name, Node, Role
-from memtrain.plan.cost import Rates
-from memtrain.plan.liveness import analyse
+from memtrain.planning.cost import Rates
+from memtrain.planning.liveness import analyse
 from memtrain.run.allocation import peak_array_count, peak_bytes
 from memtrain.run.kept_rates import UNKNOWN, kept_rates
 from memtrain.units import format_bytes

@@ -12,7 +12,7 @@ from memtrain.cli.streams import close_stdout
 
 if TYPE_CHECKING:
     from memtrain.cells.cell import Cell
-    from memtrain.plan.cost import Rates
+    from memtrain.planning.cost import Rates
 
 NARROWEST, USUAL = 40, 80
 """Columns: with fewer than the first (``COLUMNS=0``) figures would be cut, so the second is used instead."""

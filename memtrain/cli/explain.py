@@ -36,10 +36,10 @@ def explain(
     from memtrain.cli.console import messages, plannable, warn
     from memtrain.cli.grid import cell_from
     from memtrain.errors import InputError
-    from memtrain.explain import evidence
-    from memtrain.explain.evidence import Explained
-    from memtrain.explain.explanation import explain as explain_cell
-    from memtrain.explain.second import second_order
+    from memtrain.explaining import evidence
+    from memtrain.explaining.evidence import Explained
+    from memtrain.explaining.explanation import explain as explain_cell
+    from memtrain.explaining.second import second_order
     from memtrain.report.drawing import draw_dot, draw_svg
     from memtrain.run.kept_rates import kept_rates
 

@@ -14,7 +14,7 @@ from memtrain.cli.options import Quiet
 
 if TYPE_CHECKING:
     from memtrain.cli.console import Console
-    from memtrain.train.prediction import Prediction
+    from memtrain.training.prediction import Prediction
 
 
 @export_options
@@ -46,9 +46,9 @@ def predict(
     from memtrain.cli.console import messages
     from memtrain.errors import StoreError
     from memtrain.measure.machine import free_memory_bytes
-    from memtrain.train.examples import Examples
-    from memtrain.train.prediction import Prediction
-    from memtrain.train.snapshot import load_snapshot
+    from memtrain.training.examples import Examples
+    from memtrain.training.prediction import Prediction
+    from memtrain.training.snapshot import load_snapshot
 
     if exports.export_csv is None and not exports.to_stdout:
         exports = replace(exports, export_csv=STDOUT)

@@ -14,9 +14,9 @@ from memtrain.cli.options import Quiet, cell_options
 
 if TYPE_CHECKING:
     from memtrain.cells.cell import Cell
-    from memtrain.plan.cost import Rates
-    from memtrain.train.data import Dataset
-    from memtrain.train.loop import Trained
+    from memtrain.planning.cost import Rates
+    from memtrain.training.data import Dataset
+    from memtrain.training.loop import Trained
 
 _DEFAULTS = {"depth": 2, "batch": 32, "allocation": "packed"}
 """What the book's procedure is shown with."""
@@ -62,9 +62,9 @@ def train(
     from memtrain.cli.grid import cell_from
     from memtrain.errors import SpecError
     from memtrain.measure.machine import free_memory_bytes
-    from memtrain.train.data import load
-    from memtrain.train.loop import check_rate
-    from memtrain.train.optimizers import LEARNING_RATES
+    from memtrain.training.data import load
+    from memtrain.training.loop import check_rate
+    from memtrain.training.optimizers import LEARNING_RATES
 
     exports.check(Training, [columns["data"]], {"--save": save})
     if save is not None and save.suffix != ".npz":
@@ -119,10 +119,10 @@ def _trained(
 ) -> Trained:
     """Train behind a progress bar."""
     from memtrain.cli.console import messages, progress_bar, warn
-    from memtrain.plan.cost import flops
-    from memtrain.plan.remat.policy import read_policy
-    from memtrain.train.data import split
-    from memtrain.train.loop import Epoch, train
+    from memtrain.planning.cost import flops
+    from memtrain.planning.remat.policy import read_policy
+    from memtrain.training.data import split
+    from memtrain.training.loop import Epoch, train
 
     training_data, test_data = split(examples)
     if cell.batch > len(training_data):
@@ -156,8 +156,8 @@ def _trained(
 def _save(path: Path, cell: Cell, examples: Dataset, trained: Trained, force: bool) -> None:
     """Write the trained network, with a digest of the data that it was trained on."""
     from memtrain.files import write_new
-    from memtrain.train.digest import DataDigest
-    from memtrain.train.snapshot import Snapshot, snapshot_bytes
+    from memtrain.training.digest import DataDigest
+    from memtrain.training.snapshot import Snapshot, snapshot_bytes
 
     digest = DataDigest()
     digest.add(examples.x, examples.y)

@@ -15,7 +15,7 @@ from memtrain.errors import ChildFailed
 from memtrain.measure.client import Server, figures_of
 from memtrain.measure.machine import Room
 from memtrain.measure.rates import measured_apart
-from memtrain.plan.cost import Rates
+from memtrain.planning.cost import Rates
 from memtrain.run.kept_rates import kept_or
 
 

@@ -25,9 +25,9 @@ from memtrain.graph.node import Role
 from memtrain.graph.ops.base import Array
 from memtrain.measure.machine import status_bytes
 from memtrain.measure.workload import Bench, Workload, give_back
-from memtrain.plan.liveness import Liveness, analyse
-from memtrain.plan.remat.policy import NONE
-from memtrain.plan.schedule import Schedule
+from memtrain.planning.liveness import Liveness, analyse
+from memtrain.planning.remat.policy import NONE
+from memtrain.planning.schedule import Schedule
 from memtrain.run.ledger import Ledger
 
 M_TOP_PAD = -2

@@ -24,7 +24,7 @@ from memtrain.graph.ops.base import Op, Speed
 from memtrain.graph.ops.matmul import MatMul
 from memtrain.graph.ops.source import Leaf
 from memtrain.measure.launch import command_of
-from memtrain.plan.cost import Rates, flops, moved_bytes
+from memtrain.planning.cost import Rates, flops, moved_bytes
 from memtrain.run.blas import blas_environment
 
 _ROWS, _COLUMNS = 1024, 512

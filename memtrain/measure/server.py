@@ -25,8 +25,8 @@ from memtrain.errors import MemtrainError, MeterUnavailable
 from memtrain.measure.meters import METERS, limit_meter
 from memtrain.measure.pairs import PAIR_METERS
 from memtrain.measure.workload import Bench
-from memtrain.plan.cost import Rates
-from memtrain.train.data import DIGITS
+from memtrain.planning.cost import Rates
+from memtrain.training.data import DIGITS
 
 OUTPUT_LIMIT = 65536
 """Bytes of a child's stderr that are kept."""

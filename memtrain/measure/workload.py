@@ -12,11 +12,11 @@ import numpy as np
 from memtrain.cells.cell import Cell, Mode
 from memtrain.graph.ops.base import Array
 from memtrain.measure.environment import environment
-from memtrain.plan.cost import Rates
+from memtrain.planning.cost import Rates
 from memtrain.run.allocation import AnyRun, make_run
 from memtrain.run.ledger import Ledger
-from memtrain.train.data import SYNTHETIC, Dataset, Part, draw_rows, load, split, synthetic
-from memtrain.train.optimizers import ITERATION
+from memtrain.training.data import SYNTHETIC, Dataset, Part, draw_rows, load, split, synthetic
+from memtrain.training.optimizers import ITERATION
 
 
 class Bench:

@@ -7,7 +7,7 @@ it reads is repeated beside the reader, small and dashed. So every arrow from ab
 
 from __future__ import annotations
 
-from memtrain.plan.schedule import Schedule
+from memtrain.planning.schedule import Schedule
 from memtrain.report.layout import MARGIN, lay_out, size_of
 from memtrain.report.picture import make_picture
 from memtrain.report.svg import (

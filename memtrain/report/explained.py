@@ -7,12 +7,12 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from memtrain.cells.cell import Mode
 from memtrain.cells.kinds import csv_line
 from memtrain.cells.row import Row
-from memtrain.explain.evidence import Explained
-from memtrain.explain.explanation import Account, Explanation
-from memtrain.explain.folding import fold_names, in_order
-from memtrain.explain.footprint import RoleFootprint
-from memtrain.explain.formulas import Formula, symbols
-from memtrain.explain.reasons import Reader, Recomputed, Retained
+from memtrain.explaining.evidence import Explained
+from memtrain.explaining.explanation import Account, Explanation
+from memtrain.explaining.folding import fold_names, in_order
+from memtrain.explaining.footprint import RoleFootprint
+from memtrain.explaining.formulas import Formula, symbols
+from memtrain.explaining.reasons import Reader, Recomputed, Retained
 from memtrain.report.proofs import proof_section, second_sections
 from memtrain.report.section import Section, folded_lines
 from memtrain.units import format_bytes, format_flops

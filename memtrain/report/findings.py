@@ -8,7 +8,7 @@ from memtrain.answers.law import Verdict
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.columns import CELL_NAMES
 from memtrain.cells.row import TOLERANCES, Row
-from memtrain.explain.folding import fold_names
+from memtrain.explaining.folding import fold_names
 from memtrain.report.laws import law_sentences
 from memtrain.units import format_bytes
 

@@ -12,10 +12,10 @@ from memtrain.answers.option import Ways
 from memtrain.answers.swept import Swept
 from memtrain.answers.training import Training
 from memtrain.cells.row import Row
-from memtrain.explain.evidence import Explained
-from memtrain.explain.explanation import Account
-from memtrain.explain.proof import Proof
-from memtrain.explain.second import SecondOrder
+from memtrain.explaining.evidence import Explained
+from memtrain.explaining.explanation import Account
+from memtrain.explaining.proof import Proof
+from memtrain.explaining.second import SecondOrder
 from memtrain.graph.node import Graph, Node
 from memtrain.report.json_text import fields_of, json_text
 from memtrain.report.section import Origin

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from memtrain.cells.cell import Cell, Mode
 from memtrain.errors import SpecError
-from memtrain.explain.formulas import Book
-from memtrain.explain.reasons import Retained, retained_reasons
-from memtrain.explain.timeline import Moment, timeline
+from memtrain.explaining.formulas import Book
+from memtrain.explaining.reasons import Retained, retained_reasons
+from memtrain.explaining.timeline import Moment, timeline
 from memtrain.graph.node import Phase, Role
-from memtrain.plan.cost import Rates
-from memtrain.plan.liveness import analyse
+from memtrain.planning.cost import Rates
+from memtrain.planning.liveness import analyse
 from memtrain.report.findings import cell_name
 from memtrain.run.allocation import PACKED
 from memtrain.run.kept_rates import UNKNOWN, kept_rates

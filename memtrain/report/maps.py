@@ -8,7 +8,7 @@ from memtrain.answers.capacity import MOST_BATCH
 from memtrain.answers.largest import largest_within
 from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.cells.row import planned_row, predicted_row
-from memtrain.plan.remat.policy import BUDGET, read_policy
+from memtrain.planning.remat.policy import BUDGET, read_policy
 from memtrain.report.findings import Pair, cell_name, main_row, ratio
 from memtrain.report.groups import Group
 from memtrain.units import format_bytes

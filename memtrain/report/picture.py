@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from memtrain.graph.node import Graph, Node, Phase, Role, Scope
-from memtrain.plan.liveness import analyse
-from memtrain.plan.schedule import Schedule
+from memtrain.planning.liveness import analyse
+from memtrain.planning.schedule import Schedule
 
 FOLD_LEAST = 3
 """Fewer equal layers than this are drawn out."""

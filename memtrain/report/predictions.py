@@ -10,7 +10,7 @@ import numpy as np
 from memtrain.cells.kinds import csv_line
 from memtrain.report.json import SCHEMA_VERSION
 from memtrain.report.section import Origin, Section
-from memtrain.train.prediction import Prediction
+from memtrain.training.prediction import Prediction
 from memtrain.units import format_bytes
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memtrain.explain.folding import fold_names, in_order
-from memtrain.explain.proof import Proof
-from memtrain.explain.second import SecondOrder
+from memtrain.explaining.folding import fold_names, in_order
+from memtrain.explaining.proof import Proof
+from memtrain.explaining.second import SecondOrder
 from memtrain.report.section import Section, folded_lines
 from memtrain.units import format_bytes
 

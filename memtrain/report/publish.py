@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from memtrain.answers.option import Ways
     from memtrain.answers.swept import Swept
     from memtrain.answers.training import Training
-    from memtrain.explain.evidence import Explained
+    from memtrain.explaining.evidence import Explained
     from memtrain.report.terminal.section import Part
-    from memtrain.train.prediction import Prediction
+    from memtrain.training.prediction import Prediction
 
 Answer = TypeVar("Answer")
 Text = str | Iterable[str]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from memtrain.explain.folding import Named, fold
+from memtrain.explaining.folding import Named, fold
 
 Item = TypeVar("Item", bound=Named)
 

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from memtrain.answers.option import Kind, Option, Ways, command_of
 from memtrain.cells.kinds import csv_line
-from memtrain.explain.folding import fold_names
+from memtrain.explaining.folding import fold_names
 from memtrain.report.section import Section
 from memtrain.report.ways_findings import advice, percent, ways_sentences
 

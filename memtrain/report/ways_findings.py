@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from memtrain.answers.option import Kind, Option, Ways, command_of, plan_command
 from memtrain.cells.cell import SECONDS, Cell
-from memtrain.explain.folding import fold_names
+from memtrain.explaining.folding import fold_names
 from memtrain.graph.node import Name
 from memtrain.report.findings import cell_name
 from memtrain.units import format_bytes

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from memtrain.errors import BudgetError
-from memtrain.plan.cost import CostOf
-from memtrain.plan.liveness import Liveness, analyse
-from memtrain.plan.packing import pack
-from memtrain.plan.remat.policy import BUDGET, Policy
-from memtrain.plan.remat.rematerialisation import Plan, rematerialise, too_small
-from memtrain.plan.schedule import Schedule
+from memtrain.planning.cost import CostOf
+from memtrain.planning.liveness import Liveness, analyse
+from memtrain.planning.packing import pack
+from memtrain.planning.remat.policy import BUDGET, Policy
+from memtrain.planning.remat.rematerialisation import Plan, rematerialise, too_small
+from memtrain.planning.schedule import Schedule
 from memtrain.run.executor import Run
 from memtrain.run.ledger import Ledger
 from memtrain.run.packed import PackedRun

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from memtrain.graph.node import DType, Role
 from memtrain.graph.ops.base import Array, Op, Workspace
-from memtrain.plan.liveness import analyse
-from memtrain.plan.schedule import Schedule
+from memtrain.planning.liveness import analyse
+from memtrain.planning.schedule import Schedule
 from memtrain.run.leaves import LeafArrays
 from memtrain.run.ledger import Ledger
 

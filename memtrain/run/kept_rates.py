@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from memtrain import __version__
-from memtrain.plan.cost import Rates
+from memtrain.planning.cost import Rates
 from memtrain.run.blas import cpu_name, usable_cores
 
 _FILE = "rates.json"

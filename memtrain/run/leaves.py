@@ -9,7 +9,7 @@ import numpy as np
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Role
 from memtrain.graph.ops.base import Array
-from memtrain.plan.schedule import Schedule
+from memtrain.planning.schedule import Schedule
 from memtrain.run.ledger import Ledger
 
 

@@ -13,16 +13,16 @@ import numpy as np
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Role
 from memtrain.graph.ops.base import Array, Call
-from memtrain.plan.liveness import analyse
-from memtrain.plan.occupancy import occupancy_of
-from memtrain.plan.packing import pack
-from memtrain.plan.schedule import Schedule
+from memtrain.planning.liveness import analyse
+from memtrain.planning.occupancy import occupancy_of
+from memtrain.planning.packing import pack
+from memtrain.planning.schedule import Schedule
 from memtrain.run.leaves import LeafArrays, empty
 from memtrain.run.ledger import Ledger
 
 
 class PackedRun(LeafArrays):
-    """One schedule, its leaves, and the arena that holds all else (`memtrain.plan.packing`)."""
+    """One schedule, its leaves, and the arena that holds all else (`memtrain.planning.packing`)."""
 
     def __init__(self, schedule: Schedule, ledger: Ledger | None = None) -> None:
         super().__init__(schedule, ledger)

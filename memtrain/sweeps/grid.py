@@ -13,7 +13,7 @@ from memtrain.cells.cell import Cell, cell_of
 from memtrain.cells.columns import BY_NAME, CELL_NAMES
 from memtrain.errors import SpecError, check_integer, unknown_choice
 from memtrain.measure.machine import free_memory_bytes
-from memtrain.train.data import DIGITS, SYNTHETIC, load, split
+from memtrain.training.data import DIGITS, SYNTHETIC, load, split
 
 DEFAULT_AXES: dict[str, list[Any]] = {"depth": [1, 2, 4, 8, 16], "batch": [64, 256, 1024]}
 """Plain ``memtrain sweep``: the main job."""

@@ -18,7 +18,7 @@ from memtrain.sweeps.request import Request, make_tasks
 from memtrain.sweeps.runner import Task
 from memtrain.sweeps.store import RowStore
 from memtrain.sweeps.stored import Stored
-from memtrain.train.data import DIGITS, SYNTHETIC
+from memtrain.training.data import DIGITS, SYNTHETIC
 
 
 class Session:

@@ -17,7 +17,7 @@ from memtrain.cells.columns import BY_NAME, FIGURE_NAMES
 from memtrain.cells.row import Row
 from memtrain.errors import InputError, StoreError
 from memtrain.files import MOST_RESULTS_BYTES, open_regular
-from memtrain.plan.cost import Rates
+from memtrain.planning.cost import Rates
 from memtrain.sweeps.request import Request, read_request
 
 SCHEMA_VERSION = 1

@@ -29,7 +29,7 @@ from memtrain.measure.client import MEMORY_SETTINGS
 from memtrain.measure.host import Host
 from memtrain.measure.limits import MOST_SLACK_BYTES, slack_bytes
 from memtrain.measure.measured import measured_row
-from memtrain.plan.liveness import analyse
+from memtrain.planning.liveness import analyse
 from memtrain.report.capacity import COLUMNS, problem_lines
 from memtrain.report.findings import findings
 from memtrain.units import parse_bytes

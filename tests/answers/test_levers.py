@@ -20,11 +20,11 @@ from memtrain.cells.cell import Mode, cell_of
 from memtrain.measure.pairs import likeness_meter
 from memtrain.measure.workload import Bench
 from memtrain.models.mlp import ACTIVATIONS
-from memtrain.plan.cost import flops
-from memtrain.plan.liveness import analyse
-from memtrain.plan.remat.rematerialisation import smallest_budget
+from memtrain.planning.cost import flops
+from memtrain.planning.liveness import analyse
+from memtrain.planning.remat.rematerialisation import smallest_budget
 from memtrain.report.ways_findings import advice, ways_problems, ways_sentences
-from memtrain.train.optimizers import OPTIMIZERS
+from memtrain.training.optimizers import OPTIMIZERS
 
 WIDE = cell_of(
     depth=1, width=256, output_size=50_000, batch=512, l2=0, data="synthetic", cost="flops"

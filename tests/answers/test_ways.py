@@ -18,8 +18,8 @@ from memtrain.answers.ways import find_ways
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import ChildFailed
 from memtrain.measure.host import Host
-from memtrain.plan.liveness import analyse
-from memtrain.plan.remat.rematerialisation import smallest_budget
+from memtrain.planning.liveness import analyse
+from memtrain.planning.remat.rematerialisation import smallest_budget
 from memtrain.report.html import ways_html
 from memtrain.report.markdown import markdown
 from memtrain.report.section import Origin

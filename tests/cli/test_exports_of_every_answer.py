@@ -13,7 +13,7 @@ from command_line import memtrain, refused, strict_json
 
 from memtrain.errors import DataError
 from memtrain.report.publish import PUBLICATIONS
-from memtrain.train.prediction import Prediction
+from memtrain.training.prediction import Prediction
 
 SMALL = ("--width", "8", "--batch", "8")
 COMMANDS = {

@@ -13,7 +13,7 @@ from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import planned_row, predicted_row
 from memtrain.cli.app import app
 from memtrain.measure import rates as rates_module
-from memtrain.plan.cost import Rates
+from memtrain.planning.cost import Rates
 from memtrain.report.lifelines import of_cell
 from memtrain.run.kept_rates import UNKNOWN, kept_or, kept_rates
 

@@ -13,8 +13,8 @@ from memtrain.graph.gradient import gradient
 from memtrain.graph.ops.activation import Tanh
 from memtrain.graph.ops.arithmetic import add, multiply, sum_to
 from memtrain.graph.ops.matmul import matmul
-from memtrain.plan.liveness import analyse
-from memtrain.plan.schedule import make_schedule
+from memtrain.planning.liveness import analyse
+from memtrain.planning.schedule import make_schedule
 
 UNIT = 8 * 6 * 6
 """Bytes of a 6 by 6 matrix of float64."""

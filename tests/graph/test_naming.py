@@ -10,8 +10,8 @@ from brute_force import program
 from examples import leaf
 
 from memtrain.cells.cell import cell_of
-from memtrain.explain import second as explain_second
-from memtrain.explain.second import second_order
+from memtrain.explaining import second as explain_second
+from memtrain.explaining.second import second_order
 from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
 from memtrain.graph.node import Block, Phase

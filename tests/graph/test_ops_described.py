@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from examples import CASES, SMALL, is_differentiable, leaf, leaves, make
 
-from memtrain.explain.formulas import Book
+from memtrain.explaining.formulas import Book
 from memtrain.graph.builder import Builder
 from memtrain.graph.node import Role
 from memtrain.graph.ops import ACTIVATIONS, OPS
@@ -20,7 +20,7 @@ from memtrain.graph.ops.scaled_sum import AddScaled
 from memtrain.graph.ops.softmax import LogSoftmax, LogSoftmaxGrad
 from memtrain.graph.ops.source import Fill, Leaf
 from memtrain.graph.size import Dim, text
-from memtrain.plan.cost import Rates, flops, moved_bytes
+from memtrain.planning.cost import Rates, flops, moved_bytes
 
 F8, I8 = np.dtype(np.float64), np.dtype(np.int64)
 N, H, Q = Dim(6, "n"), Dim(4, "h"), Dim(3, "q")

@@ -17,8 +17,8 @@ from memtrain.graph.node import Role
 from memtrain.graph.ops import ACTIVATIONS, OPS, arithmetic
 from memtrain.graph.ops.source import Leaf
 from memtrain.models.layers import activate, linear, parameter
-from memtrain.plan.liveness import analyse
-from memtrain.plan.schedule import make_schedule
+from memtrain.planning.liveness import analyse
+from memtrain.planning.schedule import make_schedule
 
 DTYPES = ("float32", "float64")
 KEPT_ARRAYS = {"leaky_relu": 3, "elu": 3, "softplus": 3, "silu": 6, "hard_swish": 6, "mish": 6}

@@ -19,7 +19,7 @@ from memtrain.errors import GraphError
 from memtrain.graph.builder import Builder
 from memtrain.graph.node import Graph
 from memtrain.graph.ops import activation, arithmetic, loss, matmul, scaled_sum, softmax, update, view
-from memtrain.plan.schedule import make_schedule
+from memtrain.planning.schedule import make_schedule
 from memtrain.run.executor import Run
 
 MISFITS = {

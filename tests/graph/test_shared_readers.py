@@ -23,8 +23,8 @@ from memtrain.graph.ops.gelu import Gelu
 from memtrain.graph.ops.loss import Mse, MseGrad, SquaredNorm
 from memtrain.graph.ops.matmul import matmul
 from memtrain.graph.ops.softmax import LogSoftmax, LogSoftmaxGrad
-from memtrain.plan.liveness import analyse
-from memtrain.plan.schedule import make_schedule
+from memtrain.planning.liveness import analyse
+from memtrain.planning.schedule import make_schedule
 
 UNIT = 8 * 6 * 6
 """Bytes of a 6 by 6 matrix of float64."""

@@ -11,8 +11,8 @@ from examples import (
 
 from memtrain.graph.builder import Builder
 from memtrain.graph.ops import activation, arithmetic, loss, view
-from memtrain.plan.liveness import analyse
-from memtrain.plan.schedule import make_schedule
+from memtrain.planning.liveness import analyse
+from memtrain.planning.schedule import make_schedule
 from memtrain.run.executor import Run
 from memtrain.run.ledger import Ledger
 

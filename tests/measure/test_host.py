@@ -20,7 +20,7 @@ from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import ChildFailed
 from memtrain.measure import host as module
 from memtrain.measure.host import Gate, Host
-from memtrain.plan.cost import Rates
+from memtrain.planning.cost import Rates
 
 SMALL = cell_of(depth=1, width=8, batch=4)
 BY_TIME, BY_FLOPS = cell_of(policy="budget:1MiB"), cell_of(policy="budget:1MiB", cost="flops")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from memtrain.answers.capacity import find_capacity
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.measure.limits import slack_bytes
-from memtrain.plan.liveness import analyse
+from memtrain.planning.liveness import analyse
 
 KIB, MIB = 1024, 1024**2
 PAGE = 4096

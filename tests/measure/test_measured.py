@@ -14,7 +14,7 @@ from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.graph.node import Role
 from memtrain.measure.client import figures_of
 from memtrain.measure.measured import HEAP_SLACK_BYTES, measured_row
-from memtrain.plan.liveness import analyse
+from memtrain.planning.liveness import analyse
 from memtrain.report.findings import findings
 from memtrain.sweeps.runner import run_tasks
 from memtrain.sweeps.sweep import make_tasks, run_sweep

@@ -10,8 +10,8 @@ import pytest
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.measure.pairs import likeness_meter, trained_values
 from memtrain.measure.workload import Bench, Workload
-from memtrain.train.iteration import UPDATES
-from memtrain.train.optimizers import LEARNING_RATES, OPTIMIZERS
+from memtrain.training.iteration import UPDATES
+from memtrain.training.optimizers import LEARNING_RATES, OPTIMIZERS
 
 STATE = {"sgd": [], "momentum": ["v"], "adam": ["m", "v"]}
 

@@ -9,7 +9,7 @@ import pytest
 
 from memtrain.graph.ops.activation import Relu
 from memtrain.measure import rates as module
-from memtrain.plan.cost import flops, moved_bytes
+from memtrain.planning.cost import flops, moved_bytes
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from memtrain.measure import rates as module
 from memtrain.measure.environment import environment
 from memtrain.measure.host import Host
 from memtrain.measure.measured import measured_row
-from memtrain.plan.cost import Rates, flops, moved_bytes
+from memtrain.planning.cost import Rates, flops, moved_bytes
 from memtrain.run.kept_rates import kept_rates, unkept_rates
 
 RATES = Rates(1e9, 1e8, {"relu": 1e8, "gelu": 1e6})

@@ -12,8 +12,8 @@ import pytest
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.measure import workload as module
 from memtrain.measure.workload import Bench, Workload, batches
-from memtrain.plan.cost import Rates
-from memtrain.train.data import SYNTHETIC, load_digits, split
+from memtrain.planning.cost import Rates
+from memtrain.training.data import SYNTHETIC, load_digits, split
 
 SMALL = cell_of(depth=1, width=8, batch=4)
 

@@ -17,10 +17,10 @@ import residual
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.columns import BY_NAME
 from memtrain.errors import SpecError
-from memtrain.explain.proof import prove
+from memtrain.explaining.proof import prove
 from memtrain.measure.workload import batches
 from memtrain.models.families import FAMILIES
-from memtrain.plan.liveness import analyse
+from memtrain.planning.liveness import analyse
 from memtrain.run.executor import Run
 from memtrain.run.ledger import Ledger
 

@@ -14,11 +14,11 @@ from memtrain.graph.node import Node, Role
 from memtrain.graph.ops.arithmetic import add, multiply, sum_to
 from memtrain.graph.ops.source import Leaf
 from memtrain.models.network import Model
-from memtrain.plan.liveness import analyse
-from memtrain.plan.schedule import Schedule, make_schedule
+from memtrain.planning.liveness import analyse
+from memtrain.planning.schedule import Schedule, make_schedule
 from memtrain.run.allocation import ALLOCATIONS, PACKED, make_run
 from memtrain.run.executor import Run
-from memtrain.train.iteration import EAGER, UPDATES, training
+from memtrain.training.iteration import EAGER, UPDATES, training
 
 pytestmark = [pytest.mark.oracle, pytest.mark.no_cover]
 

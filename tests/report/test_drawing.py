@@ -15,7 +15,7 @@ import pytest
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.graph.node import Graph, Phase
 from memtrain.models.mlp import ACTIVATIONS
-from memtrain.plan.liveness import analyse
+from memtrain.planning.liveness import analyse
 from memtrain.report.drawing import draw_dot, draw_svg
 from memtrain.report.layout import is_upside_down, lay_out, side_leaves, size_of
 from memtrain.report.picture import make_picture, repeated_blocks

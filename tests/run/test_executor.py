@@ -17,12 +17,12 @@ from memtrain.graph.ops.activation import Relu, Tanh
 from memtrain.graph.ops.arithmetic import BroadcastTo, sum_to
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.view import reshape
-from memtrain.plan.liveness import analyse
-from memtrain.plan.schedule import Schedule, make_schedule
+from memtrain.planning.liveness import analyse
+from memtrain.planning.schedule import Schedule, make_schedule
 from memtrain.run.executor import Run
 from memtrain.run.ledger import Ledger
-from memtrain.train.iteration import inference, training
-from memtrain.train.optimizers import OPTIMIZERS
+from memtrain.training.iteration import inference, training
+from memtrain.training.optimizers import OPTIMIZERS
 
 EXAMPLES = settings(
     derandomize=True, deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow]

@@ -7,7 +7,7 @@ import tempfile
 
 import pytest
 
-from memtrain.plan.cost import Rates
+from memtrain.planning.cost import Rates
 from memtrain.run import kept_rates as module
 from memtrain.run.kept_rates import kept_or, kept_rates
 

@@ -19,16 +19,16 @@ from memtrain.graph.node import Role
 from memtrain.graph.ops.base import BLOCK
 from memtrain.graph.ops.source import Leaf
 from memtrain.models.mlp import ACTIVATIONS, DTYPES
-from memtrain.plan.liveness import analyse
-from memtrain.plan.occupancy import occupancy_of
-from memtrain.plan.packing import pack
-from memtrain.plan.schedule import Schedule, make_schedule
+from memtrain.planning.liveness import analyse
+from memtrain.planning.occupancy import occupancy_of
+from memtrain.planning.packing import pack
+from memtrain.planning.schedule import Schedule, make_schedule
 from memtrain.run.allocation import ALLOCATIONS, FRESH, PACKED, make_run, peak_bytes
 from memtrain.run.executor import Run
 from memtrain.run.ledger import Ledger
 from memtrain.run.packed import PackedRun
-from memtrain.train.iteration import DEFERRED, EAGER, UPDATES, inference, training
-from memtrain.train.optimizers import ITERATION, LEARNING_RATES, OPTIMIZERS
+from memtrain.training.iteration import DEFERRED, EAGER, UPDATES, inference, training
+from memtrain.training.optimizers import ITERATION, LEARNING_RATES, OPTIMIZERS
 
 pytestmark = pytest.mark.no_cover
 

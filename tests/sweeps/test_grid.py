@@ -10,7 +10,7 @@ import pytest
 from memtrain.cells.cell import cell_of
 from memtrain.errors import DataError, InputError, SpecError
 from memtrain.sweeps.grid import DEFAULT_AXES, MOST_CELLS, make_grid, oversized_batches
-from memtrain.train.data import DIGITS, SYNTHETIC
+from memtrain.training.data import DIGITS, SYNTHETIC
 
 
 def refused(axes, layers=None, error=SpecError) -> InputError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fake_host import FakeHost
 
 from memtrain.measure import host as module
-from memtrain.plan.cost import Rates
+from memtrain.planning.cost import Rates
 from memtrain.sweeps.journal import MUST_AGREE
 from memtrain.sweeps.request import Request
 from memtrain.sweeps.session import begin, resume

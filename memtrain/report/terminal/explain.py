@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from memtrain.explain.evidence import Explained
-from memtrain.explain.explanation import Account, Explanation
-from memtrain.explain.timeline import Moment
+from memtrain.explaining.evidence import Explained
+from memtrain.explaining.explanation import Account, Explanation
+from memtrain.explaining.timeline import Moment
 from memtrain.graph.node import Role
 from memtrain.report.explained import accounts, footprints, peak_words, reasons
 from memtrain.report.proofs import proof_section, second_sections

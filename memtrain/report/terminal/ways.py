@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memtrain.answers.option import Kind, Option, Ways, command_of
-from memtrain.plan.remat.policy import NONE
+from memtrain.planning.remat.policy import NONE
 from memtrain.report.terminal.sweep import plain_table
 from memtrain.report.ways import fates, shown
 from memtrain.report.ways_findings import advice, ways_sentences

@@ -1,0 +1,54 @@
+"""Evidence for the predictions of a cell: real runs, and the proof by NaN."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.row import Row
+from memtrain.explaining.explanation import Explanation
+from memtrain.explaining.proof import Proof, prove
+from memtrain.explaining.second import SecondOrder
+from memtrain.measure.host import Host
+from memtrain.measure.measured import measured_row
+from memtrain.measure.workload import batches
+from memtrain.planning.cost import Rates
+from memtrain.planning.schedule import Schedule
+
+MOST_RUN_BYTES = 512 * 1024**2
+MOST_RUN_FLOPS = 50_000_000_000
+"""Cells with more FLOPs are not run: an explanation would take too long."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """The answer of ``explain``: an explanation, and the evidence of runs that were asked for."""
+
+    explanation: Explanation
+    rows: dict[Mode, Row] = field(default_factory=dict)
+    """The rows with measured ledger and heap, by mode."""
+    proof: Proof | None = None
+    second: SecondOrder | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing that was run contradicts the explanation."""
+        rows_fine = all(row.ok for row in self.rows.values())
+        return rows_fine and all(found.ok for found in (self.proof, self.second) if found is not None)
+
+
+def can_run(explanation: Explanation) -> bool:
+    """Whether the cell is small enough to be run beside its explanation."""
+    small = explanation.train.peak.total_bytes <= MOST_RUN_BYTES
+    return small and explanation.recomputation.forward_flops <= MOST_RUN_FLOPS
+
+
+def measured(cell: Cell, rates: Rates | None = None) -> dict[Mode, Row]:
+    """Ledger and heap of both modes, each from a process of its own, with the plan that ``rates`` give."""
+    with Host(rates) as host:
+        return {mode: measured_row(host, cell, mode, meters=("ledger", "heap")) for mode in Mode}
+
+
+def proved(cell: Cell, schedule: Schedule) -> Proof:
+    """The proof that ``schedule``, of training, keeps what is needed and nothing else."""
+    return prove(schedule, cell.network.initial_values(cell.seed), next(batches(cell)))

@@ -1,0 +1,90 @@
+"""The explanation of a cell as data, which `memtrain explain` shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from memtrain.cells.cell import Cell, Mode
+from memtrain.explaining.cost import Recomputation, recomputation
+from memtrain.explaining.footprint import RoleFootprint, footprint
+from memtrain.explaining.formulas import Book, Formula
+from memtrain.explaining.reasons import (
+    Dropped,
+    Recomputed,
+    Retained,
+    dropped_reasons,
+    recomputed_reasons,
+    retained_reasons,
+)
+from memtrain.explaining.timeline import Moment, RunnerUp, runner_up, timeline
+from memtrain.graph.node import Phase
+from memtrain.planning.cost import Rates
+from memtrain.planning.liveness import Liveness, analyse
+from memtrain.planning.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Account:
+    """The full prediction of one mode of a cell."""
+
+    schedule: Schedule
+    liveness: Liveness
+    timeline: list[Moment]
+    runner_up: RunnerUp | None
+    footprint: list[RoleFootprint]
+
+    @property
+    def peak(self) -> Moment:
+        """The step at which most bytes are live."""
+        return self.timeline[self.liveness.peak_step]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A cell explained: training beside inference, and the reason of every intermediate."""
+
+    cell: Cell
+    train: Account
+    infer: Account
+    forward: list[Formula]
+    gradients: list[Formula]
+    retained: list[Retained]
+    recomputed: list[Recomputed]
+    dropped: list[Dropped]
+    recomputation: Recomputation
+
+
+def explain(cell: Cell, rates: Rates | None = None) -> Explanation:
+    """The explanation of ``cell``, planned with ``rates``. Nothing is run, so it can be of any size."""
+    train, infer = (_account(cell, mode, rates) for mode in (Mode.TRAIN, Mode.INFER))
+    graph = train.schedule.graph
+    book = Book(graph, cell["l2"])
+    computed = [graph[step.node] for step in train.schedule.steps if step.phase is not Phase.RECOMPUTE]
+    return Explanation(
+        cell=cell,
+        train=train,
+        infer=infer,
+        forward=[
+            formula
+            for node in computed
+            if node.phase is Phase.FORWARD and (formula := book.formula(node)).left != formula.right
+        ],
+        gradients=[
+            book.formula(node)
+            for node in computed
+            if node.phase is Phase.BACKWARD and node.shape and book.completed(node) is node
+        ],
+        retained=retained_reasons(train.liveness, book),
+        recomputed=recomputed_reasons(train.liveness, book),
+        dropped=dropped_reasons(train.liveness),
+        recomputation=recomputation(train.schedule),
+    )
+
+
+def _account(cell: Cell, mode: Mode, rates: Rates | None) -> Account:
+    schedule = cell.schedule(mode, rates)
+    liveness = analyse(schedule)
+    moments = timeline(liveness)
+    return Account(
+        schedule, liveness, moments, runner_up(moments, liveness.peak_step), footprint(cell, mode, liveness)
+    )

@@ -1,0 +1,228 @@
+"""The reason why each intermediate of a training schedule is kept, or is not kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from memtrain.explaining.formulas import Book, bytes_formula
+from memtrain.graph.node import Node, Phase, Role, Scope
+from memtrain.planning.liveness import Life, Liveness
+from memtrain.planning.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A gradient formula that reads a retained value, and the purpose of the read."""
+
+    gradient: str
+    formula: str
+    purpose: str
+
+
+@dataclass(frozen=True)
+class _Read:
+    """An intermediate that backward reads, with the whole reason."""
+
+    name: str
+    label: str
+    scope: Scope
+    shape: tuple[int, ...]
+    dtype: str
+    bytes: int
+    formula: str
+    producer: str
+    read_by: tuple[Reader, ...]
+
+
+@dataclass(frozen=True)
+class Retained(_Read):
+    """An intermediate that forward leaves for backward."""
+
+    born_step: int
+    freed_step: int
+
+
+@dataclass(frozen=True)
+class Recomputed(_Read):
+    """An intermediate that is not kept, but computed again at least once before backward reads it."""
+
+    computed_steps: tuple[int, ...]
+    """The steps that compute it: first in forward, then again."""
+    freed_step: int
+    """The step at which its last life ends."""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """An intermediate that is not kept."""
+
+    name: str
+    label: str
+    scope: Scope
+    bytes: int
+    reason: str
+
+
+Read = tuple[int, Node, Node]
+"""The step, its node, and the value (or view) of a storage that it reads."""
+
+
+def retained_reasons(liveness: Liveness, book: Book) -> list[Retained]:
+    """One entry per retained storage, in the order of their birth."""
+    reads = _reads(liveness.schedule)
+    return [
+        Retained(
+            **_reason(liveness.schedule, book, life, reads),
+            born_step=life.born_step,
+            freed_step=life.freed_step,
+        )
+        for life in liveness.lives
+        if life.role is Role.RETAINED
+    ]
+
+
+def recomputed_reasons(liveness: Liveness, book: Book) -> list[Recomputed]:
+    """One entry per storage that is computed again for backward, in the order in which that happens."""
+    schedule = liveness.schedule
+    reads = _reads(schedule)
+    computed: dict[int, list[int]] = {}
+    for number, step in enumerate(schedule.steps):
+        computed.setdefault(step.node, []).append(number)
+    return [
+        Recomputed(
+            **_reason(schedule, book, life, reads),
+            computed_steps=tuple(computed[life.node.id]),
+            freed_step=life.freed_step,
+        )
+        for life in liveness.lives
+        if life.role is Role.RECOMPUTED and life.born_step == computed[life.node.id][-1]
+    ]
+
+
+def _reason(schedule: Schedule, book: Book, life: Life, reads: _Reads) -> dict[str, Any]:
+    """The fields that retained and recomputed values have in common."""
+    node = life.node
+    return {
+        **node.called._asdict(),
+        "shape": tuple(map(int, node.shape)),
+        "dtype": str(node.dtype),
+        "bytes": node.nbytes,
+        "formula": bytes_formula(node.shape, node.dtype.itemsize),
+        "producer": str(book.formula(node)),
+        "read_by": _read_by(schedule, book, life, reads),
+    }
+
+
+def dropped_reasons(liveness: Liveness) -> list[Dropped]:
+    """The intermediates with bytes of their own that do not last until backward, and why."""
+    schedule = liveness.schedule
+    graph = schedule.graph
+    read_later = _readers(schedule)
+    taken_by = {
+        (step.reuse, number - 1): graph[step.node]
+        for number, step in enumerate(schedule.steps)
+        if step.reuse is not None
+    }
+    again = {step.node for step in schedule.steps if step.phase is Phase.RECOMPUTE}
+    consumers: dict[int, list[Node]] = {}
+    for step in schedule.steps:
+        for index in graph[step.node].inputs:
+            if step.phase is Phase.FORWARD:
+                consumers.setdefault(index, []).append(graph[step.node])
+    return [
+        Dropped(
+            *life.node.called,
+            life.node.nbytes,
+            _why_dropped(
+                consumers.get(life.node.id, []),
+                read_later,
+                taken_by.get((life.node.id, life.freed_step)),
+                life.freed_step,
+                life.node.id in again,
+            ),
+        )
+        for life in liveness.lives
+        if life.role is Role.TRANSIENT
+        and schedule.steps[life.born_step].phase is Phase.FORWARD
+        and life.node.inputs
+        and life.node.id not in schedule.asked
+    ]
+
+
+def _why_dropped(
+    consumers: list[Node],
+    read_later: dict[int, list[Node]],
+    heir: Node | None,
+    freed_step: int,
+    again: bool,
+) -> str:
+    rules = [
+        f"{consumer.op.name}'s rule reads its output {consumer.name}"
+        if consumer.op.reads_output and consumer.id in read_later
+        else f"{consumer.op.name}'s rule does not read it"
+        for consumer in consumers
+    ]
+    end = f"{heir.name} reuses its buffer" if heir else f"freed at step {freed_step}"
+    if again:
+        return f"{end}; computed again for backward"
+    return "; ".join([*dict.fromkeys(rules), end])
+
+
+def _readers(schedule: Schedule) -> dict[int, list[Node]]:
+    """By storage: the nodes after forward that read it."""
+    graph = schedule.graph
+    found: dict[int, list[Node]] = {}
+    for step in schedule.steps:
+        if step.phase is not Phase.FORWARD:
+            for index in graph[step.node].inputs:
+                found.setdefault(graph[index].storage, []).append(graph[step.node])
+    return found
+
+
+class _Reads(NamedTuple):
+    """Who reads what in a schedule."""
+
+    of: dict[int, list[Read]]
+    """By storage: every read of it, in order."""
+    phase_end: list[int]
+    """By step: the first later step of another phase, or how many steps there are."""
+
+
+def _reads(schedule: Schedule) -> _Reads:
+    graph = schedule.graph
+    found: dict[int, list[Read]] = {}
+    for number, step in enumerate(schedule.steps):
+        for index in dict.fromkeys(graph[step.node].inputs):
+            found.setdefault(graph[index].storage, []).append((number, graph[step.node], graph[index]))
+    phase_end: list[int] = []
+    for _, steps in groupby(schedule.steps, key=lambda step: step.phase):
+        count = len(list(steps))
+        phase_end += [len(phase_end) + count] * count
+    return _Reads(found, phase_end)
+
+
+def _read_by(schedule: Schedule, book: Book, life: Life, reads: _Reads) -> tuple[Reader, ...]:
+    """The readers of a value during one of its lives, after another phase has begun; each once."""
+    born, end = life.born_step, life.freed_step + 1  # the taker of its buffer reads it a step later
+    # A reader in the same phase counts only if another phase ran in between: for it the value was kept.
+    kept_from = min(reads.phase_end[born], end)
+    found = Counter(
+        _reader(schedule, book, *read)
+        for read in reads.of.get(life.node.id, ())
+        if kept_from <= read[0] <= end
+    )
+    return tuple(
+        reader if count == 1 else replace(reader, purpose=f"{reader.purpose}, {count} times")
+        for reader, count in found.items()
+    )
+
+
+def _reader(schedule: Schedule, book: Book, number: int, reader: Node, read: Node) -> Reader:
+    if schedule.steps[number].phase is Phase.RECOMPUTE:
+        whole = book.formula(reader)
+        return Reader(whole.left, str(whole), f"to compute {whole.left} again")
+    whole = book.formula(book.completed(reader))
+    return Reader(whole.left, str(whole), book.purpose(reader, read))

@@ -1,0 +1,116 @@
+"""Runs that fill arrays with NaN on purpose, and the gradients that they give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from memtrain.graph.node import DType, Phase, Role
+from memtrain.graph.ops.base import Array
+from memtrain.planning.schedule import Schedule
+from memtrain.run.executor import Run
+
+Values = dict[int, Array]
+"""Arrays of the run's values, by node."""
+
+
+class CleanRun(Run):
+    """A run that makes storages full of zeros, so that old bytes in memory cannot pass for a right value."""
+
+    def _empty(self, shape: tuple[int, ...], dtype: DType, role: Role | None) -> Array:
+        array = super()._empty(shape, dtype, role)
+        array.fill(0)
+        return array
+
+
+class PoisonedRun(CleanRun):
+    """A run that spoils every storage when it is made, and again when its life ends."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._workspace: list[Array] = []
+        super().__init__(schedule)
+
+    def execute(self, start: int, stop: int) -> None:
+        """Run the steps from ``start`` to before ``stop``; the workspace of each is spoiled after it."""
+        for number in range(start, stop):
+            super().execute(number, number + 1)
+            while self._workspace:
+                _spoil(self._workspace.pop())
+
+    def _drop(self, index: int) -> None:
+        if self.schedule.graph[index].owns_storage:
+            _spoil(self.array(index))
+        super()._drop(index)
+
+    def _empty(self, shape: tuple[int, ...], dtype: DType, role: Role | None) -> Array:
+        array = super()._empty(shape, dtype, role)
+        _spoil(array)
+        if role is Role.WORKSPACE:
+            self._workspace.append(array)
+        return array
+
+
+def _spoil(array: Array) -> None:
+    if array.dtype.kind == "f":
+        array.fill(np.nan)
+    else:
+        np.invert(array, out=array)
+
+
+def without_reuse(schedule: Schedule) -> Schedule:
+    """The same schedule with a fresh buffer for each step that would reuse one; that one is freed instead.
+
+    So the output buffer can be NaN before the step. This finds a kernel that leaves part of its output as it
+    was.
+    """
+    steps = [
+        step if step.reuse is None else replace(step, reuse=None, frees=(*step.frees, step.reuse))
+        for step in schedule.steps
+    ]
+    return replace(schedule, steps=tuple(steps))
+
+
+def whole_iteration(run: Run, leaves: Mapping[str, Array], batch: Mapping[str, Array]) -> Values:
+    """The gradients right before the first update, and the asked values at the end."""
+    schedule, update = run.schedule, first_step(run.schedule, Phase.UPDATE)
+    _loaded(run, leaves, batch).execute(0, update)
+    gradients = _copies(run)
+    run.execute(update, len(schedule.steps))
+    return gradients | dict(zip(schedule.asked, run.collect(), strict=True))
+
+
+def with_spoiled(
+    schedule: Schedule, leaves: Mapping[str, Array], batch: Mapping[str, Array], index: int
+) -> Values:
+    """The gradients of a new run in which one array is spoiled between forward and backward."""
+    run = _loaded(CleanRun(schedule), leaves, batch)
+    backward, update = first_step(schedule, Phase.BACKWARD, Phase.UPDATE), first_step(schedule, Phase.UPDATE)
+    run.execute(0, backward)
+    _spoil(run.array(index))
+    run.execute(backward, update)
+    return _copies(run)
+
+
+def _loaded(run: Run, leaves: Mapping[str, Array], batch: Mapping[str, Array]) -> Run:
+    run.load(leaves)
+    run.feed(batch)
+    return run
+
+
+def first_step(schedule: Schedule, *phases: Phase) -> int:
+    """The first step of one of ``phases``; the number of steps where there is none."""
+    numbers = (number for number, step in enumerate(schedule.steps) if step.phase in phases)
+    return next(numbers, len(schedule.steps))
+
+
+def gradient_nodes(schedule: Schedule) -> list[int]:
+    """The values of backward that updates read or that are asked for, each once."""
+    graph = schedule.graph
+    read = [i for step in schedule.steps if step.phase is Phase.UPDATE for i in graph[step.node].inputs]
+    return [i for i in dict.fromkeys([*read, *schedule.asked]) if graph[i].phase is Phase.BACKWARD]
+
+
+def _copies(run: Run) -> Values:
+    return {i: run.array(i).copy() for i in gradient_nodes(run.schedule)}

@@ -1,0 +1,177 @@
+"""The prediction: which values live at each step, in which role, and at which step most bytes are live.
+
+It needs shapes only, so any size can be predicted. While a step runs, all live values count together with its
+output and workspace. What the step frees is subtracted after that: add first, then take the maximum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from memtrain.graph.builder import no_collection
+from memtrain.graph.node import Node, Phase, Role
+from memtrain.graph.ops.base import Workspace
+from memtrain.planning.occupancy import Occupancy, Stay, bytes_by_step, occupancy_of
+from memtrain.planning.schedule import Schedule
+
+
+class Life(NamedTuple):
+    """A value in its storage: from the step that computes it to the last step at which it is there.
+
+    A value that is computed more than once has a life each time. Leaves live from step 0 to the last one.
+    """
+
+    node: Node
+    born_step: int
+    freed_step: int
+    role: Role
+    heir_step: int | None = None
+    """The step whose value takes over the storage; ``None`` where it is freed, or lives until the end."""
+
+
+@dataclass(frozen=True)
+class Liveness:
+    """The prediction for one iteration of a schedule."""
+
+    occupancy: Occupancy
+    lives: tuple[Life, ...]
+    live_bytes: tuple[int, ...]
+    """The live bytes while each step runs."""
+    peak_step: int
+    """The first step at which ``live_bytes`` is largest."""
+    peak_role_bytes: dict[Role, int]
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule that was analysed."""
+        return self.occupancy.schedule
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most bytes that are live at any step."""
+        return sum(self.peak_role_bytes.values())
+
+    @property
+    def peak_node(self) -> Node | None:
+        """The node that is computed at the peak; ``None`` for a schedule without steps."""
+        steps = self.schedule.steps
+        return self.schedule.graph[steps[self.peak_step].node] if steps else None
+
+    @property
+    def retained(self) -> list[Node]:
+        """The intermediates that forward leaves for backward, in the order of their birth."""
+        return [life.node for life in self.lives if life.role is Role.RETAINED]
+
+    @property
+    def most_retained(self) -> list[Node]:
+        """The intermediates retained when most bytes are; with micro-batches, those of one micro-batch."""
+        held = self.role_bytes(Role.RETAINED)
+        step = held.index(max(held))
+        return [life.node for life in self.standing(step) if life.role is Role.RETAINED]
+
+    @property
+    def peak_workspace(self) -> Workspace:
+        """The workspace of the step at the peak; empty for a schedule without steps."""
+        workspaces = self.occupancy.workspaces
+        return workspaces[self.peak_step] if workspaces else ()
+
+    @property
+    def peak_array_count(self) -> int:
+        """The number of arrays that are live at the peak, workspace included."""
+        return len(self.standing(self.peak_step)) + len(self.peak_workspace)
+
+    def standing(self, step: int) -> list[Life]:
+        """The lives that include a step: all that is live while it runs, except its workspace."""
+        return _standing(self.lives, step)
+
+    def role_bytes(self, role: Role) -> list[int]:
+        """The bytes of a role at each step."""
+        if role is Role.WORKSPACE:
+            return list(self.occupancy.workspace_bytes)
+        having = [life for life in self.lives if life.role is role]
+        spans = ((life.node.nbytes, life.born_step, life.freed_step) for life in having)
+        return bytes_by_step(spans, max(len(self.live_bytes), 1))
+
+    def total_bytes(self, role: Role) -> int:
+        """All bytes of a role in an iteration, live at the same time or not.
+
+        A buffer that one value of the role hands on to the next counts once.
+        """
+        having = [life for life in self.lives if life.role is role]
+        born = {life.born_step for life in having}
+        return sum(life.node.nbytes for life in having if life.heir_step not in born)
+
+
+@no_collection()
+def analyse(schedule: Schedule) -> Liveness:
+    """Liveness of every value over the steps of ``schedule``."""
+    occupancy = occupancy_of(schedule)
+    lives = (*_leaf_lives(schedule), *_computed_lives(occupancy))
+    leaf_bytes = occupancy.leaf_bytes
+    live = tuple([leaf_bytes + held for held in occupancy.live_bytes()])
+    peak_step = live.index(max(live)) if live else 0
+
+    at_peak = dict.fromkeys(Role, 0)
+    for life in _standing(lives, peak_step):
+        at_peak[life.role] += life.node.nbytes
+    if live:
+        at_peak[Role.WORKSPACE] = occupancy.workspace_bytes[peak_step]
+    return Liveness(occupancy, lives, live, peak_step, at_peak)
+
+
+def _standing(lives: tuple[Life, ...], step: int) -> list[Life]:
+    return [life for life in lives if life.born_step <= step <= life.freed_step]
+
+
+def _leaf_lives(schedule: Schedule) -> list[Life]:
+    last = max(len(schedule.steps) - 1, 0)
+    leaves = [schedule.graph[i] for i in schedule.persistent]
+    return [Life(leaf, 0, last, role) for leaf in leaves if (role := leaf.role)]
+
+
+def _computed_lives(occupancy: Occupancy) -> list[Life]:
+    schedule = occupancy.schedule
+    phases = [step.phase for step in schedule.steps]
+    gradients = _gradients(occupancy)
+    asked = {schedule.graph[i].storage for i in schedule.asked}
+    lives = []
+    for stay in occupancy.stays:
+        role = Role.TRANSIENT
+        if stay.node.id in gradients:
+            role = Role.GRADIENT
+        elif stay.node.id not in asked:
+            role = _kept_as(stay, phases)
+        lives.append(Life(stay.node, stay.first_step, stay.last_step, role, stay.heir_step))
+    return lives
+
+
+_KEPT_AS = {Phase.FORWARD: Role.RETAINED, Phase.RECOMPUTE: Role.RECOMPUTED}
+"""By the phase in which a value is computed: its role if a step of another phase reads it."""
+
+
+def _kept_as(stay: Stay, phases: list[Phase]) -> Role:
+    """The role of a value that is computed in one phase and may be read in others."""
+    born = phases[stay.first_step]
+    if born in _KEPT_AS:
+        for reader in stay.reader_steps:
+            if phases[reader] is not born:
+                return _KEPT_AS[born]
+    return Role.TRANSIENT
+
+
+def _gradients(occupancy: Occupancy) -> set[int]:
+    """Values that updates read from backward, and the values of backward whose buffers they took over."""
+    graph, steps = occupancy.schedule.graph, occupancy.schedule.steps
+    found = {
+        graph[read].storage
+        for step in steps
+        if step.phase is Phase.UPDATE
+        for read in graph[step.node].inputs
+        if graph[read].phase is Phase.BACKWARD
+    }
+    for stay in reversed(occupancy.stays):
+        heir = stay.heir_step
+        if heir is not None and steps[heir].node in found and stay.node.phase is Phase.BACKWARD:
+            found.add(stay.node.id)
+    return found

@@ -1,0 +1,158 @@
+"""Examples to predict, with labels or without, read a block at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from memtrain.errors import DataError
+from memtrain.graph.ops.base import Array
+from memtrain.training.csv_file import CsvTable
+from memtrain.training.data import DIGITS, load_digits
+from memtrain.training.npz_file import Npz
+from memtrain.training.table import (
+    NPZ,
+    as_float32,
+    check_numeric,
+    check_room,
+    filled,
+    matrix_shape,
+    open_data,
+    require,
+    rows_at_a_time,
+)
+
+Block = tuple[Array, Array | None]
+"""Examples (rows, input_size) of float32, and their labels (rows,) of int64 if the data have them."""
+
+
+_KEPT_BYTES = 16
+"""The most bytes kept of each answer until the end, when the answers are judged."""
+
+
+class Examples:
+    """The examples of the data set of that name or path, for a network with these sizes.
+
+    A ``.csv`` has labels when it has a column more than ``input_size``, a ``.npz`` when it has a ``y``.
+    """
+
+    def __init__(self, data: str, input_size: int, output_size: int, free_bytes: int | None = None) -> None:
+        self._data, self._path = data, Path(data)
+        self._input_size, self._output_size = input_size, output_size
+        self._free_bytes = free_bytes
+        self._held_bytes = 0
+        self.most_bytes = 0
+        """The most bytes of examples and labels held at one time."""
+        self.note = ""
+        """How the first line of the file was read; known once the first block is read."""
+
+    def blocks(self, batch: int) -> Iterator[Block]:
+        """Blocks of whole batches; the last has the rest. Raises ``DataError`` when it reaches a fault."""
+        rows = -(-rows_at_a_time(self._input_size) // batch) * batch
+        for x, y in _regrouped(self._read(rows), rows):
+            held = self._held_bytes or x.nbytes + (0 if y is None else y.nbytes)
+            self.most_bytes = max(self.most_bytes, held)
+            yield x, y
+
+    def _read(self, rows: int) -> Iterator[Block]:
+        if self._data == DIGITS:
+            digits = load_digits()
+            self._check_inputs(digits.input_size)
+            self._held_bytes = digits.nbytes
+            yield digits.x, self._checked(digits.y, 0)
+            return
+        with open_data(self._path) as file:
+            if self._path.suffix.lower() == NPZ:
+                yield from self._read_npz(Npz(file), rows)
+            else:
+                yield from self._read_csv(CsvTable(self._path, file))
+
+    def _read_npz(self, arrays: Npz, rows: int) -> Iterator[Block]:
+        require(self._path, arrays, "x")
+        x, y = arrays.open("x"), arrays.open("y") if "y" in arrays else None
+        count, inputs = matrix_shape(self._path, x)
+        self._check_inputs(inputs)
+        if y is not None:
+            check_numeric(self._path, y.dtype, "labels ")
+            if y.shape != (count,):
+                raise self._misfit(f"y has the shape {list(y.shape)} for {count:,} examples")
+        check_room(self._path, _KEPT_BYTES * count, self._free_bytes)
+        rows = min(rows, count)
+        if x.by_rows:
+            blocks = x.rows(rows)
+        else:  # the numbers of one example stand all over the file
+            check_room(self._path, 4 * count * inputs, self._free_bytes)
+            whole = filled(self._path, x)
+            self._held_bytes = whole.nbytes
+            blocks = (whole[first : first + rows] for first in range(0, count, rows))
+        first = 0
+        for block in blocks:
+            labels = None if y is None else self._checked(y.read(len(block)), first)
+            yield as_float32(self._path, block, first), labels
+            first += len(block)
+        if y is not None:
+            y.end()
+
+    def _read_csv(self, table: CsvTable) -> Iterator[Block]:
+        first = 0
+        for block in table.numbers():
+            labelled = table.columns == self._input_size + 1
+            skip = 0
+            if first == 0:
+                self._check_inputs(table.columns - labelled)
+                named = table.counts and labelled and len(block) > 1 and block[0, -1] >= self._output_size
+                self.note, skip = table.note(named), int(named)
+            x = as_float32(self._path, block[skip:, : self._input_size], first + skip)
+            yield x, self._checked(block[skip:, -1], first + skip) if labelled else None
+            first += len(block)
+
+    def _check_inputs(self, inputs: int) -> None:
+        if inputs != self._input_size:
+            raise DataError(
+                f"data {self._data!r} have {inputs} numbers per example",
+                f"allowed: {self._input_size}, as the model was trained with (and a label for each example, "
+                "or none)",
+                "give such data",
+            )
+
+    def _checked(self, y: Array, first: int) -> Array:
+        """Labels as int64; ``first`` come before them. Raises ``DataError`` for an invalid one."""
+        bad = np.flatnonzero(~np.isin(y, np.arange(self._output_size)))
+        if len(bad):
+            raise self._misfit(f"example {first + bad[0] + 1} has the label {float(y[bad[0]]):g}")
+        return y.astype(np.int64)
+
+    def _misfit(self, why: str) -> DataError:
+        return DataError(
+            f"data {self._data!r} have labels that do not fit: {why}",
+            f"allowed: one of 0…{self._output_size - 1} for each example, or no labels",
+            "mend the labels, or leave them out",
+        )
+
+
+def _regrouped(blocks: Iterator[Block], rows: int) -> Iterator[Block]:
+    """The same examples in blocks of ``rows`` rows; the last block may have fewer."""
+    waiting: list[Block] = []
+    count = 0
+    for block in blocks:
+        waiting.append(block)
+        count += len(block[0])
+        if count >= rows:
+            x, y = _joined(waiting)
+            whole = count - count % rows
+            for start in range(0, whole, rows):
+                stop = start + rows
+                yield x[start:stop], None if y is None else y[start:stop]
+            waiting = [(x[whole:], None if y is None else y[whole:])] if whole < count else []
+            count -= whole
+    if count:
+        yield _joined(waiting)
+
+
+def _joined(blocks: list[Block]) -> Block:
+    if len(blocks) == 1:
+        return blocks[0]
+    labels = [y for _, y in blocks if y is not None]
+    return np.concatenate([x for x, _ in blocks]), np.concatenate(labels) if labels else None

@@ -1,0 +1,128 @@
+"""The training procedure of the book: initialise, then alternate forward, backward and update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from math import ceil, isfinite
+from time import perf_counter
+
+import numpy as np
+
+from memtrain.errors import DataError, SpecError
+from memtrain.graph.node import Role
+from memtrain.graph.ops.base import Array
+from memtrain.models.network import Network
+from memtrain.planning.cost import CostOf, flops
+from memtrain.planning.remat.policy import KEEP_ALL, Policy
+from memtrain.run.allocation import PACKED, make_run, planned
+from memtrain.run.ledger import Ledger
+from memtrain.training.data import Part, draw_rows
+from memtrain.training.iteration import DEFERRED, accumulating
+from memtrain.training.optimizers import ITERATION
+from memtrain.training.prediction import evaluate
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The result of one pass over the training data."""
+
+    number: int
+    loss: float
+    """Mean objective J over its iterations."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training."""
+
+    parameters: dict[str, Array]
+    epochs: tuple[Epoch, ...]
+    test_accuracy: float
+    train_s: float
+    peak_bytes: int
+    """Ledger peak of the training iterations."""
+    inference_peak_bytes: int
+    """Ledger peak of predicting one batch."""
+    inference_batch: int
+    """The number of examples in that batch: the training batch, or all test examples if they are fewer."""
+    data_bytes: int
+    """Bytes of the data, apart from the network: examples, labels, and row numbers for split and order."""
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the training ended with numbers that are not finite."""
+        finite = all(np.isfinite(value).all() for value in self.parameters.values())
+        return not (finite and isfinite(self.epochs[-1].loss))
+
+
+def train(
+    network: Network,
+    batch: int,
+    train_data: Part,
+    test_data: Part,
+    *,
+    optimizer: str,
+    rate: float,
+    epochs: int,
+    seed: int,
+    update: str = DEFERRED,
+    accumulate: int = 1,
+    policy: Policy = KEEP_ALL,
+    cost: CostOf = flops,
+    allocation: str = PACKED,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+) -> Trained:
+    """Train ``network`` and test it. ``on_epoch`` is called at the end of each epoch.
+
+    A plan for the budget of a ``policy`` minimises ``cost``. Raises ``DataError`` when there are no test
+    examples.
+    """
+    if not len(test_data):
+        raise DataError(
+            "the data have too few examples to set some aside for the test",
+            "allowed: three examples or more of some label",
+            "give more examples",
+        )
+    started = perf_counter()
+    ledger = Ledger()
+    schedule = accumulating(network, batch, accumulate, optimizer, rate, update)
+    run = make_run(planned(schedule, policy, cost, allocation).schedule, allocation, ledger)
+    run.load(network.initial_values(seed))
+    feeds = network.feeds(batch)
+    rows = draw_rows(len(train_data), batch, seed)
+    history: list[Epoch] = []
+    iterations = count(1)
+    with np.errstate(all="ignore"):  # a loss that diverges shows in the result
+        for number in range(1, epochs + 1):
+            losses = []
+            for _ in range(ceil(len(train_data) / batch)):
+                examples = train_data.take(next(rows)).fed(feeds)
+                run.feed({**examples, ITERATION: np.asarray(next(iterations))})
+                losses.append(float(run.iterate()[0]))
+            history.append(Epoch(number, sum(losses) / len(losses)))
+            on_epoch(history[-1])
+    train_s = perf_counter() - started
+
+    parameters = {node.name: run.value(node.name).copy() for node in run.schedule.leaves(Role.PARAMETER)}
+    with np.errstate(all="ignore"):
+        accuracy, inference_peak = evaluate(network, batch, parameters, test_data, allocation)
+    order_bytes = train_data.rows.nbytes
+    return Trained(
+        parameters,
+        tuple(history),
+        accuracy,
+        train_s,
+        ledger.peak_bytes,
+        inference_peak,
+        inference_batch=min(batch, len(test_data)),
+        data_bytes=train_data.data.nbytes + train_data.rows.nbytes + order_bytes + test_data.rows.nbytes,
+    )
+
+
+def check_rate(rate: float) -> float:
+    """``rate`` itself. Raises ``SpecError`` unless it is a finite number > 0."""
+    if not (isfinite(rate) and rate > 0):
+        raise SpecError(f"lr {rate}", "allowed: a finite number > 0", "give 0.1, say")
+    return rate

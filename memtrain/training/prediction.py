@@ -1,0 +1,213 @@
+"""Predictions of a network for examples, block by block, by the same inference that a sweep measures."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import NamedTuple
+
+import numpy as np
+
+from memtrain.errors import DataError, MemtrainError
+from memtrain.graph.ops.base import Array
+from memtrain.models.network import Feed, FeedKind, Network
+from memtrain.run.allocation import PACKED, AnyRun, make_run
+from memtrain.run.ledger import Ledger
+from memtrain.training.data import Part, split_rows
+from memtrain.training.digest import DataDigest
+from memtrain.training.examples import Examples
+from memtrain.training.iteration import inference
+from memtrain.training.snapshot import Snapshot
+from memtrain.training.table import rows_at_a_time
+
+
+class Predictor:
+    """A network that is ready for predictions, any number of times."""
+
+    def __init__(
+        self, network: Network, batch: int, parameters: Mapping[str, Array], allocation: str = PACKED
+    ) -> None:
+        self._network, self._batch = network, batch
+        self._parameters, self._allocation = parameters, allocation
+        self._output = network.build(1).outputs[0]
+        self._runs: dict[int, AnyRun] = {}
+        self._ledgers: list[Ledger] = []
+
+    def outputs(self, x: Array) -> Array:
+        """The outputs o for examples ``x`` (examples, features), a batch at a time."""
+        outputs = np.empty((len(x), *self._output.shape[1:]), self._output.dtype)
+        for start in range(0, len(x), self._batch):
+            batch = x[start : start + self._batch]
+            run = self._run(len(batch))
+            run.feed({feed.name: batch.reshape(feed.shape) for feed in self._inputs(len(batch))})
+            with np.errstate(all="ignore"):  # what is not finite shows in the outputs
+                outputs[start : start + len(batch)] = run.iterate()[0]
+        return outputs
+
+    @property
+    def peak_bytes(self) -> int:
+        """The ledger peak of a batch."""
+        return max((ledger.peak_bytes for ledger in self._ledgers), default=0)
+
+    def _inputs(self, batch: int) -> list[Feed]:
+        return [feed for feed in self._network.feeds(batch) if feed.kind is FeedKind.FEATURES]
+
+    def _run(self, batch: int) -> AnyRun:
+        """A run for batches of this size: the usual batch, or the smaller rest at the end."""
+        if batch not in self._runs:
+            self._runs.clear()
+            self._ledgers.append(Ledger())
+            schedule = inference(self._network.build(batch))
+            self._runs[batch] = make_run(schedule, self._allocation, self._ledgers[-1])
+            self._runs[batch].load(self._parameters)
+        return self._runs[batch]
+
+
+def evaluate(
+    network: Network, batch: int, parameters: Mapping[str, Array], part: Part, allocation: str = PACKED
+) -> tuple[float, int]:
+    """The share of ``part`` that the network labels correctly, and the ledger peak of a batch."""
+    predictor = Predictor(network, batch, parameters, allocation)
+    rows = whole_batches(network, batch)
+    right = 0
+    for start in range(0, len(part), rows):
+        block = part.take(np.arange(start, min(start + rows, len(part))))
+        right += int(np.sum(predictor.outputs(block.x).argmax(axis=1) == block.y))
+    return right / len(part), predictor.peak_bytes
+
+
+def whole_batches(network: Network, batch: int) -> int:
+    """The number of examples in a block of whole batches."""
+    return -(-rows_at_a_time(network.input_count) // batch) * batch
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How many of a number of examples are labelled correctly."""
+
+    right: int
+    count: int
+
+    @property
+    def share(self) -> float:
+        """The share of correct labels, from 0 to 1."""
+        return self.right / self.count
+
+
+class Predicted(NamedTuple):
+    """The predictions for a block of examples."""
+
+    labels: Array
+    """The most probable label of each."""
+    probabilities: Array
+    """The probability of that label, from 0 to 1."""
+
+
+class Prediction:
+    """The predictions of a saved network and, when all examples are predicted, its accuracy."""
+
+    def __init__(self, snapshot: Snapshot, examples: Examples) -> None:
+        self._snapshot, self._examples = snapshot, examples
+        self._predictor = Predictor(snapshot.network, snapshot.batch, snapshot.parameters)
+        self._digest = DataDigest()
+        self._labels: list[Array] = []
+        self._right: list[Array] = []
+        self._blocks: list[Predicted] = []
+        self._rest = self._outputs()
+        self._failure: MemtrainError | None = None
+        self.count = 0
+        """How many examples there were."""
+
+    def blocks(self) -> Iterator[Predicted]:
+        """Labels and probabilities, block by block. Raises ``DataError`` when it reaches a fault.
+
+        They are computed once and kept, at about 9 bytes per example. Later calls return the kept ones.
+        """
+        for number in count():
+            if number == len(self._blocks) and not self._go_on():
+                return
+            yield self._blocks[number]
+
+    def _go_on(self) -> bool:
+        """Predict the next block; returns whether there was one. After a failure it fails again."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            outputs = next(self._rest, None)
+        except MemtrainError as failure:
+            self._failure = failure
+            raise
+        if outputs is not None:
+            self._blocks.append(_predicted(outputs))
+        return outputs is not None
+
+    def finish(self) -> None:
+        """Predict the remaining examples, so that the properties below cover all of them."""
+        deque(self.blocks(), maxlen=0)
+
+    def _outputs(self) -> Iterator[Array]:
+        """The outputs o, (rows, …), block by block."""
+        network, batch = self._snapshot.network, self._snapshot.batch
+        smallest = np.min_scalar_type(network.class_count - 1)
+        for x, y in self._examples.blocks(whole_batches(network, batch)):
+            outputs = self._predictor.outputs(x)
+            _check_finite(outputs, self.count)
+            self.count += len(x)
+            if y is not None:
+                self._digest.add(x, y)
+                self._labels.append(y.astype(smallest))
+                self._right.append(outputs.argmax(axis=1) == y)
+            yield outputs
+
+    @property
+    def peak_bytes(self) -> int:
+        """The ledger peak of a batch."""
+        return self._predictor.peak_bytes
+
+    @property
+    def data_bytes(self) -> int:
+        """Most bytes of examples and labels that were held at a time, apart from the network."""
+        return self._examples.most_bytes
+
+    @property
+    def note(self) -> str:
+        """How the first line of the data file was read."""
+        return self._examples.note
+
+    @property
+    def trained_on(self) -> bool | None:
+        """Whether the model was made from these data; ``None`` where the model or the data cannot tell."""
+        if self._snapshot.data_digest is None or not self._labels:
+            return None
+        return self._digest.text() == self._snapshot.data_digest
+
+    def accuracy(self) -> Accuracy | None:
+        """The accuracy over all examples; ``None`` if they have no labels."""
+        return Accuracy(sum(int(right.sum()) for right in self._right), self.count) if self._right else None
+
+    def test_accuracy(self) -> Accuracy | None:
+        """The accuracy over the test examples of the training; ``None`` unless these are its data."""
+        if not self.trained_on:
+            return None
+        _, test = split_rows(np.concatenate(self._labels), self._snapshot.network.class_count)
+        return Accuracy(int(np.concatenate(self._right)[test].sum()), len(test))
+
+
+def _predicted(outputs: Array) -> Predicted:
+    """Labels and probabilities from the outputs o (rows, classes), by softmax."""
+    shifted = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
+    labels = outputs.argmax(axis=1).astype(np.min_scalar_type(outputs.shape[1] - 1))
+    return Predicted(labels, shifted.max(axis=1) / shifted.sum(axis=1))
+
+
+def _check_finite(outputs: Array, before: int) -> None:
+    """Raise ``DataError`` for outputs that are not finite, since they give no label."""
+    bad = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
+    if len(bad):
+        raise DataError(
+            f"the outputs for example {before + bad[0] + 1:,} are not finite",
+            "allowed: a model and examples that go together",
+            "scale the examples as in training, or train again",
+        )
