@@ -31,13 +31,13 @@ class MemtrainError(Exception):
 
 
 class InputError(MemtrainError):
-    """What was given, what is allowed, and what to do about it."""
+    """What is wrong with something that the user gave, and the way out of it."""
 
     exit_code = 2
 
-    def __init__(self, given: str, allowed: str, remedy: str) -> None:
-        super().__init__(f"{given}; {allowed}; {remedy}")
-        self.given, self.allowed, self.remedy = given, allowed, remedy
+    def __init__(self, mistake: str, remedy: str) -> None:
+        super().__init__(f"{mistake}; {remedy}")
+        self.mistake, self.remedy = mistake, remedy
 
 
 class RangeError(InputError):
@@ -49,10 +49,10 @@ class SpecError(InputError):
 
 
 class BudgetError(SpecError):
-    """No plan fits into so few bytes; ``least_bytes`` is what one would."""
+    """No plan fits into the budget. The smallest plan needs ``least_bytes``."""
 
-    def __init__(self, given: str, allowed: str, remedy: str, least_bytes: int) -> None:
-        super().__init__(given, allowed, remedy)
+    def __init__(self, mistake: str, remedy: str, least_bytes: int) -> None:
+        super().__init__(mistake, remedy)
         self.least_bytes = least_bytes
 
 
@@ -98,19 +98,43 @@ class StoreError(MemtrainError):
 def check_integer(name: str, value: object, least: int) -> None:
     """Raise ``SpecError`` unless ``value`` is a whole number, ``least`` or more."""
     if type(value) is not int or value < least:
-        raise SpecError(f"{name} {value!r}", f"allowed: a whole number ≥ {least}", f"give at least {least}")
+        raise SpecError(f"{name} {value!r} cannot be used", f"give a whole number ≥ {least}")
 
 
 def unknown_choice(option: str, given: object, choices: Iterable[str]) -> SpecError:
-    """The error for a word that is not one of ``choices``, with the nearest one if one is near.
+    """The error for a word that is not one of ``choices``, with the nearest of them if one is near."""
+    known = list(choices)
+    near = nearest(given, known)
+    listed = " or ".join(filter(None, [", ".join(known[:-1]), known[-1]]))
+    remedy = f"choose {listed}"
+    if near:
+        remedy = f"did you mean {near}?" + (f" The choices are {', '.join(known)}." if len(known) > 1 else "")
+    return SpecError(f"{option} {shown(given)} is not known", remedy)
+
+
+def nearest(given: object, choices: Iterable[str]) -> str | None:
+    """The choice that a misspelled word means; ``None`` where none is near.
 
     A word with another number is no misspelling: float16 is not a slip for float64.
     """
-    known = list(choices)
-    alike = [choice for choice in known if _numbers(choice) == _numbers(str(given))]
-    near = get_close_matches(str(given).lower(), alike, n=1)
-    remedy = f"did you mean {near[0]}?" if near else "choose one of these"
-    return SpecError(f"{option} {given!r} is not known", f"allowed: {', '.join(known)}", remedy)
+    word = str(given).lower()
+    word = _SYNONYMS.get(word, word)
+    alike = [choice for choice in choices if _numbers(choice) == _numbers(word)]
+    return next(iter(get_close_matches(word, alike, n=1)), None)
+
+
+def shown(value: object, most: int = 40) -> str:
+    """``value`` in quotes, as a message shows it: in one line, and cut if it is long."""
+    text = str(value)
+    return repr(text if len(text) <= most else f"{text[: most - 1]}…")
+
+
+_SYNONYMS = {
+    "swish": "silu",
+    **dict.fromkeys(("f32", "fp32", "single", "float"), "float32"),
+    **dict.fromkeys(("f64", "fp64", "double"), "float64"),
+}
+"""Names that others give to some choices, too unlike ours to be found by their letters."""
 
 
 def _numbers(word: str) -> list[str]:

@@ -16,7 +16,7 @@ from io import BufferedReader
 from pathlib import Path
 from secrets import token_hex
 
-from memtrain.errors import InputError, StoreError
+from memtrain.errors import InputError, StoreError, shown
 
 RESULTS = Path("results")
 """The default folder of rows: the only one that is made if it does not exist."""
@@ -149,16 +149,14 @@ def check_outputs(
     for given in inputs:
         with suppress(OSError, ValueError, RuntimeError):
             if given is not None:
-                used[Path(given).resolve()] = "what is read"
+                used[Path(given).resolve()] = "an input"
     wanted = {option: path for option, path in outputs.items() if path is not None}
     for option, path in wanted.items():
         target = _checked_path(option, path)
         refuse_existing(path, force)
         if target in used:
-            raise InputError(
-                f"{path} for {used[target]} and {option}", "allowed: a file each", "name another"
-            )
-        used[target] = option
+            raise InputError(f"{path} is {used[target]} and the output of {option}", "name another file")
+        used[target] = f"the output of {option}"
     for path in wanted.values():
         try:
             _try_to_write(path)
@@ -169,30 +167,26 @@ def check_outputs(
 def _checked_path(option: str, path: Path) -> Path:
     """``path`` without links. Raises ``InputError`` if no file can be written there."""
     if path == Path():
-        raise InputError(f"{option} is empty", "allowed: the path of a file", "name one")
+        raise InputError(f"{option} is empty", "give the path of a file")
     try:
         resolved = path.resolve()
         folder, found = resolved.parent, _stat(path)
         above = _stat(folder)
     except (OSError, RuntimeError, ValueError) as error:  # Python < 3.13 says RuntimeError of a loop of links
         raise InputError(
-            f"{option}: {str(path)[:40]!r}… ({reason(error)})", "allowed: the path of a file", "name another"
+            f"{option}: {shown(path)} cannot be a file ({reason(error)})", "give another path"
         ) from error
     if found is not None and (stat.S_ISFIFO(found.st_mode) or stat.S_ISCHR(found.st_mode)):
         return resolved
     if found is not None and not stat.S_ISREG(found.st_mode):
-        wrong = f"{path} is {kind_of(found.st_mode)}"
-        raise InputError(f"{option}: {wrong}", "allowed: the path of a file", "name another")
+        raise InputError(f"{option}: {path} is {kind_of(found.st_mode)}", "give the path of a file")
     if above is None and path.parent != RESULTS:
         raise InputError(
             f"{option} {path}: the folder {folder} does not exist",
-            "allowed: a folder that exists",
-            f"make it first with mkdir -p {quoted(str(folder))}",
+            f"make it first: mkdir -p {quoted(str(folder))}",
         )
     if above is not None and not stat.S_ISDIR(above.st_mode):
-        raise InputError(
-            f"{option}: {folder} is not a directory", "allowed: the path of a file", "name another"
-        )
+        raise InputError(f"{option} {path}: {folder} is a file, not a folder", "give another path")
     return resolved
 
 
@@ -218,9 +212,9 @@ def cannot_write(path: Path, error: OSError, done: str = "") -> StoreError:
     """The error for an output that cannot be written, with what was ``done`` before, and the remedy."""
     remedies = {
         EFBIG: "raise the limit on file sizes (ulimit -f)",
-        ENOSPC: "free some space, or choose another place",
+        ENOSPC: "free some space, or write to another disk",
     }
-    remedy = remedies.get(error.errno or 0, "choose another place")
+    remedy = remedies.get(error.errno or 0, "choose another path")
     return StoreError("; ".join(filter(None, [f"cannot write {path}: {error.strerror}", done, remedy])))
 
 
@@ -232,7 +226,7 @@ def refuse_existing(path: Path, force: bool) -> None:
 
 def already_there(path: Path, remedy: str = "name another file or add --force") -> InputError:
     """The error for an output that exists."""
-    return InputError(f"{path} exists already", "allowed: a new file, or any with --force", remedy)
+    return InputError(f"{path} exists already", remedy)
 
 
 def quoted(word: str) -> str:

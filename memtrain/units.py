@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from memtrain.errors import RangeError
+from memtrain.errors import RangeError, shown
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -21,35 +21,41 @@ _LARGEST_BYTES = 2**63 - 1
 
 def parse_bytes(text: str, option: str) -> int:
     """``64MiB`` is 64·1024², ``64MB`` is 64·1000², a bare number is bytes. Raises ``RangeError``."""
-    allowed = "allowed: bytes, or a number with KiB, MiB, GiB, TiB (1024) or KB, MB, GB, TB (1000)"
+    given = f"{option} {shown(text)}"
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text, re.ASCII)
     if not match:
-        raise RangeError(f"{option} {text[:40]!r} is not a number of bytes", allowed, "write 64MiB, say")
+        raise RangeError(f"{given} is not a number of bytes", "write 64MiB, 64MB or 67108864, for instance")
     number, unit = match.groups()
     multiples = {name.lower(): multiple for name, multiple in _MULTIPLES.items()}
     if unit.lower() not in multiples:
-        letter = unit[:1].upper()
-        both = (
-            f"write {number}{letter}iB or {number}{letter}B"
-            if letter in tuple("KMGT")
-            else "write 64MiB, say"
-        )
-        raise RangeError(f"{option} {text!r} has the unit {unit!r}", allowed, both)
+        raise _unknown_unit(given, number[:20], unit[:20])
     count = Fraction(number) * multiples[unit.lower()]
     if count > _LARGEST_BYTES:
-        raise RangeError(f"{option} {text[:40]!r} is too large", allowed, "give less")
+        raise RangeError(f"{given} is too large", f"give less than 8 EiB ({_LARGEST_BYTES + 1} bytes)")
     if count.denominator != 1:
-        raise RangeError(f"{option} {text!r} is no whole number of bytes", allowed, "round it")
+        raise RangeError(f"{given} is not a whole number of bytes", f"write {max(1, round(count))}")
     if count < 1:
-        raise RangeError(f"{option} {text!r} is no memory at all", "allowed: 1 byte or more", "give more")
+        raise RangeError(f"{given} is no memory at all", "give at least 1 byte, for instance 64MiB")
     return int(count)
+
+
+def _unknown_unit(given: str, number: str, unit: str) -> RangeError:
+    """The error for a unit that is not known: ``64M`` could be 64MiB or 64MB."""
+    letter = unit[0].upper()
+    if letter in "KMGT":
+        units = f"write {number}{letter}iB (counted in 1024s) or {number}{letter}B (counted in 1000s)"
+    else:
+        units = "use B, KiB, MiB, GiB, TiB (counted in 1024s) or KB, MB, GB, TB (counted in 1000s)"
+    return RangeError(f"{given} has the unknown unit {unit}", units)
 
 
 def parse_percent(text: str, option: str) -> Fraction:
     """``5%`` as exactly 5/100. Raises ``RangeError``."""
     match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*%\s*", text, re.ASCII)
     if not match:
-        raise RangeError(f"{option} {text[:40]!r}", "allowed: a share as 5% or 0.5%", "write the %")
+        number = text.strip()
+        written = f"{number}%" if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", number, re.ASCII) else "5% or 0.5%"
+        raise RangeError(f"{option} {shown(text)} is not a percentage", f"write {written}")
     return Fraction(match[1]) / 100
 
 

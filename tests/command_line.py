@@ -6,10 +6,13 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from types import SimpleNamespace
+
+import pytest
 
 COLUMNS = """
 model depth width batch activation bias optimizer l2 dtype data input_size output_size policy update
@@ -58,9 +61,42 @@ def memtrain(*arguments, cwd, **options):
     return finish(start(*arguments, cwd=cwd, **options))
 
 
+def called(*arguments, cwd):
+    """The same in this process, much sooner: streams, directory, environment and signals are put back.
+
+    It is for commands that give up or that measure nothing here. What a process does with its streams, its
+    signals and its imports needs `memtrain`.
+    """
+    from memtrain.cli.app import main
+
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    environment, on_end = os.environ.copy(), signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(cwd)
+        patch.setattr(sys, "argv", ["memtrain", *map(str, arguments)])
+        for stream, name in ((out, "stdout"), (err, "stderr")):
+            patch.setattr(sys, name, stream)
+        for name in ("NO_COLOR", "FORCE_COLOR"):
+            patch.delenv(name, raising=False)
+        patch.setenv("COLUMNS", "80")
+        try:
+            with pytest.raises(SystemExit) as ending:
+                main()
+        finally:
+            signal.signal(signal.SIGTERM, on_end)
+    os.environ.clear()
+    os.environ.update(environment)
+    texts = [stream.buffer.getvalue().decode() for stream in (out, err)]
+    assert "Traceback" not in texts[1], texts[1][-600:]
+    return SimpleNamespace(code=ending.value.code, out=texts[0], err=texts[1])
+
+
 def refused(*arguments, cwd, code=2, **options):
-    """What it says when it gives up: one line on stderr, and nothing on stdout."""
-    said = memtrain(*arguments, cwd=cwd, **options)
+    """What it says when it gives up: one line on stderr, and nothing on stdout.
+
+    It runs in this process unless ``options`` say how a process of its own is started.
+    """
+    said = (memtrain if options else called)(*arguments, cwd=cwd, **options)
     assert (said.code, said.out) == (code, ""), said.err
     assert said.err.count("\n") == 1, said.err
     assert said.err.startswith("memtrain: ")

@@ -145,8 +145,7 @@ def compare(
     if old.keys().isdisjoint(new):
         raise SpecError(
             f"the two results have no cell and mode in common{_difference(before, after)}",
-            "allowed: results with at least one cell and mode that is in both",
-            "measure the same cells again",
+            "measure at least one cell of the first again",
         )
     pairings = tuple(Pairing(*task, old.get(task), new.get(task)) for task in {**old, **new})
     asked = [meter for meter in MEASURED if meter in meters]
@@ -154,8 +153,7 @@ def compare(
     if not there:
         raise SpecError(
             f"the first results have no figures of {', '.join(meters)}",
-            "allowed: meters that it was measured with",
-            "name others with --meters, or measure again",
+            "choose other --meters, or measure again",
         )
     return Comparison(pairings, tuple(there), tuple(meter for meter in asked if meter not in there))
 

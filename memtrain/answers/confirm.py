@@ -79,5 +79,6 @@ def _try(host: Host, cell: Cell, mode: Mode, timeout_s: float | None) -> _Trial:
         return _Trial(False, str(failure), failure.status, failure.node)
     peak = figures["ledger_peak_bytes"]
     if peak != row["predicted_peak_bytes"]:
-        return _Trial(False, f"the ledger has {peak} B", "error")
+        predicted = row["predicted_peak_bytes"]
+        return _Trial(False, f"the prediction is {predicted:,} B, and the ledger has {peak:,} B", "error")
     return _Trial(True, slack_needed_bytes=figures["data_peak_bytes"] - peak)

@@ -78,7 +78,7 @@ class Cell:
 
     def __post_init__(self) -> None:
         if not isinstance(self.policy, str):
-            raise SpecError(f"policy {self.policy!r}", "allowed: a word", "give none")
+            raise SpecError(f"policy {self.policy!r} is not a text", "give 'none', for instance")
         object.__setattr__(self, "policy", str(read_policy(self.policy)))
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
@@ -90,14 +90,13 @@ class Cell:
             ("threads", self.threads, MOST_THREADS),
         ):
             if given > most:
-                raise SpecError(f"{name} {given:,}", f"allowed: at most {most:,}", "give a smaller number")
+                raise SpecError(f"{name} {given:,} is too large", f"give at most {most:,}")
         if self.memory_limit_bytes is not None:
             check_integer("memory limit", self.memory_limit_bytes, 1)
             if self.threads != 1:
                 raise SpecError(
-                    f"a memory limit with {self.threads} threads",
-                    "allowed: one thread, because each further one takes memory for BLAS itself",
-                    "leave out one of the two",
+                    f"a memory limit needs one thread, not {self.threads}: BLAS takes memory for each thread",
+                    "drop --threads or the limit",
                 )
         check_accumulate(self.accumulate, self.batch)
 
@@ -175,9 +174,7 @@ def cell_of(**columns: Any) -> Cell:
     for name in NETWORK_NAMES[1:]:
         if name not in own and columns.get(name) is not None:
             raise SpecError(
-                f"{name} {columns[name]} for a network of the family {family}",
-                f"allowed: {', '.join(own)}",
-                "leave it out",
+                f"a network of the family {family} has no {name}", f"drop {name}; it has {', '.join(own)}"
             )
     if isinstance(network.get("width"), list):
         network["width"] = tuple(network["width"])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import sys
 import traceback
 from io import TextIOWrapper
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -19,6 +18,7 @@ from memtrain.cli.explain import explain
 from memtrain.cli.frontier import frontier
 from memtrain.cli.plan import plan
 from memtrain.cli.predict import predict
+from memtrain.cli.refusals import refusal
 from memtrain.cli.report import report
 from memtrain.cli.streams import close_stdout, open_closed_streams
 from memtrain.cli.sweep import sweep
@@ -35,7 +35,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-_COMMANDS = {"sweep", "report", "explain", "frontier", "plan", "compare", "train", "predict", "doctor"}
 app.command()(sweep)
 app.command()(report)
 app.command()(explain)
@@ -78,9 +77,8 @@ def main() -> None:
     except MemtrainError as error:
         _refuse(str(error), error.exit_code)
     except typer.TyperException as error:  # an option or command that is not there, a value of the wrong type
-        said = " ".join(error.format_message().split())
-        command = " ".join(["memtrain", *(name for name in sys.argv[1:2] if name in _COMMANDS)])
-        _refuse(f"{said} (given: {shlex.join(sys.argv[1:])}); see {command} --help", error.exit_code)
+        root: Any = typer.main.get_command(app)
+        _refuse(refusal(error, root.commands, root, sys.argv[1:]), error.exit_code)
     except SystemExit as ending:
         if isinstance(ending.__context__, BrokenPipeError):  # typer's way to say it
             close_stdout()

@@ -60,4 +60,4 @@ def compare(
         say(log, line)
     if grown:
         raise typer.Exit(1)
-    say(log, f"nothing has grown by more than {fail_over}")
+    say(log, f"nothing grew by more than {fail_over}")

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from json import dumps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from memtrain.cells.columns import BY_NAME, Part
 from memtrain.cells.kinds import COUNT, WIDTHS
 
+if TYPE_CHECKING:
+    from memtrain.errors import InputError
+
 FILES = ("export_csv", "export_json", "export_markdown", "html")
 """Options that name a file."""
 
 MOST_BYTES = 1024**2
 """A file of options is not larger."""
+
+_VALUES = "a number, a text in quotes, or a list of them"
 
 NOT_IN_A_FILE = ("config", "print_config", "resume", "help")
 
@@ -30,31 +35,44 @@ def use_config(context: typer.Context, path: Path | None) -> Path | None:
         return path
     import tomllib
 
-    from memtrain.errors import InputError, unknown_choice
-    from memtrain.files import open_regular
+    from memtrain.errors import InputError, shown
+    from memtrain.files import open_regular, reason
 
     try:
         with open_regular(path, MOST_BYTES) as file:
             values = tomllib.load(file)
-    except (OSError, ValueError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise InputError(
-            f"--config {path} cannot be read ({error})", "allowed: a TOML file", "check the path and its text"
+            f"--config {path} is not valid TOML ({reason(error)})", "write lines such as depth = [1, 4]"
         ) from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"--config {path} cannot be read ({reason(error)})", "name a TOML file") from error
     options = {p.name: p for p in context.command.params if p.name and p.name not in NOT_IN_A_FILE}
     defaults: dict[str, Any] = {}
     for key, value in values.items():
         name = key.replace("-", "_")
         if name not in options:
-            raise unknown_choice(f"--config {path}: key", key, [*options])
+            raise _unknown_key(path, key, [*options], str(context.info_name))
         if name in defaults:
-            raise InputError(f"--config {path}: {name} is given twice", "allowed: once", "remove one of them")
+            raise InputError(f"--config {path} gives {name} twice", "remove one of the two")
         flag = bool(getattr(options[name], "is_flag", False))
         if not _fits(value, flag, name in FILES):
-            allowed = "true or false" if flag else "a text, a number, or a list of them; a file in quotes"
-            raise InputError(f"--config {path}: {key} = {value!r}", f"allowed: {allowed}", "correct it")
+            wanted = "true or false" if flag else "a path in quotes" if name in FILES else _VALUES
+            raise InputError(f"--config {path}: {key} = {shown(value)} cannot be used", f"give {wanted}")
         defaults[name] = value if isinstance(value, bool) else _as_option(value)
     context.default_map = defaults
     return path
+
+
+def _unknown_key(path: Path, key: str, options: list[str], command: str) -> InputError:
+    """The error for a key that is not an option of the command, or not one for a file."""
+    from memtrain.errors import InputError, nearest, shown
+
+    near = nearest(key.replace("-", "_"), options)
+    remedy = f"did you mean {near}?" if near else f"see `memtrain {command} --help` for the options"
+    if key.replace("-", "_") in NOT_IN_A_FILE:
+        remedy = "give it on the command line"
+    return InputError(f"--config {path} has the key {shown(key)}, which is not known there", remedy)
 
 
 def effective_config(context: typer.Context) -> dict[str, Any]:

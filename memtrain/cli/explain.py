@@ -45,7 +45,9 @@ def explain(
 
     cell = cell_from(columns)
     if backward and svg is None and dot is None:
-        raise InputError("--backward alone", "allowed: with --svg or --dot", "name a file to draw into")
+        raise InputError(
+            "--backward changes a drawing, and none is asked for", "add --svg FILE or --dot FILE"
+        )
     exports.check(Explained, [columns["data"]], {"--svg": svg, "--dot": dot})
     log = messages()
     rates = kept_rates()
@@ -54,10 +56,11 @@ def explain(
     runs = evidence.can_run(explanation)
     if prove and not runs:
         raise InputError(
-            "--prove runs the cell", "allowed: cells that run in seconds", "choose a smaller one"
+            "--prove runs the network, and this one is too large for that",
+            "reduce --depth, --width or --batch",
         )
     if measure and not runs:
-        warn(log, "too large to be run here: predicted only")
+        warn(log, "this network is too large to run here; all figures are predicted")
     schedule = explanation.train.schedule
     explained = Explained(
         explanation,

@@ -167,7 +167,7 @@ def check_exports(outputs: Mapping[str, Path], force: bool, inputs: Iterable[str
     to_stdout = [option for option, path in outputs.items() if path == STDOUT]
     if len(to_stdout) > 1:
         raise InputError(
-            f"{' and '.join(to_stdout)} to stdout", "allowed: one of them", "name a file for the other"
+            f"{' and '.join(to_stdout)} both write to stdout", "name a file for all but one of them"
         )
     check_outputs({option: path for option, path in outputs.items() if path != STDOUT}, force, inputs)
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from memtrain.cells.cell import Cell
-from memtrain.cells.columns import CELL_COLUMNS, Column
+from memtrain.cells.columns import BY_NAME, CELL_COLUMNS, Column
 from memtrain.cells.kinds import BYTES, COUNT, NUMBER, TRUTH, WIDTHS
+from memtrain.errors import SpecError, shown
 from memtrain.sweeps.grid import make_cell
 from memtrain.sweeps.ranges import parse_integers, parse_numbers, parse_sizes, parse_words
 from memtrain.sweeps.request import Request
@@ -32,6 +33,12 @@ def cell_from(columns: Mapping[str, Any], **others: Any) -> Cell:
         for column in CELL_COLUMNS
         if columns.get(column.parameter) is not None
     }
+    for name, value in given.items():
+        if BY_NAME[name].choices and "," in value:
+            raise SpecError(
+                f"{BY_NAME[name].option} takes one value here, not {shown(value)}",
+                "`memtrain sweep` takes lists",
+            )
     return make_cell({**given, **others}, _layers(columns))
 
 

@@ -55,9 +55,7 @@ def plan(
     from memtrain.units import parse_bytes
 
     if memory is None and not pareto:
-        raise InputError(
-            "neither --memory nor --pareto is given", "allowed: one of them, or both", "add --memory 64MiB"
-        )
+        raise InputError("`memtrain plan` needs --memory or --pareto", "add --memory 64MiB, for instance")
     check_limits(None, timeout)
     exports.check(Ways, [columns["data"]])
     memory_bytes = None if memory is None else parse_bytes(memory, "--memory")

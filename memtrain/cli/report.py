@@ -74,5 +74,5 @@ def _sweeps(paths: Sequence[Path]) -> list[Results]:
     if not found:
         raise skipped[0]
     for other in skipped:
-        warn(messages(), f"skipped: {other.given}")
+        warn(messages(), f"skipped: {other.mistake}")
     return found

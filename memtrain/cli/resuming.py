@@ -20,9 +20,8 @@ def refuse_beside_resume(context: typer.Context) -> None:
     given = [_option(name) for name in _given(context) if name not in BESIDE_RESUME]
     if given:
         raise InputError(
-            f"--resume together with {', '.join(given)}",
-            "allowed: what the sweep was begun with, which its file says",
-            "leave out the rest, or begin a new file",
+            "--resume continues a sweep with the options that its file records",
+            f"drop {', '.join(given)}, or begin a new sweep without --resume",
         )
 
 

@@ -113,7 +113,7 @@ def sweep(
         try:
             swept = measured(host, session, how)
         except (KeyboardInterrupt, SystemExit):
-            warn(log, f"stopped after {len(session.done)} of {len(session.tasks)} rows; they are in {path}")
+            warn(log, f"stopped: {len(session.done)} of {len(session.tasks)} rows are in {path}")
             if session.store.resumable:
                 warn(log, f"to go on: {resume_command(context, path)}")
             _show_rows_so_far(session, exports, origin)
@@ -132,7 +132,7 @@ def _warn_of_batches(cells: Sequence[Cell], how: How) -> None:
     from memtrain.sweeps.grid import oversized_batches
 
     for name, examples in oversized_batches(cells).items():
-        said = f"batches larger than the {examples:,} training examples of {name} draw rows again, seeded"
+        said = f"batches larger than the {examples:,} training examples of {name} repeat some of them"
         warn(messages(how.quiet), said)
 
 

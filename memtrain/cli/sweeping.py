@@ -33,7 +33,7 @@ def checked(how: How) -> How:
     from memtrain.sweeps.sweep import check_limits
 
     if how.quiet and how.verbose:
-        raise InputError("-q and -v together", "allowed: one of them", "leave out the other")
+        raise InputError("-q hides what -v shows", "drop one of the two")
     check_limits(how.jobs, how.timeout_s)
     return how
 
@@ -61,7 +61,7 @@ def open_session(
     log = messages(how.quiet)
     if request is None:
         session = resume(host, path)
-        say(log, f"{len(session.done)} of {len(session.tasks)} rows are there already")
+        say(log, f"{len(session.done)} of {len(session.tasks)} rows were measured before")
     else:
         environment = host.environment(request.cells()[0])
         about = {"command": origin.command, "config": origin.config, "environment": environment}

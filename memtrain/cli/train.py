@@ -68,7 +68,7 @@ def train(
 
     exports.check(Training, [columns["data"]], {"--save": save})
     if save is not None and save.suffix != ".npz":
-        raise SpecError(f"--save {save}", "allowed: a name that ends with .npz", "name a .npz")
+        raise SpecError(f"--save {save} does not end with .npz", f"use {save.with_suffix('.npz')}")
     cell = cell_from(columns)
     examples = load(cell.data, free_memory_bytes())
     rates = _rates_for(cell)
@@ -80,8 +80,8 @@ def train(
     trained = _trained(cell, examples, rate, rates, epochs, quiet)
     exports.publish(Training(cell, rate, trained))
     if trained.diverged:
-        kept = "" if save is None else f"; {save} is not written"
-        warn(log, f"the training has diverged; try a smaller --lr than {rate:g}, or scale the inputs{kept}")
+        kept = "" if save is None else f"; {save} was not written"
+        warn(log, f"the training diverged; use a smaller --lr than {rate:g}, or scale the inputs{kept}")
         raise typer.Exit(1)
     if save is not None:
         _save(save, cell, examples, trained, exports.force)
@@ -110,7 +110,7 @@ def _rates_for(cell: Cell) -> Rates | None:
     rates = Host().rates_for(cell)
     lack = lacking([predicted_row(cell, Mode.TRAIN, rates)], free_memory_bytes())
     if lack is not None:
-        raise SpecError(f"this network {lack}", "allowed: what fits", "see memtrain frontier --help")
+        raise SpecError(f"this training {lack}", "reduce --batch, or see `memtrain plan --help`")
     return rates
 
 
@@ -126,7 +126,7 @@ def _trained(
 
     training_data, test_data = split(examples)
     if cell.batch > len(training_data):
-        said = f"the batch is larger than the {len(training_data):,} training examples: rows are drawn again"
+        said = f"the batch is larger than the {len(training_data):,} training examples, so it repeats some"
         warn(messages(quiet), said)
     with progress_bar(quiet) as progress:
         bar = progress.add_task("loss …", total=epochs, count="")

@@ -124,8 +124,8 @@ def _check_finite(schedule: Schedule, values: Values) -> None:
     for i in gradient_nodes(schedule):
         if not np.isfinite(values[i]).all():
             raise GraphError(
-                f"{schedule.graph[i]} is not finite with these values, so that NaN might not show in it; "
-                f"give smaller ones"
+                f"{schedule.graph[i]} is not finite with these values, so a NaN could hide in it; "
+                f"give smaller values"
             )
 
 

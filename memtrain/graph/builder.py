@@ -50,7 +50,7 @@ class Builder:
         """
         if op.writes is not None and not inputs[op.writes].contiguous:
             raise GraphError(
-                f"{op.name} cannot write through {inputs[op.writes]}; update what it is a view of"
+                f"{op.name} cannot write through the view {inputs[op.writes]}; update the value that it views"
             )
         if not op.strided and False in [node.contiguous for node in inputs]:
             inputs = tuple([self.contiguous(node) for node in inputs])

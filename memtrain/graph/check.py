@@ -17,21 +17,25 @@ def check(graph: Graph) -> None:
     for index, node in enumerate(graph.nodes):
         if not node.inputs and node.op.leaf_role:
             if node.name in leaves:
-                raise GraphError(f"two leaves are named {node.name}; a run could not tell them apart")
+                raise GraphError(f"two leaves have the name {node.name}; give each a name of its own")
             leaves.add(node.name)
         if node.id != index:
-            raise GraphError(f"node {node} has id {node.id} at place {index}; number nodes in order")
+            raise GraphError(f"node {node} has the id {node.id} at index {index}; number the nodes in order")
         if node.inputs and not 0 <= min(node.inputs) <= max(node.inputs) < index:
-            raise GraphError(f"node {node} reads {node.inputs}, not all computed before it; order the nodes")
+            raise GraphError(
+                f"node {node} reads the nodes {node.inputs}, and not all of them come before it; reorder them"
+            )
         inputs = [graph.nodes[i] for i in node.inputs]
         shape, dtype = node.op.result(*inputs)
         if shape != node.shape or dtype != node.dtype:
             raise GraphError(
-                f"node {node} should be {list(map(int, shape))} {dtype}: {node.op.name} of {_listed(inputs)}"
+                f"node {node} should have the shape {list(map(int, shape))} and the type {dtype}, "
+                f"as {node.op.name} of {_listed(inputs)} gives them"
             )
         shared = 0 if node.op.is_view else node.op.writes
-        if node.storage != (index if shared is None else inputs[shared].storage):
-            raise GraphError(f"node {node} has the storage {node.storage}, which is not its own")
+        own = index if shared is None else inputs[shared].storage
+        if node.storage != own:
+            raise GraphError(f"node {node} has the storage {node.storage}; it should be {own}")
         for read in inputs:
             writer = current.get(read.storage)
             if writer is not None and read.id < writer:

@@ -28,10 +28,10 @@ def gradient(b: Builder, target: Node, wrt: Sequence[Node], into: Sequence[Node]
     ``GraphError`` for a target with dimensions or an op without a rule.
     """
     if target.shape:
-        raise GraphError(f"only a number can be differentiated, not {target}; sum it first")
+        raise GraphError(f"only a value without dimensions has a gradient, not {target}; sum it first")
     for node in wrt:
         if node.dtype.kind != "f":
-            raise GraphError(f"there is no gradient with respect to {node}; ask for values of real numbers")
+            raise GraphError(f"{node} has no gradient, since its type is not a float; ask for a float value")
     paths = _paths(b, target, wrt)
     with b.phase(Phase.BACKWARD):
         found, parts = _backward(b, target, wrt, into, paths)

@@ -27,12 +27,13 @@ def admitted(room: Room, *rows: Row, what: str = "not tried", force: bool | None
     with room.take(sum(map(needed_bytes, rows))) as free_bytes:
         lack = None if force else lacking(rows, free_bytes)
         if lack is not None:
-            raise NotTried(f"{what}: {lack}{'' if force is None else ' (`--ignore-free-memory` tries it)'}")
+            way_out = "" if force is None else " (`--ignore-free-memory` tries it)"
+            raise NotTried(f"{what}: {lack}{way_out}")
         yield
 
 
 def lacking(rows: Sequence[Row], free_bytes: int) -> str | None:
-    """What one process that runs the cells of ``rows`` needs beyond ``free_bytes``; ``None`` if they do."""
+    """What one process that runs the cells of ``rows`` lacks; ``None`` if ``free_bytes`` are enough."""
     needed = sum(map(needed_bytes, rows))
     if needed <= free_bytes:
         return None
@@ -40,8 +41,8 @@ def lacking(rows: Sequence[Row], free_bytes: int) -> str | None:
         why = f"{len(rows)} networks side by side"
     else:
         peak = rows[0]["predicted_peak_bytes"] or 0
-        why = f"a peak of {format_bytes(peak)}, and {format_bytes(needed - peak)} of start values and batches"
-    return f"needs {format_bytes(needed)} of memory ({why}), {format_bytes(free_bytes)} free"
+        why = f"peak {format_bytes(peak)}, initial values and batches {format_bytes(needed - peak)}"
+    return f"needs {format_bytes(needed)} ({why}), {format_bytes(free_bytes)} free"
 
 
 def needed_bytes(row: Row) -> int:

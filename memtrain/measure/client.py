@@ -61,7 +61,7 @@ class Server:
                 text=True,
             )
         except OSError as error:
-            raise ChildFailed("error", f"a measuring process cannot be started: {error}") from error
+            raise ChildFailed("error", f"no measuring process can be started: {error}") from error
         self._ready = False
         self._unread = b""
 
@@ -102,7 +102,7 @@ class Server:
         except ValueError:
             reply = None
         if not isinstance(reply, dict):
-            raise ChildFailed("error", f"the measuring server wrote {line.strip()[:60]!r}")
+            raise ChildFailed("error", f"the measuring server answered {line.strip()[:60]!r}")
         return reply
 
     def kill(self) -> None:
@@ -127,7 +127,7 @@ def figures_of(meter: str, reply: dict[str, Any]) -> dict[str, Any]:
     if "OpenBLAS" in messages and "malloc failed" in messages:
         raise ChildFailed("memory_limit", f"the {meter} meter's process: {messages.splitlines()[-1]}")
     if status < 0:
-        raise ChildFailed("killed", f"the {meter} meter's process was ended by {signal_name(-status)}{said}")
+        raise ChildFailed("killed", f"{signal_name(-status)} ended the {meter} meter's process{said}")
     try:
         answer = json.loads(reply["output"])
         if not isinstance(answer, dict) or not answer:
@@ -149,7 +149,7 @@ def figures_of(meter: str, reply: dict[str, Any]) -> dict[str, Any]:
             raise ChildFailed("error", f"heap meter: {failure[0]}")
         first, *others = messages.splitlines()
         more = f" (and {len(others)} more lines)" if others else ""
-        figures["notes"] = [f"the heap meter also said {first[:200]!r}{more}; its controls were right"]
+        figures["notes"] = [f"memray also wrote {first[:200]!r}{more}; the heap meter's controls were right"]
     return figures
 
 

@@ -89,7 +89,7 @@ def _blas(row: Row) -> Finding:
     kernel = settings.get("OPENBLAS_CORETYPE")
     named = f"{row['blas']}, {TRIAL.threads} thread" + (f", {kernel} chosen {chosen}" if kernel else "")
     if has_avx512() and "openblas" in row["blas"] and "SkylakeX" not in row["blas"]:
-        remedy = "unset OPENBLAS_CORETYPE, so that memtrain takes the AVX-512 kernel: up to twice as fast"
+        remedy = "unset OPENBLAS_CORETYPE: memtrain then uses the AVX-512 kernel, up to twice as fast"
         return Finding("blas", named, State.NOT_IDEAL, remedy)
     return Finding("blas", named)
 
@@ -102,9 +102,9 @@ def _ledger(row: Row) -> Finding:
     ):
         said = (
             figures["reason"]
-            or f"predicted {figures['predicted_peak_bytes']} B, not {figures['ledger_peak_bytes']} B"
+            or f"counted {figures['ledger_peak_bytes']} B, predicted {figures['predicted_peak_bytes']} B"
         )
-        return Finding("ledger", said, State.BROKEN, "report this with the line on blas")
+        return Finding("ledger", said, State.BROKEN, "report this as a bug, with the blas line")
     return Finding("ledger", f"{figures['ledger_peak_bytes']:,} B as predicted, {_trial()}")
 
 
@@ -114,11 +114,13 @@ def _meter(row: Row, meter: str) -> Finding:
     if off is None:
         notes = [note for note in row.notes if meter in note]
         if notes:  # the platform cannot, which is no defect
-            return Finding(meter, notes[0], State.NOT_IDEAL, "its column stays empty")
-        return Finding(meter, row["reason"] or "no figure", State.BROKEN, "mend what it says")
-    said = f"{off:+,} B from the ledger, promised {TOLERANCES[meter]}"
+            return Finding(meter, notes[0], State.NOT_IDEAL, f"the {meter} column stays empty")
+        return Finding(
+            meter, row["reason"] or "no figure", State.BROKEN, "fix the cause and run doctor again"
+        )
+    said = f"{off:+,} B from the ledger, allowed {TOLERANCES[meter]}"
     if not row.agrees(meter):
-        remedy = "do not trust its figures here; close what uses much memory and try again"
+        remedy = f"do not trust {meter} figures; close programs that use much memory, and run doctor again"
         return Finding(meter, said, State.BROKEN, remedy)
     return Finding(meter, said)
 
@@ -126,11 +128,13 @@ def _meter(row: Row, meter: str) -> Finding:
 def _time(row: Row) -> Finding:
     seconds = row["step_s"]
     if seconds is None:
-        return Finding("time", row["reason"] or "no figure", State.BROKEN, "mend what it says")
+        return Finding(
+            "time", row["reason"] or "no figure", State.BROKEN, "fix the cause and run doctor again"
+        )
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     said = f"{format_seconds(seconds)} an iteration of the trial, load {load:.1f} on {usable_cores()} cores"
     if load > usable_cores():
-        return Finding("time", said, State.NOT_IDEAL, "other work disturbs times; wait for it to end")
+        return Finding("time", said, State.NOT_IDEAL, "other programs slow measurements; wait until they end")
     return Finding("time", said)
 
 
@@ -138,7 +142,7 @@ def _memory() -> Finding:
     free, total = free_memory_bytes(), psutil.virtual_memory().total
     said = f"{format_bytes(free)} free of {format_bytes(total)}"
     if free < LEAST_FREE_BYTES:
-        return Finding("memory", said, State.NOT_IDEAL, "close other programs, or keep to small cells")
+        return Finding("memory", said, State.NOT_IDEAL, "close other programs, or measure small cells only")
     return Finding("memory", said)
 
 
@@ -148,7 +152,7 @@ def _swap() -> Finding:
         return Finding("swap", "none")
     said = f"{format_bytes(swap.used)} used of {format_bytes(swap.total)}"
     if swap.used:
-        remedy = "pages that are swapped out are not resident; free memory, then swapoff -a && swapon -a"
+        remedy = "the resident meter misses swapped pages; free memory, then swapoff -a && swapon -a"
         return Finding("swap", said, State.NOT_IDEAL, remedy)
     return Finding("swap", said)
 
@@ -159,7 +163,7 @@ def _huge_pages() -> Finding:
         return Finding("huge pages", "not known on this platform")
     if "[always]" in setting:
         remedy = (
-            "a page of 2 MiB counts as resident when one byte of it is written; as root: "
+            "one written byte makes a whole page of 2 MiB resident; as root: "
             "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"
         )
         return Finding("huge pages", setting, State.NOT_IDEAL, remedy)
@@ -171,10 +175,12 @@ def _allocator() -> Finding:
     changing = [name for name in CHANGING if name in settings]
     if changing:
         found = ", ".join(f"{name}={settings[name]}" for name in changing)
-        return Finding("allocator", found, State.NOT_IDEAL, f"unset {' '.join(changing)}: peaks can change")
+        return Finding(
+            "allocator", found, State.NOT_IDEAL, f"unset {' '.join(changing)}: it can change peaks"
+        )
     if libc.startswith("glibc"):
         return Finding("allocator", f"{libc}; memory meters set MALLOC_MMAP_THRESHOLD_")
-    remedy = "what this C library keeps after a free may show in resident peaks"
+    remedy = "memory that this C library keeps after a free may show in resident peaks"
     return Finding("allocator", libc or "unknown C library", State.NOT_IDEAL, remedy)
 
 

@@ -106,9 +106,7 @@ def run_limited(
             raise _out_of_memory(workload.schedule, ledger.step, str(error)) from error
     over = ledger.peak_bytes - limit_bytes
     if over > 0:
-        said = (
-            f"its arrays are {over:,} B over the limit, and ran only in the slack that is for the allocator"
-        )
+        said = f"its arrays are {over:,} B over the limit; it ran only because the allocator's slack had room"
         raise _out_of_memory(workload.schedule, ledger.peak_step, said)
     return ledger, losses
 
@@ -124,7 +122,7 @@ class OutOfMemory(MemoryError):
 def _out_of_memory(schedule: Schedule, number: int, said: str) -> OutOfMemory:
     """The error for the step under way, in words."""
     if number < 0:
-        where, node = "out of memory before the first step, while parameters and inputs were made", ""
+        where, node = "out of memory before the first step, while parameters and inputs were allocated", ""
     else:
         step = schedule.steps[number]
         node = schedule.graph[step.node].name
@@ -149,7 +147,8 @@ def data_limit(extra_bytes: int) -> Iterator[None]:
         wanted = min(status_bytes("VmData") + extra_bytes, 2**63 - 1)
         if hard != resource.RLIM_INFINITY and wanted > hard:
             raise MeasureError(
-                f"the limit would be {wanted} B, and this process may have {hard} B of data: see ulimit -H -d"
+                f"the memory limit needs a process of {wanted:,} B, and the system allows {hard:,} B: "
+                "raise it (ulimit -H -d)"
             )
         resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
 
@@ -177,8 +176,8 @@ def inexact_limits() -> str | None:
     if inside:
         return None
     return (
-        "memory limits are not exact here: blocks do not come from glibc's ordinary heap, and what another "
-        "allocator still has free is not known; unset LD_PRELOAD and GLIBC_TUNABLES for exact ones"
+        "memory limits are not exact here: the allocator is not glibc's ordinary heap, and its free memory "
+        "is not known; unset LD_PRELOAD and GLIBC_TUNABLES for exact limits"
     )
 
 

@@ -93,9 +93,11 @@ def heap_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
             kept = [record.size for record in reader.get_leaked_allocation_records(merge_threads=True)]
         path.unlink(missing_ok=True)
         if peak < CONTROL_BYTES:
-            raise MeasureError(f"memray read {peak} B, less than the control allocation of {CONTROL_BYTES} B")
+            raise MeasureError(
+                f"memray counted {peak:,} B, less than its control allocation of {CONTROL_BYTES:,} B"
+            )
         if closing.nbytes not in kept:
-            raise MeasureError("memray stopped before the end of the run: its closing control is missing")
+            raise MeasureError("memray stopped before the end of the run: its last control is missing")
         return peak - CONTROL_BYTES, sum(kept) - CLOSING_BYTES
 
     with tempfile.TemporaryDirectory(prefix="memtrain-") as folder:
@@ -111,8 +113,8 @@ def check_space(folder: str, needed_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < LEAST_SPACE_BYTES + needed_bytes:
         raise MeasureError(
-            f"memray's file needs up to {format_bytes(LEAST_SPACE_BYTES + needed_bytes)} in "
-            f"{tempfile.gettempdir()}, and {format_bytes(free)} are free; free some, or set TMPDIR"
+            f"memray writes up to {format_bytes(LEAST_SPACE_BYTES + needed_bytes)} into "
+            f"{tempfile.gettempdir()}, which has {format_bytes(free)} free; free some space, or set TMPDIR"
         )
 
 

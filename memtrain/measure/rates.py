@@ -41,7 +41,7 @@ def measured_apart() -> Rates:
         return Rates.of(json.loads(done.stdout))
     except (OSError, subprocess.CalledProcessError, ValueError, TypeError) as error:
         raise MeasureError(
-            f"the rates of this machine cannot be measured: {error}; take --cost flops"
+            f"the speed of this machine cannot be measured: {error}; use --cost flops"
         ) from error
 
 

@@ -73,7 +73,7 @@ def _serve(bench: Bench) -> None:
         try:
             reply = _measure_in_child(bench, json.loads(line))
         except OSError as error:
-            reply = _refused(f"no process can be started for it: {error.strerror}")
+            reply = _refused(f"no measuring process can be started: {error.strerror}")
         if reply is None:
             return
         print(json.dumps(reply), flush=True)

@@ -64,17 +64,18 @@ class MLP(Network):
             check_integer("width", width, 1)
         if isinstance(self.width, tuple) and len(self.width) != self.depth:
             raise SpecError(
-                f"{len(self.width)} widths for depth {self.depth}",
-                "allowed: one width, or one per hidden layer",
-                "make them agree",
+                f"there are {len(self.width)} widths for {self.depth} hidden layers",
+                "give one width, or one for each hidden layer",
             )
         for name, choices in (("activation", ACTIVATIONS), ("dtype", DTYPES), ("loss", LOSSES)):
             if getattr(self, name) not in choices:
                 raise unknown_choice(name, getattr(self, name), choices)
         if not isinstance(self.bias, bool):
-            raise SpecError(f"bias {self.bias!r}", "allowed: True or False", "give one of them")
+            raise SpecError(f"bias {self.bias!r} cannot be used", "give True or False")
         if not (isinstance(self.l2, (int, float)) and isfinite(self.l2) and self.l2 >= 0):
-            raise SpecError(f"l2 {self.l2!r}", "allowed: a finite number ≥ 0", "give 0 for no regulariser")
+            raise SpecError(
+                f"l2 {self.l2!r} cannot be used", "give a finite number ≥ 0; 0 regularises nothing"
+            )
 
     @classmethod
     def of_sizes(cls, input_size: int, hidden: tuple[int, ...], output_size: int, **others: Any) -> Self:

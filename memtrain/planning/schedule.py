@@ -98,7 +98,9 @@ def schedule_in_order(
         reuse = _reusable(graph, node, {i for i in node.inputs if births[i] in dead}) if dead else None
         before = births.get(index, _ALWAYS) if node.owns_storage else _ALWAYS
         if before != _ALWAYS and (before in kept or last_use[before] > number):
-            raise GraphError(f"{node} is computed again while a view of it is still read; compute both again")
+            raise GraphError(
+                f"{node} is recomputed while a later step still reads a view of it; recompute the view, too"
+            )
         births[index] = _birth(node, number, births)
         freed = [i for birth in dead for i in holders[birth] if births[i] == birth and i != reuse]
         steps.append(Step(index, phase, reuse, tuple(freed)))

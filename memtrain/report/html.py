@@ -50,9 +50,8 @@ def check_installed(*libraries: str) -> None:
     missing = [name for name in libraries if find_spec(name) is None]
     if missing:
         raise InputError(
-            f"the page needs {' and '.join(missing)}",
-            f"allowed: where {' and '.join(libraries)} {'are' if len(libraries) > 1 else 'is'} installed",
-            install_command(*libraries, extra="report"),
+            f"an HTML page needs {' and '.join(missing)}",
+            f"install with {install_command(*libraries, extra='report')}",
         )
 
 

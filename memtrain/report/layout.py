@@ -36,8 +36,7 @@ def lay_out(picture: Picture) -> tuple[dict[str, Point], dict[tuple[str, str], l
     except ImportError as error:
         raise InputError(
             f"an SVG drawing needs the package graphlay ({error})",
-            "allowed without it: --dot, for Graphviz to draw",
-            install_command("graphlay"),
+            f"install it with {install_command('graphlay')}, or use --dot and Graphviz",
         ) from error
 
     marks, side = picture.marks, side_leaves(picture)

@@ -44,18 +44,14 @@ def draw_pictures(
     """
     if find_spec("matplotlib") is None:
         raise InputError(
-            "pictures need matplotlib",
-            "allowed: where it is installed",
-            install_command("matplotlib", extra="static"),
+            "pictures need matplotlib", f"install it with {install_command('matplotlib', extra='static')}"
         )
     drawings = dict(_drawings(rows, budget_bytes))
     paths = {folder / f"{name}.{ending}": (name, ending) for name in drawings for ending in FORMATS}
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(
-            f"--static {folder}: {error.strerror}", "allowed: a folder, or a new one", "name another"
-        ) from error
+        raise InputError(f"--static {folder}: {error.strerror}", "name another folder") from error
     check_outputs({f"--static {path.name}": path for path in paths}, force)
     for path, (name, ending) in paths.items():
         write_new(path, _rendered(drawings[name], ending), force)

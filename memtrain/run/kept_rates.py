@@ -24,8 +24,8 @@ from memtrain.run.blas import cpu_name, usable_cores
 _FILE = "rates.json"
 
 UNKNOWN = (
-    "no rates of this machine are kept, so the plan spares FLOPs, not time; memtrain plan, train and sweep "
-    "measure the rates and keep them"
+    "the speed of this machine is not known yet, so the plan minimises FLOPs instead of time; "
+    "`memtrain plan`, `train` or `sweep` measures it"
 )
 """The note for a plan that should minimise time where no rates are kept and none may be measured."""
 
@@ -59,8 +59,8 @@ def unkept_rates() -> str | None:
     if kept_rates() is not None:
         return None
     return (
-        "the rates of this machine cannot be kept and are measured anew each time: plans that spare time can "
-        "differ from run to run; set XDG_CACHE_HOME to a folder that can be written, or take --cost flops"
+        "the measured speed of this machine cannot be stored, so plans that minimise time can differ from "
+        "run to run; set XDG_CACHE_HOME to a writable folder, or use --cost flops"
     )
 
 

@@ -31,7 +31,7 @@ class LeafArrays:
         known = {node.name: None for node in self.schedule.graph if node.role}
         unknown = [name for name in values if name not in known]
         if unknown:
-            raise GraphError(f"there is no leaf {', '.join(unknown)}; there are {', '.join(known)}")
+            raise GraphError(f"there is no leaf {', '.join(unknown)}; the leaves are {', '.join(known)}")
         for name, node in self._leaves.items():
             self._values[node.id] = None  # what an earlier load made goes first
             array = self._empty(node.shape, node.dtype, node.role)
@@ -54,7 +54,7 @@ class LeafArrays:
         """The array of a node itself. Raises ``GraphError`` when it is not computed, or freed."""
         value = self._values[index]
         if value is None:
-            raise GraphError(f"{self.schedule.graph[index]} is read but not there; load the leaves first")
+            raise GraphError(f"{self.schedule.graph[index]} has no value yet; load the leaves first")
         return value
 
     def _empty(self, shape: tuple[int, ...], dtype: DType, role: Role | None) -> Array:
@@ -67,7 +67,7 @@ class LeafArrays:
     def _copy_in(self, node: Node, value: Array) -> None:
         buffer = self.array(node.id)
         if value.shape != buffer.shape:
-            raise GraphError(f"{node} was given an array of shape {list(value.shape)}")
+            raise GraphError(f"the array for {node} has the shape {list(value.shape)}; give the leaf's shape")
         np.copyto(buffer, value)
 
 

@@ -49,7 +49,7 @@ class PackedRun(LeafArrays):
         """Bind the calls to the arena. The first iteration does this if it was not done before."""
         arena = self._arena
         if arena is None:
-            raise GraphError("nothing is loaded; load the leaves first")
+            raise GraphError("the run has no values yet; load the leaves first")
         self._calls = [call for index in range(len(self.schedule.steps)) for call in self._bind(index, arena)]
         self._asked = [self.array(i) for i in self.schedule.asked]
         self._prepared = True

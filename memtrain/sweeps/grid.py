@@ -36,19 +36,21 @@ def make_grid(axes: Mapping[str, Sequence[Any] | Any], layers: Sequence[int] | N
         lists |= _layer_axes(layers, axes)
     own_sizes = "input_size" in lists or "output_size" in lists
     if own_sizes and lists.setdefault("data", [SYNTHETIC]) != [SYNTHETIC]:
+        sizes_given = "--layers" if layers is not None else "--input-size or --output-size"
         raise SpecError(
-            f"data {lists['data'][0]!r} together with input or output size",
-            "allowed: sizes of your own go with synthetic data",
-            "leave out one of the two",
+            f"--data {lists['data'][0]} already gives the input and output size",
+            f"drop {sizes_given}, or use --data {SYNTHETIC}",
         )
     for name, values in lists.items():
         if not values:
-            raise SpecError(f"{name} is an empty list", "allowed: at least one value", "give a value")
+            raise SpecError(f"{name} is an empty list", "give at least one value")
     count = 1
     for values in lists.values():
         count *= len(values)
     if count > MOST_CELLS:
-        raise SpecError(f"{count:,} cells", f"allowed: at most {MOST_CELLS:,}", "take fewer values")
+        raise SpecError(
+            f"the sweep would have {count:,} cells, more than the {MOST_CELLS:,} allowed", "take fewer values"
+        )
 
     sizes = {data: _sizes(data) for data in lists.get("data", [DIGITS])}
     order = [name for name in CELL_NAMES if name in lists and name not in ("depth", "batch")]
@@ -109,16 +111,12 @@ def _sizes(data: str) -> dict[str, Any]:
 def _layer_axes(layers: Sequence[int], axes: Mapping[str, Any]) -> dict[str, list[Any]]:
     given = [name for name in ("depth", "width", "input_size", "output_size") if name in axes]
     if given:
-        raise SpecError(
-            f"layers together with {', '.join(given)}",
-            "allowed: layers name input, hidden and output sizes themselves",
-            "leave out one of the two",
-        )
+        options = [BY_NAME[name].option for name in given]
+        raise SpecError("--layers already gives every size", f"drop --layers or {' and '.join(options)}")
     if len(layers) < 2:
         raise SpecError(
-            f"layers {','.join(map(str, layers))}",
-            "allowed: input, hidden… and output size, as in 784,512,10",
-            "give at least the input and the output size",
+            f"--layers {','.join(map(str, layers))} gives one size",
+            "give at least the input and the output size, as in 784,512,10",
         )
     for size in layers:
         check_integer("layers", size, 1)

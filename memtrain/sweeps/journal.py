@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from memtrain.cells.row import Row
-from memtrain.errors import InputError, StoreError
+from memtrain.errors import InputError, StoreError, shown
 from memtrain.files import (
     already_there,
     cannot_write,
@@ -52,7 +52,7 @@ def journal_path(rows: Path) -> Path:
     For a link it is the journal beside the target of the link, so that a file has one journal only.
     """
     if not rows.name.removesuffix(SUFFIX):
-        raise InputError(f"{str(rows)!r} names no file", "allowed: the CSV of a sweep", "name the file")
+        raise InputError(f"{shown(rows)} is not the name of a file", "name the CSV of a sweep")
     if rows.is_symlink():
         rows = rows.resolve()
     return rows if rows.name.endswith(SUFFIX) else rows.with_name(rows.name + SUFFIX)
@@ -79,7 +79,7 @@ class Journal:
             with suppress(OSError):
                 path.unlink()  # without its first line nobody could go on with it
             journal.close()
-            raise cannot_write(path, error, "no row has been measured") from error
+            raise cannot_write(path, error, "no row was measured") from error
         return journal
 
     @classmethod
@@ -87,9 +87,10 @@ class Journal:
         """The journal of an earlier sweep, and what it holds. Raises ``InputError`` and ``StoreError``."""
         if not path.is_file():
             raise InputError(
-                f"--resume: {path} is no regular file" if path.exists() else f"--resume: there is no {path}",
-                "allowed: the CSV of a sweep that has its journal beside it",
-                "check the path, and that both files are there",
+                f"--resume: {path} is not a regular file"
+                if path.exists()
+                else f"--resume: there is no {path}",
+                "name the CSV of a sweep, with its journal in the same folder",
             )
         file = _locked(path, 0)
         try:
@@ -117,8 +118,8 @@ class Journal:
             self._append(line)
         except OSError as error:
             raise StoreError(
-                f"cannot write {self.path}: {error.strerror}; the rows before are stored, and when this is "
-                f"mended --resume {quoted(str(self.path))} goes on"
+                f"cannot write {self.path}: {error.strerror}; the earlier rows are stored: solve this, then "
+                f"continue with memtrain sweep --resume {quoted(str(self.path))}"
             ) from error
 
     def close(self) -> None:
@@ -151,8 +152,8 @@ class Journal:
             there = None
         if there is None or (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
             raise StoreError(
-                f"{self.path} has been taken away while the sweep was writing it; the rows so far are in the "
-                "CSV, if that is still there: start again with another file"
+                f"{self.path} was moved or removed while the sweep was writing it; the rows so far are in "
+                "the CSV, if it still exists: start again with another file"
             )
 
 
@@ -161,10 +162,9 @@ def check_same(stored: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     before, now = ({**_flat(values)} for values in (stored, here))
     different = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
     if different:
-        shown = "; ".join(f"{name} was {before.get(name)}, is {now.get(name)}" for name in different)
+        changes = ", ".join(f"{name} was {before.get(name)} and is {now.get(name)}" for name in different)
         raise InputError(
-            f"--resume: {shown}",
-            "allowed: the machine, versions and settings that the sweep was begun with",
+            f"--resume: figures from here cannot stand beside those of the file ({changes})",
             "begin a new file",
         )
 
@@ -202,8 +202,6 @@ def _locked(path: Path, flags: int) -> FileIO:
     except OSError as error:
         file.close()
         raise InputError(
-            f"{path} is being written by another sweep",
-            "allowed: a file for each sweep",
-            "wait for the other one, or name another file",
+            f"another sweep is writing {path} now", "wait until it has ended, or name another file"
         ) from error
     return file

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from math import isfinite
 
-from memtrain.errors import RangeError
+from memtrain.errors import RangeError, shown
 
-_ALLOWED = "allowed: 8, 2,4,8, 1:1024:x2 (each twice the last) or 1:16:+3 (each 3 more)"
-_LIST = "allowed: one value, or several separated by commas"
+_EXAMPLES = "a number (8), a list (2,4,8) or a range (1:1024:x2 doubles, 1:16:+3 adds 3)"
+_LIST = "one value, or several separated by commas"
 _LARGEST = 2**63 - 1
 MOST_VALUES = 10_000
 """More values than anyone means."""
@@ -15,7 +16,7 @@ MOST_VALUES = 10_000
 
 def parse_sizes(text: str, option: str) -> list[int]:
     """The whole numbers ≥ 1 of a comma list, in order, with repetitions. Raises ``RangeError``."""
-    sizes = [_integer(part, text, option, _LIST) for part in _parts(text, option)]
+    sizes = [_integer(part, text, option, _size_remedy(text)) for part in _parts(text, option)]
     _check_least(sizes, 1, text, option)
     return sizes
 
@@ -23,8 +24,8 @@ def parse_sizes(text: str, option: str) -> list[int]:
 def parse_integers(text: str, option: str, least: int = 1) -> list[int]:
     """The whole numbers of a range, each once, in the order given. Raises ``RangeError``."""
     values: list[int] = []
-    for part in _parts(text, option, _ALLOWED):
-        values += _progression(part, option) if ":" in part else [_integer(part, text, option)]
+    for part in _parts(text, option, _EXAMPLES):
+        values += _progression(part, option) if ":" in part else [_integer(part, text, option, _remedy(text))]
     _check_least(values, least, text, option)
     return list(dict.fromkeys(values))
 
@@ -39,9 +40,8 @@ def parse_numbers(text: str, option: str) -> list[float]:
             value = float("nan")
         if not (isfinite(value) and value >= 0):
             raise RangeError(
-                f"{option} {text!r}: {part!r} is not a finite number ≥ 0",
-                "allowed: 0.001 or 0,1e-4,1e-2",
-                "correct it",
+                f"{_given(option, part, text)} is not a finite number ≥ 0",
+                "write 0.001, or a list such as 0,1e-4,1e-2",
             )
         values.append(value)
     return list(dict.fromkeys(values))
@@ -54,39 +54,45 @@ def parse_words(text: str, option: str) -> list[str]:
 
 def _check_least(values: list[int], least: int, text: str, option: str) -> None:
     if min(values) < least:
-        raise RangeError(
-            f"{option} {text!r} has the value {min(values)}",
-            f"allowed: whole numbers ≥ {least}",
-            f"give {least} or more",
-        )
+        given = _given(option, str(min(values)), text)
+        raise RangeError(f"{given} is too small", f"give whole numbers ≥ {least}")
+
+
+def _given(option: str, part: str, text: str) -> str:
+    """The option with the part that is wrong, behind the whole text where that is more."""
+    whole = f"{option} {shown(text)}"
+    return whole if part.strip() == text.strip() else f"{whole}: {shown(part)}"
 
 
 def _parts(text: str, option: str, allowed: str = _LIST) -> list[str]:
     parts = [part.strip() for part in text.split(",")]
-    if not all(parts):
-        raise RangeError(f"{option} {text!r} is empty or has an empty part", allowed, "fill or remove it")
+    there = [part for part in parts if part]
+    if not there:
+        raise RangeError(f"{option} is empty", f"give {allowed}")
+    if there != parts:
+        rest = ",".join(there)
+        remedy = f"write {rest}" if rest == shown(rest)[1:-1] else "remove the extra comma"
+        raise RangeError(f"{option} {shown(text)} has an empty part", remedy)
     return parts
 
 
 def _progression(text: str, option: str) -> list[int]:
     fields = text.split(":")
     if len(fields) != 3 or fields[2][:1] not in ("x", "+"):
-        raise RangeError(
-            f"{option} {text!r} is not a range", _ALLOWED, "write start:stop:x2 or start:stop:+1"
-        )
-    start, stop, by = (_integer(field, text, option) for field in (fields[0], fields[1], fields[2][1:]))
+        raise _no_range(text, option)
+    start, stop, by = (
+        _integer(field, text, option, f"write {_EXAMPLES}") for field in (fields[0], fields[1], fields[2][1:])
+    )
     geometric = fields[2][0] == "x"
     if start > stop:
-        raise RangeError(f"{option} {text!r} runs backwards", _ALLOWED, f"write {stop}:{start}:{fields[2]}")
+        raise RangeError(f"{option} {shown(text)} runs backwards", f"write {stop}:{start}:{fields[2]}")
     if by < (2 if geometric else 1) or (geometric and start < 1):
-        raise RangeError(
-            f"{option} {text!r} never ends", "allowed: start ≥ 1 and x2 or more, or +1 or more", "correct it"
-        )
+        wanted = "start at 1 or more, and use x2 or more" if geometric else "use +1 or more"
+        raise RangeError(f"{option} {shown(text)} never ends", wanted)
     if not geometric and (stop - start) // by >= MOST_VALUES:
+        count = (stop - start) // by + 1
         raise RangeError(
-            f"{option} {text!r} has {(stop - start) // by + 1:,} values",
-            f"allowed: at most {MOST_VALUES:,}",
-            "take larger steps",
+            f"{option} {shown(text)} has {count:,} values", f"give at most {MOST_VALUES:,}, in larger steps"
         )
     values = [start]
     while (following := values[-1] * by if geometric else values[-1] + by) <= stop:
@@ -94,13 +100,48 @@ def _progression(text: str, option: str) -> list[int]:
     return values
 
 
-def _integer(field: str, text: str, option: str, allowed: str = _ALLOWED) -> int:
+def _no_range(text: str, option: str) -> RangeError:
+    """The error for a range without a step, or with a step of neither kind."""
+    given = f"{option} {shown(text)}"
+    if found := re.fullmatch(r"\s*(\d{1,18}):(\d{1,18})(?::(\d{1,18})?)?\s*", text, re.ASCII):
+        mistake = f"{given} has a step without x or +" if found[3] else f"{given} is a range without a step"
+        return RangeError(mistake, _write_range(int(found[1]), int(found[2]), int(found[3] or 2)))
+    return RangeError(f"{given} is not a range", f"write {_EXAMPLES}")
+
+
+def _write_range(one: int, other: int, step: int) -> str:
+    """The ranges that two numbers can mean."""
+    start, stop = sorted((one, other))
+    times, more = max(2, step), max(1, step)
+    multiplied = f"{start}:{stop}:x{times} (each {times} times the one before) or " if start else ""
+    return f"write {multiplied}{start}:{stop}:+{more} (each {more} more)"
+
+
+def _remedy(text: str) -> str:
+    """What to write in place of values that are not whole numbers."""
+    if found := re.fullmatch(r"\s*(\d{1,18})\s*(?:\.\.\.?|-|–|…|to)\s*(\d{1,18})\s*", text, re.ASCII):
+        return _write_range(int(found[1]), int(found[2]), 2)
+    if re.fullmatch(r"\s*\d+(\s*[;/ ]\s*\d+)+\s*", text, re.ASCII):
+        return f"write {_commas(text)}"
+    return f"write {_EXAMPLES}"
+
+
+def _size_remedy(text: str) -> str:
+    """What to write in place of sizes that are not whole numbers: ``784-512-10`` means ``784,512,10``."""
+    if re.fullmatch(r"\s*\d+(\s*\D\s*\d+)+\s*", text, re.ASCII):
+        return f"write {_commas(text)}"
+    return "write whole numbers separated by commas"
+
+
+def _commas(text: str) -> str:
+    """The whole numbers in ``text`` as a list."""
+    return ",".join(re.findall("[0-9]+", text))
+
+
+def _integer(field: str, text: str, option: str, remedy: str) -> int:
     digits = field.strip()
     if not digits.removeprefix("-").isdecimal() or not digits.isascii():
-        raise RangeError(f"{option} {text!r}: {field!r} is not a whole number", allowed, "correct it")
+        raise RangeError(f"{_given(option, field, text)} is not a whole number", remedy)
     if len(digits) > 20 or abs(int(digits)) > _LARGEST:
-        shown = field if len(field) < 32 else f"{field[:28]}…"
-        raise RangeError(
-            f"{option} {shown!r} is too large", f"allowed: at most {_LARGEST:,}", "give a smaller number"
-        )
+        raise RangeError(f"{_given(option, field, text)} is too large", f"give at most {_LARGEST:,}")
     return int(digits)

@@ -34,7 +34,7 @@ class Request:
                 raise unknown_choice("meter", meter, METERS)
         if type(self.repeat) is not int or not 1 <= self.repeat <= MOST_REPEATS:
             raise SpecError(
-                f"repeat {self.repeat}", f"allowed: a whole number from 1 to {MOST_REPEATS}", "give 5, say"
+                f"--repeat {self.repeat} cannot be used", f"give a whole number from 1 to {MOST_REPEATS:,}"
             )
         # in their order, and the ledger always
         in_order = tuple(meter for meter in METERS if meter in self.meters or meter == "ledger")
@@ -63,5 +63,5 @@ def read_request(values: Any) -> Request:
         or not isinstance(values["axes"], dict)
         or not isinstance(values["meters"], list)
     ):
-        raise StoreError("the journal does not say what the sweep was asked for; begin a new file")
+        raise StoreError("the journal does not record what the sweep was to measure; begin a new file")
     return Request(**values)

@@ -82,11 +82,7 @@ def _check_is_sweep(path: Path, lines: Sequence[Mapping[str, str | None]]) -> No
     if lines:
         others = f" and {len(missing) - 3} others" if len(missing) > 3 else ""
         why = f"it has no column {', '.join(missing[:3])}{others}"
-    raise NoRowsError(
-        f"{path} holds no rows of a sweep ({why})",
-        "allowed: the CSV that memtrain sweep writes",
-        "name another file",
-    )
+    raise NoRowsError(f"{path} holds no rows of a sweep ({why})", "name a CSV that `memtrain sweep` wrote")
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -122,8 +118,4 @@ def _value(name: str, text: str | None) -> Any:
 
 
 def _unreadable(path: Path, why: str) -> DataError:
-    return DataError(
-        f"results {path} cannot be read ({why})",
-        "allowed: the CSV that memtrain sweep writes",
-        "check the path, or measure again",
-    )
+    return DataError(f"results {path} cannot be read ({why})", "name a CSV that `memtrain sweep` wrote")

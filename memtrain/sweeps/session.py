@@ -79,7 +79,9 @@ def resume(host: Host, path: Path) -> Session:
         check_same(stored.environment, host.environment(tasks[0][0]))
         done = {(row.cell, row.mode): row for row in stored.rows.values()}
         if not done.keys() <= set(tasks):
-            raise StoreError(f"{journal.path} has rows of other cells than it asks for; begin a new file")
+            raise StoreError(
+                f"{journal.path} has rows of cells that its sweep does not ask for; begin a new file"
+            )
         rows = journal.path.with_name(journal.path.name.removesuffix(SUFFIX))
         store = RowStore.resume(rows, tasks, journal, stored)
     except BaseException:
@@ -95,7 +97,7 @@ def check_new(
     """Raise ``InputError`` where a new sweep could not write its CSV, its journal, or ``others``."""
     if path.name.endswith(SUFFIX):
         raise InputError(
-            f"--export-csv {path}", f"allowed: a name that does not end with {SUFFIX}", "name a .csv"
+            f"--export-csv {path} has the ending of a journal ({SUFFIX})", "give a name that ends with .csv"
         )
     check_outputs({"--export-csv": path}, force=True)
     outputs, inputs = {"--export-csv": path, **others}, [*_data_files(request), config]
@@ -107,19 +109,14 @@ def check_new(
     check_outputs(outputs, True, inputs)
     if is_special(journal):
         raise InputError(
-            f"{journal}, the journal of --export-csv, is no regular file",
-            "allowed: a new file, or any with --force",
-            "name another file",
+            f"{journal}, the journal of --export-csv, is not a regular file", "name another file"
         )
     if is_in_use(journal):
-        raise InputError(
-            f"{path} is being written by another sweep", "allowed: a file for each sweep", "name another file"
-        )
+        raise InputError(f"another sweep is writing {path} now", "name another file")
     if journal.is_file() and not force:
         raise InputError(
-            f"{path} is the file of a sweep that was begun before",
-            "allowed: a new file, or any with --force",
-            f"continue it with --resume {quoted(str(path))}, name another file, or add --force",
+            f"{path} holds an earlier sweep",
+            f"continue it with --resume {quoted(str(path))}, name another file, or replace it with --force",
         )
     check_outputs(outputs, force)
 
@@ -130,7 +127,9 @@ def _tasks(stored: Stored) -> list[Task]:
     except MemtrainError:
         raise
     except Exception as error:  # whatever a hostile journal asks for
-        raise StoreError("the journal does not say what the sweep was asked for; begin a new file") from error
+        raise StoreError(
+            "the journal does not record what the sweep was to measure; begin a new file"
+        ) from error
 
 
 def _data_files(request: Request) -> list[str]:
@@ -152,22 +151,18 @@ def _check_data(stored: Stored) -> None:
     relative = [name for name in _data_files(stored.request) if not os.path.isabs(name)]
     if relative and stored.folder != os.getcwd():
         raise InputError(
-            f"--resume: the sweep reads {relative[0]} in {stored.folder}",
-            "allowed: to go on in that folder",
-            f"cd {quoted(stored.folder)} first",
+            f"--resume: the sweep was begun in {stored.folder}, and reads {relative[0]} there",
+            f"first run cd {quoted(stored.folder)}",
         )
     try:
         now = _fingerprints(stored.request)
     except OSError as error:
         raise InputError(
-            f"--resume: the data of the sweep cannot be read ({error})",
-            "allowed: the data that the sweep was begun with",
-            "put the file back",
+            f"--resume: the data of the sweep cannot be read ({error})", "put the data file back"
         ) from error
     changed = [name for name, digest in now.items() if stored.data.get(name) != digest]
     if changed:
         raise InputError(
             f"--resume: {changed[0]} has changed since the sweep was begun",
-            "allowed: the data that the sweep was begun with",
             "put the old file back, or begin a new sweep",
         )

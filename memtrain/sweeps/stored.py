@@ -56,7 +56,7 @@ def _read(path: Path, content: bytes) -> Stored:
         values = _values(line)
         if header is None:
             if values is None or values.get("memtrain_journal") != SCHEMA_VERSION:
-                raise StoreError(f"{path} is no journal of this version of memtrain; begin a new file")
+                raise StoreError(f"{path} is not a journal of this version of memtrain; begin a new file")
             header = _header(values)
         elif values is not None and (row := _row(values)) is not None:
             rows[row.cell.key(row.mode)] = row
@@ -64,7 +64,7 @@ def _read(path: Path, content: bytes) -> Stored:
             break  # torn: the next row is written over it
         whole += len(line)
     if header is None:
-        raise StoreError(f"{path} is empty: the sweep ended before its first row; begin anew with --force")
+        raise StoreError(f"{path} is empty: the sweep ended before its first row; start again with --force")
     return replace(header, rows=rows, whole_bytes=whole)
 
 
@@ -73,13 +73,13 @@ def _rates(values: Any) -> Rates | None:
     try:
         return None if values is None else Rates.of(values)
     except (TypeError, ValueError) as error:
-        raise StoreError(f"the journal has no rates that can be used ({error}); begin a new file") from error
+        raise StoreError(f"the rates in the journal cannot be used ({error}); begin a new file") from error
 
 
 def _header(values: Mapping[str, Any]) -> Stored:
     environment, data = values.get("environment"), values.get("data", {})
     if not isinstance(environment, dict) or not isinstance(data, dict):
-        raise StoreError("the journal does not say where the sweep was begun; begin a new file")
+        raise StoreError("the journal does not record where the sweep was begun; begin a new file")
     return Stored(
         request=read_request(values.get("request")),
         environment=environment,

@@ -61,16 +61,11 @@ def default_jobs() -> int:
 def check_limits(jobs: int | None, timeout_s: float | None) -> None:
     """Raise ``SpecError`` for an invalid number of jobs or time-out."""
     if jobs is not None and not 1 <= jobs <= MOST_JOBS:
-        raise SpecError(
-            f"--jobs {jobs}",
-            f"allowed: a whole number from 1 to {MOST_JOBS}",
-            "give as many as there are cores",
-        )
+        raise SpecError(f"--jobs {jobs} cannot be used", f"give a whole number from 1 to {MOST_JOBS}")
     if timeout_s is not None and not 0 < timeout_s <= LONGEST_TIMEOUT_S:
         raise SpecError(
-            f"--timeout {timeout_s}",
-            f"allowed: seconds above 0, at most {LONGEST_TIMEOUT_S:,}",
-            "leave it out for none",
+            f"--timeout {timeout_s:g} cannot be used",
+            f"give seconds above 0, at most {LONGEST_TIMEOUT_S:,}, or drop --timeout to wait without end",
         )
 
 

@@ -51,17 +51,14 @@ class CsvTable:
                 if line.count(b",") + 1 != self.columns:
                     raise DataError(
                         f"data file {self._path}: example {example} has {line.count(b',') + 1} values, "
-                        f"not {self.columns}",
-                        "allowed: rows of equal length",
-                        "fill or remove the ragged row",
+                        f"and the first one has {self.columns}",
+                        "give every example the same number of values",
                     )
             count += len(lines)
             if lines:
                 yield lines
         if not count:
-            raise DataError(
-                f"data file {self._path} is empty", "allowed: at least one example", "check the path"
-            )
+            raise DataError(f"data file {self._path} is empty", "give a file with at least one example")
 
     def numbers(self) -> Iterator[Array]:
         """The examples in blocks, (rows, columns) of float64. Raises ``DataError``."""
@@ -83,8 +80,8 @@ class CsvTable:
         if self._named:
             return f"{line} names the columns"
         if names_after_all:
-            return f"{line} is taken as names of the columns: its last number is not a label of these data"
-        return f"{line} is taken as an example; if it names the columns, remove it" if self.counts else ""
+            return f"{line} is read as the names of the columns: its last number is no label of these data"
+        return f"{line} is read as an example; remove it if it names the columns" if self.counts else ""
 
     def _without_names(self, lines: list[bytes]) -> list[bytes]:
         """The first lines without the one that names the columns; enters what the first line says."""
@@ -109,8 +106,7 @@ class CsvTable:
                     return DataError(
                         f"data file {self._path}: example {example} is not numeric "
                         f"({_shown(field)!r} in {_shown(line)!r})",
-                        "allowed: plain numbers separated by commas, such as 1.5 or 2e-3, the label last",
-                        "encode text as numbers",
+                        "write plain numbers (1.5, 2e-3) separated by commas, with the label last",
                     )
         raise AssertionError("every line is numeric")
 
@@ -118,9 +114,8 @@ class CsvTable:
 def not_finite(path: Path, example: int, where: str, value: float) -> DataError:
     """The error for a value that is not a number, or too large."""
     return DataError(
-        f"data file {path}: example {example}, {where} is {value}",
-        "allowed: finite numbers that fit a float32",
-        "fill or remove such examples",
+        f"data file {path}: example {example}, {where} is {value}, not a finite number of float32",
+        "correct or remove such examples",
     )
 
 

@@ -101,8 +101,7 @@ def load_file(path: Path, free_bytes: int | None = None) -> Dataset:
         shown = ", ".join(f"{label:g}" for label in classes[:8]) + (", …" if len(classes) > 8 else "")
         raise DataError(
             f"data file {path} has the labels {shown}",
-            f"allowed: every whole number 0…q−1 (here 0…{len(classes) - 1}) at least once",
-            "number the classes from 0",
+            f"number its {len(classes)} classes 0…{len(classes) - 1}, without gaps",
         )
     return Dataset(x, y.astype(np.int64, copy=False), len(classes), note)
 

@@ -111,10 +111,8 @@ class Examples:
     def _check_inputs(self, inputs: int) -> None:
         if inputs != self._input_size:
             raise DataError(
-                f"data {self._data!r} have {inputs} numbers per example",
-                f"allowed: {self._input_size}, as the model was trained with (and a label for each example, "
-                "or none)",
-                "give such data",
+                f"data {self._data!r} have {inputs} numbers per example; the model takes {self._input_size}",
+                "give examples like those of the training, all with a label behind them or all without",
             )
 
     def _checked(self, y: Array, first: int) -> Array:
@@ -126,9 +124,8 @@ class Examples:
 
     def _misfit(self, why: str) -> DataError:
         return DataError(
-            f"data {self._data!r} have labels that do not fit: {why}",
-            f"allowed: one of 0…{self._output_size - 1} for each example, or no labels",
-            "mend the labels, or leave them out",
+            f"data {self._data!r} have labels that do not fit the model: {why}",
+            f"give each example a label of 0…{self._output_size - 1}, or give no labels",
         )
 
 

@@ -105,10 +105,16 @@ def check_accumulate(count: int, batch: int) -> None:
     """Raise ``SpecError`` unless a batch can be cut into so many micro-batches of one size."""
     if batch % count:
         raise SpecError(
-            f"accumulate {count} with a batch of {batch:,}",
-            "allowed: a number that divides the batch, so that all micro-batches have one size",
-            "change one of the two",
+            f"accumulate {count} does not divide the batch of {batch:,} into equal micro-batches",
+            f"use accumulate {_nearest_divisor(count, batch)} or another batch",
         )
+
+
+def _nearest_divisor(count: int, batch: int) -> int:
+    """The largest number up to ``count`` that divides ``batch``; 1 where none is near."""
+    largest = min(count, batch)
+    near = range(largest, max(0, largest - 10_000), -1)
+    return next((number for number in near if batch % number == 0), 1)
 
 
 def inference(model: Model) -> Schedule:

@@ -82,8 +82,7 @@ def train(
     if not len(test_data):
         raise DataError(
             "the data have too few examples to set some aside for the test",
-            "allowed: three examples or more of some label",
-            "give more examples",
+            "give three or more examples of at least one label",
         )
     started = perf_counter()
     ledger = Ledger()
@@ -124,5 +123,5 @@ def train(
 def check_rate(rate: float) -> float:
     """``rate`` itself. Raises ``SpecError`` unless it is a finite number > 0."""
     if not (isfinite(rate) and rate > 0):
-        raise SpecError(f"lr {rate}", "allowed: a finite number > 0", "give 0.1, say")
+        raise SpecError(f"--lr {rate:g} cannot be used", "give a finite number > 0, for instance 0.1")
     return rate

@@ -207,7 +207,6 @@ def _check_finite(outputs: Array, before: int) -> None:
     bad = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
     if len(bad):
         raise DataError(
-            f"the outputs for example {before + bad[0] + 1:,} are not finite",
-            "allowed: a model and examples that go together",
+            f"the model's outputs for example {before + bad[0] + 1:,} are not finite",
             "scale the examples as in training, or train again",
         )

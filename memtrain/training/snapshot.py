@@ -66,15 +66,14 @@ def load_snapshot(path: Path, free_bytes: int | None = None) -> Snapshot:
             needed = sum(node.nbytes for node in leaves)
             if free_bytes is not None and needed > free_bytes:
                 raise ValueError(
-                    f"its parameters take {format_bytes(needed)}, {format_bytes(free_bytes)} are free"
+                    f"its parameters take {format_bytes(needed)}, and {format_bytes(free_bytes)} are free"
                 )
             parameters = {node.name: _parameter(arrays, node) for node in leaves}
             digest = _text(arrays, _DIGEST) if _DIGEST in arrays else None
     except (Exception, MemoryError) as error:  # whatever a hostile file makes its reader stumble over
         raise DataError(
             f"model {path} cannot be read ({reason(error)})",
-            "allowed: a file that memtrain train --save wrote",
-            "check the path, or train again",
+            "name a file that `memtrain train --save` wrote",
         ) from error
     return Snapshot(network, batch, parameters, digest)
 
@@ -91,7 +90,9 @@ def _parameter(arrays: Npz, node: Node) -> Array:
     """The values of a parameter. Their size is checked before they are read."""
     member = arrays.open(node.name)
     if member.shape != node.shape or member.dtype != node.dtype:
-        raise ValueError(f"{node} does not fit {list(member.shape)} {member.dtype}")
+        raise ValueError(
+            f"{node.name} has the shape {list(member.shape)} and the type {member.dtype}, not {node}"
+        )
     values = member.array()
     if not np.isfinite(values).all():
         raise ValueError(f"{node.name} is not finite")

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from memtrain.errors import DataError
+from memtrain.errors import DataError, shown
 from memtrain.files import open_regular, reason
 from memtrain.graph.node import DType
 from memtrain.graph.ops.base import Array
@@ -22,27 +22,21 @@ NPZ, CSV = ".npz", ".csv"
 BLOCK_BYTES = 1024**2
 """About the number of bytes of examples that are read at a time."""
 
-_ALLOWED = "allowed: x (examples, inputs) and y (examples,), numbers, at least one example and input"
+_WANTED = "give numbers: x (examples, inputs), at least one of each, and y (examples,)"
 
 
 @contextmanager
 def open_data(path: Path) -> Iterator[BinaryIO]:
     """A data file, open for reading. Whatever goes wrong while it is read becomes a ``DataError``."""
     if path.suffix.lower() not in (NPZ, CSV):
-        raise DataError(
-            f"data {str(path)!r}", "allowed: digits, a .npz or a .csv file", "name the file with its ending"
-        )
+        raise DataError(_no_data(path), "use digits, or the path of a .csv or .npz file")
     try:
         file = open_regular(path)
     except FileNotFoundError as error:
-        raise DataError(
-            f"data file {path} does not exist", "allowed: a readable file", "check the path"
-        ) from error
+        raise DataError(f"data file {path} does not exist", "check the path, or use digits") from error
     except (OSError, ValueError) as error:
         raise DataError(
-            f"data file {path} cannot be read ({reason(error)})",
-            "allowed: a regular file that can be read",
-            "check the path",
+            f"data file {path} cannot be read ({reason(error)})", "name a .csv or .npz file that can be read"
         ) from error
     with file:
         try:
@@ -52,9 +46,17 @@ def open_data(path: Path) -> Iterator[BinaryIO]:
         except (Exception, MemoryError) as error:  # whatever a hostile file makes its reader stumble over
             raise DataError(
                 f"data file {path} cannot be read ({reason(error)})",
-                "allowed: a .npz of numbers, without pickled objects, or a .csv",
-                "check the path, or write it again: np.savez(path, x=…, y=…)",
+                "save it again: numbers as a .csv, or np.savez(path, x=…, y=…) without pickled objects",
             ) from error
+
+
+def _no_data(path: Path) -> str:
+    """Why a path without one of the two endings is no data file."""
+    if path.is_dir():
+        return f"data {shown(path)} is a directory"
+    if path.suffix or path.exists():
+        return f"data file {shown(path)} does not end with {CSV} or {NPZ}"
+    return f"there are no examples under the name {shown(path)}"
 
 
 def load_table(path: Path, free_bytes: int | None) -> tuple[Array, Array, str]:
@@ -75,7 +77,7 @@ def _load_npz(path: Path, arrays: Npz, free_bytes: int | None) -> tuple[Array, A
     check_numeric(path, y.dtype, "labels ")
     if len(y.shape) != 1 or y.shape[:1] != x.shape[:1]:
         raise DataError(
-            f"data file {path} has x {list(x.shape)} and y {list(y.shape)}", _ALLOWED, "reshape or fill it"
+            f"data file {path} has x of shape {list(x.shape)} and y of shape {list(y.shape)}", _WANTED
         )
     count, inputs = matrix_shape(path, x)
     check_room(path, 4 * count * inputs + y.nbytes, free_bytes)
@@ -110,16 +112,20 @@ def require(path: Path, arrays: Npz, *names: str) -> None:
     missing = [name for name in names if name not in arrays]
     if missing:
         raise DataError(
-            f"data file {path} has the arrays {arrays.names}",
-            "allowed: x (examples, inputs) and y (examples,)",
-            f"save it with np.savez(path, x=…, y=…); {' and '.join(missing)} is missing",
+            f"data file {path} has no array {' and no '.join(missing)}; it has {_listed(arrays.names)}",
+            "save x (examples, inputs) and y (examples,) with np.savez(path, x=…, y=…)",
         )
+
+
+def _listed(names: list[str]) -> str:
+    """At most six names."""
+    return ", ".join([*names[:6], *(["…"] if names[6:] else [])]) or "none"
 
 
 def check_numeric(path: Path, dtype: DType, what: str = "") -> None:
     """Raise ``DataError`` unless values of this type are numbers."""
     if dtype.kind not in "fiub":
-        raise DataError(f"data file {path} is not numeric ({what}{dtype})", _ALLOWED, "convert it")
+        raise DataError(f"data file {path} is not numeric ({what}{dtype})", _WANTED)
 
 
 def matrix_shape(path: Path, x: Member) -> tuple[int, int]:
@@ -134,16 +140,16 @@ def matrix_shape(path: Path, x: Member) -> tuple[int, int]:
 
 
 def _empty(path: Path, shape: tuple[int, ...]) -> DataError:
-    return DataError(f"data file {path} has x {list(shape)}", _ALLOWED, "reshape or fill it")
+    return DataError(f"data file {path} has x of shape {list(shape)}", _WANTED)
 
 
 def check_room(path: Path, needed_bytes: int, free_bytes: int | None) -> None:
     """Raise ``DataError`` for data that would take more than is free, with a quarter for their reading."""
     if free_bytes is not None and needed_bytes + needed_bytes // 4 > free_bytes:
         raise DataError(
-            f"data file {path} takes {format_bytes(needed_bytes)} of memory",
-            f"allowed: what fits into the {format_bytes(free_bytes)} that are free, with a quarter to spare",
-            "take fewer examples, or fewer inputs",
+            f"data file {path} takes {format_bytes(needed_bytes)} of memory, and a quarter more while it is "
+            f"read; {format_bytes(free_bytes)} are free",
+            "use fewer examples or fewer inputs",
         )
 
 

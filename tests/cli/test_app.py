@@ -125,7 +125,7 @@ def test_help_does_not_wait_for_numpy_and_the_version_is_shown(tmp_path):
         (f"sweep --export-csv {'x' * 300}", "xxx"),
         ("sweep --export-csv new --export-json ./new", "new --export-csv --export-json"),
         ("sweep --depht 2", "--depht --depth"),
-        ("sweep --depth", "--depth argument"),
+        ("sweep --depth", "--depth lacks its value"),
         ("sweep 5", "5"),
         ("swep", "swep sweep"),
         ("train --depth -1", "--depth -1"),

@@ -89,7 +89,7 @@ class Op:
     def __init_subclass__(cls) -> None:
         if "name" in cls.__dict__:
             if cls.name in OPS:
-                raise GraphError(f"two ops are named {cls.name!r}; name the second otherwise")
+                raise GraphError(f"two ops have the name {cls.name!r}; give the second another name")
             OPS[cls.name] = cls
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:

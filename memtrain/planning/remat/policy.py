@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from memtrain.errors import SpecError, unknown_choice
+from memtrain.errors import SpecError, shown, unknown_choice
 from memtrain.units import format_exact_bytes, parse_bytes
 
 NONE, SQRT, REVOLVE, BUDGET = "none", "sqrt", "revolve", "budget"
@@ -31,17 +31,23 @@ KEEP_ALL = Policy()
 def read_policy(text: str) -> Policy:
     """``none``, ``sqrt``, ``revolve:4`` or ``budget:32MiB``. Raises ``InputError``."""
     kind, colon, number = text.partition(":")
-    allowed = f"allowed: {', '.join(_EXAMPLES.values())}"
     if kind not in _EXAMPLES:
         raise unknown_choice("policy", text, _EXAMPLES.values())
-    if bool(colon) != (kind in (REVOLVE, BUDGET)):
-        raise SpecError(f"policy {text!r}", allowed, f"write {_EXAMPLES[kind]}")
+    if colon and kind in (NONE, SQRT):
+        raise SpecError(f"policy {shown(text)} has a number, and {kind} takes none", f"write {kind}")
     if kind == BUDGET:
+        if not number:
+            raise SpecError(f"policy {text} lacks its bytes", f"write {_EXAMPLES[kind]}, for instance")
         return Policy(BUDGET, parse_bytes(number, f"policy {BUDGET}:"))
     if kind == REVOLVE:
+        if not number:
+            raise SpecError(
+                f"policy {text} lacks its number of checkpoints", f"write {_EXAMPLES[kind]}, for instance"
+            )
         if not (number.isascii() and number.isdecimal() and int(number[:10]) >= 1 and len(number) < 8):
             raise SpecError(
-                f"policy {text!r}", "allowed: from 1 to 9,999,999 checkpoints", f"write {_EXAMPLES[kind]}"
+                f"policy {shown(text)} cannot be used",
+                "give from 1 to 9,999,999 checkpoints, as in revolve:4",
             )
         return Policy(REVOLVE, int(number))
     return Policy(kind)

@@ -23,7 +23,7 @@ from memtrain.planning.remat.planner import plan_within
 from memtrain.planning.remat.policy import BUDGET, NONE, REVOLVE, Policy
 from memtrain.planning.remat.stage import Stage, stages
 from memtrain.planning.schedule import Computation, Schedule, schedule_in_order
-from memtrain.units import format_bytes
+from memtrain.units import format_bytes, format_exact_bytes
 
 MOST_STAGES, MOST_BYTES = 2500, 2**62
 """Limits of chains that are planned within a budget, so that it takes seconds and is exact to the byte."""
@@ -109,19 +109,14 @@ def _numbers(schedule: Schedule, cost: CostOf) -> list[tuple[Stage, ...]]:
     longest = max(map(len, found), default=0)
     if longest > MOST_STAGES:
         raise SpecError(
-            f"a plan for {longest:,} stages",
-            f"allowed: at most {MOST_STAGES:,} stages with a budget",
-            "take the policy sqrt, or fewer layers",
+            f"the network has {longest:,} stages, and a budget can be planned for at most {MOST_STAGES:,}",
+            "use `--policy sqrt`, or fewer layers",
         )
     numbers = stages(schedule, found, cost)
     for one in numbers:
         held = sum(stage.output_bytes + stage.inner_bytes for stage in one)
         if held + max(max(stage.backward_peak_bytes, stage.standing_bytes) for stage in one) > MOST_BYTES:
-            raise SpecError(
-                "a plan for a network that holds more than 4 EiB",
-                "allowed: one that some machine could hold",
-                "take a smaller one",
-            )
+            raise SpecError("the network holds more than 4 EiB, too much for a plan", "use a smaller network")
     return numbers
 
 
@@ -140,8 +135,7 @@ def _moves(schedule: Schedule, counts: Sequence[int], policy: Policy, cost: Cost
         again = extra_steps(count, policy.number) if policy.kind == REVOLVE else 0
         if again > MOST_AGAIN:
             raise SpecError(
-                f"{policy}: it would compute {again:,} stages again",
-                f"allowed: at most {MOST_AGAIN:,}",
+                f"policy {policy} would recompute {again:,} stages, more than the {MOST_AGAIN:,} allowed",
                 "give more checkpoints",
             )
         yield revolve(count, policy.number) if policy.kind == REVOLVE else square_root(count)
@@ -150,9 +144,9 @@ def _moves(schedule: Schedule, counts: Sequence[int], policy: Policy, cost: Cost
 def too_small(policy: Policy, least: int) -> BudgetError:
     """The error for a budget below the ``least`` bytes that a plan needs."""
     return BudgetError(
-        f"{policy}: no plan holds so little",
-        f"allowed: at least {least:,} B ({format_bytes(least)}), what the smallest plan needs",
-        f"give {Policy(BUDGET, least)}, or a smaller batch",
+        f"budget {format_exact_bytes(policy.number)} is too small: "
+        f"the smallest plan needs {least:,} B ({format_bytes(least)})",
+        f"use `--policy {Policy(BUDGET, least)}` or a smaller `--batch`",
         least,
     )
 
@@ -189,7 +183,9 @@ def _without_unread(schedule: Schedule, order: list[Computation]) -> list[Comput
         if phase is Phase.RECOMPUTE and (index not in wanted or node.storage in kept or writes):
             continue
         if writes and any(i < index and graph[i].storage == node.storage for i in read_again):
-            raise GraphError(f"{node} overwrites what is computed from again; update it later")
+            raise GraphError(
+                f"{node} overwrites a value that a later recomputation reads; move the update behind it"
+            )
         if phase is Phase.RECOMPUTE:
             read_again.update(_looked_at(graph, i) for i in node.inputs)
         wanted.discard(index)
