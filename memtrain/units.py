@@ -43,9 +43,10 @@ def _unknown_unit(given: str, number: str, unit: str) -> RangeError:
     """The error for a unit that is not known: ``64M`` could be 64MiB or 64MB."""
     letter = unit[0].upper()
     if letter in "KMGT":
-        units = f"write {number}{letter}iB (counted in 1024s) or {number}{letter}B (counted in 1000s)"
+        power = dict(zip("KMGT", ("", "²", "³", "⁴"), strict=True))[letter]
+        units = f"write {number}{letter}iB or {number}{letter}B (units of 1024{power} or 1000{power} bytes)"
     else:
-        units = "use B, KiB, MiB, GiB, TiB (counted in 1024s) or KB, MB, GB, TB (counted in 1000s)"
+        units = "use B, KiB, MiB, GiB, TiB (units of 1024) or KB, MB, GB, TB (units of 1000)"
     return RangeError(f"{given} has the unknown unit {unit}", units)
 
 

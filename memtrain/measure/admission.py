@@ -42,7 +42,7 @@ def lacking(rows: Sequence[Row], free_bytes: int) -> str | None:
     else:
         peak = rows[0]["predicted_peak_bytes"] or 0
         why = f"peak {format_bytes(peak)}, initial values and batches {format_bytes(needed - peak)}"
-    return f"needs {format_bytes(needed)} ({why}), {format_bytes(free_bytes)} free"
+    return f"needs {format_bytes(needed)} of memory ({why}), {format_bytes(free_bytes)} free"
 
 
 def needed_bytes(row: Row) -> int:

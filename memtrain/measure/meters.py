@@ -97,7 +97,7 @@ def heap_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
                 f"memray counted {peak:,} B, less than its control allocation of {CONTROL_BYTES:,} B"
             )
         if closing.nbytes not in kept:
-            raise MeasureError("memray stopped before the end of the run: its last control is missing")
+            raise MeasureError("memray stopped before the end of the run: its closing control is missing")
         return peak - CONTROL_BYTES, sum(kept) - CLOSING_BYTES
 
     with tempfile.TemporaryDirectory(prefix="memtrain-") as folder:

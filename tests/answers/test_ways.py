@@ -281,7 +281,7 @@ def test_a_sweep_over_policies_has_a_row_each_and_one_that_fails_where_no_plan_f
     assert good[3]["ledger_peak_bytes"] <= parse_bytes("500KiB", "")
     assert good[0]["peak_recomputed_bytes"] == 0 < good[1]["peak_recomputed_bytes"]
     assert (bad["status"], bad["ledger_peak_bytes"]) == ("memory_limit", None)
-    assert "budget:9KiB: no plan holds so little" in bad["reason"]
+    assert "budget 9KiB is too small: the smallest plan needs" in bad["reason"]
 
 
 def test_explain_says_what_a_policy_keeps_and_what_it_computes_again(tmp_path):
@@ -313,7 +313,7 @@ def test_training_under_a_budget_ends_with_the_same_weights(tmp_path):
     assert (tmp_path / "plain.npz").read_bytes() == (tmp_path / "planned.npz").read_bytes()
     said = memtrain(*network, "--policy", "budget:1KiB", cwd=tmp_path)
     assert said.code == 2
-    least = re.search(r"give (budget:\w+)", said.err)[1]
+    least = re.search(r"`--policy (budget:\w+)`", said.err)[1]
     assert memtrain(*network, "--policy", least, cwd=tmp_path).code == 0
 
 
@@ -334,7 +334,7 @@ def test_a_row_without_a_plan_does_not_keep_the_others_from_the_page(tmp_path):
     policies = ("--policy", f"none,budget:{least - 1}", "--cost", "flops")
     said = memtrain("sweep", *cells, *policies, "--export-csv", "d.csv", "--html", "d.html", cwd=tmp_path)
     assert said.code == 1, said.err
-    assert "no plan holds so little" in (tmp_path / "d.html").read_text()
+    assert "is too small: the smallest plan needs" in (tmp_path / "d.html").read_text()
     assert memtrain("report", "d.csv", "-o", "again.html", cwd=tmp_path).code == 0
 
 

@@ -62,7 +62,7 @@ def test_the_json_has_what_it_promises(tmp_path):
 def test_what_no_machine_can_run_is_explained_in_the_same_way(tmp_path):
     said = memtrain("explain", "--depth", "200", "--width", "4096", "--batch", "1048576", cwd=tmp_path)
     assert said.code == 0
-    assert "predicted only" in said.err
+    assert "all figures are predicted" in said.err
     assert "4·(L − 1)·n·h" in said.out
 
 
@@ -82,7 +82,7 @@ def test_layers_of_their_own_widths_have_symbols_of_their_own(tmp_path):
         ("explain --data missing.csv", "missing.csv"),
         ("explain --svg taken", "taken --force"),
         ("explain --backward", "--backward --svg"),
-        ("explain --depth 50 --width 4096 --batch 1048576 --prove", "--prove smaller"),
+        ("explain --depth 50 --width 4096 --batch 1048576 --prove", "--prove large --batch"),
     ],
 )
 def test_bad_input_is_one_line(line, words, tmp_path):

@@ -134,7 +134,7 @@ def test_a_page_of_tables_shows_each_cell_as_it_is(folder, tmp_path):
 
 def test_a_failure_while_predicting_is_raised_again_and_never_taken_for_the_end():
     def blocks(rows):
-        raise DataError("example 1 is not numeric", "allowed: numbers", "mend it")
+        raise DataError("example 1 is not numeric", "correct it")
         yield
 
     network = SimpleNamespace(class_count=2, input_count=3)

@@ -120,10 +120,10 @@ def test_reading_a_value_that_an_update_has_overwritten_is_refused():
 
 
 BROKEN = {
-    "shape": ({"shape": (4, 3)}, r"z add\[4, 3\] float64 should be \[3, 4\]"),
-    "type": ({"dtype": np.dtype(np.float32)}, "z add.*float32 should be .*float64"),
-    "order": ({"inputs": (0, 2)}, "z add.*not all computed before"),
-    "number": ({"id": 5}, "z add.*has id 5 at place 2"),
+    "shape": ({"shape": (4, 3)}, r"z add\[4, 3\] float64 should have the shape \[3, 4\]"),
+    "type": ({"dtype": np.dtype(np.float32)}, "z add.*float32 should have .*the type float64"),
+    "order": ({"inputs": (0, 2)}, "z add.*not all of them come before"),
+    "number": ({"id": 5}, "z add.*has the id 5 at index 2"),
     "storage": ({"storage": 0}, "z add.*storage"),
 }
 
@@ -150,7 +150,7 @@ def test_two_leaves_of_one_name_are_refused():
     b = Builder()
     parameter(b)
     parameter(b)
-    with pytest.raises(GraphError, match="two leaves are named W"):
+    with pytest.raises(GraphError, match="two leaves have the name W"):
         b.graph()
 
 

@@ -87,9 +87,7 @@ def test_a_heap_meter_that_cannot_be_trusted_leaves_its_column_empty(fault, word
     assert bad["ledger_peak_bytes"] == bad["predicted_peak_bytes"]
 
 
-@pytest.mark.parametrize(
-    ("fault", "said"), [("heap:remarks", ""), ("heap:chats", "the heap meter also said")]
-)
+@pytest.mark.parametrize(("fault", "said"), [("heap:remarks", ""), ("heap:chats", "memray also wrote")])
 def test_a_heap_meter_that_writes_something_else_keeps_its_figure(fault, said, tmp_path):
     """Debian's Python makes memray warn, and PYTHONPROFILEIMPORTTIME makes Python write."""
     found = with_fault(fault, *METERED, "--export-csv", "out.csv", cwd=tmp_path)

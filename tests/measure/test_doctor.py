@@ -69,7 +69,7 @@ def test_a_meter_whose_process_fails_is_broken_and_says_why(meter):
 
 def test_a_meter_that_the_platform_lacks_is_not_broken():
     finding = found(meters(heap=MeterUnavailable("the heap meter needs memray")), "heap")
-    assert (finding.state, finding.remedy) == (State.NOT_IDEAL, "its column stays empty")
+    assert (finding.state, finding.remedy) == (State.NOT_IDEAL, "the heap column stays empty")
 
 
 def test_a_slow_kernel_on_a_fast_cpu_is_not_ideal(monkeypatch):

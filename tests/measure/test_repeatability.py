@@ -100,8 +100,8 @@ def test_a_cell_beyond_the_free_memory_is_not_tried_unless_forced(monkeypatch):
     peak = found["predicted_peak_bytes"]
     before = found["parameter_bytes"] + 4 * found["input_bytes"]  # of 3 steps
     assert found["reason"] == (
-        f"not tried: needs {format_bytes(peak + before)} of memory (a peak of {format_bytes(peak)}, and "
-        f"{format_bytes(before)} of start values and batches), 1.0 MiB free (`--ignore-free-memory` tries it)"
+        f"not tried: needs {format_bytes(peak + before)} of memory (peak {format_bytes(peak)}, "
+        f"initial values and batches {format_bytes(before)}), 1.0 MiB free (`--ignore-free-memory` tries it)"
     )
     assert found["ledger_peak_bytes"] is None
     assert measured_row(FakeHost(measure), large, Mode.TRAIN, meters=[], force=True).ok

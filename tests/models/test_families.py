@@ -79,7 +79,7 @@ def test_micro_batches_add_up_to_the_gradients_of_the_batch(family):
 
 def test_a_column_that_a_family_lacks_is_refused_where_it_is_given(family):
     assert cell_of(model="residual")["bias"] is None
-    with pytest.raises(SpecError, match="bias True for a network of the family residual"):
+    with pytest.raises(SpecError, match="family residual has no bias; drop bias"):
         cell_of(model="residual", bias=True)
 
 

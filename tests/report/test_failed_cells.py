@@ -86,8 +86,8 @@ def test_a_training_without_a_plan_is_said_and_inference_is_drawn():
     assert timeline.reading.startswith(
         "At depth 3, batch 64, inference's peak is 30.6 KiB, and it retains none."
     )
-    assert "Training has no plan: budget:30KiB" in timeline.reading
-    assert lives.reading.startswith("Training has no plan: budget:30KiB")
+    assert "Training has no plan: budget 30KiB" in timeline.reading
+    assert lives.reading.startswith("Training has no plan: budget 30KiB")
     layout = timeline_plot(timeline)["layout"]
     assert layout["yaxis"]["title"]["text"] == "inference"
     assert "yaxis2" not in layout

@@ -114,5 +114,5 @@ def test_input_files_are_looked_at_before_libraries(tmp_path):
     (tmp_path / "a.csv").write_text(rows_csv([predicted_row(memtrain.cell_of(), "train")]))
     found = said("a.csv")
     assert (found.returncode, found.stdout) == (2, "")
-    assert found.stderr.startswith("memtrain: the page needs plotly and jinja2; ")
+    assert found.stderr.startswith("memtrain: an HTML page needs plotly and jinja2; ")
     assert " -m pip install " in found.stderr

@@ -190,7 +190,7 @@ def test_loading_again_starts_afresh(allocation):
 
 
 def test_iterating_before_loading_says_to_load():
-    with pytest.raises(GraphError, match="nothing is loaded; load the leaves first"):
+    with pytest.raises(GraphError, match="the run has no values yet; load the leaves first"):
         PackedRun(inference(build(mlp(5, 4, (6,), 3)))).iterate()
 
 

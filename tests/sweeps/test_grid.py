@@ -14,10 +14,10 @@ from memtrain.training.data import DIGITS, SYNTHETIC
 
 
 def refused(axes, layers=None, error=SpecError) -> InputError:
-    """The error for a grid: one line that says what was given, what is allowed, and what to do."""
+    """The error for a grid: one line that says what is wrong and what to do."""
     with pytest.raises(error) as caught:
         make_grid(axes, layers)
-    assert caught.value.allowed.startswith("allowed: ")
+    assert caught.value.remedy
     assert "\n" not in str(caught.value)
     return caught.value
 
@@ -101,7 +101,7 @@ def test_own_sizes_mean_synthetic_data():
 @pytest.mark.parametrize("size", ["input_size", "output_size"])
 def test_own_sizes_do_not_go_with_a_data_set(size):
     error = refused({size: 5, "data": [SYNTHETIC, DIGITS]})
-    assert "synthetic" in error.allowed
+    assert "--input-size or --output-size, or use --data synthetic" in error.remedy
     refused({size: 5, "data": "digits"})
 
 
@@ -131,21 +131,25 @@ def test_layers_go_with_every_other_axis():
 
 @pytest.mark.parametrize("axis", ["depth", "width", "input_size", "output_size"])
 def test_layers_do_not_go_with_what_they_say_themselves(axis):
-    assert axis in refused({axis: 2}, layers=[7, 5, 3]).given
+    option = f"--{axis.replace('_', '-')}"
+    assert str(refused({axis: 2}, layers=[7, 5, 3])) == (
+        f"--layers already gives every size; drop --layers or {option}"
+    )
 
 
 def test_layers_do_not_go_with_a_data_set():
-    assert "synthetic" in refused({"data": DIGITS}, layers=[64, 5, 10]).allowed
+    error = refused({"data": DIGITS}, layers=[64, 5, 10])
+    assert error.remedy == "drop --layers, or use --data synthetic"
 
 
 @pytest.mark.parametrize("layers", [[], [7]])
 def test_layers_need_an_input_and_an_output(layers):
-    assert "784,512,10" in refused({}, layers=layers).allowed
+    assert "784,512,10" in refused({}, layers=layers).remedy
 
 
 @pytest.mark.parametrize("layers", [[7, 0, 3], [0, 3], [7, 5, -1], [7, 4.5, 3], [7, "5", 3]])
 def test_a_layer_that_is_no_width_is_refused(layers):
-    assert "≥ 1" in refused({}, layers=layers).allowed
+    assert "≥ 1" in refused({}, layers=layers).remedy
 
 
 @pytest.mark.parametrize(
@@ -153,8 +157,8 @@ def test_a_layer_that_is_no_width_is_refused(layers):
 )
 def test_an_unknown_axis_is_refused_with_the_nearest_name(name, nearest):
     error = refused({name: 3})
-    assert name in error.given
-    assert error.remedy == f"did you mean {nearest}?"
+    assert name in error.mistake
+    assert error.remedy.startswith(f"did you mean {nearest}? The choices are ")
 
 
 @pytest.mark.parametrize(
@@ -165,18 +169,19 @@ def test_an_unknown_axis_is_refused_with_the_nearest_name(name, nearest):
         ("activation", "gelu-tanh", "gelu_tanh"),
         ("optimizer", "adamw", "adam"),
         ("dtype", "f32", "float32"),
+        ("dtype", "double", "float64"),
+        ("activation", "swish", "silu"),
     ],
 )
 def test_an_unknown_word_is_refused_with_the_nearest_one(axis, value, nearest):
     error = refused({axis: ["relu", value] if axis == "activation" else value})
-    assert repr(value) in error.given
-    assert nearest in error.allowed
-    assert error.remedy == f"did you mean {nearest}?"
+    assert repr(value) in error.mistake
+    assert error.remedy.startswith(f"did you mean {nearest}? The choices are ")
 
 
 def test_a_word_without_a_likeness_is_refused_with_all_that_are_allowed():
     error = refused({"activation": "🦄"})
-    assert all(word in error.allowed for word in ("relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "identity"))
+    assert all(word in error.remedy for word in ("relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "identity"))
 
 
 @pytest.mark.parametrize(
@@ -208,17 +213,17 @@ def test_values_that_no_cell_can_have_are_refused(axis, value):
 
 @pytest.mark.parametrize("axis", ["depth", "batch", "activation", "data"])
 def test_an_axis_without_values_is_refused(axis):
-    assert axis in refused({axis: []}).given
+    assert axis in refused({axis: []}).mistake
 
 
 def test_more_cells_than_anyone_waits_for_are_refused_before_they_are_made():
     error = refused({"depth": range(1, 10_000), "batch": range(1, 10_000)})
-    assert "99,980,001 cells" in error.given
-    assert f"{MOST_CELLS:,}" in error.allowed
+    assert "99,980,001 cells" in error.mistake
+    assert f"{MOST_CELLS:,}" in error.mistake
 
 
 def test_data_that_cannot_be_read_are_refused():
-    assert "nowhere.csv" in refused({"data": ["digits", "nowhere.csv"]}, error=DataError).given
+    assert "nowhere.csv" in refused({"data": ["digits", "nowhere.csv"]}, error=DataError).mistake
 
 
 def test_batches_larger_than_the_training_examples_are_named_with_their_number(tmp_path):

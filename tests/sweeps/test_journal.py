@@ -128,7 +128,7 @@ def test_figures_of_another_machine_or_version_are_not_mixed(name):
     check_same(ENVIRONMENT, ENVIRONMENT | {"other": 1})
     changed = {"MALLOC_X": "there"} if name == "settings" else "there"
     shown = "MALLOC_X" if name == "settings" else name
-    with pytest.raises(InputError, match=f"{shown} was here, is there"):
+    with pytest.raises(InputError, match=f"{shown} was here and is there"):
         check_same(ENVIRONMENT, ENVIRONMENT | {name: changed})
 
 
@@ -176,7 +176,7 @@ def test_a_sweep_of_another_machine_is_not_resumed(tmp_path):
     stored(tmp_path / "x.csv", rows()[:2])
     before = (tmp_path / "x.csv.journal").read_bytes()
     said = refused("sweep", "--resume", "x.csv", cwd=tmp_path)
-    assert "cpu was here, is" in said
+    assert "cpu was here and is" in said
     assert (tmp_path / "x.csv.journal").read_bytes() == before
 
 
@@ -186,7 +186,7 @@ def test_resuming_what_is_whole_measures_nothing_and_shows_it(tmp_path):
     csv = (tmp_path / "x.csv").read_bytes()
     again = memtrain("sweep", "--resume", "x.csv.journal", cwd=tmp_path)
     assert (again.code, again.out) == (0, first.out)
-    assert "4 of 4 rows are there already" in again.err
+    assert "4 of 4 rows were measured before" in again.err
     assert (tmp_path / "x.csv").read_bytes() == csv
 
 
@@ -292,7 +292,7 @@ def test_what_is_resumed_is_not_overwritten_by_an_export(name, tmp_path):
     journal = stored(tmp_path / "x.csv")
     before = journal.read_bytes()
     said = refused("sweep", "--resume", "x.csv", "--export-json", name, "--force", cwd=tmp_path)
-    assert "what is read" in said
+    assert "is an input and" in said
     assert journal.read_bytes() == before
 
 

@@ -55,7 +55,7 @@ def test_a_file_that_vanishes_is_one_clear_error(tmp_path):
     journal_path(output).unlink()
     said = finish(process)
     assert said.code == 1
-    assert "taken away" in said.err
+    assert "moved or removed" in said.err
     assert said.err.count("\n") == 1
     assert len(rows_of(output.read_text())) >= 3
 
@@ -118,7 +118,7 @@ def test_two_sweeps_cannot_write_the_same_file(tmp_path):
     for second in (("sweep", "--resume", "out.csv"), (*SWEEP, "--export-csv", "out.csv", "--force")):
         said = memtrain(*second, cwd=tmp_path)
         assert said.code == 2
-        assert "being written by another sweep" in said.err
+        assert "another sweep is writing" in said.err
     os.killpg(process.pid, signal.SIGINT)
     finish(process)
     rows = rows_of(output.read_text())

@@ -139,7 +139,7 @@ def test_a_training_that_has_diverged_is_a_failed_check_and_is_not_saved(options
     assert said.code == 1
     assert "diverged" in said.err
     assert "test" in said.out
-    assert ("m.npz is not written" in said.err) is ("--save" in options)
+    assert ("m.npz was not written" in said.err) is ("--save" in options)
     assert not (tmp_path / "m.npz").exists()
 
 
@@ -215,7 +215,7 @@ def test_a_model_that_is_no_regular_file_is_refused_without_waiting_for_it(make,
 
 def test_a_model_beyond_the_free_memory_is_refused_before_it_is_read(tmp_path):
     saved(tmp_path / "m.npz")
-    with pytest.raises(DataError, match="its parameters take 304 B, 303 B are free"):
+    with pytest.raises(DataError, match="its parameters take 304 B, and 303 B are free"):
         load_snapshot(tmp_path / "m.npz", free_bytes=303)
     load_snapshot(tmp_path / "m.npz", free_bytes=304)
 
@@ -258,7 +258,7 @@ def test_numbers_that_count_are_names_only_where_the_last_is_no_label(tmp_path):
         examples = Examples(str(tmp_path / "x.csv"), inputs, outputs)
         ((x, _),) = examples.blocks(10)
         assert len(x) == 2
-        assert "taken as an example" in examples.note
+        assert "read as an example" in examples.note
 
 
 def test_a_fault_in_a_late_example_leaves_no_file_and_is_said_with_its_number(tmp_path):

@@ -212,7 +212,7 @@ def test_a_pipe_is_refused_and_not_waited_for(line, tmp_path):
 
 def test_a_journal_that_is_a_pipe_is_refused_and_stays(tmp_path):
     os.mkfifo(tmp_path / "x.csv.journal")
-    assert "no regular file" in refused(*LEDGER, "--export-csv", "x.csv", cwd=tmp_path)
+    assert "not a regular file" in refused(*LEDGER, "--export-csv", "x.csv", cwd=tmp_path)
     assert memtrain(*LEDGER, "--export-csv", "x.csv", "--force", cwd=tmp_path).code == 2
     assert (tmp_path / "x.csv.journal").is_fifo()
 
@@ -263,7 +263,7 @@ def test_a_link_to_a_file_has_the_journal_of_the_file(tmp_path):
     assert memtrain(*LEDGER, "--export-csv", "link.csv", cwd=tmp_path).code == 0
     assert sorted(file.name for file in (tmp_path / "folder").iterdir()) == ["x.csv", "x.csv.journal"]
     assert "--resume" in refused(*LEDGER, "--export-csv", "link.csv", cwd=tmp_path)
-    assert "2 of 2 rows are there" in memtrain("sweep", "--resume", "link.csv", cwd=tmp_path).err
+    assert "2 of 2 rows were measured before" in memtrain("sweep", "--resume", "link.csv", cwd=tmp_path).err
     assert link.is_symlink()
 
 
@@ -275,7 +275,7 @@ def test_two_sweeps_cannot_write_the_same_file_through_a_link(tmp_path):
     while process.poll() is None and not (tmp_path / "out.csv").exists():
         pass
     said = refused(*LEDGER, "--export-csv", "link.csv", "--force", cwd=tmp_path)
-    assert "being written by another sweep" in said
+    assert "another sweep is writing" in said
     assert finish(process).code == 0
     assert len(rows_of((tmp_path / "out.csv").read_text())) == 120
 
