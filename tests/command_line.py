@@ -88,7 +88,7 @@ def called(*arguments, cwd):
     os.environ.update(environment)
     texts = [stream.buffer.getvalue().decode() for stream in (out, err)]
     assert "Traceback" not in texts[1], texts[1][-600:]
-    return SimpleNamespace(code=ending.value.code, out=texts[0], err=texts[1])
+    return SimpleNamespace(code=ending.value.code or 0, out=texts[0], err=texts[1])
 
 
 def refused(*arguments, cwd, code=2, **options):

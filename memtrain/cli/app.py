@@ -89,7 +89,8 @@ def main() -> None:
         sys.exit(0)
     except OSError as error:
         close_stdout()
-        _refuse(f"cannot write or read: {error}", 1)
+        where = f" {error.filename}" if error.filename else ""
+        _refuse(f"cannot read or write{where}: {error.strerror or error}", 1)
     except MemoryError as error:
         _refuse(f"there is not enough memory: {error}", 1)
     except RuntimeError as error:

@@ -35,7 +35,7 @@ def use_config(context: typer.Context, path: Path | None) -> Path | None:
         return path
     import tomllib
 
-    from memtrain.errors import InputError, shown
+    from memtrain.errors import InputError
     from memtrain.files import open_regular, reason
 
     try:

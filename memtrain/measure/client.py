@@ -13,6 +13,7 @@ from time import monotonic
 from typing import IO, Any
 
 from memtrain.errors import ChildFailed, MeterUnavailable
+from memtrain.files import reason
 from memtrain.measure.launch import command_of
 from memtrain.measure.temporary import TemporaryFolder
 from memtrain.run.blas import blas_environment
@@ -61,7 +62,7 @@ class Server:
                 text=True,
             )
         except OSError as error:
-            raise ChildFailed("error", f"no measuring process can be started: {error}") from error
+            raise ChildFailed("error", f"no measuring process can be started: {reason(error)}") from error
         self._ready = False
         self._unread = b""
 

@@ -11,6 +11,7 @@ from threading import Condition
 import psutil
 
 from memtrain.errors import MeterUnavailable
+from memtrain.files import reason
 
 _CGROUPS, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
@@ -87,7 +88,7 @@ def status_bytes(name: str) -> int:
     try:
         status = os.open("/proc/self/status", os.O_RDONLY)
     except OSError as error:
-        raise MeterUnavailable(f"this meter needs Linux's /proc/self/status ({error})") from error
+        raise MeterUnavailable(f"this meter needs Linux's /proc/self/status ({reason(error)})") from error
     try:
         _, found, rest = os.read(status, 2048).partition(f"{name}:".encode())
     finally:

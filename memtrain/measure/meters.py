@@ -19,6 +19,7 @@ import numpy as np
 
 from memtrain.cells.cell import Cell, Mode
 from memtrain.errors import MeasureError, MeterUnavailable
+from memtrain.files import reason
 from memtrain.measure.limits import inexact_limits, run_limited
 from memtrain.measure.machine import status_bytes
 from memtrain.measure.workload import Bench
@@ -127,7 +128,9 @@ def resident_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM starts anew
         baseline = status_bytes("VmRSS")
     except OSError as error:
-        raise MeterUnavailable(f"the resident meter needs Linux's /proc/self/clear_refs ({error})") from error
+        raise MeterUnavailable(
+            f"the resident meter needs Linux's /proc/self/clear_refs ({reason(error)})"
+        ) from error
     workload.run_all(run)
     return {"resident_peak_bytes": status_bytes("VmHWM") - baseline, "baseline_bytes": baseline}
 

@@ -105,7 +105,7 @@ def _no_range(text: str, option: str) -> RangeError:
     given = f"{option} {shown(text)}"
     if found := re.fullmatch(r"\s*(\d{1,18}):(\d{1,18})(?::(\d{1,18})?)?\s*", text, re.ASCII):
         mistake = f"{given} has a step without x or +" if found[3] else f"{given} is a range without a step"
-        return RangeError(mistake, _write_range(int(found[1]), int(found[2]), int(found[3] or 2)))
+        return RangeError(mistake, _write_range(int(found[1]), int(found[2]), int(found[3] or 1)))
     return RangeError(f"{given} is not a range", f"write {_EXAMPLES}")
 
 
@@ -120,7 +120,7 @@ def _write_range(one: int, other: int, step: int) -> str:
 def _remedy(text: str) -> str:
     """What to write in place of values that are not whole numbers."""
     if found := re.fullmatch(r"\s*(\d{1,18})\s*(?:\.\.\.?|-|–|…|to)\s*(\d{1,18})\s*", text, re.ASCII):
-        return _write_range(int(found[1]), int(found[2]), 2)
+        return _write_range(int(found[1]), int(found[2]), 1)
     if re.fullmatch(r"\s*\d+(\s*[;/ ]\s*\d+)+\s*", text, re.ASCII):
         return f"write {_commas(text)}"
     return f"write {_EXAMPLES}"

@@ -15,7 +15,7 @@ from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.cells.columns import BY_NAME, CELL_NAMES, FIGURE_NAMES, STATUSES
 from memtrain.cells.row import Row, planned_row
 from memtrain.errors import DataError, MemtrainError, NoRowsError
-from memtrain.files import MOST_RESULTS_BYTES, open_regular
+from memtrain.files import MOST_RESULTS_BYTES, open_regular, reason
 from memtrain.sweeps.journal import journal_path
 from memtrain.sweeps.stored import read_journal
 
@@ -45,7 +45,7 @@ def read_results(path: Path) -> Results:
         ):
             lines = list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error) as error:
-        raise _unreadable(path, str(error)) from error
+        raise _unreadable(path, reason(error)) from error
     _check_is_sweep(path, lines)
     extra = next((number for number, line in enumerate(lines, start=2) if None in line), None)
     if extra is not None:

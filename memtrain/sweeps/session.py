@@ -11,7 +11,7 @@ from typing import Any
 
 from memtrain.cells.row import Row
 from memtrain.errors import InputError, MemtrainError, StoreError
-from memtrain.files import check_outputs, is_special, open_regular, quoted
+from memtrain.files import check_outputs, is_special, open_regular, quoted, reason
 from memtrain.measure.host import Host
 from memtrain.sweeps.journal import SUFFIX, Journal, check_same, is_in_use, journal_path
 from memtrain.sweeps.request import Request, make_tasks
@@ -158,7 +158,8 @@ def _check_data(stored: Stored) -> None:
         now = _fingerprints(stored.request)
     except OSError as error:
         raise InputError(
-            f"--resume: the data of the sweep cannot be read ({error})", "put the data file back"
+            f"--resume: the data file {error.filename or ''} of the sweep cannot be read ({reason(error)})",
+            "put it back",
         ) from error
     changed = [name for name, digest in now.items() if stored.data.get(name) != digest]
     if changed:
