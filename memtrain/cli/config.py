@@ -58,9 +58,8 @@ def use_config(context: typer.Context, path: Path | None) -> Path | None:
         flag = bool(getattr(options[name], "is_flag", False))
         if not _fits(value, flag, name in FILES):
             wanted = "true or false" if flag else "a path in quotes" if name in FILES else _VALUES
-            raise InputError(
-                f"--config {path}: {key} = {shown(repr(value))[1:-1]} cannot be used", f"give {wanted}"
-            )
+            given = f"{key} = {repr(value)[:40]}"
+            raise InputError(f"--config {path}: {given} cannot be used", f"give {wanted}")
         defaults[name] = value if isinstance(value, bool) else _as_option(value)
     context.default_map = defaults
     return path

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from memtrain.errors import DataError, shown
+from memtrain.errors import DataError
 from memtrain.files import open_regular, reason
 from memtrain.graph.node import DType
 from memtrain.graph.ops.base import Array
@@ -53,10 +53,10 @@ def open_data(path: Path) -> Iterator[BinaryIO]:
 def _no_data(path: Path) -> str:
     """Why a path without one of the two endings is no data file."""
     if path.is_dir():
-        return f"data {shown(path)} is a directory"
+        return f"data {str(path)!r} is a directory"
     if path.suffix or path.exists():
-        return f"data file {shown(path)} does not end with {CSV} or {NPZ}"
-    return f"there are no examples under the name {shown(path)}"
+        return f"data file {str(path)!r} does not end with {CSV} or {NPZ}"
+    return f"there are no examples under the name {str(path)!r}"
 
 
 def load_table(path: Path, free_bytes: int | None) -> tuple[Array, Array, str]:

@@ -163,5 +163,5 @@ def test_loading_a_name_that_is_no_leaf_is_refused():
     b = Builder()
     w = parameter(b)
     run = Run(make_schedule(b.graph(), [w]))
-    with pytest.raises(GraphError, match="no leaf w; there are W"):
+    with pytest.raises(GraphError, match="no leaf w; the leaves are W"):
         run.load({"w": np.zeros(3)})
