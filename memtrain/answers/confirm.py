@@ -80,5 +80,5 @@ def _try(host: Host, cell: Cell, mode: Mode, timeout_s: float | None) -> _Trial:
     peak = figures["ledger_peak_bytes"]
     if peak != row["predicted_peak_bytes"]:
         predicted = row["predicted_peak_bytes"]
-        return _Trial(False, f"the prediction is {predicted:,} B, and the ledger has {peak:,} B", "error")
+        return _Trial(False, f"predicted {predicted:,} B, and the ledger counted {peak:,} B", "error")
     return _Trial(True, slack_needed_bytes=figures["data_peak_bytes"] - peak)

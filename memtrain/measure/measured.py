@@ -90,7 +90,7 @@ def _check(row: Row) -> None:
     """Remove figures that cannot be true, and mark the row."""
     ledger, heap, predicted = (row[f"{count}_peak_bytes"] for count in ("ledger", "heap", "predicted"))
     if ledger is not None and ledger != predicted:
-        _fail(row, "error", f"the prediction is {predicted:,} B, and the ledger has {ledger:,} B")
+        _fail(row, "error", f"predicted {predicted:,} B, and the ledger counted {ledger:,} B")
     if ledger is not None and heap is not None and heap < ledger - HEAP_SLACK_BYTES:
         row["heap_peak_bytes"] = None
         _fail(row, "error", f"memray counted {heap:,} B, and the live arrays alone take {ledger:,} B")

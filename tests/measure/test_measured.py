@@ -173,7 +173,7 @@ def test_a_heap_figure_below_the_ledger_is_taken_back():
     row = row_of(fake(heap_extra=-HEAP_SLACK_BYTES - 1))
     assert row["status"] == "error"
     assert row["heap_peak_bytes"] is None
-    assert "memray read" in row["reason"]
+    assert "memray counted" in row["reason"]
 
 
 def test_a_ledger_that_differs_from_the_prediction_is_an_error():
