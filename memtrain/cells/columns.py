@@ -99,7 +99,7 @@ COLUMNS = (
     _run("optimizer", TEXT, "sgd", "Optimiser", choices=("sgd", "momentum", "adam")),
     _network("l2", NUMBER, 1e-4, "Factor λ of the regulariser λ/2·Σ‖W‖²"),
     _network("dtype", TEXT, "float32", "Type of the numbers", choices=("float32", "float64")),
-    _run("data", TEXT, "digits", "Data set: digits, synthetic, or a .npz or .csv file"),
+    _run("data", TEXT, "digits", "Data set: digits, or a .npz or .csv file"),
     _network("input_size", COUNT, 64, "Numbers in an example; implies synthetic data"),
     _network("output_size", COUNT, 10, "Classes; implies synthetic data"),
     _run("policy", TEXT, "none", _POLICY),

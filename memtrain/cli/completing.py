@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+import typer
 
 Completion = Callable[[str], list[str]]
 """A function of what is typed so far; it gives the values that begin so."""
 
-DATA_SETS, DATA_FILES = ("digits", "synthetic"), (".csv", ".npz")
+_DATA_FILES = (".csv", ".npz")
 
 
 def one_of(words: Sequence[str]) -> Completion:
@@ -31,17 +34,31 @@ def some_of(words: Sequence[str]) -> Completion:
     return complete
 
 
-def data_sets(incomplete: str) -> list[str]:
-    """Completes the name of a data set, or the path of a file with examples."""
+def data_set(names: Sequence[str]) -> Completion:
+    """Completes one of ``names``, or the path of a file that may hold examples."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [*one_of(names)(incomplete), *_data_files(incomplete)]
+
+    return complete
+
+
+def command(context: typer.Context, incomplete: str) -> list[str]:
+    """Completes the name of a command."""
+    root: Any = context.find_root().command
+    return one_of(list(root.commands))(incomplete)
+
+
+def _data_files(incomplete: str) -> list[str]:
     before, slash, start = incomplete.rpartition("/")
     try:
-        found = sorted(Path(f"{before}{slash}" or ".").iterdir())
+        paths = sorted(Path(f"{before}{slash}" or ".").iterdir())
     except OSError:  # there is no such folder
-        found = []
-    paths = [path for path in found if path.name.startswith(start) and _may_hold_examples(path)]
-    names = [f"{before}{slash}{path.name}{'/' * path.is_dir()}" for path in paths]
-    return [*one_of(DATA_SETS)(incomplete), *names]
-
-
-def _may_hold_examples(path: Path) -> bool:
-    return not path.name.startswith(".") and (path.suffix in DATA_FILES or path.is_dir())
+        return []
+    return [
+        f"{before}{slash}{path.name}{'/' * path.is_dir()}"
+        for path in paths
+        if path.name.startswith(start)
+        and path.name[0] != "."
+        and (path.suffix in _DATA_FILES or path.is_dir())
+    ]

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from memtrain.cli import completing
 from memtrain.cli.options import GENERAL, GROUPS, LONGEST_NAME, OLD_NAMES
 
 NARROWEST, WIDEST = 40, 100
@@ -37,6 +38,10 @@ class Command(TyperCommand):
     def get_help(self, ctx: Any) -> str:
         """The help text, wrapped to the terminal."""
         return _Help(self, ctx).command()
+
+    def get_short_help_str(self, limit: int = 0) -> str:
+        """The first line of the help, never cut."""
+        return cleandoc(self.help or "").partition("\n")[0].removesuffix(".")
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         """The names of options that begin as given; without former names."""
@@ -75,9 +80,7 @@ class _Help:
     def group(self) -> str:
         """The help of memtrain itself."""
         commands = [
-            (name, one.get_short_help_str(self._width).removesuffix("."))
-            for name, one in self._command.commands.items()
-            if not one.hidden
+            (name, one.get_short_help_str()) for name, one in self._command.commands.items() if not one.hidden
         ]
         about, usage, *examples = self._about()
         parts = [about, usage, self._rows("Commands", commands), *examples, *self._options()]
@@ -201,7 +204,9 @@ def _description(parameter: Any) -> str:
 
 def help_command(
     context: typer.Context,
-    command: Annotated[str | None, typer.Argument(help="A command of memtrain", show_default=False)] = None,
+    command: Annotated[
+        str | None, typer.Argument(help="A command of memtrain", autocompletion=completing.command)
+    ] = None,
 ) -> None:
     """Show the help of a command.
 

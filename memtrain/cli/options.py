@@ -11,7 +11,7 @@ import typer
 
 from memtrain.cells.columns import BY_NAME, Column, Part
 from memtrain.cells.kinds import BYTES, COUNT, NUMBER, TRUTH, WIDTHS
-from memtrain.cli.completing import Completion, data_sets, one_of, some_of
+from memtrain.cli.completing import data_set, one_of, some_of
 from memtrain.cli.not_here import NOT_HERE
 
 NETWORK, TRAINING, MEMORY, MEASUREMENT, OUTPUT, GENERAL = GROUPS = (
@@ -137,8 +137,11 @@ def cell_options(
 
     def decorated(command: Command) -> Command:
         absent, own = NOT_HERE[command.__name__], inspect.signature(command).parameters
+        random = "--input-size" not in absent
         parameters = [
-            _layers() if name == "layers" else _parameter(BY_NAME[name], group, name in several, shown or {})
+            _layers()
+            if name == "layers"
+            else _parameter(BY_NAME[name], group, name in several, shown or {}, random)
             for group, names in CELL_GROUPS.items()
             for name in names
             if _option(name) not in absent and _option(name).removeprefix("--") not in own
@@ -186,8 +189,10 @@ def _layers() -> inspect.Parameter:
     return inspect.Parameter("layers", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Layers)
 
 
-def _parameter(column: Column, group: str, several: bool, chosen: Mapping[str, str]) -> inspect.Parameter:
-    """The parameter of a command that gives a column."""
+def _parameter(
+    column: Column, group: str, several: bool, chosen: Mapping[str, str], random: bool
+) -> inspect.Parameter:
+    """The parameter of a command that gives a column; data may be ``random`` or not."""
     of_family = column.part is Part.NETWORK and column.name != "model"
     implied = of_family or column.name in _IMPLIED or column.name in chosen
     default: Any = None if implied else column.default
@@ -201,7 +206,7 @@ def _parameter(column: Column, group: str, several: bool, chosen: Mapping[str, s
     if column.kind is TRUTH:
         names, kind = [f"{column.option}/--no-{column.parameter}"], bool | None
     else:
-        settings |= _values(column, several)
+        settings |= _values(column, several, random)
         if several:
             names = [column.option, *filter(None, [OLD_NAMES.get(column.option)])]
             default = None if default is None else str(default)
@@ -216,7 +221,7 @@ def _parameter(column: Column, group: str, several: bool, chosen: Mapping[str, s
     )
 
 
-def _values(column: Column, several: bool) -> dict[str, Any]:
+def _values(column: Column, several: bool, random: bool) -> dict[str, Any]:
     """How help and completion show the values of a column: ``<range>``, or the choices."""
     many = ",..." if several else ""
     if column.kind in (COUNT, WIDTHS):
@@ -232,11 +237,13 @@ def _values(column: Column, several: bool) -> dict[str, Any]:
             "autocompletion": complete,
         }
     word = {NUMBER: "number", BYTES: "bytes"}.get(column.kind, column.name)
-    completion: Completion | None = {
-        "data": data_sets,
-        "policy": (some_of if several else one_of)(POLICIES),
-    }.get(column.name)
-    return {"metavar": f"<{word}{many}>", "autocompletion": completion}
+    settings: dict[str, Any] = {"metavar": f"<{word}{many}>"}
+    if column.name == "policy":
+        settings["autocompletion"] = (some_of if several else one_of)(POLICIES)
+    elif column.name == "data":
+        settings["autocompletion"] = data_set(("digits", "synthetic") if random else ("digits",))
+        settings["help"] = f"{column.about}{'; synthetic is random' if random else ''}"
+    return settings
 
 
 def _shown_default(column: Column, chosen: Mapping[str, str]) -> str | bool:

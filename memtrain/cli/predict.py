@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memtrain.cli.completing import data_sets
+from memtrain.cli.completing import data_set
 from memtrain.cli.config import config_options
 from memtrain.cli.exports import STDOUT, Exports, export_options
 from memtrain.cli.options import Quiet
@@ -26,7 +26,8 @@ def predict(
     data: Annotated[
         str,
         typer.Argument(
-            help="Data set: digits, or a .npz or .csv file, with or without labels", autocompletion=data_sets
+            help="Data set: digits, or a .npz or .csv file, with or without labels",
+            autocompletion=data_set(["digits"]),
         ),
     ] = "digits",
     *,
