@@ -95,7 +95,20 @@ PLANS = {
 }
 """How a network is made to fit."""
 
-FLAGS = ["--bias", "--json", "--force", "--help", "--no-such", "-x", "--", "extra", "--version"]
+FLAGS = [
+    "--bias",
+    "--json",
+    "--force",
+    "--help",
+    "--no-such",
+    "-x",
+    "--",
+    "extra",
+    "--version",
+    "-V",
+    "-q",
+    "--print-config",
+]
 COMMANDS = {
     "sweep": (
         ["--dry-run", "--timeout", "20"],
@@ -110,6 +123,7 @@ COMMANDS = {
             "--steps": ["2", "3", "1", "0", "-1", "x"],
             "--mode": ["both", "train", "infer", "fly", ""],
             "--meters": ["ledger", "heap,ledger", "", "sonar", "ledger,,heap"],
+            "--memory": SIZES,
             "--memory-limit": SIZES,
             "--repeat": ["1", "2", "0", "-1", "x", "9999"],
             "--jobs": ["1", "2", "0", "-1", "65", "x"],
@@ -171,6 +185,9 @@ COMMANDS |= {
     "report": ([], {"--output": FILES, "--memory": SIZES}),
 }
 COMMANDS["sweep"][1].update({"--config": FILES, "--export-markdown": FILES})
+COMMANDS["explain"][1].update({"--config": FILES, "--steps": ["2", "3", "1", "x"]})
+COMMANDS["report"][1].update({"--config": FILES, "--export-csv": FILES, "--export-json": FILES})
+COMMANDS["help"] = ([], {name: ["", "x"] for name in ("sweep", "help", "swep", "--json", "-h")})
 MARKER = "executed"
 
 

@@ -39,15 +39,17 @@ class Column:
     """The least whole number that is allowed."""
     choices: tuple[str, ...] = ()
     """The words that are allowed; if there are none, any text is."""
+    called: str = ""
+    """The name of its parameter, where that is not the column's own."""
 
     @property
     def parameter(self) -> str:
-        """The name of the parameter of a command: ``memory_limit``."""
-        return self.name.removesuffix("_bytes")
+        """The name of the parameter of a command: ``input_size``."""
+        return self.called or self.name
 
     @property
     def option(self) -> str:
-        """The name of the option on the command line: ``--memory-limit``."""
+        """The name of the option on the command line: ``--input-size``."""
         return f"--{self.parameter.replace('_', '-')}"
 
 
@@ -77,34 +79,36 @@ ACTIVATIONS = (
     "hard_swish",
     "mish",
 )
-_ACCUMULATE = "Micro-batches whose gradients add up to those of the batch"
-_POLICY = "What to keep for backward (none: all of it; sqrt, revolve:4, budget:32MiB); the rest is recomputed"
-_UPDATE = "When parameters are updated: all after backward, or each as soon as its gradient exists"
-_ALLOCATION = (
-    "An array for each value (fresh), one arena for all (packed), or the one that suits a meter (auto)"
+_POLICY = (
+    "What to keep for backward: none (keep all), sqrt, revolve:4, or budget:32MiB; the rest is recomputed"
 )
-_COST = "What a budget plan minimises: seconds, as measured on this machine, or FLOPs"
+_UPDATE = "Update all parameters after backward (deferred), or each as soon as its gradient exists (eager)"
+_ALLOCATION = (
+    "Allocate an array for each value (fresh), one arena for all (packed), or what suits the meter (auto)"
+)
+_MEMORY = "Hard limit on the memory of each run: 64MiB, 1GB, or bytes"
+_COST = "What a budget policy minimises: seconds, as measured on this machine, or FLOPs"
 
 COLUMNS = (
     _network("model", TEXT, "mlp", "Family of the network", choices=("mlp",)),
-    _network("depth", COUNT, 1, "Hidden layers; 0 for a linear model", least=0),
-    _network("width", WIDTHS, 256, "Width of every hidden layer"),
+    _network("depth", COUNT, 1, "Hidden layers (blocks); 0 is a linear model", least=0),
+    _network("width", WIDTHS, 256, "Units in each hidden layer"),
     _run("batch", COUNT, 64, "Examples in a batch"),
-    _network("activation", TEXT, "relu", "Activation", choices=ACTIVATIONS),
-    _network("bias", TRUTH, False, "A bias in every layer"),
+    _network("activation", TEXT, "relu", "Activation function", choices=ACTIVATIONS),
+    _network("bias", TRUTH, False, "Add a bias to each layer"),
     _run("optimizer", TEXT, "sgd", "Optimiser", choices=("sgd", "momentum", "adam")),
-    _network("l2", NUMBER, 1e-4, "λ of the regulariser λ/2·Σ‖W‖²"),
+    _network("l2", NUMBER, 1e-4, "Factor λ of the regulariser λ/2·Σ‖W‖²"),
     _network("dtype", TEXT, "float32", "Type of the numbers", choices=("float32", "float64")),
-    _run("data", TEXT, "digits", "digits, synthetic, or a .npz or .csv file"),
-    _network("input_size", COUNT, 64, "Numbers per example, on synthetic data"),
-    _network("output_size", COUNT, 10, "Classes, on synthetic data"),
+    _run("data", TEXT, "digits", "Data set: digits, or a .npz or .csv file"),
+    _network("input_size", COUNT, 64, "Numbers in an example; implies synthetic data"),
+    _network("output_size", COUNT, 10, "Classes; implies synthetic data"),
     _run("policy", TEXT, "none", _POLICY),
     _run("update", TEXT, "deferred", _UPDATE, choices=("deferred", "eager")),
     _run("allocation", TEXT, "auto", _ALLOCATION, choices=("auto", "fresh", "packed")),
-    _run("threads", COUNT, 1, "BLAS threads, for all meters"),
+    _run("threads", COUNT, 1, "BLAS threads of each run"),
     _run("steps", COUNT, 3, "Iterations that a memory meter watches", least=2),
     _run("seed", COUNT, 0, "Seed of the initial values and batches", least=0),
-    _run("memory_limit_bytes", BYTES, None, "Hard limit on the memory of each run, as 64MiB"),
+    _run("memory_limit_bytes", BYTES, None, _MEMORY, called="memory"),
     Column("mode", TEXT, Part.MODE, "Training or inference."),
     _figure("status", TEXT, "How the row ended."),
     _figure("reason", TEXT, "Why it did not end well."),
@@ -120,7 +124,7 @@ COLUMNS = (
     _figure("resident_peak_bytes", BYTES, "Peak of the pages that the process held (VmHWM)."),
     _figure("peak_parameter_bytes", BYTES, "Parameters at the peak."),
     _figure("peak_gradient_bytes", BYTES, "Gradients at the peak."),
-    _figure("peak_optimizer_bytes", BYTES, "Optimiser's state at the peak."),
+    _figure("peak_optimizer_bytes", BYTES, "State of the optimiser at the peak."),
     _figure("peak_input_bytes", BYTES, "Inputs at the peak."),
     _figure("peak_retained_bytes", BYTES, "Retained intermediates at the peak."),
     _figure("peak_transient_bytes", BYTES, "All other arrays at the peak."),
@@ -141,7 +145,7 @@ COLUMNS = (
     _figure("resident_spread_bytes", BYTES, "Largest less smallest resident peak.", since=2),
     _figure("step_spread_s", SECONDS, "Largest less smallest time.", since=2),
     _figure("peak_recomputed_bytes", BYTES, "Recomputed values at the peak.", since=3),
-    _run("accumulate", COUNT, 1, _ACCUMULATE, since=3),
+    _run("accumulate", COUNT, 1, "Micro-batches in a batch; their gradients are added up", since=3),
     _run("cost", TEXT, "seconds", _COST, since=3, choices=("seconds", "flops")),
     _figure("peak_array_count", COUNT, "Arrays at the peak.", since=4),
 )

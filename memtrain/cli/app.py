@@ -16,6 +16,7 @@ from memtrain.cli.compare import compare
 from memtrain.cli.doctor import doctor
 from memtrain.cli.explain import explain
 from memtrain.cli.frontier import frontier
+from memtrain.cli.help import Command, Group, help_command
 from memtrain.cli.plan import plan
 from memtrain.cli.predict import predict
 from memtrain.cli.refusals import refusal
@@ -28,22 +29,28 @@ from memtrain.errors import MemtrainError
 EXIT_BUG = 3
 EXIT_TERMINATED = 143
 
+_ABOUT = """See why training a network needs more memory than prediction.
+
+Examples:
+  memtrain explain                   # what training keeps, and why
+  memtrain sweep                     # training beside inference
+  memtrain frontier --memory 256MiB  # the largest batch and depth that fit
+"""
+_MORE = """Use `memtrain help <command>` for the options of a command. README.md explains the commands
+and their figures."""
+
 app = typer.Typer(
     name="memtrain",
-    help="Why training needs so much more memory than prediction: predicted, measured and explained.",
+    cls=Group,
+    help=_ABOUT,
+    epilog=_MORE,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(sweep)
-app.command()(report)
-app.command()(explain)
-app.command()(frontier)
-app.command()(plan)
-app.command()(compare)
-app.command()(train)
-app.command()(predict)
-app.command()(doctor)
+for _command in (explain, sweep, frontier, plan, train, predict, report, compare, doctor):
+    app.command(cls=Command)(_command)
+app.command("help", cls=Command)(help_command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -57,7 +64,9 @@ def _options(
     context: typer.Context,
     version: Annotated[
         bool,
-        typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True),
+        typer.Option(
+            "--version", "-V", help="Show the version and exit", callback=_show_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:

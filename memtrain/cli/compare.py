@@ -7,33 +7,37 @@ from typing import Annotated
 
 import typer
 
+from memtrain.cli.config import config_options
 from memtrain.cli.exports import Exports, export_options
-from memtrain.cli.options import Meters
+from memtrain.cli.options import MEASUREMENT, Meters, Quiet
 
 
 @export_options
+@config_options
 def compare(
-    before: Annotated[Path, typer.Argument(help="The CSV of a sweep.")],
-    after: Annotated[Path, typer.Argument(help="The CSV of another.")],
+    before: Annotated[Path, typer.Argument(help="The CSV of a sweep")],
+    after: Annotated[Path, typer.Argument(help="The CSV of another sweep")],
     fail_over: Annotated[
         str | None,
         typer.Option(
-            help="End with 1 where a figure has grown by more than this, and beyond noise: 5%.",
+            metavar="<percent>",
+            help="Exit with 1 if a figure grew by more than this, such as 5%, and beyond its noise",
             show_default="never",
+            rich_help_panel=MEASUREMENT,
         ),
     ] = None,
     meters: Meters = "ledger,heap,resident,time",
     *,
     exports: Exports,
+    quiet: Quiet = False,
 ) -> None:
-    """Join two results by cell; show peaks and times side by side, with the ratio.
+    """Compare the peaks and times of two sweeps, cell by cell.
 
-    With --fail-over it is a check for your CI: cells that grew by more, that fail or that are missing are
-    named, and the exit code is 1. Ledger and heap are the same bytes every time, so any growth beyond the
-    share counts. Resident must also rise by more than its tolerance. Time counts where both files have 5
-    repetitions or more (--repeat 5), and where it rises by more than the repetitions differ.
+    With --fail-over this is a check for CI: it names the cells that grew by more, failed or are missing, and
+    the exit code is 1. Ledger and heap give the same bytes each time, so all growth beyond the percentage
+    counts. Resident must also grow by more than its tolerance. Time counts only if both files have at least 5
+    repetitions (`memtrain sweep --repeat 5`), and if it grew by more than the repetitions differ.
 
-    \b
     Examples:
       memtrain compare before.csv after.csv
       memtrain compare before.csv after.csv --fail-over 5%
@@ -53,9 +57,9 @@ def compare(
     exports.publish(found)
     if allowed is None:
         return
-    log, grown = messages(), regression_lines(found, allowed)
+    log, grown = messages(quiet), regression_lines(found, allowed)
     for line in grown:
-        warn(log, line)
+        warn(messages(), line)
     for line in judgement_lines(found):
         say(log, line)
     if grown:

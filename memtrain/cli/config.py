@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import wraps
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from memtrain.cells.columns import BY_NAME, Part
 from memtrain.cells.kinds import COUNT, WIDTHS
+from memtrain.cli.options import GENERAL, Command
 
 if TYPE_CHECKING:
     from memtrain.errors import InputError
 
-FILES = ("export_csv", "export_json", "export_markdown", "html")
+FILES = ("export_csv", "export_json", "export_markdown", "html", "save", "svg", "dot", "output", "static")
 """Options that name a file."""
 
 MOST_BYTES = 1024**2
@@ -47,15 +51,17 @@ def use_config(context: typer.Context, path: Path | None) -> Path | None:
         ) from error
     except (OSError, ValueError) as error:
         raise InputError(f"--config {path} cannot be read ({reason(error)})", "name a TOML file") from error
-    options = {p.name: p for p in context.command.params if p.name and p.name not in NOT_IN_A_FILE}
+    options = _options(context)
     defaults: dict[str, Any] = {}
     for key, value in values.items():
-        name = key.replace("-", "_")
-        if name not in options:
-            raise _unknown_key(path, key, [*options], str(context.info_name))
+        option = options.get(key.replace("-", "_"))
+        if option is None:
+            known = list(dict.fromkeys(str(one.name) for one in options.values()))
+            raise _unknown_key(path, key, known, str(context.info_name))
+        name = str(option.name)
         if name in defaults:
             raise InputError(f"--config {path} gives {name} twice", "remove one of the two")
-        flag = bool(getattr(options[name], "is_flag", False))
+        flag = bool(getattr(option, "is_flag", False))
         if not _fits(value, flag, name in FILES):
             wanted = "true or false" if flag else "a path in quotes" if name in FILES else _VALUES
             given = f"{key} = {repr(value)[:40]}"
@@ -76,6 +82,52 @@ def _unknown_key(path: Path, key: str, options: list[str], command: str) -> Inpu
     return InputError(f"--config {path} has the key {shown(key)}, which is not known there", remedy)
 
 
+_CONFIG = typer.Option(
+    metavar="<file>",
+    help="Read options from a TOML file; the command line wins",
+    callback=use_config,
+    is_eager=True,
+    rich_help_panel=GENERAL,
+)
+_PRINT_CONFIG = typer.Option(
+    "--print-config", help="Print the options in force as TOML; run nothing", rich_help_panel=GENERAL
+)
+_OPTIONS = {
+    "config": (None, Annotated[Path | None, _CONFIG]),
+    "print_config": (False, Annotated[bool, _PRINT_CONFIG]),
+}
+"""By parameter: its default and its annotation."""
+
+
+def config_options(command: Command) -> Command:
+    """Give a command that exports an answer the options ``--config`` and ``--print-config``."""
+
+    @wraps(command)
+    def wrapper(context: typer.Context, **options: Any) -> None:
+        config, printed = options.pop("config"), options.pop("print_config")
+        if printed:
+            typer.echo(config_text(effective_config(context)), nl=False)
+            return
+        options["exports"] = replace(options["exports"], config=config)
+        command(**options, **({"context": context} if takes_context else {}))
+
+    own = inspect.signature(command, eval_str=True).parameters
+    takes_context = "context" in own
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (default, annotation) in _OPTIONS.items()
+    ]
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    kept = [parameter for name, parameter in own.items() if name != "context"]
+    index = next((i for i, parameter in enumerate(kept) if parameter.name == "quiet"), len(kept))
+    kept[index:index] = parameters
+    wrapper.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [context, *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in kept)]
+    )
+    wrapper.__annotations__ = {}
+    return wrapper
+
+
 def effective_config(context: typer.Context) -> dict[str, Any]:
     """Every option that has a value, wherever it comes from, as a file would give it.
 
@@ -86,14 +138,26 @@ def effective_config(context: typer.Context) -> dict[str, Any]:
 
     families = [name for name in str(context.params.get("model")).split(",") if name in FAMILIES]
     had = set.intersection(*map(set, map(columns_of, families))) | {"model"} if families else {"model"}
+    options = {str(one.name) for one in _options(context).values()}
     values = {
         name: _usual(name) if value is None and name in had else value
         for name, value in context.params.items()
+        if name in options
     }
     return {
         name: str(value) if isinstance(value, Path) else value
         for name, value in values.items()
-        if name not in NOT_IN_A_FILE and value is not None
+        if value is not None
+    }
+
+
+def _options(context: typer.Context) -> dict[str, Any]:
+    """The options that a file may give, by their names and former names."""
+    return {
+        name.removeprefix("--").replace("-", "_"): one
+        for one in context.command.params
+        for name in one.opts
+        if one.param_type_name == "option" and name.startswith("--") and one.name not in NOT_IN_A_FILE
     }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -18,6 +20,20 @@ NARROWEST, USUAL = 40, 80
 """Columns: with fewer than the first (``COLUMNS=0``) figures would be cut, so the second is used instead."""
 
 
+class _Pipe:
+    """A stream that is no terminal: lines lose the blanks at their ends, with which tables are padded."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write whole lines."""
+        return self._stream.write(re.sub(r" +((?:\x1b\[[\d;]*m)*)$", r"\1", text, flags=re.MULTILINE))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class Console(RichConsole):
     """A rich console for which a reader that closes the pipe is no failure."""
 
@@ -29,7 +45,8 @@ class Console(RichConsole):
 
 def results() -> Console:
     """For results."""
-    return _readable(Console(highlight=False))
+    stream = None if sys.stdout.isatty() else cast(IO[str], _Pipe(sys.stdout))
+    return _readable(Console(file=stream, highlight=False))
 
 
 def messages(quiet: bool = False) -> Console:

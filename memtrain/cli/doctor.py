@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from json import dumps
-from typing import Annotated
-
 import typer
 
+from memtrain.cli.exports import Exports, export_options
+from memtrain.cli.options import Quiet
 
+
+@export_options
 def doctor(
-    json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
+    *,
+    exports: Exports,
+    quiet: Quiet = False,
 ) -> None:
-    """Show CPU, BLAS, meters and settings: what is not ideal, and what to do about it.
+    """Check this machine: its CPU, BLAS, memory and meters.
 
-    Every meter is tried on a small network whose figures are known. Ends with 1 when one is broken.
+    Every meter is tried on a small network whose figures are known. The output names what is not ideal for
+    measuring, and what to do about it. The exit code is 1 if a meter is broken.
 
-    \b
     Examples:
       memtrain doctor
       memtrain doctor --json
       OPENBLAS_CORETYPE=Haswell memtrain doctor
     """
-    from memtrain.cli.console import results
-    from memtrain.measure.doctor import State, examine
+    from memtrain.measure.doctor import Examination, examine
     from memtrain.measure.host import Host
-    from memtrain.report.terminal.doctor import doctor_table
 
+    exports.check(Examination)
     with Host() as host:
-        findings = examine(host)
-    if json:
-        typer.echo(dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
-    else:
-        results().print(doctor_table(findings))
-    if any(finding.state is State.BROKEN for finding in findings):
+        examination = Examination(tuple(examine(host)))
+    exports.publish(examination, shown=not quiet or not examination.ok)
+    if not examination.ok:
         raise typer.Exit(1)

@@ -7,26 +7,44 @@ from typing import Annotated, Any
 
 import typer
 
+from memtrain.cli.config import config_options
 from memtrain.cli.exports import Exports, export_options
-from memtrain.cli.options import Measured, cell_options
+from memtrain.cli.options import MEASUREMENT, OUTPUT, Measured, Quiet, cell_options
 
 
-@cell_options(without=("allocation", "threads", "steps", "memory_limit_bytes"))
+@cell_options()
 @export_options
+@config_options
 def explain(
     columns: dict[str, Any],
-    prove: Annotated[bool, typer.Option("--prove", help="Prove that all that is kept is needed.")] = False,
-    second: Annotated[bool, typer.Option("--second", help="The Hessian-vector product, too.")] = False,
-    svg: Annotated[Path | None, typer.Option(help="Draw the graph into a file; - for stdout.")] = None,
-    dot: Annotated[Path | None, typer.Option(help="The same drawing for Graphviz; or -.")] = None,
-    backward: Annotated[bool, typer.Option("--backward", help="Backward in the drawing, too.")] = False,
+    prove: Annotated[
+        bool,
+        typer.Option("--prove", help="Prove that each kept value is needed", rich_help_panel=MEASUREMENT),
+    ] = False,
+    second: Annotated[
+        bool,
+        typer.Option("--second", help="Explain the Hessian-vector product, too", rich_help_panel=MEASUREMENT),
+    ] = False,
+    svg: Annotated[
+        Path | None,
+        typer.Option(metavar="<file>", help="Draw the graph as SVG; - is stdout", rich_help_panel=OUTPUT),
+    ] = None,
+    dot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="<file>", help="Draw the graph for Graphviz; - is stdout", rich_help_panel=OUTPUT
+        ),
+    ] = None,
+    backward: Annotated[
+        bool, typer.Option("--backward", help="Draw the backward pass, too", rich_help_panel=OUTPUT)
+    ] = False,
     measure: Measured = True,
     *,
     exports: Exports,
+    quiet: Quiet = False,
 ) -> None:
-    """Say of each intermediate why it is kept, what for, and for how long.
+    """Explain why each intermediate is kept, and for how long.
 
-    \b
     Examples:
       memtrain explain
       memtrain explain --activation gelu --bias --prove
@@ -49,7 +67,7 @@ def explain(
             "--backward changes a drawing, and none is asked for", "add --svg FILE or --dot FILE"
         )
     exports.check(Explained, [columns["data"]], {"--svg": svg, "--dot": dot})
-    log = messages()
+    log = messages(quiet)
     rates = kept_rates()
     (cell,) = plannable(log, [cell], rates)
     explanation = explain_cell(cell, rates)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from memtrain.cli.options import Command, Force, with_parameters
+from memtrain.cli.options import OUTPUT, Command, Force, with_parameters
 
 if TYPE_CHECKING:
     from memtrain.report.publish import Publication, Text
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 STDOUT = Path("-")
 
 _OPTIONS = {
-    "export_csv": "Its rows as CSV; - for stdout.",
-    "export_json": "All of it as JSON; - for stdout.",
-    "export_markdown": "Its tables and sentences as markdown; - for stdout.",
-    "html": "A page that opens offline.",
+    "export_csv": "Write the rows as CSV; - is stdout",
+    "export_json": "Write everything as JSON; - is stdout",
+    "export_markdown": "Write the tables and sentences as Markdown; - is stdout",
+    "html": "Write a page that opens offline",
 }
 """Files, by parameter, and what goes there."""
 
@@ -40,6 +40,8 @@ class Exports:
     json: bool
     """The JSON document to stdout."""
     force: bool
+    config: Path | None = None
+    """The file that options were read from; it must not be overwritten."""
 
     @property
     def paths(self) -> dict[str, Path]:
@@ -68,23 +70,27 @@ class Exports:
     ) -> None:
         """Raise ``MemtrainError``, before anything runs, for exports that cannot all be written.
 
-        ``answer`` is the type of what will be exported, ``inputs`` what the command reads, ``others`` what
-        else it writes, by option.
+        ``answer`` is the type of what will be exported, ``inputs`` what the command reads besides its
+        options, ``others`` what else it writes, by option.
         """
         from memtrain.report.publish import publication_of
 
         if self.html is not None:
             publication_of(answer).check_page()
         files = {option: path for option, path in (others or {}).items() if path is not None}
-        check_exports({**self.paths, **files}, self.force, inputs)
+        check_exports({**self.paths, **files}, self.force, [*inputs, self.config])
 
     def publish(
         self,
         answer: object,
         origin: Origin | None = None,
         others: Mapping[str, tuple[Path | None, Callable[[], Text]]] | None = None,
+        *,
+        shown: bool = True,
     ) -> None:
         """Show the answer in the terminal, or export it to stdout; then write every file that is asked for.
+
+        Where it is not ``shown``, the terminal gets nothing.
 
         Whatever happens, also when the reader of stdout has gone, every file that can be written is written;
         then what went wrong is raised. ``others`` are further texts: by option where to, and what makes it.
@@ -101,28 +107,37 @@ class Exports:
         for option, (path, make) in (others or {}).items():
             if path is not None:
                 texts[option] = (path, make)
-        export(texts, self.force, lambda: _show(publication, answer))
+        export(texts, self.force, (lambda: _show(publication, answer)) if shown else lambda: None)
 
 
 def export_options(command: Command) -> Command:
     """Give a command the options that export its answer: it gets them as ``exports``."""
+    return _export_options(command, _OPTIONS)
+
+
+def export_options_but_page(command: Command) -> Command:
+    """The same for a command that has an option of its own for its page."""
+    return _export_options(command, [name for name in _OPTIONS if name != "html"])
+
+
+def _export_options(command: Command, names: Iterable[str]) -> Command:
+    def option(about: str, *flags: str, **settings: Any) -> Any:
+        return typer.Option(*flags, help=about, show_default=False, rich_help_panel=OUTPUT, **settings)
+
+    file = {name: option(_OPTIONS[name], metavar="<file>") for name in names}
+    json = option("Print the same JSON, in place of the usual output", "--json")
     parameters = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[Path | None, typer.Option(help=about, show_default=False)],
-        )
-        for name, about in _OPTIONS.items()
+        *(_parameter(name, None, Annotated[Path | None, settings]) for name, settings in file.items()),
+        _parameter("json", False, Annotated[bool, json]),
+        _parameter("force", False, Force),
     ]
-    json = Annotated[
-        bool, typer.Option("--json", help="The same JSON to stdout, in place of what the terminal shows.")
-    ]
-    for name, annotation in (("json", json), ("force", Force)):
-        parameters.append(
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
-        )
-    return with_parameters(command, "exports", parameters, lambda given: Exports(**given))
+    return with_parameters(
+        command, "exports", parameters, lambda given: Exports(**{**dict.fromkeys(_OPTIONS), **given})
+    )
+
+
+def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def command_line() -> str:

@@ -6,25 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
+from memtrain.cli.config import config_options
 from memtrain.cli.exports import Exports, command_line, export_options
-from memtrain.cli.options import Jobs, Memory, Quiet, Timeout, cell_options
+from memtrain.cli.options import MEASUREMENT, Jobs, Memory, Quiet, Timeout, cell_options
 
 
-@cell_options(
-    several=("depth", "batch"),
-    without=(
-        "layers",
-        "policy",
-        "cost",
-        "accumulate",
-        "allocation",
-        "threads",
-        "steps",
-        "memory_limit_bytes",
-    ),
-    shown={"depth": "1:64:x2", "batch": "64, 256, 1024, …"},
-)
+@cell_options(several=("depth", "batch"), shown={"depth": "1:64:x2", "batch": "64, 256, 1024, …"})
 @export_options
+@config_options
 def frontier(
     columns: dict[str, Any],
     memory: Memory,
@@ -32,7 +21,9 @@ def frontier(
         bool,
         typer.Option(
             "--confirm/--no-confirm",
-            help="Run the largest batch, and one that must fail, under a hard limit.",
+            help="Run the largest batch, and one that must fail, under a hard limit",
+            show_default="confirm",
+            rich_help_panel=MEASUREMENT,
         ),
     ] = True,
     jobs: Jobs = None,
@@ -41,12 +32,12 @@ def frontier(
     exports: Exports,
     quiet: Quiet = False,
 ) -> None:
-    """Find the largest batch for each depth, and the largest depth for each batch, that fit into a memory.
+    """Find the largest batch and depth that fit into a memory.
 
-    They are found from predictions. Then each is tried under a hard limit: the largest batch must run, and a
-    larger one must fail. Ends with 1 where a trial comes out otherwise.
+    This command predicts the largest batch that fits for each depth, and the largest depth for each batch.
+    Then it runs each largest batch under a hard limit, and a batch that must fail there. The exit code is 1
+    if a run contradicts the prediction.
 
-    \b
     Examples:
       memtrain frontier --memory 256MiB --no-confirm
       memtrain frontier --memory 64MiB --depth 1:16:x2

@@ -9,35 +9,110 @@ from typing import Annotated, Any
 
 import typer
 
-from memtrain.cells.columns import CELL_COLUMNS, Column, Part
+from memtrain.cells.columns import BY_NAME, Column, Part
 from memtrain.cells.kinds import BYTES, COUNT, NUMBER, TRUTH, WIDTHS
+from memtrain.cli.completing import data_set, one_of, some_of
+from memtrain.cli.not_here import NOT_HERE
 
-Force = Annotated[bool, typer.Option("--force", help="Overwrite output files that exist.")]
+NETWORK, TRAINING, MEMORY, MEASUREMENT, OUTPUT, GENERAL = GROUPS = (
+    "Network",
+    "Training",
+    "Memory",
+    "Measurement",
+    "Output",
+    "General",
+)
+"""The groups of options in a help text, in their order."""
+
+_OF_NETWORK = ("model", "depth", "width", "layers", "activation", "bias", "dtype", "data")
+_OF_TRAINING = ("batch", "optimizer", "l2", "update", "accumulate", "policy", "cost", "allocation", "threads")
+CELL_GROUPS = {
+    NETWORK: (*_OF_NETWORK, "input_size", "output_size"),
+    TRAINING: (*_OF_TRAINING, "seed"),
+    MEMORY: ("memory_limit_bytes",),
+    MEASUREMENT: ("steps",),
+}
+"""The options of a cell by group, in the order of every help text."""
+
+BYTE_EXAMPLES = "256MiB, 1GB, or bytes"
+METERS = ("ledger", "heap", "resident", "time")
+POLICIES = ("none", "sqrt", "revolve:", "budget:")
+"""How the text of a policy can begin."""
+
+OLD_NAMES = {"--memory": "--memory-limit"}
+"""Former names of options, which `memtrain sweep` still takes and no help shows."""
+
+LONGEST_NAME = 26
+"""Characters of the name of an option with its values; longer choices stand in the text of the option."""
+
+Force = Annotated[
+    bool, typer.Option("--force", help="Overwrite output files that exist", rich_help_panel=OUTPUT)
+]
 Jobs = Annotated[
     int | None,
     typer.Option(
-        help="Memory measurements at a time; time is measured alone.", show_default="a core each, up to 4"
+        metavar="<n>",
+        help="Memory measurements at the same time; times are measured one by one",
+        show_default="one per core, at most 4",
+        rich_help_panel=MEASUREMENT,
     ),
 ]
-Timeout = Annotated[float | None, typer.Option(help="Seconds after which a measurement is given up.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        metavar="<seconds>",
+        help="Give up a measurement after this many seconds",
+        show_default="never",
+        rich_help_panel=MEASUREMENT,
+    ),
+]
 _MEMORY = typer.Option(
-    "--memory", help="A memory above the baseline: 256MiB, 1GB, or bytes.", show_default=False
+    "--memory",
+    metavar="<bytes>",
+    help=f"Memory that a run may take, above the baseline: {BYTE_EXAMPLES}",
+    show_default=False,
+    rich_help_panel=MEMORY,
 )
 Memory = Annotated[str, _MEMORY]
 MaybeMemory = Annotated[str | None, _MEMORY]
-Meters = Annotated[str, typer.Option(help="Some of ledger, heap, resident, time.")]
+Meters = Annotated[
+    str,
+    typer.Option(
+        metavar="<meter,...>",
+        help="Meters: ledger, heap, resident, time",
+        show_default="all four",
+        autocompletion=some_of(METERS),
+        rich_help_panel=MEASUREMENT,
+    ),
+]
 Measured = Annotated[
     bool,
-    typer.Option("--measure/--no-measure", help="Run what is predicted, too, and compare the two."),
+    typer.Option(
+        "--measure/--no-measure",
+        help="Run what is predicted, and compare the two",
+        show_default="measure",
+        rich_help_panel=MEASUREMENT,
+    ),
 ]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Results and errors only: no progress, no warnings.")
+    bool, typer.Option("--quiet", "-q", help="Print results and errors only", rich_help_panel=GENERAL)
 ]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Also the environment, and rows as they finish.")
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        help="Print the environment, and each row as it finishes",
+        rich_help_panel=GENERAL,
+    ),
 ]
 Layers = Annotated[
-    str | None, typer.Option(help="Input, hidden… and output size, as 784,512,10, on synthetic data.")
+    str | None,
+    typer.Option(
+        metavar="<n,...>",
+        help="Sizes of input, hidden layers and output: 784,512,10; implies synthetic data",
+        rich_help_panel=NETWORK,
+    ),
 ]
 
 _IMPLIED = ("batch", "data", "memory_limit_bytes")
@@ -48,30 +123,29 @@ All columns of a network are such: a family that lacks one refuses it only where
 
 _SIZES = dict.fromkeys(("input_size", "output_size"), "that of the data")
 
-_RANGE = {COUNT: "a range", WIDTHS: "a range", BYTES: "or a list", NUMBER: "one or a list"}
-
 Command = Callable[..., None]
 
 
 def cell_options(
-    *,
-    several: Collection[str] = (),
-    without: Collection[str] = (),
-    shown: Mapping[str, str] | None = None,
+    *, several: Collection[str] = (), shown: Mapping[str, str] | None = None
 ) -> Callable[[Command], Command]:
     """Give a command the options of a cell: it gets their values as ``columns``, by parameter.
 
-    Columns in ``several`` take ranges or lists, as text; those in ``without`` are no options of the
-    command. ``shown`` are defaults that the command chooses itself, as its help shows them.
+    Columns in ``several`` take ranges or lists, as text. ``shown`` are defaults that the command chooses
+    itself, as its help shows them. The command has every option but its own and those that `NOT_HERE` names.
     """
-    columns = [column for column in CELL_COLUMNS if column.name not in without]
-    defaults = {**_SIZES, **(shown or {})}
-    parameters = [_parameter(column, column.name in several, defaults) for column in columns]
-    if "layers" not in without:
-        layers = inspect.Parameter("layers", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Layers)
-        parameters.insert(3, layers)
 
     def decorated(command: Command) -> Command:
+        absent, own = NOT_HERE[command.__name__], inspect.signature(command).parameters
+        random = "--input-size" not in absent
+        parameters = [
+            _layers()
+            if name == "layers"
+            else _parameter(BY_NAME[name], group, name in several, shown or {}, random)
+            for group, names in CELL_GROUPS.items()
+            for name in names
+            if _option(name) not in absent and _option(name).removeprefix("--") not in own
+        ]
         return with_parameters(command, "columns", parameters, dict)
 
     return decorated
@@ -106,43 +180,75 @@ def with_parameters(
     return wrapper
 
 
-def _parameter(column: Column, several: bool, shown: Mapping[str, str]) -> inspect.Parameter:
-    """The parameter of a command that gives a column."""
+def _option(name: str) -> str:
+    """The option of a column, or that of the sizes of all layers."""
+    return "--layers" if name == "layers" else BY_NAME[name].option
+
+
+def _layers() -> inspect.Parameter:
+    return inspect.Parameter("layers", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Layers)
+
+
+def _parameter(
+    column: Column, group: str, several: bool, chosen: Mapping[str, str], random: bool
+) -> inspect.Parameter:
+    """The parameter of a command that gives a column; data may be ``random`` or not."""
     of_family = column.part is Part.NETWORK and column.name != "model"
-    implied = of_family or column.name in _IMPLIED or column.name in shown
+    implied = of_family or column.name in _IMPLIED or column.name in chosen
     default: Any = None if implied else column.default
     kind: Any = str | None
+    names: list[str] = []
+    settings: dict[str, Any] = {
+        "help": column.about,
+        "show_default": _shown_default(column, chosen),
+        "rich_help_panel": group,
+    }
     if column.kind is TRUTH:
-        flags = f"{column.option}/--no-{column.parameter}"
-        usual = flags.split("/")[not column.default].removeprefix("--")
-        option, kind = typer.Option(flags, help=f"{column.about}.", show_default=usual), bool | None
-    elif several:
-        option = typer.Option(help=_help(column, several), show_default=_shown(column, default, shown))
-        default = None if default is None else str(default)
+        names, kind = [f"{column.option}/--no-{column.parameter}"], bool | None
     else:
-        least = column.least if column.kind in (COUNT, WIDTHS) else None
-        words = _help(column, several)
-        option = typer.Option(min=least, help=words, show_default=_shown(column, default, shown))
-        kind = {COUNT: int, WIDTHS: int, NUMBER: float}.get(column.kind, str) | None
+        settings |= _values(column, several, random)
+        if several:
+            names = [column.option, *filter(None, [OLD_NAMES.get(column.option)])]
+            default = None if default is None else str(default)
+        else:
+            settings["min"] = column.least if column.kind in (COUNT, WIDTHS) else None
+            kind = {COUNT: int, WIDTHS: int, NUMBER: float}.get(column.kind, str) | None
     return inspect.Parameter(
-        column.parameter, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
+        column.parameter,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[kind, typer.Option(*names, **settings)],
     )
 
 
-def _help(column: Column, several: bool) -> str:
-    words = column.about
+def _values(column: Column, several: bool, random: bool) -> dict[str, Any]:
+    """How help and completion show the values of a column: ``<range>``, or the choices."""
+    many = ",..." if several else ""
+    if column.kind in (COUNT, WIDTHS):
+        return {"metavar": "<range>" if several else "<n>"}
     if column.choices:
-        many = len(column.choices) > 1
-        words += (
-            f"{'; some of' if several and many else '; one of' if many else ':'} {', '.join(column.choices)}"
-        )
-    elif several:
-        words += f": {_RANGE.get(column.kind, 'one or a list')}"
-    return f"{words}."
+        choices = f"[{'|'.join(column.choices)}]"
+        complete = (some_of if several else one_of)(column.choices)
+        if len(f"{column.option} {choices}{many}") <= LONGEST_NAME:
+            return {"metavar": f"{choices}{many}", "autocompletion": complete}
+        return {
+            "metavar": f"<name{many}>",
+            "help": f"{column.about}: {choices}",
+            "autocompletion": complete,
+        }
+    word = {NUMBER: "number", BYTES: "bytes"}.get(column.kind, column.name)
+    settings: dict[str, Any] = {"metavar": f"<{word}{many}>"}
+    if column.name == "policy":
+        settings["autocompletion"] = (some_of if several else one_of)(POLICIES)
+    elif column.name == "data":
+        settings["autocompletion"] = data_set(("digits", "synthetic") if random else ("digits",))
+        settings["help"] = f"{column.about}{'; synthetic is random' if random else ''}"
+    return settings
 
 
-def _shown(column: Column, default: Any, shown: Mapping[str, str]) -> str | bool:
-    """The default as the help shows it, where the parameter itself has none."""
-    if column.name in shown:
-        return shown[column.name]
-    return True if default is not None or column.default is None else str(column.default)
+def _shown_default(column: Column, chosen: Mapping[str, str]) -> str | bool:
+    """The default as the help shows it."""
+    if column.kind is TRUTH:
+        return f"{'' if column.default else 'no-'}{column.parameter}"
+    default = chosen.get(column.name) or _SIZES.get(column.name) or column.default
+    return False if default is None else str(default)

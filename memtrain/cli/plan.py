@@ -6,34 +6,46 @@ from typing import Annotated, Any
 
 import typer
 
+from memtrain.cli.config import config_options
 from memtrain.cli.exports import Exports, command_line, export_options
-from memtrain.cli.options import MaybeMemory, Measured, Quiet, Timeout, cell_options
+from memtrain.cli.options import MEMORY, MaybeMemory, Measured, Quiet, Timeout, cell_options
 
 
-@cell_options(without=("policy", "allocation", "threads", "steps", "memory_limit_bytes"))
+@cell_options()
 @export_options
+@config_options
 def plan(
     columns: dict[str, Any],
     memory: MaybeMemory = None,
     pareto: Annotated[
-        bool, typer.Option("--pareto", help="Plans from the smallest to the one without recomputation.")
+        bool,
+        typer.Option(
+            "--pareto",
+            help="Show the trade-off: plans from the least memory to no recomputation",
+            rich_help_panel=MEMORY,
+        ),
     ] = False,
-    points: Annotated[int, typer.Option(min=2, max=200, help="At most so many plans with --pareto.")] = 8,
+    points: Annotated[
+        int,
+        typer.Option(
+            metavar="<n>", min=2, max=200, help="Plans with --pareto, at most", rich_help_panel=MEMORY
+        ),
+    ] = 8,
     measure: Measured = True,
     timeout: Timeout = None,
     *,
     exports: Exports,
     quiet: Quiet = False,
 ) -> None:
-    """Make a network fit into a memory: what to keep, what to recompute, and what that costs.
+    """Find the cheapest way to make training fit into a memory.
 
-    Finds the cheapest plan of recomputation that fits into the memory. Where no plan is enough, it looks for
-    the cheapest combination of eager updates, micro-batches, optimizer and dtype, with a plan on top. Every
-    option is run and measured, and its gradients are compared with those of training without recomputation.
-    Where nothing fits, it names the largest batch that does. Ends with 1 where nothing fits, or where a
-    measurement differs from its prediction.
+    First this command looks for the cheapest plan of recomputation that fits into the memory. If no plan is
+    enough, it looks for the cheapest combination of eager updates, micro-batches, optimiser and dtype, with a
+    plan on top. If nothing fits, it names the largest batch that does.
 
-    \b
+    Every option is run and measured, and its gradients are compared with those of training without
+    recomputation. The exit code is 1 if nothing fits, or if a measurement differs from its prediction.
+
     Examples:
       memtrain plan --memory 12MiB --depth 16 --batch 512
       memtrain plan --pareto --points 4 --depth 12 --width 64 --batch 256

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memtrain.cli.completing import data_set
+from memtrain.cli.config import config_options
 from memtrain.cli.exports import STDOUT, Exports, export_options
 from memtrain.cli.options import Quiet
 
@@ -18,22 +20,27 @@ if TYPE_CHECKING:
 
 
 @export_options
+@config_options
 def predict(
-    model: Annotated[Path, typer.Argument(help="What memtrain train --save wrote.")],
+    model: Annotated[Path, typer.Argument(help="A network that `memtrain train --save` wrote")],
     data: Annotated[
-        str, typer.Argument(help="digits, or a .npz or .csv file, with labels or without.")
+        str,
+        typer.Argument(
+            help="Data set: digits, or a .npz or .csv file, with or without labels",
+            autocompletion=data_set(["digits"]),
+        ),
     ] = "digits",
     *,
     exports: Exports,
     quiet: Quiet = False,
 ) -> None:
-    """Predict the label of each example: the inference that a sweep measures.
+    """Predict the label of each example with a trained network.
 
-    Examples are read, predicted and written a block at a time. The peak memory, what the data take, and how
-    many are right if the data have labels, go to stderr. Where the data are those of the training, the test
-    examples are reported apart: the model was trained on the others.
+    This is the inference that `memtrain sweep` measures. Examples are read, predicted and written block by
+    block. The peak memory, the memory of the data, and the accuracy if the data have labels, go to stderr. If
+    the network was trained on these data, the accuracy on the test examples is reported apart, because the
+    network has seen the others.
 
-    \b
     Examples:
       memtrain predict model.npz
       memtrain predict model.npz --json

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+from memtrain.cli.not_here import NOT_HERE
 from memtrain.errors import nearest, shown
 
 _DASHES = "–—−"
@@ -53,6 +54,8 @@ class _Line:
             if f"-{option}" in self._options:
                 return f"{option} needs two dashes; write -{option}"
         mistake = f"{self._called} has no option {shown(option)[1:-1]}"
+        if option in NOT_HERE.get(self._name, {}):
+            return f"{mistake}; {NOT_HERE[self._name][option]}"
         others = [name for name, command in self._commands.items() if option in _options(command)]
         if others and not self._name:
             return (

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from memtrain.cells.columns import CELL_NAMES
-from memtrain.cli.config import config_text, effective_config, use_config
+from memtrain.cli.completing import one_of
+from memtrain.cli.config import config_options, effective_config
 from memtrain.cli.exports import STDOUT, Exports, command_line, export_options
-from memtrain.cli.options import Jobs, Meters, Quiet, Timeout, Verbose, cell_options
+from memtrain.cli.options import MEASUREMENT, Jobs, Meters, Quiet, Timeout, Verbose, cell_options
 from memtrain.cli.resuming import refuse_beside_resume, resume_command
 from memtrain.cli.streams import close_stdout
 from memtrain.cli.sweeping import How, checked, foreseen, measured, open_session
@@ -27,55 +28,77 @@ if TYPE_CHECKING:
     from memtrain.sweeps.session import Session
 
 
+_MODES = ("both", "train", "infer")
+
+
 @cell_options(
     several=CELL_NAMES, shown={"depth": "1:16:x2", "batch": "64,256,1024", "memory_limit_bytes": "none"}
 )
 @export_options
+@config_options
 def sweep(
     context: typer.Context,
     columns: dict[str, Any],
-    mode: Annotated[str, typer.Option(help="both, train or infer.")] = "both",
+    mode: Annotated[
+        str,
+        typer.Option(
+            metavar=f"[{'|'.join(_MODES)}]",
+            help="Measure training, inference, or both",
+            autocompletion=one_of(_MODES),
+            rich_help_panel=MEASUREMENT,
+        ),
+    ] = "both",
     meters: Meters = "ledger,heap,resident,time",
     repeat: Annotated[
-        int, typer.Option(help="Measure each figure so often: medians, and how far they spread.")
+        int,
+        typer.Option(
+            metavar="<n>",
+            help="Repeat each measurement <n> times and report the median and spread",
+            rich_help_panel=MEASUREMENT,
+        ),
     ] = 1,
     jobs: Jobs = None,
     timeout: Timeout = None,
     ignore_free_memory: Annotated[
         bool,
-        typer.Option("--ignore-free-memory", help="Try cells, too, that need more memory than is free."),
+        typer.Option(
+            "--ignore-free-memory",
+            help="Also try cells that need more memory than is free",
+            rich_help_panel=MEASUREMENT,
+        ),
     ] = False,
     resume: Annotated[
         Path | None,
-        typer.Option(help="The CSV of a sweep that was stopped: measure what is missing or failed."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List cells and predicted peaks; run nothing.")
-    ] = False,
-    config: Annotated[
-        Path | None,
         typer.Option(
-            help="Options from a TOML file; the command line wins.", callback=use_config, is_eager=True
+            metavar="<file>",
+            help="Continue the stopped sweep that wrote this CSV: measure what is missing or failed",
+            rich_help_panel=MEASUREMENT,
         ),
     ] = None,
-    print_config: Annotated[
-        bool, typer.Option("--print-config", help="Write the options in force as such a file; run nothing.")
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="List the cells and their predicted peaks; run nothing",
+            rich_help_panel=MEASUREMENT,
+        ),
     ] = False,
     *,
     exports: Exports,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Measure peak memory over depth × batch, training beside inference.
+    """Measure peak memory over depth × batch.
 
-    \b
+    Training stands beside inference. Options of the network and of the training take several values: every
+    combination is a cell. Rows are written as they finish to --export-csv, or to
+    results/sweep-<date>-<time>-<pid>.csv without it.
+
     Examples:
       memtrain sweep
       memtrain sweep --depth 1,4,16 --batch 128,1024 --export-csv out.csv
       memtrain sweep --activation relu,gelu --batch 64:1024:x2 --dry-run
-      memtrain sweep --memory-limit 64MiB
-
-    Without --export-csv, rows are written to results/sweep-<date>-<time>-<pid>.csv as they finish.
+      memtrain sweep --memory 64MiB
     """
     # What computes is imported here, so that --help does not wait for numpy.
     from memtrain.answers.swept import Swept
@@ -87,9 +110,6 @@ def sweep(
     from memtrain.sweeps.journal import journal_path
 
     origin = Origin(command_line(), effective_config(context))
-    if print_config:
-        typer.echo(config_text(origin.config), nl=False)
-        return
     how = checked(How(jobs, timeout, ignore_free_memory, quiet, verbose))
     log, csv_is_store = messages(quiet), not dry_run and exports.export_csv != STDOUT
     path = resume or (exports.export_csv if csv_is_store and exports.export_csv else _new_path())
@@ -101,12 +121,12 @@ def sweep(
         exports.check(Swept, [path, journal_path(path)])
     else:
         request = request_of(columns, context.params)
-        exports.check(Swept, [*request.axes.get("data", []), config])
+        exports.check(Swept, request.axes.get("data", []))
         _warn_of_batches(request.cells(), how)
         if dry_run:
             exports.publish(foreseen(request, how), origin)
             return
-        _check_new(request, path, exports, config)
+        _check_new(request, path, exports)
     _warn_of_memory(how)
     with Host() as host:
         session = open_session(host, request, path, origin, exports.force, how)
@@ -146,12 +166,12 @@ def _warn_of_memory(how: How) -> None:
             warn(messages(how.quiet), f"{finding.subject}: {finding.found}; {finding.remedy}")
 
 
-def _check_new(request: Request, path: Path, exports: Exports, config: Path | None) -> None:
+def _check_new(request: Request, path: Path, exports: Exports) -> None:
     """Raise ``InputError`` where a new sweep could not write its rows, or anything else that is asked for."""
     from memtrain.sweeps.session import check_new
 
     files = {option: path for option, path in exports.paths.items() if path != STDOUT}
-    check_new(request, path, files, exports.force, config)
+    check_new(request, path, files, exports.force, exports.config)
 
 
 def _show_rows_so_far(session: Session, exports: Exports, origin: Origin) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from memtrain.cells.columns import BY_NAME
+from memtrain.cli.config import config_options
 from memtrain.cli.exports import Exports, export_options
-from memtrain.cli.options import Quiet, cell_options
+from memtrain.cli.options import OUTPUT, TRAINING, Quiet, cell_options
 
 if TYPE_CHECKING:
     from memtrain.cells.cell import Cell
@@ -23,7 +24,6 @@ _DEFAULTS = {"depth": 2, "batch": 32, "allocation": "packed"}
 
 
 @cell_options(
-    without=("layers", "input_size", "output_size", "steps", "memory_limit_bytes"),
     shown={
         "depth": "2",
         "batch": "32",
@@ -32,24 +32,37 @@ _DEFAULTS = {"depth": 2, "batch": 32, "allocation": "packed"}
     },
 )
 @export_options
+@config_options
 def train(
     columns: dict[str, Any],
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training examples.")] = 40,
+    epochs: Annotated[
+        int,
+        typer.Option(
+            metavar="<n>", min=1, help="Passes over the training examples", rich_help_panel=TRAINING
+        ),
+    ] = 40,
     lr: Annotated[
         float | None,
-        typer.Option(help="Learning rate.", show_default="0.1 sgd, 0.02 momentum, 0.001 adam"),
+        typer.Option(
+            metavar="<number>",
+            help="Learning rate",
+            show_default="0.1 for sgd, 0.02 for momentum, 0.001 for adam",
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
-    save: Annotated[Path | None, typer.Option(help="Write the trained network: model.npz.")] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="<file>", help="Save the trained network as .npz", rich_help_panel=OUTPUT),
+    ] = None,
     *,
     exports: Exports,
     quiet: Quiet = False,
 ) -> None:
-    """Train a network, test it, and see its peak memory.
+    """Train a network, test it, and report its peak memory.
 
-    Four fifths of the data are trained on, the rest tests; the split is stratified and fixed. A training that
-    diverges is not saved, and ends with exit code 1.
+    Four fifths of the examples are for training, the others for testing; the split is stratified and always
+    the same. A training that diverges is not saved, and the exit code is 1.
 
-    \b
     Examples:
       memtrain train
       memtrain train --depth 4 --optimizer adam --epochs 20

@@ -47,6 +47,18 @@ class Finding:
     remedy: str = ""
 
 
+@dataclass(frozen=True)
+class Examination:
+    """The answer of ``doctor``: everything that was examined."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is broken."""
+        return all(finding.state is not State.BROKEN for finding in self.findings)
+
+
 def examine(host: Host) -> list[Finding]:
     """Look at everything that figures depend on, and try each meter on a cell whose figures are known."""
     row = measured_row(host, TRIAL, Mode.TRAIN)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from memtrain.answers.swept import Swept
     from memtrain.answers.training import Training
     from memtrain.explaining.evidence import Explained
+    from memtrain.measure.doctor import Examination
     from memtrain.report.terminal.section import Part
     from memtrain.training.prediction import Prediction
 
@@ -149,6 +150,19 @@ def _training() -> Publication[Training]:
     )
 
 
+def _examination() -> Publication[Examination]:
+    from memtrain.report.doctor import examination_csv, examination_document, examination_sections
+    from memtrain.report.terminal.doctor import doctor_table
+
+    return Publication(
+        "Is this machine fit for measuring?",
+        examination_csv,
+        examination_document,
+        examination_sections,
+        lambda examination, width, ascii_only: [doctor_table(examination.findings)],
+    )
+
+
 PUBLICATIONS: dict[str, Callable[[], Publication[Any]]] = {
     "Swept": _swept,
     "Explained": _explained,
@@ -157,5 +171,6 @@ PUBLICATIONS: dict[str, Callable[[], Publication[Any]]] = {
     "Comparison": _comparison,
     "Prediction": _prediction,
     "Training": _training,
+    "Examination": _examination,
 }
 """By the name of the answer's type."""

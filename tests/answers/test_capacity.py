@@ -348,3 +348,12 @@ def test_what_a_sweep_under_a_limit_says_is_true_of_every_kind_of_row():
     assert said(dry) == "Within 1.0 KiB, as predicted, training runs in 0 of 1 cells (not in 1×64)."
     mixed = (row_of("ok", large), row_of("killed", large, depth=2), row_of("ok", large, depth=3))
     assert "runs in 2 of 3 cells (not known of 2×64)" in said(*mixed)
+
+
+def test_an_arena_can_shrink_as_the_batch_grows_so_that_no_search_would_be_right():
+    cells = [
+        cell_of(depth=8, batch=batch, activation="gelu", bias=True, optimizer="adam", allocation="packed")
+        for batch in (24, 25)
+    ]
+    smaller, larger = (predicted_row(cell, Mode.TRAIN)["predicted_peak_bytes"] for cell in cells)
+    assert smaller > larger

@@ -49,6 +49,8 @@ def test_a_value_of_another_kind_is_refused():
 def test_the_options_of_a_cell_are_worded_by_the_table(command):
     options = {option.name: option for option in get_command(app).commands[command].params}
     own = [BY_NAME[name] for name in CELL_NAMES if BY_NAME[name].parameter in options]
+    if command in ("plan", "frontier"):
+        own.remove(BY_NAME["memory_limit_bytes"])  # their --memory is no column
     assert len(own) >= 10
     for column in own:
         assert options[column.parameter].help.startswith(column.about), column.name

@@ -40,21 +40,11 @@ def partly_failed(tmp_path_factory):
     return SimpleNamespace(**vars(said), csv=(folder / "out.csv").read_text())
 
 
-@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
-def test_help_exits_0_and_fits_into_80_columns(command, tmp_path):
-    said = memtrain(*command, "--help", cwd=tmp_path)
-    assert (said.code, said.err) == (0, "")
-    assert max(map(len, said.out.splitlines())) <= 80
-    assert all(
-        name in said.out for name in (COMMANDS if not command else COMMANDS[command[0]].params[0].opts)
-    )
-
-
 def examples():
     """The command lines that the help texts show."""
     return [
-        line
-        for command in COMMANDS.values()
+        line.partition("  #")[0].strip()
+        for command in (get_command(app), *COMMANDS.values())
         for line in re.findall(r"^ *memtrain (.*)$", command.help, re.MULTILINE)
     ]
 
@@ -71,7 +61,7 @@ def files_of_examples(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("line", examples())
+@pytest.mark.parametrize("line", sorted(set(examples())))
 def test_every_example_of_the_help_works_as_written(line, files_of_examples, tmp_path):
     for file in files_of_examples.glob("*.*"):
         if "--save" not in line:
@@ -81,6 +71,7 @@ def test_every_example_of_the_help_works_as_written(line, files_of_examples, tmp
         for name in re.findall(r"\w+\.csv", line):
             (tmp_path / name).write_text(rows_csv(rows))
     cheaply = ["--meters", "ledger"] if line.startswith("sweep") and "--dry-run" not in line else []
+    cheaply += ["--no-confirm"] if line.startswith("frontier") else []
     assert memtrain(*shlex.split(line), *cheaply, cwd=tmp_path).code == 0
 
 
@@ -91,7 +82,8 @@ def test_help_does_not_wait_for_numpy_and_the_version_is_shown(tmp_path):
     )
     ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "set()\n")
-    assert memtrain("--version", cwd=tmp_path).out == f"memtrain {__version__}\n"
+    for option in ("--version", "-V"):
+        assert memtrain(option, cwd=tmp_path).out == f"memtrain {__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -177,6 +169,20 @@ def test_json_and_csv_have_the_columns_of_the_contract_in_order(measured):
     assert [kept["name"] for kept in document["rows"][0]["retained"]] == ["h", "logp"]
     assert [kept["bytes"] for kept in document["rows"][0]["retained"]] == [4 * 8 * 4, 4 * 10 * 4]
     assert document["environment"]["memtrain"] == __version__
+
+
+def test_a_pipe_gets_no_blanks_at_the_ends_of_lines(measured, tmp_path):
+    for line in (
+        "sweep --depth 1,2 --batch 4 --dry-run",
+        "explain --depth 1 --no-measure",
+        "frontier --memory 1MiB --no-confirm --depth 1",
+    ):
+        for text in (
+            memtrain(*line.split(), cwd=tmp_path).out,
+            memtrain(*line.split(), cwd=tmp_path, FORCE_COLOR="1").out,
+        ):
+            assert len(text.splitlines()) > 5
+            assert re.findall(r"^.* (?:\x1b\[[\d;]*m)*$", text, re.MULTILINE) == []
 
 
 def test_batches_larger_than_the_data_are_said_on_stderr_and_pipes_get_no_escape_codes(measured):

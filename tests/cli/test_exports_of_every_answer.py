@@ -24,11 +24,12 @@ COMMANDS = {
     "compare": ("compare", "rows.csv", "rows.csv", "--meters", "ledger"),
     "predict": ("predict", "model.npz"),
     "train": ("train", "--epochs", "2", *SMALL),
+    "doctor": ("doctor",),
 }
 """By command: a line that gives a small answer."""
 
 FIRST_COLUMN = {"sweep": "model", "explain": "name", "frontier": "depth", "plan": "kind"}
-FIRST_COLUMN |= {"compare": "model", "predict": "label", "train": "epoch"}
+FIRST_COLUMN |= {"compare": "model", "predict": "label", "train": "epoch", "doctor": "subject"}
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,9 @@ def test_every_command_words_its_exports_alike(tmp_path):
     ]
     for command in COMMANDS:
         assert exports(command) == first, command
+    of_report = exports("report")  # it writes a page whatever is given
+    assert first.pop("--html")
+    assert of_report == first
 
 
 class Page(HTMLParser):
@@ -102,7 +106,7 @@ def test_every_answer_is_written_in_every_format(command, folder, tmp_path):
     assert {len(row) for row in rows} == {len(header)}
     document = strict_json(as_json)
     assert document["schema_version"] == 1
-    assert document["command"].startswith(f"memtrain {command} ")
+    assert document["command"].startswith(f"memtrain {command}")
     assert as_markdown.startswith(f"`memtrain {command} ")
     assert "| -" in as_markdown
     page = Page(as_html)
@@ -122,6 +126,22 @@ def test_an_export_that_is_there_is_refused_before_anything_runs(command, folder
     (tmp_path / "a.md").write_text("mine")
     assert "--force" in refused(*COMMANDS[command], "--export-markdown", tmp_path / "a.md", cwd=folder)
     assert (tmp_path / "a.md").read_text() == "mine"
+
+
+def test_a_report_exports_the_rows_of_all_its_files(folder, tmp_path):
+    other = ("sweep", "--depth", "2", *SMALL, "--meters", "ledger", "--export-csv", tmp_path / "other.csv")
+    assert memtrain(*other, cwd=folder).code == 0
+    page = ("report", "rows.csv", tmp_path / "other.csv", "-o", tmp_path / "page.html", "--quiet")
+    said = memtrain(*page, "--export-csv", tmp_path / "all.csv", "--json", cwd=folder)
+    assert (said.code, said.err) == (0, "")
+    with (tmp_path / "all.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["depth"], row["mode"]) for row in rows] == [
+        (depth, mode) for depth in ("1", "2") for mode in ("train", "infer")
+    ]
+    assert [str(row["depth"]) for row in strict_json(said.out)["rows"]] == [row["depth"] for row in rows]
+    assert (tmp_path / "page.html").stat().st_size > 10**5
+    assert memtrain(*page, "--force", cwd=folder).out == ""
 
 
 def test_a_page_of_tables_shows_each_cell_as_it_is(folder, tmp_path):

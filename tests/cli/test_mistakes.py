@@ -147,7 +147,7 @@ MISTAKES = [
     # names
     ("swep", "'swep'", "did you mean sweep?"),
     ("measure", "'measure'", "sweep, report, explain"),
-    ("--depth 4", "--depth is an option of a command", "memtrain sweep --depth"),
+    ("--depth 4", "--depth is an option of a command", "memtrain explain --depth"),
     ("sweep --depht 2", "--depht", "did you mean --depth?"),
     ("sweep -depth 4", "-depth two dashes", "write --depth"),
     ("sweep –depth 4", "'–depth' long dash", "write --depth"),

@@ -105,7 +105,7 @@ def test_free_memory_is_bounded_by_the_control_group(tmp_path):
 @pytest.mark.measure
 def test_the_command_tries_the_meters_for_real_and_ends_well(tmp_path):
     done = memtrain("doctor", "--json", cwd=tmp_path)
-    states = {finding["subject"]: finding["state"] for finding in json.loads(done.out)}
+    states = {finding["subject"]: finding["state"] for finding in json.loads(done.out)["findings"]}
     assert done.code == 0
     assert {states[meter] for meter in ("ledger", "heap", "resident", "time", "blas")} <= {
         "fine",
