@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from browser import CHROMIUM, DRIVER, browser, complaints, requested, show, until
+from browser import CHROMIUM, browser, complaints, requested, show, until
 
 from memtrain import timeline_figure
 from memtrain.cells.cell import Mode, cell_of
@@ -13,7 +13,7 @@ from memtrain.cells.row import predicted_row
 from memtrain.report.html import report_html
 from memtrain.sweeps.store import rows_csv
 
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and its driver")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs chromium")
 
 EVIL = '</script><b>"bold", & $x$.npz'
 """A data file may have any name."""
@@ -47,31 +47,33 @@ def page(tmp_path_factory):
 
 
 def caption(driver, figure):
-    return driver.execute_script(f"return document.querySelector('#{figure} figcaption').textContent")
+    return driver.run(f"return document.querySelector('#{figure} figcaption').textContent")
 
 
 def choose(driver, select, text):
-    from selenium.webdriver.support.ui import Select
-
-    Select(driver.find_element("id", select)).select_by_visible_text(text)
+    script = """
+        const [id, text] = arguments, select = document.getElementById(id);
+        select.value = [...select.options].find(option => option.text === text).value;
+        select.dispatchEvent(new Event("change"));
+    """
+    driver.run(script, select, text)
 
 
 def point_at(driver, figure, x, y):
     """Move the mouse to data coordinates of the first axes of a figure, and read what it says."""
-    place = driver.find_element("css selector", f"#{figure} .plot")
+    place = f"#{figure} .plot"
     script = """
-        const [plot, x, y] = arguments, {xaxis, yaxis} = plot._fullLayout;
+        const [place, x, y] = arguments, plot = document.querySelector(place);
+        const {xaxis, yaxis} = plot._fullLayout;
         plot.scrollIntoView({block: "center"});
         const now = plot.getBoundingClientRect();
         return [now.x + xaxis._offset + xaxis.d2p(x), now.y + yaxis._offset + yaxis.d2p(y)];
     """
-    left, top = driver.execute_script(script, place, x, y)
-    for shift in (1, 0):  # a mouse has to move
-        event = {"type": "mouseMoved", "x": left + shift, "y": top}
-        driver.execute_cdp_cmd("Input.dispatchMouseEvent", event)
+    left, top = driver.run(script, place, x, y)
+    driver.point(left, top)
     said = """
         const lines = text => [...text.childNodes].map(part => part.textContent).join(" ");
-        return [...arguments[0].querySelectorAll(".hoverlayer text")].map(lines).join("\\n");
+        return [...document.querySelectorAll(`${arguments[0]} .hoverlayer text`)].map(lines).join("\\n");
     """
     return until(driver, said, place)
 
@@ -88,13 +90,13 @@ def test_every_figure_is_drawn_and_nothing_is_asked_of_a_network(driver, page):
         "#lives .barlayer .trace": 2,
     }
     for selector, count in counted.items():
-        found = driver.execute_script(f"return document.querySelectorAll('{selector}').length")
+        found = driver.run(f"return document.querySelectorAll('{selector}').length")
         assert found == count, selector
-    areas = driver.execute_script("return document.querySelectorAll('#timeline .scatterlayer .trace').length")
+    areas = driver.run("return document.querySelectorAll('#timeline .scatterlayer .trace').length")
     assert areas >= 10
-    failed = driver.execute_script("return document.querySelector('#depth .plot').data")
+    failed = driver.run("return document.querySelector('#depth .plot').data")
     assert ["x" in trace["marker"]["symbol"] for trace in failed] == [False, False, True, False]
-    assert driver.execute_script("return performance.getEntriesByType('resource').length") == 0
+    assert driver.run("return performance.getEntriesByType('resource').length") == 0
     assert requested(driver) == {page.as_uri()}
     assert complaints(driver) == []
 
@@ -107,7 +109,7 @@ def test_each_figure_has_a_title_and_says_to_all_what_it_shows(driver, page):
             f.querySelector('[role=img]').getAttribute('aria-label'),
             f.querySelector('figcaption').textContent])
     """
-    found = driver.execute_script(script)
+    found = driver.run(script)
     assert [title for title, _, _ in found] == [
         "Peak against depth",
         "Peak against batch",
@@ -144,13 +146,13 @@ def test_the_selectors_change_cell_and_group(driver, page):
     assert caption(driver, "lives").startswith("Forward leaves 2 intermediates")
     before = caption(driver, "depth")
     choose(driver, "group", f"data {EVIL}")
-    cells = driver.execute_script("return [...document.getElementById('cell').options].map(o => o.text)")
+    cells = driver.run("return [...document.getElementById('cell').options].map(o => o.text)")
     assert cells == ["depth 0, batch 8", "depth 2, batch 8"]
     assert caption(driver, "depth") != before
     choose(driver, "cell", "depth 0, batch 8")
     assert caption(driver, "timeline").startswith("At depth 0, batch 8")
     assert (
-        driver.execute_script("return document.querySelectorAll('#timeline .trace path.js-fill').length") > 5
+        driver.run("return document.querySelectorAll('#timeline .trace path.js-fill').length") > 5
     )
 
 
@@ -160,15 +162,15 @@ def test_axes_become_logarithmic_and_linear_again(driver, page):
         const {xaxis, yaxis} = document.querySelector('#depth .plot')._fullLayout;
         return [xaxis.type, yaxis.type, yaxis.ticktext.length > 1]
     """
-    assert driver.execute_script(axes) == ["linear", "linear", True]
-    driver.find_element("css selector", "[data-scale=log]").click()
-    assert driver.execute_script(axes) == ["log", "log", True]
-    pressed = driver.find_element("css selector", "[data-scale=log]").get_attribute("aria-pressed")
-    assert pressed == "true"
+    assert driver.run(axes) == ["linear", "linear", True]
+    driver.click("[data-scale=log]")
+    assert driver.run(axes) == ["log", "log", True]
+    pressed = "return document.querySelector('[data-scale=log]').getAttribute('aria-pressed')"
+    assert driver.run(pressed) == "true"
     choose(driver, "group", f"data {EVIL}")  # a depth of 0 has no logarithm
-    assert driver.execute_script(axes) == ["linear", "log", True]
-    driver.find_element("css selector", "[data-scale=linear]").click()
-    assert driver.execute_script(axes) == ["linear", "linear", True]
+    assert driver.run(axes) == ["linear", "log", True]
+    driver.click("[data-scale=linear]")
+    assert driver.run(axes) == ["linear", "linear", True]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -181,23 +183,22 @@ def test_colours_follow_the_system_and_the_button(driver, page, scheme):
         return [rgb[0] < 128, ink[0] < 128]
     """
     dark = scheme == "dark"
-    assert driver.execute_script(look) == [dark, not dark]
-    driver.find_element("id", "theme").click()
-    assert driver.execute_script(look) == [not dark, dark]
-    driver.find_element("id", "theme").click()
-    assert driver.execute_script(look) == [dark, not dark]
+    assert driver.run(look) == [dark, not dark]
+    driver.click("#theme")
+    assert driver.run(look) == [not dark, dark]
+    driver.click("#theme")
+    assert driver.run(look) == [dark, not dark]
 
 
 def test_the_rows_are_shown_and_saved_as_they_are(driver, page, tmp_path):
     show(driver, page)
     rows = some_rows()
-    shown = driver.execute_script(
+    shown = driver.run(
         "return [...document.querySelectorAll('#rows tbody tr')].map(r => r.className)"
     )
     assert shown == ["failed" if not row.ok else "" for row in rows]
-    where = {"behavior": "allow", "downloadPath": str(tmp_path)}
-    driver.execute_cdp_cmd("Browser.setDownloadBehavior", where)
-    driver.find_element("id", "download").click()
+    driver.command("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    driver.click("#download")
     end = time.monotonic() + 10
     while not (tmp_path / "memtrain.csv").exists():
         assert time.monotonic() < end
@@ -207,15 +208,15 @@ def test_the_rows_are_shown_and_saved_as_they_are(driver, page, tmp_path):
 
 def test_how_many_rows_failed_is_said_first_and_why_in_the_account(driver, page):
     show(driver, page)
-    failed = driver.execute_script("return [...document.querySelectorAll('.failed')].map(f => f.textContent)")
+    failed = driver.run("return [...document.querySelectorAll('.failed')].map(f => f.textContent)")
     assert "1 of 12 rows failed; the account below says why." in failed
     assert any('memory_limit: not "enough"' in text and "<i>memory</i>" in text for text in failed)
 
 
 def test_names_are_text_and_never_markup(driver, page):
     show(driver, page)
-    assert driver.execute_script("return document.querySelectorAll('b, i').length") == 0
-    command = driver.execute_script("return document.querySelector('pre').textContent")
+    assert driver.run("return document.querySelectorAll('b, i').length") == 0
+    command = driver.run("return document.querySelector('pre').textContent")
     assert command == f"memtrain {EVIL}"
 
 
@@ -223,9 +224,9 @@ def test_names_are_text_and_never_markup(driver, page):
 def test_a_narrow_screen_needs_no_scrolling_to_the_side(driver, page, width):
     show(driver, page, width=width)
     time.sleep(0.3)
-    assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    assert driver.run("return document.documentElement.scrollWidth") <= width
     widest = "return Math.max(...[...document.querySelectorAll('.main-svg')].map(s => s.clientWidth))"
-    assert driver.execute_script(widest) <= width
+    assert driver.run(widest) <= width
 
 
 @pytest.mark.parametrize("mode", ["train", "infer"])
@@ -235,8 +236,8 @@ def test_one_cell_in_one_mode_makes_a_whole_page(driver, tmp_path, mode):
     complaints(driver)
     show(driver, path)
     assert complaints(driver) == []
-    assert driver.execute_script("return document.getElementById('ratio').hidden")
-    assert "fits" not in driver.execute_script(
+    assert driver.run("return document.getElementById('ratio').hidden")
+    assert "fits" not in driver.run(
         "return [...document.querySelectorAll('figure')].map(f => f.id)"
     )
 
@@ -247,7 +248,7 @@ def test_the_title_of_the_figure_in_python_and_its_legend_stand_apart(driver, tm
     path = tmp_path / "figure.html"
     cell = cell_of(depth=3, width=16, batch=64, optimizer="adam", policy=policy, cost="flops")
     path.write_text(timeline_figure(cell).update_layout(width=width).to_html(include_plotlyjs=True))
-    driver.get(path.as_uri())
+    driver.open(path)
     until(driver, "return document.querySelectorAll('.legend .traces').length > 0")
     boxes = """
         return ['.gtitle', '.legend', '.annotation, .xtitle, .x2title'].map(name =>
@@ -256,7 +257,7 @@ def test_the_title_of_the_figure_in_python_and_its_legend_stand_apart(driver, tm
                 return [left, top, right, bottom];
             }));
     """
-    (title,), (legend,), others = driver.execute_script(boxes)
+    (title,), (legend,), others = driver.run(boxes)
     for one, group in ((title, [legend, *others]), (legend, others)):
         for other in group:
             assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
