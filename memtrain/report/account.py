@@ -1,4 +1,4 @@
-"""The closing account of a sweep: predictions, meter readings, and the environments of the rows."""
+"""The account of a sweep: the meters compared with the predictions, and the environments of the rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ METERS = ("ledger", "heap", "resident")
 
 @dataclass(frozen=True)
 class Reading:
-    """The peak of a meter, and its difference from what it is compared with, in bytes and in percent."""
+    """The peak of a meter, and its difference from its reference, in bytes and in percent."""
 
     peak_bytes: int | None
     difference_bytes: int | None
@@ -24,10 +24,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Entry:
-    """A row. The ledger is compared with the prediction, heap and resident with the ledger."""
+    """A row of the account. The reference of the ledger is the prediction; of heap and resident, the ledger."""
 
     axes: tuple[str, ...]
-    """Depth, batch, what else varies, and the mode."""
+    """Depth, batch, the other columns that vary, and the mode."""
     status: str
     reason: str
     predicted_bytes: int | None
@@ -63,18 +63,22 @@ def account(rows: Sequence[Row]) -> list[Entry]:
 
 
 def account_reading(rows: Sequence[Row]) -> str:
-    """A sentence: how many rows were measured, and the largest difference between heap and ledger."""
+    """Sentences: in how many rows the ledger equals the prediction, and how far the heap is from it."""
     measured = [row for row in rows if row["ledger_peak_bytes"] is not None]
     if not measured:
-        return "Nothing was run: the peaks are predictions."
+        return "Nothing was run: all peaks are predicted."
     exact = sum(row["ledger_peak_bytes"] == row["predicted_peak_bytes"] for row in measured)
-    sentence = f"In {exact} of {len(measured)} rows that ran the ledger is the prediction, to the byte"
+    sentence = (
+        f"The ledger equals the prediction, to the byte, in {exact} of the {len(measured)} rows that ran."
+    )
     off = [abs(found) for row in measured if (found := row.difference_bytes("heap")) is not None]
-    return sentence + (f"; the heap is at most {format_bytes(max(off))} from it." if off else ".")
+    return sentence + (
+        f" The heap differs from the ledger by at most {format_bytes(max(off))}." if off else ""
+    )
 
 
 def environments(rows: Iterable[Row]) -> list[dict[str, str]]:
-    """The environments of the rows, each once: name and text of every known entry."""
+    """The environments of the rows, each once: the name and the text of every entry that is known."""
     found = []
     for row in rows:
         known = row.environment or {

@@ -52,6 +52,18 @@ def parse_words(text: str, option: str) -> list[str]:
     return list(dict.fromkeys(_parts(text, option)))
 
 
+def parse_cells(text: str, option: str) -> list[tuple[int, int]]:
+    """The depths and batches of a comma list such as ``8x256,16x1024``, each once. Raises ``RangeError``."""
+    allowed = "allowed: DEPTHxBATCH, as 8x256, or several separated by commas"
+    sizes = []
+    for part in _parts(text, option, allowed):
+        depth, times, batch = part.lower().replace("×", "x").partition("x")
+        if not times:
+            raise RangeError(f"{option} {text!r}: {part!r} is not a cell", allowed, "write 8x256, say")
+        sizes.append((_integer(depth, text, option, allowed), _integer(batch, text, option, allowed)))
+    return list(dict.fromkeys(sizes))
+
+
 def _check_least(values: list[int], least: int, text: str, option: str) -> None:
     if min(values) < least:
         raise RangeError(

@@ -151,9 +151,7 @@ def test_the_selectors_change_cell_and_group(driver, page):
     assert caption(driver, "depth") != before
     choose(driver, "cell", "depth 0, batch 8")
     assert caption(driver, "timeline").startswith("At depth 0, batch 8")
-    assert (
-        driver.run("return document.querySelectorAll('#timeline .trace path.js-fill').length") > 5
-    )
+    assert driver.run("return document.querySelectorAll('#timeline .trace path.js-fill').length") > 5
 
 
 def test_axes_become_logarithmic_and_linear_again(driver, page):
@@ -193,9 +191,7 @@ def test_colours_follow_the_system_and_the_button(driver, page, scheme):
 def test_the_rows_are_shown_and_saved_as_they_are(driver, page, tmp_path):
     show(driver, page)
     rows = some_rows()
-    shown = driver.run(
-        "return [...document.querySelectorAll('#rows tbody tr')].map(r => r.className)"
-    )
+    shown = driver.run("return [...document.querySelectorAll('#rows tbody tr')].map(r => r.className)")
     assert shown == ["failed" if not row.ok else "" for row in rows]
     driver.command("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
     driver.click("#download")
@@ -237,9 +233,7 @@ def test_one_cell_in_one_mode_makes_a_whole_page(driver, tmp_path, mode):
     show(driver, path)
     assert complaints(driver) == []
     assert driver.run("return document.getElementById('ratio').hidden")
-    assert "fits" not in driver.run(
-        "return [...document.querySelectorAll('figure')].map(f => f.id)"
-    )
+    assert "fits" not in driver.run("return [...document.querySelectorAll('figure')].map(f => f.id)")
 
 
 @pytest.mark.parametrize("width", [420, 1000])
