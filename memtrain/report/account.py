@@ -24,7 +24,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the account. The reference of the ledger is the prediction; of heap and resident, the ledger."""
+    """A row. The ledger is compared with the prediction; heap and resident are compared with the ledger."""
 
     axes: tuple[str, ...]
     """Depth, batch, the other columns that vary, and the mode."""
@@ -69,12 +69,12 @@ def account_reading(rows: Sequence[Row]) -> str:
         return "Nothing was run: all peaks are predicted."
     exact = sum(row["ledger_peak_bytes"] == row["predicted_peak_bytes"] for row in measured)
     sentence = (
-        f"The ledger equals the prediction, to the byte, in {exact} of the {len(measured)} rows that ran."
+        f"In {exact} of the {len(measured)} rows that ran, the ledger equals the prediction to the byte."
     )
     off = [abs(found) for row in measured if (found := row.difference_bytes("heap")) is not None]
-    return sentence + (
-        f" The heap differs from the ledger by at most {format_bytes(max(off))}." if off else ""
-    )
+    if off:
+        sentence += f" The heap differs from the ledger by at most {format_bytes(max(off))}."
+    return sentence
 
 
 def environments(rows: Iterable[Row]) -> list[dict[str, str]]:

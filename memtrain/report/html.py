@@ -70,8 +70,8 @@ def report_html(
     """The report on ``rows``, at least one, as the text of an HTML file.
 
     ``commands`` made the rows, and ``laws`` were fitted to them. With ``budget_bytes`` the report shows what
-    fits into that memory. The page opens with the timeline of ``opening_cell``, or else of the cell that shows
-    the most. For the page of ``plan``, ``trade`` is the plot of peak against time, and ``options`` has the
+    fits into that memory. The page opens with the timeline of ``opening_cell``; without it, with the cell
+    that shows the most. For ``plan``, ``trade`` is the plot of peak against time, and ``options`` has the
     answer and a table. Raises ``InputError`` without plotly.
     """
     check_installed(*PLOTS_NEED)

@@ -123,16 +123,14 @@ def of_cell(
         reading = f"At {cell_name(cell)}, inference peaks at {infer_bytes} and retains nothing. {lacking}"
         return Timeline(None, infer, reading), LifeLines((), (), 0, 0, lacking)
     share = train.peak.live_bytes[Role.RETAINED] / train.peak.total_bytes
+    peak = train.peak
     reading = (
-        f"At {cell_name(cell)}, training peaks at {format_bytes(train.peak.total_bytes)}. The peak is at step "
-        f"{train.peak.step}, in {train.peak.phase}, while {train.peak.node} is computed. Retained "
-        f"intermediates are {100 * share:.0f} % of this peak. Inference peaks at {infer_bytes} and retains "
-        "nothing."
+        f"At {cell_name(cell)}, training peaks at {format_bytes(peak.total_bytes)}: in {peak.phase}, at step "
+        f"{peak.step}, which computes {peak.node}. Retained intermediates are {100 * share:.0f} % of this "
+        f"peak. Inference peaks at {infer_bytes} and retains nothing."
     )
     if cell.allocation_for(timing=False) == PACKED:
-        reading += (
-            " The arrays lie in one arena; it may be larger than their sum, and the rows count the arena."
-        )
+        reading += " All arrays lie in one arena. It may be larger than their sum; the rows count the arena."
     if rates is None and cell.plans_by_time:
         reading += f" {UNKNOWN[0].upper()}{UNKNOWN[1:]}."
     return Timeline(train, infer, reading), _life_lines(train, retained, most_lives, cell.accumulate)

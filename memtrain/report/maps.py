@@ -48,8 +48,9 @@ def outcomes_of(group: Group, budget_bytes: int) -> Table:
     values = {size: _outcome(pair, budget_bytes) for size, pair in group.pairs.items()}
     counts = [sum(value == outcome for value in values.values()) for outcome in range(3)]
     reading = (
-        f"Within {format_bytes(budget_bytes)}, training fits in {counts[2]} of {len(values)} cells, only inference "
-        f"in {counts[1]}, and nothing in {counts[0]}. {_largest_batches(group.rows[-1].cell, budget_bytes)}"
+        f"Within {format_bytes(budget_bytes)}, training fits in {counts[2]} of {len(values)} cells, only "
+        f"inference in {counts[1]}, and nothing in {counts[0]}. "
+        f"{_largest_batches(group.rows[-1].cell, budget_bytes)}"
     )
     return _table(group, values, reading)
 

@@ -22,7 +22,7 @@ _NAMES = {
     "l2": "λ",
     "accumulate": "micro-batches",
     "memory_limit_bytes": "memory limit",
-    "cost": "planned by",
+    "cost": "cost in",
 }
 """Columns that people call by another name."""
 

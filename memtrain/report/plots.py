@@ -117,7 +117,8 @@ def ratio_map(table: Table) -> Plot:
         **_grid(table, texts),
         "colorscale": _BLUES,
         "colorbar": {"title": {"text": "ratio"}, "thickness": 14},
-        "hovertemplate": "depth %{y}, batch %{x}: training needs %{text} × the memory of inference<extra></extra>",
+        "hovertemplate": "depth %{y}, batch %{x}:<br>training needs %{text} × the memory of inference"
+        "<extra></extra>",
     }
     return plot([trace], height=_grid_height(table), **_grid_axes())
 
@@ -166,10 +167,8 @@ def trade(ways: Ways) -> Plot:
         name = f"{option.name} (no recomputation)" if option.kind is Kind.KEEP_ALL else option.name
         trace = _trade_trace(name, [option], colour, predicted=option not in measured)
         if option is ways.chosen:
-            trace["marker"] |= {
-                "symbol": trace["marker"]["symbol"].replace(_symbol(option), "star"),
-                "size": 16,
-            }
+            symbol = trace["marker"]["symbol"].replace(_symbol(option), "star")
+            trace["marker"] |= {"symbol": symbol, "size": 16}
         traces.append(trace)
     traces = [trace for trace in traces if trace["x"]]
     symbols = {trace["marker"]["symbol"].removesuffix("-open") for trace in traces}

@@ -9,7 +9,7 @@ from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.row import Row
@@ -38,7 +38,12 @@ _NO_DATE = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 _LONGEST_TITLE = 90
 
-_SETTINGS = {"svg.hashsalt": "memtrain", "pdf.fonttype": 42, "text.parse_math": False, "font.size": 10}
+_SETTINGS: dict[Any, Any] = {
+    "svg.hashsalt": "memtrain",
+    "pdf.fonttype": 42,
+    "text.parse_math": False,
+    "font.size": 10,
+}
 
 Draw = Callable[["Figure"], None]
 """Fills an empty picture."""
@@ -58,9 +63,7 @@ def draw_pictures(
     Without ``cells``, the cell of each group that shows the most is drawn. Raises ``InputError``, before
     anything is written, without matplotlib, for an unknown format, and for files that exist unless ``force``.
     """
-    for name in formats:
-        if name not in FORMATS:
-            raise unknown_choice("--format", name, FORMATS)
+    check_formats(formats)
     if find_spec("matplotlib") is None:
         raise InputError(
             "pictures need matplotlib",
@@ -79,6 +82,13 @@ def draw_pictures(
     for path, (name, ending) in paths.items():
         write_new(path, _rendered(drawings[name], ending), force)
     return list(paths)
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Raise ``SpecError`` unless all ``formats`` are known."""
+    for name in formats:
+        if name not in FORMATS:
+            raise unknown_choice("--format", name, FORMATS)
 
 
 def _rendered(draw: Draw, ending: str) -> bytes:
