@@ -8,7 +8,7 @@ from typing import Any
 
 from memtrain.cells.row import Row
 from memtrain.report.findings import varying_fields
-from memtrain.units import format_bytes, format_difference
+from memtrain.units import format_bytes, format_difference, format_flops
 
 METERS = ("ledger", "heap", "resident")
 
@@ -92,7 +92,12 @@ def environments(rows: Iterable[Row]) -> list[dict[str, str]]:
 
 def _texts(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     for name, value in values.items():
-        if isinstance(value, Mapping):
+        if name == "op_bytes_per_s":
+            continue  # the rate of each op is too much detail for a page
+        if name in ("flops_per_s", "bytes_per_s"):
+            of, show = ("products", format_flops) if name == "flops_per_s" else ("memory", format_bytes)
+            yield f"speed of {of}", f"{show(value)}/s"
+        elif isinstance(value, Mapping):
             yield from _texts(value)
         elif value not in (None, ""):
             yield (

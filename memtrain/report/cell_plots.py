@@ -6,11 +6,17 @@ from typing import Any
 
 from memtrain.report.colours import PHASE_COLOURS, ROLE_COLOURS, ROLE_WORDS
 from memtrain.report.lifelines import LifeLines, Timeline, Track
-from memtrain.report.plots import LEGEND, Plot, plot, wrapped
+from memtrain.report.plots import LEGEND, MARGIN, Plot, plot, wrapped
 from memtrain.report.ticks import linear_ticks
 from memtrain.units import format_bytes
 
 _GREY = "#7b8592"
+
+_RIGHT = 0.8
+"""From this share of the steps on, a name of a phase has no room to the right of its line on a phone."""
+
+_LINE, _LETTER = 15, 0.03
+"""The height of a line of text in px, and the width of a letter as a share of the plot on a phone."""
 
 
 def timeline_plot(timeline: Timeline) -> Plot:
@@ -29,8 +35,10 @@ def timeline_plot(timeline: Timeline) -> Plot:
         for trace in _areas(track, suffix):
             traces.append({**trace, "showlegend": trace["name"] not in named})
             named.add(trace["name"])
+    above = 30 + _LINE * max(_levels(timeline.tracks[0]).values(), default=0)
     return plot(
         traces,
+        margin={**MARGIN, "t": above},
         height=680 if len(timeline.tracks) > 1 else 420,
         legend={**LEGEND, "y": 1.05, "traceorder": "normal"},
         hovermode="x unified",
@@ -102,15 +110,18 @@ def _reason(track: Track, step: int) -> str:
 
 
 def _marks(track: Track, suffix: str) -> list[tuple[dict[str, Any] | None, dict[str, Any]]]:
-    """A dashed line and the name of the phase at each start of a phase, and an arrow at the peak."""
+    """A dashed line and a name where each phase starts for the first time, and an arrow at the peak."""
     anchor = {"xref": f"x{suffix}", "showarrow": False, "xanchor": "left", "yanchor": "bottom"}
     line = {"type": "line", "xref": f"x{suffix}", "yref": f"y{suffix} domain", "y0": 0, "y1": 1}
     marks: list[tuple[dict[str, Any] | None, dict[str, Any]]] = []
+    levels = _levels(track)
     for phase, start in track.starts.items():
         at = start - 0.5
         shape = {**line, "x0": at, "x1": at, "line": {"width": 1, "dash": "dash", "color": _GREY}}
         note = {**anchor, "x": at, "y": 1, "yref": f"y{suffix} domain", "text": phase}
-        if start > 0.8 * track.step_count:  # no room to the right on a narrow screen
+        if levels[phase]:
+            note["yshift"] = _LINE * levels[phase]
+        if start > _RIGHT * track.step_count:
             note |= {"x": track.step_count - 0.5, "xanchor": "right"}
         marks.append((shape if start else None, note))
     peak = {
@@ -123,6 +134,20 @@ def _marks(track: Track, suffix: str) -> list[tuple[dict[str, Any] | None, dict[
         **_towards_middle(track),
     }
     return [*marks, (None, peak)]
+
+
+def _levels(track: Track) -> dict[str, int]:
+    """The line of text, counted from the plot, in which the name of each phase stands beside no other."""
+    ends: list[float] = []
+    levels = {}
+    for phase, start in track.starts.items():
+        width, left = _LETTER * (len(phase) + 1), start / track.step_count
+        if left > _RIGHT:
+            left = 1 - width
+        level = next((level for level, end in enumerate(ends) if end <= left), len(ends))
+        ends[level:] = [left + width, *ends[level + 1 :]]
+        levels[phase] = level
+    return levels
 
 
 def _towards_middle(track: Track) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ def report_html(
     laws: Sequence[Verdict] = (),
     budget_bytes: int | None = None,
     opening_cell: Cell | None = None,
+    networks: str = "",
     trade: Plot | None = None,
     options: Section | None = None,
 ) -> str:
@@ -71,8 +73,9 @@ def report_html(
 
     ``commands`` made the rows, and ``laws`` were fitted to them. With ``budget_bytes`` the report shows what
     fits into that memory. The page opens with the timeline of ``opening_cell``; without it, with the cell
-    that shows the most. For ``plan``, ``trade`` is the plot of peak against time, and ``options`` has the
-    answer and a table. Raises ``InputError`` without plotly.
+    that shows the most. ``networks`` stands below the title, in place of a line about all rows. For ``plan``,
+    ``trade`` is the plot of peak against time, and ``options`` has the answer and a table. Raises
+    ``InputError`` without plotly.
     """
     check_installed(*PLOTS_NEED)
     from plotly.offline import get_plotlyjs
@@ -81,7 +84,7 @@ def report_html(
     return _template("page.html.j2").render(
         summary=summary(rows, laws) if options is None else options.sentences,
         title="Peak memory of training and inference" if trade is None else "What would make it fit",
-        networks=networks_line(row.cell for row in rows),
+        networks=networks or networks_line(row.cell for row in rows),
         options=options,
         kept_heads=KEPT_HEADS,
         failed_count=sum(not row.ok for row in rows),
@@ -130,8 +133,9 @@ def ways_html(ways: Ways, origin: Origin) -> str:
         list(rows.values()),
         commands=[origin.command, *(command_of(cell) for cell in rows)],
         opening_cell=(ways.chosen or ways.smaller or ways.keep_all).cell,
+        networks=networks_line([ways.cell]),
         trade=plots.trade(ways),
-        options=ways_sections(ways)[0],
+        options=replace(ways_sections(ways)[0], words=frozenset({0})),
     )
 
 
@@ -146,7 +150,8 @@ def timeline_figure(cell: Cell | Row) -> Figure:
     row = cell if isinstance(cell, Row) else Row(cell, Mode.TRAIN)
     figure = Figure(timeline_plot(of_cell(row.cell, rates=row.rates)[0]))
     below = {"yref": "container", "y": 0, "yanchor": "bottom"}  # the title needs the room above the plot
-    return figure.update_layout(title=cell_name(row.cell), margin_t=70, legend=below)
+    above = figure.layout.margin.t + 40
+    return figure.update_layout(title=cell_name(row.cell), margin_t=above, legend=below)
 
 
 def _told_once(environments: Sequence[dict[str, str]]) -> list[dict[str, str]]:

@@ -28,7 +28,7 @@ MOST_MOMENTS = 400
 MOST_LIVES = 100
 """The most bars that a plot has room for. Of more retained intermediates, an even selection is shown."""
 
-KEPT_HEADS = ("value", "bytes", "from step", "to step", "backward reads it in")
+KEPT_HEADS = ("value", "bytes", "steps", "backward reads it in")
 """The titles of the columns of ``LifeLines.kept``."""
 
 
@@ -183,7 +183,7 @@ def _life_lines(train: Track, retained: list[Retained], most: int, accumulate: i
 
 def _kept_line(entry: Retained) -> Sequence[str]:
     readers = "\n".join(f"{reader.formula} ({reader.purpose})" for reader in entry.read_by)
-    return entry.name, f"{entry.bytes:,}", str(entry.born_step), str(entry.freed_step), readers
+    return entry.name, f"{entry.bytes:,}", f"{entry.born_step}–{entry.freed_step}", readers
 
 
 def _evenly(entries: list[Retained], most: int) -> list[Retained]:

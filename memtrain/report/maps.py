@@ -47,9 +47,11 @@ def outcomes_of(group: Group, budget_bytes: int) -> Table:
     """What of each cell fits into ``budget_bytes``, as predicted: an index into `OUTCOMES`."""
     values = {size: _outcome(pair, budget_bytes) for size, pair in group.pairs.items()}
     counts = [sum(value == outcome for value in values.values()) for outcome in range(3)]
+    fitting = [f"training fits in {counts[2]} of {len(values)} cells"]
+    fitting += [f"only inference in {counts[1]}"] * bool(counts[1])
+    fitting += [f"nothing in {counts[0]}"] * bool(counts[0])
     reading = (
-        f"Within {format_bytes(budget_bytes)}, training fits in {counts[2]} of {len(values)} cells, only "
-        f"inference in {counts[1]}, and nothing in {counts[0]}. "
+        f"Within {format_bytes(budget_bytes)}, {', '.join(fitting)}. "
         f"{_largest_batches(group.rows[-1].cell, budget_bytes)}"
     )
     return _table(group, values, reading)

@@ -47,7 +47,11 @@ def _told(column: Column, cells: Sequence[Cell]) -> str:
     """What is said of a column; empty if it is not worth a word."""
     name = column.name
     values = {written(cell[name]) for cell in cells} - {None}
-    if name in ("model", *AXES) or not values or (name not in _ALWAYS and values == {column.default}):
+    if (
+        name in ("model", "steps", *AXES)
+        or not values
+        or (name not in _ALWAYS and values == {column.default})
+    ):
         return ""
     if values <= {True, False} and isinstance(column.default, bool):
         return {1: name if True in values else f"no {name}", 2: f"with and without {name}"}[len(values)]

@@ -25,6 +25,9 @@ Plot = dict[str, Any]
 
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
 
+MARGIN = {"l": 10, "r": 14, "t": 30, "b": 10}
+"""The space around a plot, in px."""
+
 _SYMBOLS = {Kind.RULE: "diamond", Kind.LEVER: "square"}
 """The symbols of options; the others are circles, and the answer is a star."""
 
@@ -43,8 +46,7 @@ _BLUES = [[0, "#dbe8f6"], [0.5, "#6f9fd0"], [1, "#1d4a82"]]
 
 def plot(traces: list[dict[str, Any]], **layout: Any) -> Plot:
     """A plot of ``traces`` with the layout that all plots of the page share."""
-    margin = {"l": 10, "r": 14, "t": 30, "b": 10}
-    return {"data": traces, "layout": {"margin": margin, "height": 420, **layout}}
+    return {"data": traces, "layout": {"margin": MARGIN, "height": 420, **layout}}
 
 
 def wrapped(text: str) -> str:
@@ -188,7 +190,9 @@ def trade(ways: Ways) -> Plot:
         "rangemode": "tozero",
         "automargin": True,
     }
-    return {**plot(traces, legend=LEGEND, xaxis=x_axis, yaxis=y_axis), "reading": reading}
+    height = 420 + 18 * max(len(traces) - 4, 0)  # on a narrow screen, the legend has a line for each trace
+    legend = {**LEGEND, "maxheight": 1}
+    return {**plot(traces, legend=legend, xaxis=x_axis, yaxis=y_axis, height=height), "reading": reading}
 
 
 def _symbol(option: Option) -> str:

@@ -35,6 +35,11 @@ function template() {
   };
 }
 
+/* A line never ends within a derivative such as ∂L/∂h. */
+function unbroken(text) {
+  return text.split(/(∂[^\s,.;)]+)/).map((part, index) => (index % 2 ? element("span", part, "whole") : part));
+}
+
 function draw(id, plot) {
   const figure = byId(id);
   if (!figure) return;
@@ -47,7 +52,7 @@ function draw(id, plot) {
   }
   const target = figure.querySelector(".plot");
   target.setAttribute("aria-label", plot.reading);
-  figure.querySelector("figcaption").textContent = plot.reading;
+  figure.querySelector("figcaption").replaceChildren(...unbroken(plot.reading));
   if (printing) layout.width = PRINTED_WIDTH;
   if (plot.key) layout.showlegend = false; /* the page has a key with meanings instead */
   Plotly.react(target, plot.data, { ...layout, template: template() }, config);
@@ -179,6 +184,7 @@ addEventListener("afterprint", () => {
   else document.documentElement.dataset.theme = themeOnScreen;
   printing = false;
   drawAll();
+  for (const plot of document.querySelectorAll("figure:not([hidden]) .plot")) Plotly.Plots.resize(plot);
 });
 fillRows();
 choose(openingGroup, openingCell);
