@@ -6,6 +6,7 @@ import time
 
 import pytest
 from browser import CHROMIUM, browser, complaints, requested, show, until
+from command_line import memtrain
 
 from memtrain import timeline_figure
 from memtrain.cells.cell import Mode, cell_of
@@ -111,12 +112,12 @@ def test_each_figure_has_a_title_and_says_to_all_what_it_shows(driver, page):
     """
     found = driver.run(script)
     assert [title for title, _, _ in found] == [
+        "Live bytes, step by step",
+        "What forward keeps for backward",
         "Peak against depth",
         "Peak against batch",
-        "Training ÷ inference",
+        "Peak of training ÷ peak of inference",
         "What fits into 1.0 MiB",
-        "Live bytes, step by step",
-        "What forward leaves for backward",
     ]
     assert all(label == text and len(text) > 30 for _, label, text in found)
 
@@ -140,15 +141,19 @@ def test_pointing_at_a_life_tells_its_reason(driver, page):
 
 def test_the_selectors_change_cell_and_group(driver, page):
     show(driver, page)
+    assert caption(driver, "timeline").startswith("At depth 1, batch 16")  # the largest ratio
+    choose(driver, "cell", "depth 3, batch 64")
     assert caption(driver, "timeline").startswith("At depth 3, batch 64")
-    choose(driver, "cell", "depth 1, batch 16")
-    assert caption(driver, "timeline").startswith("At depth 1, batch 16")
-    assert caption(driver, "lives").startswith("Forward leaves 2 intermediates")
+    choose(driver, "cell", "depth 1, batch 64")
+    assert caption(driver, "timeline").startswith("At depth 1, batch 64")
+    assert caption(driver, "lives").startswith("Forward keeps 2 intermediates")
     before = caption(driver, "depth")
     choose(driver, "group", f"data {EVIL}")
     cells = driver.run("return [...document.getElementById('cell').options].map(o => o.text)")
     assert cells == ["depth 0, batch 8", "depth 2, batch 8"]
     assert caption(driver, "depth") != before
+    values = "return [...document.querySelectorAll('[data-group]')].map(select => select.value)"
+    assert driver.run(values) == ["1", "1"]
     choose(driver, "cell", "depth 0, batch 8")
     assert caption(driver, "timeline").startswith("At depth 0, batch 8")
     assert driver.run("return document.querySelectorAll('#timeline .trace path.js-fill').length") > 5
@@ -205,7 +210,7 @@ def test_the_rows_are_shown_and_saved_as_they_are(driver, page, tmp_path):
 def test_how_many_rows_failed_is_said_first_and_why_in_the_account(driver, page):
     show(driver, page)
     failed = driver.run("return [...document.querySelectorAll('.failed')].map(f => f.textContent)")
-    assert "1 of 12 rows failed; the account below says why." in failed
+    assert "1 of 12 rows failed; the account at the end says why." in failed
     assert any('memory_limit: not "enough"' in text and "<i>memory</i>" in text for text in failed)
 
 
@@ -214,6 +219,148 @@ def test_names_are_text_and_never_markup(driver, page):
     assert driver.run("return document.querySelectorAll('b, i').length") == 0
     command = driver.run("return document.querySelector('pre').textContent")
     assert command == f"memtrain {EVIL}"
+
+
+def test_the_page_begins_with_its_networks_and_findings_and_ends_with_the_account(driver, page):
+    show(driver, page)
+    networks = driver.run("return document.querySelector('h1 ~ p').textContent")
+    assert networks == (
+        f"Multilayer perceptrons, width 256, relu, no bias, sgd, float32, digits and {EVIL}; "
+        "depth 0–3, batch 8–64"
+    )
+    titles = """
+        return [...document.querySelectorAll('main > section')].map(section =>
+            section.getAttribute('aria-label') ?? section.querySelector('h2').textContent);
+    """
+    assert driver.run(titles) == [
+        "Findings",
+        "Inside a cell",
+        "Peaks against depth and batch",
+        "Rows",
+        "Do the meters agree?",
+    ]
+    figures = driver.run("return [...document.querySelectorAll('figure')].map(figure => figure.id)")
+    assert figures == ["timeline", "lives", "depth", "batch", "ratio", "fits"]
+
+
+def test_the_page_says_what_each_role_is_and_why_forward_keeps_each_value(driver, page):
+    show(driver, page)
+    choose(driver, "cell", "depth 3, batch 64")
+    key = """
+        const entries = [...document.querySelectorAll('.key div')];
+        return Object.fromEntries(entries.map(entry => [...entry.children].map(part => part.textContent)));
+    """
+    found = driver.run(key)
+    assert found["transient"] == "arrays that only the phase that computes them uses"
+    assert list(found) == ["parameter", "gradient", "input", "retained", "transient", "workspace"]
+    swatch = """
+        const swatch = document.querySelector('.key dt');
+        return [getComputedStyle(swatch, '::before').backgroundColor, swatch.getBoundingClientRect().height];
+    """
+    colour, height = driver.run(swatch)
+    assert colour == "rgb(72, 120, 176)"
+    assert height < 30  # the swatch and the name stand in one line
+    assert "legend" not in driver.run("return document.querySelector('#timeline .plot').innerHTML")
+    kept = driver.run("return [...document.querySelectorAll('#kept tbody tr')].map(row => row.textContent)")
+    assert [row.split("65,536")[0] for row in kept[:3]] == ["h1", "h2", "h3"]
+    assert all("∂J/∂W" in row for row in kept[:3])
+
+
+def test_a_page_can_open_with_a_given_cell(driver, tmp_path):
+    rows = some_rows()
+    path = tmp_path / "report.html"
+    path.write_text(report_html(rows, opening_cell=rows[-1].cell))
+    show(driver, path)
+    assert caption(driver, "timeline").startswith("At depth 2, batch 8")
+    assert driver.run("return document.getElementById('group').value") == "1"
+    assert driver.run("return document.getElementById('cell').selectedOptions[0].text") == "depth 2, batch 8"
+
+
+CONTRAST = """
+    const rgba = text => [...text.match(/[\\d.]+/g).map(Number), 1].slice(0, 4);
+    const light = colour => {
+        const linear = c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+        const [r, g, b] = colour.map(c => linear(c / 255));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = element => {
+        for (; element; element = element.parentElement) {
+            const colour = rgba(getComputedStyle(element).backgroundColor);
+            if (colour[3] > 0) return colour;
+        }
+        return [255, 255, 255, 1];
+    };
+    const texts = "h1, h2, h3, p, td, th, dt, dd, code, select, button, figcaption, " +
+        ".xtick text, .ytick text, .xtitle, .ytitle, .legendtext";
+    const found = [...document.querySelectorAll(texts)].filter(one => one.textContent.trim()).map(one => {
+        const style = getComputedStyle(one), svg = one instanceof SVGElement;
+        const ink = light(rgba(svg ? style.fill : style.color)), paper = light(behind(one));
+        return [(Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05), one.textContent];
+    });
+    return found.reduce((one, other) => one[0] < other[0] ? one : other);
+"""
+"""The least contrast of a text with the ground behind it (WCAG 2), and that text."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read_on_its_ground(driver, page, scheme):
+    show(driver, page, scheme=scheme)
+    contrast, text = driver.run(CONTRAST)
+    assert contrast >= 4.5, text
+
+
+def test_on_paper_the_page_is_light_and_nothing_is_cut_off(driver, page):
+    show(driver, page, width=718, scheme="dark")
+    driver.run("dispatchEvent(new Event('beforeprint'))")
+    features = [{"name": "prefers-color-scheme", "value": "dark"}]
+    driver.command("Emulation.setEmulatedMedia", media="print", features=features)
+    try:
+        until(driver, "return document.querySelector('#depth .main-svg').clientWidth === 660")
+        look = """
+            const ink = getComputedStyle(document.querySelector('#depth .xtick text')).fill;
+            const boxes = [...document.querySelectorAll('.scroll')].filter(box => box.clientWidth);
+            const cut = boxes.filter(box => box.scrollHeight > box.clientHeight + 1 || box.scrollWidth > 718);
+            const edges = [...document.querySelectorAll('figure')].map(f => f.getBoundingClientRect().left);
+            return [ink, cut.length, Math.min(...edges), document.documentElement.scrollWidth];
+        """
+        ink, cut, left, width = driver.run(look)
+        assert (ink, cut) == ("rgb(31, 41, 51)", 0)
+        assert left >= 0
+        assert width <= 718
+    finally:
+        driver.command("Emulation.setEmulatedMedia", media="", features=features)
+    driver.run("dispatchEvent(new Event('afterprint'))")
+    until(driver, "return document.querySelector('#depth .main-svg').clientWidth !== 660")
+    assert driver.run("return document.documentElement.dataset.theme ?? null") is None
+
+
+TABLES = {
+    "explain": ("explain", "--depth", "4", "--no-measure"),
+    "frontier": ("frontier", "--memory", "1MiB", "--depth", "1,2", "--no-confirm"),
+    "compare": ("compare", "a.csv", "a.csv"),
+}
+"""Commands whose page has tables only."""
+
+
+@pytest.mark.parametrize("command", TABLES)
+def test_a_page_of_tables_names_its_networks_answers_first_and_fits_on_a_phone(driver, tmp_path, command):
+    (tmp_path / "a.csv").write_text(rows_csv(some_rows()[:4]))
+    said = memtrain(*TABLES[command], "--html", "x.html", cwd=tmp_path)
+    assert said.code == 0, said.err
+    show(driver, tmp_path / "x.html", width=390, scheme="dark", ready="#networks")
+    assert driver.run("return document.getElementById('networks').textContent").startswith(
+        "Multilayer perceptron"
+    )
+    assert driver.run("return document.querySelector('main > section').firstElementChild.tagName") == "P"
+    assert driver.run("return document.documentElement.scrollWidth") <= 390
+    assert driver.run("return getComputedStyle(document.body).backgroundColor") == "rgb(20, 24, 29)"
+    contrast, text = driver.run(CONTRAST)
+    assert contrast >= 4.5, text
+    heights = """
+        const words = [...document.querySelectorAll('td.text > div, .whole')];
+        return words.filter(one => /^[a-z-]+$/.test(one.textContent)).map(one => one.offsetHeight);
+    """
+    assert max(driver.run(heights)) < 40  # no word is broken
 
 
 @pytest.mark.parametrize("width", [320, 390, 768])
