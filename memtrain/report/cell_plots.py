@@ -35,7 +35,7 @@ def timeline_plot(timeline: Timeline) -> Plot:
         for trace in _areas(track, suffix):
             traces.append({**trace, "showlegend": trace["name"] not in named})
             named.add(trace["name"])
-    above = 30 + _LINE * max(_levels(timeline.tracks[0]).values(), default=0)
+    above = 30 + _LINE * max(phase_levels(timeline.tracks[0]).values(), default=0)
     return plot(
         traces,
         margin={**MARGIN, "t": above},
@@ -114,7 +114,7 @@ def _marks(track: Track, suffix: str) -> list[tuple[dict[str, Any] | None, dict[
     anchor = {"xref": f"x{suffix}", "showarrow": False, "xanchor": "left", "yanchor": "bottom"}
     line = {"type": "line", "xref": f"x{suffix}", "yref": f"y{suffix} domain", "y0": 0, "y1": 1}
     marks: list[tuple[dict[str, Any] | None, dict[str, Any]]] = []
-    levels = _levels(track)
+    levels = phase_levels(track)
     for phase, start in track.starts.items():
         at = start - 0.5
         shape = {**line, "x0": at, "x1": at, "line": {"width": 1, "dash": "dash", "color": _GREY}}
@@ -136,8 +136,8 @@ def _marks(track: Track, suffix: str) -> list[tuple[dict[str, Any] | None, dict[
     return [*marks, (None, peak)]
 
 
-def _levels(track: Track) -> dict[str, int]:
-    """The line of text, counted from the plot, in which the name of each phase stands beside no other."""
+def phase_levels(track: Track) -> dict[str, int]:
+    """The line of text for the name of each phase, counted from the plot, so that no names overlap."""
     ends: list[float] = []
     levels = {}
     for phase, start in track.starts.items():

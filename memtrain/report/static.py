@@ -15,6 +15,7 @@ from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.row import Row
 from memtrain.errors import InputError, unknown_choice
 from memtrain.files import check_outputs, write_new
+from memtrain.report.cell_plots import phase_levels
 from memtrain.report.colours import LINE_COLOURS, OUTCOME_COLOURS, PHASE_COLOURS, ROLE_COLOURS
 from memtrain.report.curves import Curves, curves_of
 from memtrain.report.findings import cell_name
@@ -217,15 +218,17 @@ def _timeline(timeline: Timeline, title: str, figure: Figure) -> None:
             colour = ROLE_COLOURS[role]
             axes.fill_between(edges, below, top, step="post", color=colour, label=str(role), lw=0)
             below = top
+        levels = phase_levels(track)
+        highest = ticks[-1] * (1.1 + 0.09 * max(levels.values(), default=0))
         for phase, start in track.starts.items():
             axes.axvline(start, color="#7b8592", lw=0.8, ls="--")
-            axes.text(start, ticks[-1] * 1.1, f" {phase}", va="top", fontsize=8)
+            axes.text(start, highest, "\n" * levels[phase] + f" {phase}", va="top", fontsize=8)
         peak = track.peak
         axes.plot(peak.step + 0.5, peak.total_bytes, "v", color="black", ms=5)
         axes.set_yticks(ticks, texts)
         axes.set(
             xlim=(0, track.step_count),
-            ylim=(0, ticks[-1] * 1.1),
+            ylim=(0, highest),
             ylabel=track.mode.noun,
             xlabel=f"step of {track.mode.noun} (peak: {format_bytes(peak.total_bytes)}, at {peak.node})",
         )

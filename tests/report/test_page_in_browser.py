@@ -244,7 +244,7 @@ def test_the_page_begins_with_its_networks_and_findings_and_ends_with_the_accoun
 
 
 def test_the_page_says_what_each_role_is_and_why_forward_keeps_each_value(driver, page):
-    show(driver, page)
+    show(driver, page, width=390)
     choose(driver, "cell", "depth 3, batch 64")
     key = """
         const entries = [...document.querySelectorAll('.key div')];
@@ -253,13 +253,14 @@ def test_the_page_says_what_each_role_is_and_why_forward_keeps_each_value(driver
     found = driver.run(key)
     assert found["transient"] == "arrays that only the phase that computes them uses"
     assert list(found) == ["parameter", "gradient", "input", "retained", "transient", "workspace"]
-    swatch = """
-        const swatch = document.querySelector('.key dt');
-        return [getComputedStyle(swatch, '::before').backgroundColor, swatch.getBoundingClientRect().height];
+    swatches = """
+        const names = [...document.querySelectorAll('.key dt')];
+        const colour = getComputedStyle(names[0], '::before').backgroundColor;
+        return [colour, Math.max(...names.map(name => name.offsetHeight))];
     """
-    colour, height = driver.run(swatch)
+    colour, height = driver.run(swatches)
     assert colour == "rgb(72, 120, 176)"
-    assert height < 30  # the swatch and the name stand in one line
+    assert height < 30  # a swatch and its name stand in one line
     assert "legend" not in driver.run("return document.querySelector('#timeline .plot').innerHTML")
     kept = driver.run("return [...document.querySelectorAll('#kept tbody tr')].map(row => row.textContent)")
     assert [row.split("65,536")[0] for row in kept[:3]] == ["h1", "h2", "h3"]
