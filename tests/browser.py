@@ -1,14 +1,20 @@
-"""A real browser without any network, for the tests of the report."""
+"""A real browser without any network, for the tests of the report.
+
+Chromium is driven through a pair of pipes in the DevTools protocol: JSON messages, each ended by a zero byte.
+So the tests need neither a driver program nor a library.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import select
 import shutil
+import subprocess
 import time
 from contextlib import contextmanager
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 
 ARGUMENTS = [
     "--headless",
@@ -19,43 +25,140 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost",  # the driver itself is on localhost
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--remote-debugging-pipe",
 ]
+
+MOST_WAIT_S = 60
+"""After this long without an answer the browser is taken to be broken."""
+
+
+class Browser:
+    """One tab of a running browser; it remembers what the tab has said and asked for."""
+
+    def __init__(self, to_browser: int, from_browser: int) -> None:
+        self._to, self._from, self._rest, self._count = to_browser, from_browser, b"", 0
+        self._session = None
+        self.said, self.asked = [], []
+        target = self.command("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.command("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.command(f"{domain}.enable")
+
+    def command(self, method, **parameters):
+        """The result of a command of the protocol."""
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": parameters}
+        if self._session is not None and not method.startswith(("Browser.", "Target.")):
+            message["sessionId"] = self._session
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        while (answer := self._read()).get("id") != self._count:
+            self._take(answer)
+        assert "error" not in answer, f"{method}: {answer['error']}"
+        return answer["result"]
+
+    def run(self, script, *arguments):
+        """What the body of a function returns in the page; ``arguments`` are JSON values."""
+        call = f"(function () {{{script}\n}}).apply(null, {json.dumps(arguments)})"
+        found = self.command("Runtime.evaluate", expression=call, returnByValue=True)
+        assert "exceptionDetails" not in found, found["exceptionDetails"]["exception"].get("description")
+        return found["result"].get("value")
+
+    def open(self, path):
+        """Open a file, and wait until the page has loaded."""
+        self.run("window.left = true")
+        self.command("Page.navigate", url=path.as_uri())
+        until(self, "return !window.left && document.readyState === 'complete'")
+
+    def click(self, selector):
+        """Click in the middle of an element, as a mouse does."""
+        x, y = self.run(
+            """
+            const element = document.querySelector(arguments[0]);
+            element.scrollIntoView({block: "center"});
+            const box = element.getBoundingClientRect();
+            return [box.x + box.width / 2, box.y + box.height / 2];
+            """,
+            selector,
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self.command("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def point(self, x, y):
+        """Move the mouse there; it has to move a little."""
+        for shift in (1, 0):
+            self.command("Input.dispatchMouseEvent", type="mouseMoved", x=x + shift, y=y)
+
+    def _read(self):
+        while b"\0" not in self._rest:
+            assert select.select([self._from], [], [], MOST_WAIT_S)[0], "the browser does not answer"
+            piece = os.read(self._from, 2**20)
+            assert piece, "the browser has ended"
+            self._rest += piece
+        message, _, self._rest = self._rest.partition(b"\0")
+        return json.loads(message)
+
+    def _take(self, event):
+        """Remember what the console says and what is asked of a network; forget other events."""
+        method, told = event.get("method"), event.get("params", {})
+        if method == "Network.requestWillBeSent":
+            self.asked.append(told["request"]["url"])
+        elif method == "Log.entryAdded":
+            self.said.append(told["entry"]["text"])
+        elif method == "Runtime.exceptionThrown":
+            self.said.append(json.dumps(told["exceptionDetails"]))
+        elif method == "Runtime.consoleAPICalled":
+            self.said.append(json.dumps(told["args"]))
 
 
 @contextmanager
 def browser(folder):
-    """A browser that keeps its profile and its downloads in ``folder``."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
+    """A browser that keeps its profile in ``folder``."""
+    from fcntl import F_DUPFD, fcntl  # not on Windows
 
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in [*ARGUMENTS, f"--user-data-dir={folder / 'profile'}"]:
-        options.add_argument(argument)
-    options.add_experimental_option("prefs", {"download.default_directory": str(folder)})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    read_here, write_there = os.pipe()
+    read_there, write_here = os.pipe()
+    command = [CHROMIUM, *ARGUMENTS, f"--user-data-dir={folder / 'profile'}"]
+
+    def join_pipes():
+        """The browser reads its descriptor 3 and writes its descriptor 4."""
+        ends = [fcntl(end, F_DUPFD, 10) for end in (read_there, write_there)]
+        for end, descriptor in zip(ends, (3, 4), strict=True):
+            os.dup2(end, descriptor)
+
+    quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    process = subprocess.Popen(command, close_fds=False, preexec_fn=join_pipes, **quiet)
+    os.close(read_there)
+    os.close(write_there)
     try:
+        driver = Browser(write_here, read_here)
         yield driver
+        driver.command("Browser.close")
     finally:
-        driver.quit()
+        os.close(write_here)
+        os.close(read_here)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
-def show(driver, path, width=1200, height=900, scheme="light"):
-    """Open a file as on a screen of that width, in light or dark."""
+def show(driver, path, width=1200, height=900, scheme="light", ready="#lives svg.main-svg"):
+    """Open a file as on a screen of that width, in light or dark, until ``ready`` is in it."""
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    scheme_of = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme_of)
-    driver.get(path.as_uri())
-    until(driver, "return document.querySelectorAll('#lives svg.main-svg').length > 0")
+    driver.command("Emulation.setDeviceMetricsOverride", **size)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    driver.command("Emulation.setEmulatedMedia", features=features)
+    driver.open(path)
+    until(driver, "return document.querySelector(arguments[0]) !== null", ready)
 
 
 def until(driver, script, *arguments, seconds=15):
     """What ``script`` returns, as soon as it is something."""
     end = time.monotonic() + seconds
-    while not (found := driver.execute_script(script, *arguments)):
+    while not (found := driver.run(script, *arguments)):
         assert time.monotonic() < end, f"never came true: {script}"
         time.sleep(0.05)
     return found
@@ -63,12 +166,13 @@ def until(driver, script, *arguments, seconds=15):
 
 def requested(driver):
     """The addresses asked for since the last call: not data of a page itself, nor the empty tab's."""
-    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    sent = [m for m in messages if m["method"] == "Network.requestWillBeSent"]
-    asked = {message["params"]["request"]["url"] for message in sent}
-    return {address for address in asked if not address.startswith(("data:", "blob:", "chrome:"))}
+    driver.run("")  # so that what came before is read
+    asked, driver.asked = set(driver.asked), []
+    return {address for address in asked if not address.startswith(("data:", "blob:", "chrome:", "about:"))}
 
 
 def complaints(driver):
     """What the console has said since this was last called."""
-    return [entry["message"] for entry in driver.get_log("browser")]
+    driver.run("")
+    said, driver.said = driver.said, []
+    return said

@@ -37,11 +37,30 @@ def report(
             rich_help_panel=MEMORY,
         ),
     ] = None,
+    cell: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<cell,...>",
+            help="Draw the timelines of these cells, depth × batch: 8x256. The page opens with the first",
+            show_default="the cell with the largest ratio",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     static: Annotated[
         Path | None,
         typer.Option(
             metavar="<folder>",
-            help="Also draw the main figures as SVG and PNG into this folder",
+            help="Also draw the main figures as pictures into this folder",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    picture_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="[svg|png|pdf],...",
+            help="Formats of the pictures",
+            show_default="svg,png",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -51,41 +70,54 @@ def report(
 ) -> None:
     """Make one HTML page of the results of sweeps.
 
-    The page shows peaks, ratios, timelines and the account of the bytes, and opens offline.
+    The page shows findings, timelines, peaks, and the meters compared. It opens offline.
 
     Examples:
       memtrain report sweep.csv
       memtrain report monday.csv tuesday.csv -o report.html --memory 256MiB
-      memtrain report sweep.csv --static pictures
       memtrain report monday.csv tuesday.csv --export-csv -
+      memtrain report sweep.csv --cell 8x256 --static pictures --format pdf
     """
     from memtrain.answers.swept import Swept
     from memtrain.cli.console import messages
+    from memtrain.errors import InputError
     from memtrain.files import write_new
-    from memtrain.report.html import check_installed, report_html
+    from memtrain.report.groups import cells_of
+    from memtrain.report.html import PLOTS_NEED, check_installed, report_html
+    from memtrain.report.static import USUAL_FORMATS, check_formats, draw_pictures
+    from memtrain.sweeps.ranges import parse_cells, parse_words
     from memtrain.units import parse_bytes
 
     exports.check(Swept, results, {"--output": output})
     budget_bytes = None if memory is None else parse_bytes(memory, "--memory")
+    sizes = [] if cell is None else parse_cells(cell, "--cell")
+    formats = list(USUAL_FORMATS) if picture_format is None else parse_words(picture_format, "--format")
+    if picture_format is not None and static is None:
+        raise InputError("--format is of the pictures, and --static is not given", "add --static <folder>")
+    check_formats(formats)
     found = _sweeps(results, quiet)
-    check_installed()
+    check_installed(*PLOTS_NEED)
     rows = [row for file in found for row in file.rows]
     commands = [file.command for file in found if file.command]
+    cells = cells_of(rows, sizes, "--cell")
     log = messages(quiet)
     if static is not None:
-        from memtrain.report.static import draw_pictures
-
-        for path in draw_pictures(rows, static, budget_bytes=budget_bytes, force=exports.force):
+        pictures = draw_pictures(
+            rows, static, formats=formats, cells=cells, budget_bytes=budget_bytes, force=exports.force
+        )
+        for path in pictures:
             log.print(f"picture: {path}", markup=False, soft_wrap=True)
-    write_new(output, report_html(rows, commands=commands, budget_bytes=budget_bytes), exports.force)
+    first = cells[0] if cells else None
+    page = report_html(rows, commands=commands, budget_bytes=budget_bytes, opening_cell=first)
+    write_new(output, page, exports.force)
     log.print(f"report: {output}", markup=False, soft_wrap=True)
     exports.publish(Swept(rows), shown=False)
 
 
 def _sweeps(paths: Sequence[Path], quiet: bool) -> list[Results]:
-    """The files that hold rows of a sweep; the others are named and skipped.
+    """The files that hold rows of a sweep; each other file is named and skipped.
 
-    Raises ``DataError`` where a file cannot be read, or none is a sweep's.
+    Raises ``DataError`` if a file cannot be read, or if none holds rows of a sweep.
     """
     from memtrain.cli.console import messages, warn
     from memtrain.errors import NoRowsError

@@ -55,6 +55,7 @@ class MLP(Network):
     loss: str = CROSS_ENTROPY
 
     family: ClassVar[str] = "mlp"
+    noun: ClassVar[str] = "multilayer perceptron"
 
     def __post_init__(self) -> None:
         check_integer("depth", self.depth, 0)

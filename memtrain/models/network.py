@@ -82,6 +82,8 @@ class Network(ABC):
     depth: int = 1
 
     family: ClassVar[str]
+    noun: ClassVar[str] = "network"
+    """What people call one network of the family."""
 
     @abstractmethod
     def build(self, batch: int) -> Model:

@@ -1,4 +1,4 @@
-"""The closing account of a sweep: predictions, meter readings, and the environments of the rows."""
+"""The account of a sweep: the meters compared with the predictions, and the environments of the rows."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from memtrain.cells.row import Row
 from memtrain.report.findings import varying_fields
-from memtrain.units import format_bytes, format_difference
+from memtrain.units import format_bytes, format_difference, format_flops
 
 METERS = ("ledger", "heap", "resident")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The peak of a meter, and its difference from what it is compared with, in bytes and in percent."""
+    """The peak of a meter, and its difference from its reference, in bytes and in percent."""
 
     peak_bytes: int | None
     difference_bytes: int | None
@@ -24,10 +24,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Entry:
-    """A row. The ledger is compared with the prediction, heap and resident with the ledger."""
+    """A row. The ledger is compared with the prediction; heap and resident are compared with the ledger."""
 
     axes: tuple[str, ...]
-    """Depth, batch, what else varies, and the mode."""
+    """Depth, batch, the other columns that vary, and the mode."""
     status: str
     reason: str
     predicted_bytes: int | None
@@ -63,18 +63,22 @@ def account(rows: Sequence[Row]) -> list[Entry]:
 
 
 def account_reading(rows: Sequence[Row]) -> str:
-    """A sentence: how many rows were measured, and the largest difference between heap and ledger."""
+    """Sentences: in how many rows the ledger equals the prediction, and how far the heap is from it."""
     measured = [row for row in rows if row["ledger_peak_bytes"] is not None]
     if not measured:
-        return "Nothing was run: the peaks are predictions."
+        return "Nothing was run: all peaks are predicted."
     exact = sum(row["ledger_peak_bytes"] == row["predicted_peak_bytes"] for row in measured)
-    sentence = f"In {exact} of {len(measured)} rows that ran the ledger is the prediction, to the byte"
+    sentence = (
+        f"In {exact} of the {len(measured)} rows that ran, the ledger equals the prediction to the byte."
+    )
     off = [abs(found) for row in measured if (found := row.difference_bytes("heap")) is not None]
-    return sentence + (f"; the heap is at most {format_bytes(max(off))} from it." if off else ".")
+    if off:
+        sentence += f" The heap differs from the ledger by at most {format_bytes(max(off))}."
+    return sentence
 
 
 def environments(rows: Iterable[Row]) -> list[dict[str, str]]:
-    """The environments of the rows, each once: name and text of every known entry."""
+    """The environments of the rows, each once: the name and the text of every entry that is known."""
     found = []
     for row in rows:
         known = row.environment or {
@@ -88,7 +92,12 @@ def environments(rows: Iterable[Row]) -> list[dict[str, str]]:
 
 def _texts(values: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     for name, value in values.items():
-        if isinstance(value, Mapping):
+        if name == "op_bytes_per_s":
+            continue  # the rate of each op is too much detail for a page
+        if name in ("flops_per_s", "bytes_per_s"):
+            of, show = ("products", format_flops) if name == "flops_per_s" else ("memory", format_bytes)
+            yield f"speed of {of}", f"{show(value)}/s"
+        elif isinstance(value, Mapping):
             yield from _texts(value)
         elif value not in (None, ""):
             yield (

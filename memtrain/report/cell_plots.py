@@ -1,16 +1,22 @@
-"""The plots of a cell as plotly takes them: its timeline, and the lives of what it retains."""
+"""The plots of one cell in the format of plotly: its timeline, and the lives of its retained values."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from memtrain.report.colours import PHASE_COLOURS, ROLE_COLOURS
+from memtrain.report.colours import PHASE_COLOURS, ROLE_COLOURS, ROLE_WORDS
 from memtrain.report.lifelines import LifeLines, Timeline, Track
-from memtrain.report.plots import LEGEND, Plot, plot, wrapped
+from memtrain.report.plots import LEGEND, MARGIN, Plot, plot, wrapped
 from memtrain.report.ticks import linear_ticks
 from memtrain.units import format_bytes
 
 _GREY = "#7b8592"
+
+_RIGHT = 0.8
+"""From this share of the steps on, a name of a phase has no room to the right of its line on a phone."""
+
+_LINE, _LETTER = 15, 0.03
+"""The height of a line of text in px, and the width of a letter as a share of the plot on a phone."""
 
 
 def timeline_plot(timeline: Timeline) -> Plot:
@@ -29,8 +35,10 @@ def timeline_plot(timeline: Timeline) -> Plot:
         for trace in _areas(track, suffix):
             traces.append({**trace, "showlegend": trace["name"] not in named})
             named.add(trace["name"])
+    above = 30 + _LINE * max(phase_levels(timeline.tracks[0]).values(), default=0)
     return plot(
         traces,
+        margin={**MARGIN, "t": above},
         height=680 if len(timeline.tracks) > 1 else 420,
         legend={**LEGEND, "y": 1.05, "traceorder": "normal"},
         hovermode="x unified",
@@ -40,9 +48,15 @@ def timeline_plot(timeline: Timeline) -> Plot:
     )
 
 
+def timeline_key(timeline: Timeline) -> list[tuple[str, str, str]]:
+    """The name, the colour and the meaning of each role of a timeline, from the bottom of the stack."""
+    roles = [role for role in ROLE_COLOURS if any(role in track.roles for track in timeline.tracks)]
+    return [(str(role), ROLE_COLOURS[role], ROLE_WORDS[role]) for role in roles]
+
+
 def _steps(track: Track) -> dict[str, Any]:
     return {
-        "title": {"text": f"step of {track.mode.noun}"},
+        "title": {"text": f"step of {track.mode.noun}", "standoff": 8},
         "range": [-0.5, track.step_count - 0.5],
         "hoverformat": "d",
         "unifiedhovertitle": {"text": "step %{x}"},
@@ -52,11 +66,11 @@ def _steps(track: Track) -> dict[str, Any]:
 
 
 def _areas(track: Track, suffix: str) -> list[dict[str, Any]]:
-    """A stack of areas, one per role, and a line on top whose hover text says what the step does."""
+    """A stack of areas, one per role, and a line on top; its hover text names the value of the step."""
     moments = track.moments
 
     def to_the_ends(values: list[Any]) -> list[Any]:
-        """The first and the last twice, so that these steps are as wide as the others."""
+        """The first and the last value twice, so that these steps are as wide as the others."""
         return [values[0], *values, values[-1]]
 
     common = {
@@ -81,8 +95,8 @@ def _areas(track: Track, suffix: str) -> list[dict[str, Any]]:
     ]
     total = {
         **common,
-        "name": "all",
-        "legendgroup": "all",
+        "name": "total",
+        "legendgroup": "total",
         "y": to_the_ends([moment.total_bytes for moment in moments]),
         "customdata": to_the_ends([f"{m.phase}: {m.node}{_reason(track, m.step)}" for m in moments]),
         "line": {"shape": "hvh", "width": 1.5, "color": _GREY},
@@ -96,15 +110,18 @@ def _reason(track: Track, step: int) -> str:
 
 
 def _marks(track: Track, suffix: str) -> list[tuple[dict[str, Any] | None, dict[str, Any]]]:
-    """A line with a name where each phase starts, and an arrow at the peak."""
+    """A dashed line and a name where each phase starts for the first time, and an arrow at the peak."""
     anchor = {"xref": f"x{suffix}", "showarrow": False, "xanchor": "left", "yanchor": "bottom"}
     line = {"type": "line", "xref": f"x{suffix}", "yref": f"y{suffix} domain", "y0": 0, "y1": 1}
     marks: list[tuple[dict[str, Any] | None, dict[str, Any]]] = []
+    levels = phase_levels(track)
     for phase, start in track.starts.items():
         at = start - 0.5
         shape = {**line, "x0": at, "x1": at, "line": {"width": 1, "dash": "dash", "color": _GREY}}
         note = {**anchor, "x": at, "y": 1, "yref": f"y{suffix} domain", "text": phase}
-        if start > 0.8 * track.step_count:  # no room to the right on a narrow screen
+        if levels[phase]:
+            note["yshift"] = _LINE * levels[phase]
+        if start > _RIGHT * track.step_count:
             note |= {"x": track.step_count - 0.5, "xanchor": "right"}
         marks.append((shape if start else None, note))
     peak = {
@@ -119,8 +136,22 @@ def _marks(track: Track, suffix: str) -> list[tuple[dict[str, Any] | None, dict[
     return [*marks, (None, peak)]
 
 
+def phase_levels(track: Track) -> dict[str, int]:
+    """The line of text for the name of each phase, counted from the plot, so that no names overlap."""
+    ends: list[float] = []
+    levels = {}
+    for phase, start in track.starts.items():
+        width, left = _LETTER * (len(phase) + 1), start / track.step_count
+        if left > _RIGHT:
+            left = 1 - width
+        level = next((level for level, end in enumerate(ends) if end <= left), len(ends))
+        ends[level:] = [left + width, *ends[level + 1 :]]
+        levels[phase] = level
+    return levels
+
+
 def _towards_middle(track: Track) -> dict[str, Any]:
-    """The alignment of the text at the peak that keeps it inside the plot."""
+    """The alignment that keeps the text at the peak inside the plot."""
     share = track.peak.step / track.step_count
     if share < 0.2:
         return {"ax": 12, "xanchor": "left"}
@@ -128,17 +159,17 @@ def _towards_middle(track: Track) -> dict[str, Any]:
 
 
 def life_plot(found: LifeLines) -> Plot:
-    """A bar per retained intermediate, with the part of its life in forward and that in backward."""
+    """A bar for each retained intermediate: its life in forward, then its life in backward."""
     if not found.lives:
         return plot([], height=150, xaxis={"visible": False}, yaxis={"visible": False})
     before = {
-        "name": "forward: made, and kept",
+        "name": "in forward",
         "base": [life.born_step for life in found.lives],
         "x": [found.backward_step - life.born_step for life in found.lives],
         "marker": {"color": PHASE_COLOURS[0]},
     }
     after = {
-        "name": "backward: kept until it has been read",
+        "name": "in backward",
         "base": [found.backward_step] * len(found.lives),
         "x": [life.freed_step + 1 - found.backward_step for life in found.lives],
         "marker": {"color": PHASE_COLOURS[1]},

@@ -1,4 +1,4 @@
-"""The colours of the plots, the same on the page and in the pictures."""
+"""The colours of the plots and the words for what they stand for, for the page and the pictures."""
 
 from __future__ import annotations
 
@@ -14,13 +14,25 @@ ROLE_COLOURS = {
     Role.TRANSIENT: "#98a3b0",
     Role.WORKSPACE: "#5d9e4f",
 }
-"""They can be told apart on white and on black."""
+"""One colour for each role; all can be told apart on white and on black."""
+
+ROLE_WORDS = {
+    Role.PARAMETER: "weights and biases",
+    Role.GRADIENT: "gradients of the parameters, until the update",
+    Role.OPTIMIZER: "state of the optimiser",
+    Role.INPUT: "the batch: examples and labels",
+    Role.RETAINED: "values that forward keeps because backward reads them",
+    Role.RECOMPUTED: "values that are computed again for backward",
+    Role.TRANSIENT: "arrays that only the phase that computes them uses",
+    Role.WORKSPACE: "scratch memory of the kernel that runs",
+}
+"""What each role means, in a few words."""
 
 LINE_COLOURS = ("#3b6fb6", "#e08a1e", "#3f9b62", "#c0504d", "#8064a2", "#2a9fb0", "#b3588a", "#7f7f3f")
-"""Of the lines of `Curves`, one per batch or depth; more lines repeat them."""
+"""The colours of the lines of `Curves`, one for each batch or depth. Further lines repeat them."""
 
 PHASE_COLOURS = ("#7fa8d6", "#d9634f")
-"""Of a life line in forward and in backward."""
+"""The colours of a life line in forward and in backward."""
 
 OUTCOME_COLOURS = ("#c9ced6", "#e8a33d", "#3f9b62")
-"""Of what a cell can do in a given memory, in the order of `memtrain.report.maps.OUTCOMES`."""
+"""The colours of `memtrain.report.maps.OUTCOMES`, in their order."""

@@ -1,4 +1,4 @@
-"""Peaks along one axis of a sweep, as plain data, with a sentence that says how they grow."""
+"""The peaks of a sweep along one axis, as plain data, with a sentence that says how they grow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Axis = Literal["depth", "batch"]
 
 @dataclass(frozen=True)
 class Point:
-    """The peak of a cell; ``failure`` says why it did not run, if it did not."""
+    """The peak of a cell. If the cell failed, ``failure`` says why."""
 
     tick: int
     """The depth, or the batch."""
@@ -26,7 +26,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """Peaks of a mode along one axis; ``fixed`` is the batch or the depth that stays the same."""
+    """The peaks of a mode along one axis, at a fixed value of the other axis."""
 
     mode: Mode
     fixed: int
@@ -35,7 +35,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Curves:
-    """Peaks against depth, a line per batch and mode, or against batch with a line per depth and mode."""
+    """Peaks against depth, with a line per batch and mode; or against batch, per depth and mode."""
 
     axis: Axis
     lines: tuple[Line, ...]
@@ -81,27 +81,26 @@ def _point(tick: int, row: Row) -> Point:
 
 
 def _growth(found: Curves) -> str:
-    """A sentence on how the peaks grow, along the longest line of each mode.
+    """Sentences on how the peaks grow: for each mode, along the line with the most points.
 
-    Of lines of one length it is the one of the largest batch (or depth).
+    Of lines with equally many points, the line of the largest batch (or depth) is taken.
     """
     best: dict[Mode, Line] = {}
     for line in found.lines:
         known = tuple(point for point in line.points if point.peak_bytes)
         if known and (line.mode not in best or len(known) >= len(best[line.mode].points)):
             best[line.mode] = replace(line, points=known)
-    sentence = "; ".join(_growth_along(line, found) for line in best.values())
-    return f"{sentence[0].upper()}{sentence[1:]}." if sentence else "No peak is known."
+    return " ".join(_growth_along(line, found) for line in best.values()) or "No peak is known."
 
 
 def _growth_along(line: Line, found: Curves) -> str:
     first, last = line.points[0], line.points[-1]
     first_bytes, last_bytes = first.peak_bytes or 1, last.peak_bytes or 1
+    peak, fixed = f"The peak of {line.mode.noun}", f"{found.other} {line.fixed:,}"
     if first == last:
-        where = f"{found.axis} {last.tick:,}, {found.other} {line.fixed:,}"
-        return f"{line.mode.noun} needs {format_bytes(last_bytes)} ({where})"
-    return (
-        f"{line.mode.noun} grows {last_bytes / first_bytes:.1f} ×, from {format_bytes(first_bytes)} to "
-        f"{format_bytes(last_bytes)} ({found.axis} {first.tick:,} to {last.tick:,}, "
-        f"{found.other} {line.fixed:,})"
-    )
+        return f"{peak} is {format_bytes(last_bytes)} at {found.axis} {last.tick:,}, {fixed}."
+    where = f"from {found.axis} {first.tick:,} to {found.axis} {last.tick:,} (at {fixed})"
+    if first_bytes == last_bytes:
+        return f"{peak} stays at {format_bytes(last_bytes)} {where}."
+    growth = f"grows {last_bytes / first_bytes:.1f} ×" if last_bytes > first_bytes else "falls"
+    return f"{peak} {growth} {where}: {format_bytes(first_bytes)} to {format_bytes(last_bytes)}."

@@ -1,13 +1,14 @@
-"""The report as one self-contained HTML page, and the timeline as a plotly figure in Python.
+"""The report as one HTML page, and the timeline as a plotly figure in Python.
 
-The page contains the JavaScript of plotly once, and the plots as data. It loads nothing from the network: its
-content security policy forbids it.
+The page contains the JavaScript of plotly and the data of the plots. It loads nothing from the network; its
+content security policy forbids that.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -15,22 +16,23 @@ from memtrain.answers.law import Verdict
 from memtrain.answers.option import Ways, command_of
 from memtrain.answers.swept import Swept
 from memtrain.cells.cell import Cell, Mode
-from memtrain.cells.columns import NAMES
+from memtrain.cells.columns import BY_NAME
 from memtrain.cells.kinds import as_text
 from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import InputError
 from memtrain.report import plots
 from memtrain.report.account import METERS, account, account_reading, axis_names, environments
-from memtrain.report.cell_plots import life_plot, timeline_plot
+from memtrain.report.cell_plots import life_plot, timeline_key, timeline_plot
 from memtrain.report.curves import Axis, curves_of
 from memtrain.report.findings import cell_name, summary
-from memtrain.report.groups import Group, groups_of
+from memtrain.report.groups import Group, groups_of, opening
 from memtrain.report.install import install_command
-from memtrain.report.lifelines import MOST_LIVES, MOST_MOMENTS, of_cell
+from memtrain.report.lifelines import KEPT_HEADS, MOST_LIVES, MOST_MOMENTS, of_cell
 from memtrain.report.maps import outcomes_of, ratios_of
+from memtrain.report.networks import networks_line
 from memtrain.report.plots import Plot
 from memtrain.report.section import Origin, Section
-from memtrain.report.ways_findings import ways_sentences
+from memtrain.report.ways import ways_sections
 from memtrain.units import format_bytes
 
 if TYPE_CHECKING:
@@ -38,15 +40,15 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 PLOTS_NEED, TABLES_NEED = ("plotly", "jinja2"), ("jinja2",)
-"""The libraries of a page with plots, and of a page of tables only."""
+"""The libraries that a page with plots needs, and those that a page of tables needs."""
 
 MOMENTS_OF_ALL, FEWEST_MOMENTS = 4000, 60
 LIVES_OF_ALL, FEWEST_LIVES = 750, 20
-"""The most steps and lives of all cells of a page, so that it stays small; and the least of each cell."""
+"""The most steps and lives in a page, over all cells, so that the page stays small; the fewest per cell."""
 
 
 def check_installed(*libraries: str) -> None:
-    """Raise ``InputError`` where a library of a page is missing; ``libraries`` are those that it needs."""
+    """Raise ``InputError`` if one of the ``libraries`` that a page needs is missing."""
     missing = [name for name in libraries if find_spec(name) is None]
     if missing:
         raise InputError(
@@ -61,41 +63,54 @@ def report_html(
     commands: Sequence[str] = (),
     laws: Sequence[Verdict] = (),
     budget_bytes: int | None = None,
+    opening_cell: Cell | None = None,
+    networks: str = "",
     trade: Plot | None = None,
-    sentences: Sequence[str] = (),
+    options: Section | None = None,
 ) -> str:
     """The report on ``rows``, at least one, as the text of an HTML file.
 
     ``commands`` made the rows, and ``laws`` were fitted to them. With ``budget_bytes`` the report shows what
-    fits into that memory. ``trade`` is a plot of peak against time that is shown first. ``sentences`` replace
-    the summary of rows and laws. Raises ``InputError`` without plotly.
+    fits into that memory. The page opens with the timeline of ``opening_cell``; without it, with the cell
+    that shows the most. ``networks`` stands below the title, in place of a line about all rows. For ``plan``,
+    ``trade`` is the plot of peak against time, and ``options`` has the answer and a table. Raises
+    ``InputError`` without plotly.
     """
     check_installed(*PLOTS_NEED)
     from plotly.offline import get_plotlyjs
 
     groups = groups_of(rows)
     return _template("page.html.j2").render(
-        summary=sentences or summary(rows, laws),
+        summary=summary(rows, laws) if options is None else options.sentences,
         title="Peak memory of training and inference" if trade is None else "What would make it fit",
-        has_trade=trade is not None,
+        networks=networks or networks_line(row.cell for row in rows),
+        options=options,
+        kept_heads=KEPT_HEADS,
         failed_count=sum(not row.ok for row in rows),
         group_names=[group.name for group in groups],
         budget="" if budget_bytes is None else format_bytes(budget_bytes),
         commands=commands,
-        meters=METERS,
+        meters={meter: BY_NAME[f"{meter}_peak_bytes"].about for meter in METERS},
         axis_names=axis_names(rows),
         account=account(rows),
         account_reading=account_reading(rows),
-        environments=environments(rows),
-        data=_json({**_page_data(rows, groups, budget_bytes), "trade": trade}),
+        environments=_told_once(environments(rows)),
+        data=_json({**_page_data(rows, groups, budget_bytes, opening_cell), "trade": trade}),
         plotly=get_plotlyjs(),
     )
 
 
-def sections_html(title: str, sections: Iterable[Section], origin: Origin) -> str:
-    """An answer as a page of tables and sentences. Raises ``InputError`` without jinja2."""
+def sections_html(
+    title: str, sections: Iterable[Section], origin: Origin, *, networks: str = "", lead: Sequence[str] = ()
+) -> str:
+    """An answer as a page of sentences and tables. Raises ``InputError`` without jinja2.
+
+    ``networks`` is a line below the title; ``lead`` are the sentences before the sections.
+    """
     check_installed(*TABLES_NEED)
-    return _template("sections.html.j2").render(title=title, sections=sections, command=origin.command)
+    return _template("sections.html.j2").render(
+        title=title, sections=sections, command=origin.command, networks=networks, lead=lead
+    )
 
 
 def _template(name: str) -> Template:
@@ -111,32 +126,44 @@ def swept_html(swept: Swept, origin: Origin) -> str:
 
 
 def ways_html(ways: Ways, origin: Origin) -> str:
-    """The report on what would make a cell fit: peak against time, and each option step by step."""
+    """The report on ways to make a cell fit; it opens with the timeline of the way that was chosen."""
     rows = {option.cell: option.row or predicted_row(option.cell, Mode.TRAIN) for option in ways.options}
     return report_html(
         list(rows.values()),
         commands=[origin.command, *(command_of(cell) for cell in rows)],
+        opening_cell=(ways.chosen or ways.smaller or ways.keep_all).cell,
+        networks=networks_line([ways.cell]),
         trade=plots.trade(ways),
-        sentences=ways_sentences(ways),
+        options=replace(ways_sections(ways)[0], words=frozenset({0})),
     )
 
 
 def timeline_figure(cell: Cell | Row) -> Figure:
-    """The live bytes of an iteration of a cell (or a row's), step by step and by role, as a plotly figure.
+    """The live bytes of an iteration of a cell or row, step by step and by role, as a plotly figure.
 
-    It is predicted, so any cell can be shown. Raises ``InputError`` without plotly.
+    The bytes are predicted, so the cell need not have run. Raises ``InputError`` without plotly.
     """
     check_installed(*PLOTS_NEED)
     from plotly.graph_objects import Figure
 
     row = cell if isinstance(cell, Row) else Row(cell, Mode.TRAIN)
     figure = Figure(timeline_plot(of_cell(row.cell, rates=row.rates)[0]))
-    below = {"yref": "container", "y": 0, "yanchor": "bottom"}  # the title stands where the legend was
-    return figure.update_layout(title=cell_name(row.cell), margin_t=70, legend=below)
+    below = {"yref": "container", "y": 0, "yanchor": "bottom"}  # the title needs the room above the plot
+    above = figure.layout.margin.t + 40
+    return figure.update_layout(title=cell_name(row.cell), margin_t=above, legend=below)
 
 
-def _page_data(rows: Sequence[Row], groups: Sequence[Group], budget_bytes: int | None) -> dict[str, Any]:
-    """What the page's script draws: the plots by group and cell, and the rows as text."""
+def _told_once(environments: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """The first environment, and of each other one the entries that differ from the first."""
+    first = environments[0] if environments else {}
+    others = [{name: text for name, text in one.items() if first.get(name) != text} for one in environments]
+    return [first, *filter(None, others[1:])]
+
+
+def _page_data(
+    rows: Sequence[Row], groups: Sequence[Group], budget_bytes: int | None, opening_cell: Cell | None
+) -> dict[str, Any]:
+    """The data of the page's script: the plots by group and cell, and the rows as text."""
     count = sum(len(group.pairs) for group in groups)
     most = (
         max(FEWEST_MOMENTS, min(MOST_MOMENTS, MOMENTS_OF_ALL // count)),
@@ -144,7 +171,8 @@ def _page_data(rows: Sequence[Row], groups: Sequence[Group], budget_bytes: int |
     )
     return {
         "groups": [_group_data(group, budget_bytes, most) for group in groups],
-        "columns": NAMES,
+        "opening": opening(groups, opening_cell),
+        "columns": [(column.name, column.about) for column in BY_NAME.values()],
         "rows": [[str(as_text(value)) for value in row.columns().values()] for row in rows],
     }
 
@@ -158,7 +186,7 @@ def _group_data(group: Group, budget_bytes: int | None, most: tuple[int, int]) -
         "ratio": ratios and {**plots.ratio_map(ratios), "reading": ratios.reading},
         "fits": outcomes and {**plots.outcome_map(outcomes), "reading": outcomes.reading},
         "cells": [_cell_data(row, most) for row in group.rows],
-        "largest": group.largest,
+        "opening": group.most_telling,
     }
 
 
@@ -171,11 +199,15 @@ def _cell_data(row: Row, most: tuple[int, int]) -> dict[str, Any]:
     timeline, lives = of_cell(row.cell, *most, row.rates)
     return {
         "name": cell_name(row.cell),
-        "timeline": {**timeline_plot(timeline), "reading": timeline.reading},
-        "lives": {**life_plot(lives), "reading": lives.reading},
+        "timeline": {
+            **timeline_plot(timeline),
+            "reading": timeline.reading,
+            "key": timeline_key(timeline),
+        },
+        "lives": {**life_plot(lives), "reading": lives.reading, "kept": lives.kept},
     }
 
 
 def _json(data: dict[str, Any]) -> str:
-    """``data`` as JSON that is safe inside a script element: no text in it can end the element."""
+    """``data`` as JSON for a script element; no text in it can end the element."""
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")

@@ -1,10 +1,10 @@
 """The layout of a drawing: the positions of its marks and arrows, in px.
 
 The layout is layered (Sugiyama, Tagawa & Toda 1981) by graphlay: MIT or Apache-2.0, abi3 wheels for Linux
-(glibc 2.17 on; x86-64, arm64), macOS and Windows, no dependencies, deterministic. It knows sizes, keeps
-heavy arrows straight (the main line) and leads long ones around the marks. It is young (first released in
-October 2026), hence the version bound. Tried beside it, fast-sugiyama (MIT, wheels from glibc 2.34 on) has
-neither sizes nor weights: the main line zigzagged, and backward took half as much room again.
+(glibc 2.17 on; x86-64, arm64), macOS and Windows, no dependencies, deterministic. It takes the sizes of
+marks, keeps heavy arrows straight (the main line) and leads long arrows around the marks. It is young (first
+released in October 2026), so its version is bounded. The alternative, fast-sugiyama (MIT, wheels from glibc
+2.34 on), takes neither sizes nor weights: its main line zigzagged, and backward took 50 % more room.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OPTIONS = {
 }
 
 MAIN_WEIGHT = 8.0
-"""How much straighter the main line should be than any other arrow."""
+"""The weight of the arrows of the main line; the layout keeps heavy arrows straight. Others have weight 1."""
 
 Point = tuple[float, float]
 
@@ -121,7 +121,7 @@ def size_of(mark: Mark) -> Point:
 
 
 def _is_main(source: Mark, target: Mark) -> bool:
-    """Whether an arrow belongs to the forward line from x to J."""
+    """Whether an arrow belongs to the main line: forward, from x to J."""
     if source.backward or target.backward or source.label in ("s", "λ/2"):
         return False
     return not any("‖" in mark.label for mark in (source, target))

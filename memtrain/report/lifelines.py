@@ -1,10 +1,11 @@
-"""What the plots of one cell show, as plain data: live bytes step by step, and the lives of what is kept.
+"""The data of the plots of one cell: its live bytes step by step, and the lives of its retained values.
 
-Both come from the prediction, so the cell need not have run.
+Both are predicted, so the cell need not have run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memtrain.cells.cell import Cell, Mode
@@ -16,15 +17,19 @@ from memtrain.graph.node import Phase, Role
 from memtrain.planning.cost import Rates
 from memtrain.planning.liveness import analyse
 from memtrain.report.findings import cell_name
+from memtrain.report.section import folded_lines
 from memtrain.run.allocation import PACKED
 from memtrain.run.kept_rates import UNKNOWN, kept_rates
 from memtrain.units import format_bytes
 
 MOST_MOMENTS = 400
-"""The most steps that a screen has columns for. Of more, the highest of each run of steps are shown."""
+"""The most steps that a plot shows. Of a longer iteration, it shows the highest step of each run of steps."""
 
 MOST_LIVES = 100
-"""The most lives that a plot has room for. Of more retained intermediates, some are shown, evenly taken."""
+"""The most bars that a plot has room for. Of more retained intermediates, an even selection is shown."""
+
+KEPT_HEADS = ("value", "bytes", "steps", "backward reads it in")
+"""The titles of the columns of ``LifeLines.kept``."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Track:
     moments: tuple[Moment, ...]
     """Every step, or the highest of each run of steps; the peak is always among them."""
     reasons: dict[int, str]
-    """By step: why the value that it computes is retained."""
+    """By step: why the value that this step computes is retained."""
     starts: dict[str, int]
     """The first step of each phase."""
     step_count: int
@@ -47,7 +52,7 @@ class Track:
 
     @property
     def roles(self) -> list[Role]:
-        """The roles that have bytes at some step, in their order."""
+        """The roles that have bytes at some step, in the order of `Role`."""
         return [role for role in Role if any(self.live_bytes(role))]
 
 
@@ -86,7 +91,9 @@ class LifeLines:
     """The retained intermediates of a cell in the order of their birth."""
 
     lives: tuple[LifeLine, ...]
-    """All of them, or some, evenly taken, with the first and the last."""
+    """All of them, or an even selection with the first and the last."""
+    kept: tuple[Sequence[str], ...]
+    """All of them as lines of a table (`KEPT_HEADS`), with repeated blocks folded."""
     backward_step: int
     """The step at which backward starts."""
     step_count: int
@@ -99,11 +106,11 @@ def of_cell(
     most_lives: int = MOST_LIVES,
     rates: Rates | None = None,
 ) -> tuple[Timeline, LifeLines]:
-    """The plots of a cell, from its graph alone; what is more than the most is left out evenly.
+    """The timeline and the life lines of a cell, predicted from its graph.
 
-    A plan that minimises time uses ``rates``, or else the rates that are kept on this machine. Without any,
-    it minimises FLOPs, and the reading says so. Where training has no plan within the budget of the cell's
-    policy, the readings say so.
+    At most ``most_moments`` steps and ``most_lives`` lives are kept, evenly spread. A plan that minimises
+    time uses ``rates``, or else the rates that are stored on this machine. Without any rates it minimises
+    FLOPs. The readings say so, and also if training has no plan within the budget of the cell's policy.
     """
     if rates is None and cell.plans_by_time:
         rates = kept_rates()
@@ -113,19 +120,20 @@ def of_cell(
         train, retained = _track(cell, Mode.TRAIN, most_moments, rates)
     except SpecError as error:
         lacking = f"Training has no plan: {error}."
-        reading = f"At {cell_name(cell)}, inference's peak is {infer_bytes}, and it retains none. {lacking}"
-        return Timeline(None, infer, reading), LifeLines((), 0, 0, lacking)
+        reading = f"At {cell_name(cell)}, inference peaks at {infer_bytes} and retains nothing. {lacking}"
+        return Timeline(None, infer, reading), LifeLines((), (), 0, 0, lacking)
     share = train.peak.live_bytes[Role.RETAINED] / train.peak.total_bytes
+    peak = train.peak
     reading = (
-        f"At {cell_name(cell)}, training's peak is {format_bytes(train.peak.total_bytes)}, at step "
-        f"{train.peak.step} ({train.peak.phase}, {train.peak.node}), and {share:.0%} of it is retained "
-        f"intermediates; inference's is {infer_bytes}, and it retains none."
+        f"At {cell_name(cell)}, training peaks at {format_bytes(peak.total_bytes)}: in {peak.phase}, at step "
+        f"{peak.step}, which computes {peak.node}. Retained intermediates are {100 * share:.0f} % of this "
+        f"peak. Inference peaks at {infer_bytes} and retains nothing."
     )
     if cell.allocation_for(timing=False) == PACKED:
-        reading += " The arena that holds the values may be larger, and is what the peaks of the rows count."
+        reading += " All arrays lie in one arena. It may be larger than their sum; the rows count the arena."
     if rates is None and cell.plans_by_time:
         reading += f" {UNKNOWN[0].upper()}{UNKNOWN[1:]}."
-    return Timeline(train, infer, reading), _life_lines(train, retained, most_lives)
+    return Timeline(train, infer, reading), _life_lines(train, retained, most_lives, cell.accumulate)
 
 
 def reason(entry: Retained) -> str:
@@ -154,19 +162,28 @@ def _track(cell: Cell, mode: Mode, most: int, rates: Rates | None) -> tuple[Trac
 
 
 def _highest(moments: list[Moment], most: int) -> list[Moment]:
-    """The first highest moment of each of at most ``most`` runs of equal length."""
+    """The highest moment, or the first of equal ones, of each of at most ``most`` runs of equal length."""
     length = -(-len(moments) // most)
     runs = [moments[start : start + length] for start in range(0, len(moments), length)]
     return [max(run, key=lambda moment: moment.total_bytes) for run in runs]
 
 
-def _life_lines(train: Track, retained: list[Retained], most: int) -> LifeLines:
+def _life_lines(train: Track, retained: list[Retained], most: int, accumulate: int) -> LifeLines:
     backward_step = train.starts.get(Phase.BACKWARD, train.step_count)
     lives = tuple(
         LifeLine(entry.name, entry.bytes, entry.born_step, entry.freed_step, reason(entry))
         for entry in _evenly(retained, most)
     )
-    return LifeLines(lives, backward_step, train.step_count, _life_reading(retained, len(lives)))
+    kept = folded_lines(
+        retained, lambda entry: (entry.bytes, len(entry.read_by)), _kept_line, len(KEPT_HEADS)
+    )
+    reading = _life_reading(retained, len(lives), accumulate)
+    return LifeLines(lives, tuple(kept), backward_step, train.step_count, reading)
+
+
+def _kept_line(entry: Retained) -> Sequence[str]:
+    readers = "\n".join(f"{reader.formula} ({reader.purpose})" for reader in entry.read_by)
+    return entry.name, f"{entry.bytes:,}", f"{entry.born_step}–{entry.freed_step}", readers
 
 
 def _evenly(entries: list[Retained], most: int) -> list[Retained]:
@@ -175,18 +192,17 @@ def _evenly(entries: list[Retained], most: int) -> list[Retained]:
     return [entries[index * (len(entries) - 1) // (most - 1)] for index in range(most)]
 
 
-def _life_reading(retained: list[Retained], shown: int) -> str:
+def _life_reading(retained: list[Retained], shown: int, accumulate: int) -> str:
     if not retained:
-        return "Forward leaves nothing for backward."
+        return "Forward keeps nothing for backward."
     total = format_bytes(sum(entry.bytes for entry in retained))
     first = min(retained, key=lambda entry: entry.freed_step)
     last = max(retained, key=lambda entry: entry.freed_step)
-    sentence = (
-        f"Forward leaves {len(retained)} intermediates, {total}, and backward frees them on its way back: "
-    )
-    sentence += (
-        f"{first.name} first, at step {first.freed_step}, {last.name} last, at step {last.freed_step}."
-    )
     if len(retained) == 1:
-        sentence = f"Forward leaves {first.name}, {total}, and backward frees it at step {first.freed_step}."
-    return sentence if shown == len(retained) else f"{sentence} {shown} of them are shown."
+        return f"Forward keeps {first.name} ({total}) for backward, until step {first.freed_step}."
+    micro = f"In {accumulate} micro-batches, forward" if accumulate > 1 else "Forward"
+    sentence = (
+        f"{micro} keeps {len(retained)} intermediates for backward, {total} in all. The first to be freed is "
+        f"{first.name}, at step {first.freed_step}; the last is {last.name}, at step {last.freed_step}."
+    )
+    return sentence if shown == len(retained) else f"{sentence} The figure shows {shown} of them."

@@ -1,4 +1,4 @@
-"""Values over depth × batch, as plain data, each with a sentence that says what they show."""
+"""Tables of values over depth × batch, each with a sentence that says what it shows."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from memtrain.report.findings import Pair, cell_name, main_row, ratio
 from memtrain.report.groups import Group
 from memtrain.units import format_bytes
 
-OUTCOMES = ("does not fit", "fits only to predict", "fits to train")
-"""What a cell can do in a given memory; a `Table` holds the index into this tuple."""
+OUTCOMES = ("nothing fits", "only inference fits", "training fits")
+"""What of a cell fits into a given memory; a `Table` holds the index into this tuple."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Table:
 
 
 def ratios_of(group: Group) -> Table | None:
-    """The peak of training ÷ that of inference; ``None`` where no cell has both."""
+    """The peak of training ÷ the peak of inference; ``None`` if no cell has both."""
     values = {size: value for size, pair in group.pairs.items() if (value := ratio(pair)) is not None}
     if not values:
         return None
@@ -37,25 +37,28 @@ def ratios_of(group: Group) -> Table | None:
         reading = f"Training needs {values[most]:.2f} × the memory of inference."
     else:
         reading = (
-            f"Training needs {values[least]:.2f} × the memory of inference at {_at(*least)}, and "
-            f"{values[most]:.2f} × at {_at(*most)}."
+            f"Training needs at least {values[least]:.2f} × the memory of inference ({_at(*least)}) and at "
+            f"most {values[most]:.2f} × ({_at(*most)})."
         )
     return _table(group, values, reading)
 
 
 def outcomes_of(group: Group, budget_bytes: int) -> Table:
-    """What each cell can do in ``budget_bytes``, as an index into `OUTCOMES`, from predictions."""
+    """What of each cell fits into ``budget_bytes``, as predicted: an index into `OUTCOMES`."""
     values = {size: _outcome(pair, budget_bytes) for size, pair in group.pairs.items()}
     counts = [sum(value == outcome for value in values.values()) for outcome in range(3)]
+    fitting = [f"training fits in {counts[2]} of {len(values)} cells"]
+    fitting += [f"only inference in {counts[1]}"] * bool(counts[1])
+    fitting += [f"nothing in {counts[0]}"] * bool(counts[0])
     reading = (
-        f"In {format_bytes(budget_bytes)}, {counts[2]} of {len(values)} cells can be trained, {counts[1]} "
-        f"can only predict, {counts[0]} do not fit; {_largest_batches(group.rows[-1].cell, budget_bytes)}."
+        f"Within {format_bytes(budget_bytes)}, {', '.join(fitting)}. "
+        f"{_largest_batches(group.rows[-1].cell, budget_bytes)}"
     )
     return _table(group, values, reading)
 
 
 def _outcome(pair: Pair, budget_bytes: int) -> float:
-    """The index into `OUTCOMES`, as a number of a `Table`.
+    """What of a cell fits: an index into `OUTCOMES`.
 
     A mode without a row is predicted here. A mode without a plan does not fit.
     """
@@ -70,9 +73,9 @@ def _outcome(pair: Pair, budget_bytes: int) -> float:
 
 
 def _largest_batches(cell: Cell, budget_bytes: int) -> str:
-    """The largest batches that fit at the depth of ``cell``, in words; or why they are not known."""
+    """A sentence: the largest batches that fit at the depth of ``cell``, or why they are not known."""
     if read_policy(cell.policy).kind == BUDGET:
-        return "the largest batch is not known, for each batch would need a plan of its own"
+        return "The largest batch is not known, because each batch would need a plan of its own."
 
     def largest(mode: Mode) -> int:
         def peak(count: int) -> int:
@@ -84,8 +87,8 @@ def _largest_batches(cell: Cell, budget_bytes: int) -> str:
 
     of = f" of {cell.accumulate} micro-batches" if cell.accumulate > 1 else ""
     return (
-        f"at depth {cell['depth']} the largest batch{of} is {_count(largest(Mode.TRAIN))} to train and "
-        f"{_count(largest(Mode.INFER))} to predict"
+        f"At depth {cell['depth']}, the largest batch{of} that fits is {_count(largest(Mode.TRAIN))} for "
+        f"training and {_count(largest(Mode.INFER))} for inference."
     )
 
 

@@ -1,4 +1,4 @@
-"""The content of a drawing of the computational graph: marks and arrows, with repeated layers folded."""
+"""The marks and arrows of a drawing of the computational graph, with repeated layers folded."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from memtrain.planning.liveness import analyse
 from memtrain.planning.schedule import Schedule
 
 FOLD_LEAST = 3
-"""Fewer equal layers than this are drawn out."""
+"""Up to this many equal layers are drawn in full."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Something drawn. ``kind`` is variable, operator, fold, or ghost (a leaf repeated beside its reader)."""
+    """A mark of a drawing. ``kind`` is variable, operator, fold, or ghost (a leaf repeated at its reader)."""
 
     kind: str
     label: str
@@ -34,13 +34,13 @@ class Picture:
     arrows: dict[tuple[str, str], None] = field(default_factory=dict)  # a set that keeps its order
 
     def connect(self, source: str, target: str) -> None:
-        """An arrow, once, and not from a mark to itself."""
+        """Add an arrow; an arrow that is there already, or from a mark to itself, changes nothing."""
         if source != target:
             self.arrows[source, target] = None
 
 
 def make_picture(schedule: Schedule, *, backward: bool = False) -> Picture:
-    """What is drawn of a schedule: marks and arrows, with repeated layers folded."""
+    """The picture of a schedule, with repeated layers folded, and with backward if asked for."""
     graph = schedule.graph
     phases = (Phase.FORWARD, Phase.BACKWARD) if backward else (Phase.FORWARD,)
     wanted = {step.node for step in schedule.steps} | set(schedule.persistent)
@@ -62,7 +62,7 @@ def make_picture(schedule: Schedule, *, backward: bool = False) -> Picture:
         for i in dict.fromkeys(node.inputs):
             if node.phase is Phase.FORWARD or not graph[i].role:
                 picture.connect(folds.get(i, f"v{i}"), operator)
-            elif not (node.id in folds and i in folds):  # a box has the parameters of its own layers
+            elif not (node.id in folds and i in folds):  # a box includes the parameters of its layers
                 title = f"{graph[i].name}, read again"
                 picture.marks[f"{operator}g{i}"] = Mark("ghost", graph[i].name, title, True, leaf=True)
                 picture.connect(f"{operator}g{i}", operator)
@@ -81,7 +81,7 @@ def _add_variable(picture: Picture, node: Node, retained: bool) -> None:
 
 
 def _folds(nodes: Iterable[Node], runs: Iterable[Run]) -> dict[int, str]:
-    """The box of each node of a folded block: forward, what is made of parameters alone, and backward."""
+    """The box of each node in a folded block: one for forward, one for norms, one for backward."""
     at = {block: index for index, run in enumerate(runs) for block in run}
     folds = {}
     for node in nodes:
@@ -111,7 +111,7 @@ def _fold(key: str, members: Sequence[Node], retained: set[int]) -> Mark:
 
 
 Run = tuple[Scope, ...]
-"""Blocks that follow one another and are alike."""
+"""Equal blocks that follow one another."""
 
 
 def repeated_blocks(graph: Graph, nodes: Iterable[Node]) -> list[Run]:
@@ -142,7 +142,7 @@ def _follows(scope: Scope, before: Scope) -> bool:
 
 
 def _relative(read: Node, scope: Scope) -> object:
-    """An input as seen from a block: its block, counted from this one, and its shape."""
+    """An input relative to a block: how many blocks earlier it is, its shape, type and role."""
     here = scope[-1].number or 0
     offset = read.scope[-1].number - here if read.scope and read.scope[-1].number is not None else None
     return offset, read.shape, read.dtype, read.role

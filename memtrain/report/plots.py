@@ -1,6 +1,6 @@
-"""The plots of a sweep as plotly takes them: dictionaries of traces and layout.
+"""The plots of a sweep in the format of plotly: dictionaries of traces and layout.
 
-plotly itself is not needed here; `memtrain.report.html` draws them.
+This module does not import plotly. The page of `memtrain.report.html` draws the plots.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from math import log10
 from typing import Any
 
 from memtrain.answers.option import Kind, Option, Ways
+from memtrain.cells.cell import SECONDS
 from memtrain.report.colours import LINE_COLOURS, OUTCOME_COLOURS
 from memtrain.report.curves import Curves, Point
 from memtrain.report.maps import OUTCOMES, Table
@@ -24,30 +25,39 @@ Plot = dict[str, Any]
 
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
 
-_SYMBOLS = {Kind.RULE: "diamond", Kind.LEVER: "square", Kind.CHOSEN: "star"}
-"""The symbols of options on the page; the others are circles."""
+MARGIN = {"l": 10, "r": 14, "t": 30, "b": 10}
+"""The space around a plot, in px."""
+
+_SYMBOLS = {Kind.RULE: "diamond", Kind.LEVER: "square"}
+"""The symbols of options; the others are circles, and the answer is a star."""
+
+_MEANINGS = {
+    "circle": "Circles, joined by a line, are the cheapest plans for their memory.",
+    "diamond": "Diamonds are the rules sqrt and revolve.",
+    "square": "Squares are other settings, perhaps with a plan.",
+    "star": "The star is the answer.",
+}
 
 MOST_TEXTS = 10
-"""The most columns of a heat map that has room for the number in each field."""
+"""The most columns of a heat map with a text in each field; more columns leave no room for texts."""
 
 _BLUES = [[0, "#dbe8f6"], [0.5, "#6f9fd0"], [1, "#1d4a82"]]
 
 
 def plot(traces: list[dict[str, Any]], **layout: Any) -> Plot:
-    """A plot of ``traces``, with a layout like that of all plots of the page."""
-    margin = {"l": 10, "r": 14, "t": 30, "b": 10}
-    return {"data": traces, "layout": {"margin": margin, "height": 420, **layout}}
+    """A plot of ``traces`` with the layout that all plots of the page share."""
+    return {"data": traces, "layout": {"margin": MARGIN, "height": 420, **layout}}
 
 
 def wrapped(text: str) -> str:
-    """``text`` in lines short enough for a phone, as plotly writes them."""
+    """``text`` as HTML for plotly, in lines that are short enough for a phone."""
     return "<br>".join(textwrap.wrap(escape(text, quote=False), 38))
 
 
 def peak_curves(curves: Curves) -> Plot:
-    """Peak bytes along an axis, a line per mode and value of the other axis."""
+    """Peaks along an axis, with a line for each mode and value of the other axis."""
     order = list(dict.fromkeys(line.fixed for line in curves.lines))
-    named = {line.fixed: line for line in reversed(curves.lines)}.values()  # one of both modes is enough
+    named = {line.fixed: line for line in reversed(curves.lines)}.values()  # the legend needs one mode only
     traces = [
         {
             "type": "scatter",
@@ -70,8 +80,8 @@ def peak_curves(curves: Curves) -> Plot:
         }
         for line in curves.lines
     ]
-    x_axis = {"title": {"text": curves.axis}, "automargin": True}
-    y_axis = {"title": {"text": "peak bytes"}, "automargin": True}
+    x_axis = {"title": {"text": curves.axis}, "tickformat": ",d", "automargin": True}
+    y_axis = {"title": {"text": "peak memory"}, "automargin": True}
     return plot(traces, legend=LEGEND, xaxis=x_axis, yaxis=y_axis)
 
 
@@ -81,7 +91,7 @@ def _hover(point: Point) -> str:
 
 
 def scales(curves: Curves) -> dict[str, dict[str, Any]]:
-    """The layout of linear and of logarithmic axes. The x axis is logarithmic only if no tick is 0."""
+    """The layout of linear and of logarithmic axes. A depth of 0 keeps the x axis linear."""
     peaks = [p.peak_bytes for line in curves.lines for p in line.points if p.peak_bytes] or [1]
     linear, log = linear_ticks(max(peaks)), log_ticks(min(peaks), max(peaks))
     ticks = curves.ticks
@@ -103,20 +113,21 @@ def scales(curves: Curves) -> dict[str, dict[str, Any]]:
 
 
 def ratio_map(table: Table) -> Plot:
-    """Training ÷ inference over depth × batch."""
+    """The ratio of training to inference over depth × batch."""
     texts = [["" if value is None else f"{value:.2f}" for value in row] for row in table.values]
     trace = {
         **_grid(table, texts),
         "colorscale": _BLUES,
-        "colorbar": {"title": {"text": "×"}, "thickness": 14},
-        "hovertemplate": "depth %{y}, batch %{x}: training needs %{text} × inference<extra></extra>",
+        "colorbar": {"title": {"text": "ratio"}, "thickness": 14},
+        "hovertemplate": "depth %{y}, batch %{x}:<br>training needs %{text} × the memory of inference"
+        "<extra></extra>",
     }
     return plot([trace], height=_grid_height(table), **_grid_axes())
 
 
 def outcome_map(table: Table) -> Plot:
-    """What fits into a memory, over depth × batch."""
-    short = ("–", "predict", "train")
+    """What fits into a given memory, over depth × batch."""
+    short = ("–", "inference", "training")
     texts = [["" if value is None else short[int(value)] for value in row] for row in table.values]
     names = [["" if value is None else OUTCOMES[int(value)] for value in row] for row in table.values]
     colours = OUTCOME_COLOURS
@@ -145,7 +156,7 @@ def outcome_map(table: Table) -> Plot:
 
 
 def trade(ways: Ways) -> Plot:
-    """Peak against time, predicted and, if measured, as measured."""
+    """The peak of each option against its extra time: predicted, and measured where it ran."""
     measured = [option for option in ways.options if option.measured_extra is not None]
     others = [ways.keep_all, *([ways.chosen] if ways.chosen else []), *ways.rules, *ways.levers]
     traces = [
@@ -155,22 +166,37 @@ def trade(ways: Ways) -> Plot:
     for option, colour in zip(
         {option.name: option for option in others}.values(), cycle(LINE_COLOURS[1:]), strict=False
     ):
-        traces.append(_trade_trace(option.name, [option], colour, predicted=option not in measured))
-    reading = (
-        "To the left faster, lower down with less memory. The line joins the cheapest plans for their "
-        "budgets; squares are the other levers, diamonds the rules sqrt and revolve."
+        name = f"{option.name} (no recomputation)" if option.kind is Kind.KEEP_ALL else option.name
+        trace = _trade_trace(name, [option], colour, predicted=option not in measured)
+        if option is ways.chosen:
+            symbol = trace["marker"]["symbol"].replace(_symbol(option), "star")
+            trace["marker"] |= {"symbol": symbol, "size": 16}
+        traces.append(trace)
+    traces = [trace for trace in traces if trace["x"]]
+    symbols = {trace["marker"]["symbol"].removesuffix("-open") for trace in traces}
+    if not ways.points:
+        symbols.discard("circle")
+    reading = " ".join(
+        ["Options further left take less time; options further down need less memory."]
+        + [meaning for symbol, meaning in _MEANINGS.items() if symbol in symbols]
     )
-    x_axis = {"title": {"text": "extra time"}, "tickformat": "+.0%", "automargin": True}
+    extra = "extra time" if ways.cell.cost == SECONDS else "extra FLOPs (time, if measured)"
+    x_axis = {"title": {"text": extra}, "tickformat": "+.0%", "automargin": True}
     ticks, texts = linear_ticks(max(option.predicted_peak_bytes for option in ways.options))
     y_axis = {
-        "title": {"text": "peak bytes"},
+        "title": {"text": "peak memory"},
         "tickvals": ticks,
         "ticktext": texts,
         "rangemode": "tozero",
         "automargin": True,
     }
-    drawn = plot([trace for trace in traces if trace["x"]], legend=LEGEND, xaxis=x_axis, yaxis=y_axis)
-    return {**drawn, "reading": reading}
+    height = 420 + 18 * max(len(traces) - 4, 0)  # on a narrow screen, the legend has a line for each trace
+    legend = {**LEGEND, "maxheight": 1}
+    return {**plot(traces, legend=legend, xaxis=x_axis, yaxis=y_axis, height=height), "reading": reading}
+
+
+def _symbol(option: Option) -> str:
+    return _SYMBOLS.get(option.kind, "circle")
 
 
 def _trade_trace(
@@ -190,13 +216,12 @@ def _trade_trace(
             f"{escape(option.name)}<br>{format_bytes(peak)} ({peak:,} B)"
             for option, peak in zip(options, peaks, strict=True)
         ],
-        "hovertemplate": "%{customdata}, %{x:+.1%} time<extra></extra>",
+        "hovertemplate": "%{customdata}, %{x:+.1%}<extra></extra>",
         "line": {"color": colour, "dash": "dot"},
         "marker": {
             "size": 10,
             "color": colour,
-            "symbol": _SYMBOLS.get(options[0].kind if options else Kind.POINT, "circle")
-            + ("-open" if predicted else ""),
+            "symbol": (_symbol(options[0]) if options else "circle") + ("-open" if predicted else ""),
         },
     }
 

@@ -1,6 +1,6 @@
-"""Every answer in every format: one entry each. A new format is a field here, a new answer an entry.
+"""How every answer is written in every format. A new format is a field here, a new answer is an entry.
 
-An entry imports what it needs when it is asked for, so that a command waits for no other answer's modules.
+An entry imports its modules when it is called, so that a command does not load the modules of other answers.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ class Publication(Generic[Answer]):
     """For a terminal of a width, perhaps one that has only ASCII."""
     page: Callable[[Answer, Origin], str] | None = None
     """A page with plots, in place of the page of tables."""
+    networks: Callable[[Answer], str] | None = None
+    """The networks of the answer in one line, for the page of tables."""
+    lead: Callable[[Answer], list[str]] | None = None
+    """The answer in sentences that the page of tables begins with."""
 
     def check_page(self) -> None:
         """Raise ``InputError`` where a library is missing that the page needs."""
@@ -59,7 +63,13 @@ class Publication(Generic[Answer]):
 
         if self.page is not None:
             return self.page(answer, origin)
-        return sections_html(self.title, self.sections(answer), origin)
+        return sections_html(
+            self.title,
+            self.sections(answer),
+            origin,
+            networks="" if self.networks is None else self.networks(answer),
+            lead=[] if self.lead is None else self.lead(answer),
+        )
 
 
 def publication_of(answer: type) -> Publication[Any]:
@@ -84,19 +94,39 @@ def _swept() -> Publication[Swept]:
 def _explained() -> Publication[Explained]:
     from memtrain.report.explained import explained_csv, explained_sections
     from memtrain.report.json import explained_document
+    from memtrain.report.networks import networks_line
     from memtrain.report.terminal.explain import explained_screen
 
-    title = "Why each intermediate is kept"
-    return Publication(title, explained_csv, explained_document, explained_sections, explained_screen)
+    return Publication(
+        "Why each intermediate is kept",
+        explained_csv,
+        explained_document,
+        explained_sections,
+        explained_screen,
+        networks=lambda explained: networks_line([explained.explanation.cell]),
+    )
 
 
 def _capacity() -> Publication[Capacity]:
     from memtrain.report.capacity import capacity_csv, capacity_sections
     from memtrain.report.json import capacity_document
+    from memtrain.report.leads import capacity_lead
+    from memtrain.report.networks import networks_line
     from memtrain.report.terminal.capacity import capacity_screen
 
-    title = "What fits into a memory"
-    return Publication(title, capacity_csv, capacity_document, capacity_sections, capacity_screen)
+    def networks(capacity: Capacity) -> str:
+        depths = dict.fromkeys(boundary.depth for boundary in capacity.boundaries)
+        return networks_line([capacity.cell.changed(depth=depth) for depth in depths], axes=("depth",))
+
+    return Publication(
+        "What fits into a memory",
+        capacity_csv,
+        capacity_document,
+        capacity_sections,
+        capacity_screen,
+        networks=networks,
+        lead=capacity_lead,
+    )
 
 
 def _ways() -> Publication[Ways]:
@@ -116,10 +146,19 @@ def _ways() -> Publication[Ways]:
 def _comparison() -> Publication[Comparison]:
     from memtrain.report.comparison import comparison_csv, comparison_sections
     from memtrain.report.json import comparison_document
+    from memtrain.report.leads import comparison_lead
+    from memtrain.report.networks import networks_line
     from memtrain.report.terminal.comparison import comparison_screen
 
-    title = "Before and after"
-    return Publication(title, comparison_csv, comparison_document, comparison_sections, comparison_screen)
+    return Publication(
+        "Before and after",
+        comparison_csv,
+        comparison_document,
+        comparison_sections,
+        comparison_screen,
+        networks=lambda comparison: networks_line(pairing.cell for pairing in comparison.pairings),
+        lead=comparison_lead,
+    )
 
 
 def _prediction() -> Publication[Prediction]:
@@ -138,6 +177,7 @@ def _prediction() -> Publication[Prediction]:
 
 def _training() -> Publication[Training]:
     from memtrain.report.json import training_document
+    from memtrain.report.networks import networks_line
     from memtrain.report.terminal.section import sections_screen
     from memtrain.report.training import training_csv, training_sections
 
@@ -147,6 +187,7 @@ def _training() -> Publication[Training]:
         training_document,
         training_sections,
         lambda training, width, ascii_only: sections_screen(training_sections(training)),
+        networks=lambda training: networks_line([training.cell]),
     )
 
 

@@ -1,4 +1,4 @@
-"""The main plots as SVG and PNG, drawn with matplotlib: no browser is needed."""
+"""The main plots as SVG, PNG or PDF files, drawn with matplotlib; no browser is needed."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from memtrain.cells.cell import Mode
+from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.row import Row
-from memtrain.errors import InputError
+from memtrain.errors import InputError, unknown_choice
 from memtrain.files import check_outputs, write_new
+from memtrain.report.cell_plots import phase_levels
 from memtrain.report.colours import LINE_COLOURS, OUTCOME_COLOURS, PHASE_COLOURS, ROLE_COLOURS
 from memtrain.report.curves import Curves, curves_of
 from memtrain.report.findings import cell_name
-from memtrain.report.groups import Group, groups_of
+from memtrain.report.groups import Group, groups_of, size_name
 from memtrain.report.install import install_command
 from memtrain.report.lifelines import LifeLines, Timeline, of_cell
 from memtrain.report.maps import OUTCOMES, Table, outcomes_of, ratios_of
+from memtrain.report.networks import networks_line
 from memtrain.report.ticks import linear_ticks, log_ticks
 from memtrain.units import format_bytes
 
@@ -28,26 +31,46 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORMATS = ("svg", "png")
+FORMATS = ("svg", "png", "pdf")
+USUAL_FORMATS = ("svg", "png")
+
+_NO_DATE = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+"""Metadata by format; without a date, the same rows always give the same bytes."""
+
+_LONGEST_TITLE = 90
+
+_SETTINGS: dict[Any, Any] = {
+    "svg.hashsalt": "memtrain",
+    "pdf.fonttype": 42,
+    "text.parse_math": False,
+    "font.size": 10,
+}
 
 Draw = Callable[["Figure"], None]
 """Fills an empty picture."""
 
 
 def draw_pictures(
-    rows: Sequence[Row], folder: Path, *, budget_bytes: int | None = None, force: bool = False
+    rows: Sequence[Row],
+    folder: Path,
+    *,
+    formats: Sequence[str] = USUAL_FORMATS,
+    cells: Sequence[Cell] = (),
+    budget_bytes: int | None = None,
+    force: bool = False,
 ) -> list[Path]:
-    """Write the plots of the sweep and of each group's largest cell into ``folder``; returns their paths.
+    """Write the plots of the sweep and of ``cells`` into ``folder``; returns the paths of the files.
 
-    Raises ``InputError``, before anything is written, for files that exist where ``force`` is not set, and
-    without matplotlib.
+    Without ``cells``, the cell of each group that shows the most is drawn. Raises ``InputError``, before
+    anything is written, without matplotlib, for an unknown format, and for files that exist unless ``force``.
     """
+    check_formats(formats)
     if find_spec("matplotlib") is None:
         raise InputError(
             "pictures need matplotlib", f"install it with {install_command('matplotlib', extra='static')}"
         )
-    drawings = dict(_drawings(rows, budget_bytes))
-    paths = {folder / f"{name}.{ending}": (name, ending) for name in drawings for ending in FORMATS}
+    drawings = dict(_drawings(rows, cells, budget_bytes))
+    paths = {folder / f"{name}.{ending}": (name, ending) for name in drawings for ending in formats}
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -58,25 +81,52 @@ def draw_pictures(
     return list(paths)
 
 
+def check_formats(formats: Sequence[str]) -> None:
+    """Raise ``SpecError`` unless all ``formats`` are known."""
+    for name in formats:
+        if name not in FORMATS:
+            raise unknown_choice("--format", name, FORMATS)
+
+
 def _rendered(draw: Draw, ending: str) -> bytes:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     content = BytesIO()
-    with rc_context({"svg.hashsalt": "memtrain", "text.parse_math": False, "font.size": 10}):
+    with rc_context(_SETTINGS):
         figure = Figure(figsize=(9, 5.4), layout="constrained")
         draw(figure)
-        # the same rows give the same bytes: no date
-        figure.savefig(content, format=ending, dpi=150, metadata={"Date": None} if ending == "svg" else None)
+        figure.savefig(content, format=ending, dpi=150, metadata=_NO_DATE.get(ending))
     return content.getvalue()
 
 
-def _drawings(rows: Sequence[Row], budget_bytes: int | None) -> Iterator[tuple[str, Draw]]:
-    """Each picture by the name of its file; several groups are numbered."""
+def _drawings(
+    rows: Sequence[Row], cells: Sequence[Cell], budget_bytes: int | None
+) -> Iterator[tuple[str, Draw]]:
+    """Each picture with the name of its file; the names of several groups begin with a number."""
     groups = groups_of(rows)
     for number, group in enumerate(groups, start=1):
-        for name, draw in _group_drawings(group, budget_bytes):
-            yield (f"{number}-{name}" if len(groups) > 1 else name), draw
+        parts = chain(_group_drawings(group, budget_bytes), _cell_drawings(group, cells))
+        networks = networks_line(row.cell for row in group.rows)
+        for name, draw in parts:
+            yield (f"{number}-{name}" if len(groups) > 1 else name), partial(_above, draw, networks)
+
+
+def _above(draw: Draw, networks: str, figure: Figure) -> None:
+    """Fill a picture, and write below it which networks it shows."""
+    draw(figure)
+    figure.supxlabel(fill(networks, 120), fontsize=8, color="#5f6b7a")
+
+
+def _cell_drawings(group: Group, cells: Sequence[Cell]) -> Iterator[tuple[str, Draw]]:
+    """The timeline and the life lines of those of ``cells`` in the group; without any, of one cell."""
+    chosen = [row for row in group.rows if row.cell in cells]
+    for row in chosen if cells else [group.rows[group.most_telling]]:
+        timeline, lives = of_cell(row.cell, rates=row.rates)
+        name = cell_name(row.cell) + (f" ({group.name})" if group.name else "")
+        size = f"-{size_name((row.cell['depth'], row.cell.batch))}" if cells else ""
+        yield f"timeline{size}", partial(_timeline, timeline, f"Live bytes, step by step: {name}")
+        yield f"lives{size}", partial(_lives, lives, f"What forward keeps for backward: {name}")
 
 
 def _group_drawings(group: Group, budget_bytes: int | None) -> Iterator[tuple[str, Draw]]:
@@ -84,19 +134,14 @@ def _group_drawings(group: Group, budget_bytes: int | None) -> Iterator[tuple[st
     for axis in ("depth", "batch"):
         yield f"peak-by-{axis}", partial(_curves, curves_of(group, axis), of)
     if (ratios := ratios_of(group)) is not None:
-        yield "ratio", partial(_ratio, ratios, f"Training ÷ inference{of}")
+        yield "ratio", partial(_ratio, ratios, f"Peak of training ÷ peak of inference{of}")
     if budget_bytes is not None:
         title = f"What fits into {format_bytes(budget_bytes)}{of}"
         yield "fits", partial(_outcomes, outcomes_of(group, budget_bytes), title)
-    row = group.rows[group.largest]
-    timeline, lives = of_cell(row.cell, rates=row.rates)
-    named = f"{cell_name(row.cell)}{of}"
-    yield "timeline", partial(_timeline, timeline, f"Live bytes, step by step: {named}")
-    yield "lives", partial(_lives, lives, f"What forward leaves for backward: {named}")
 
 
 def _curves(curves: Curves, of: str, figure: Figure) -> None:
-    figure.suptitle(f"Peak against {curves.axis}{of}; solid: training, dotted: inference")
+    _entitle(figure, f"Peak memory against {curves.axis}{of}; solid: training, dotted: inference")
     order = list(dict.fromkeys(line.fixed for line in curves.lines))
     known = [p.peak_bytes for line in curves.lines for p in line.points if p.peak_bytes] or [1]
     for axes, scale in zip(figure.subplots(1, 2), ("linear", "log"), strict=True):
@@ -127,7 +172,7 @@ def _curves(curves: Curves, of: str, figure: Figure) -> None:
 def _ratio(table: Table, title: str, figure: Figure) -> None:
     texts = [["" if value is None else f"{value:.2f}" for value in row] for row in table.values]
     axes = _grid(figure, table, title, texts, ("#dbe8f6", "#6f9fd0", "#1d4a82"))
-    figure.colorbar(axes.images[0], ax=axes, label="×")
+    figure.colorbar(axes.images[0], ax=axes, label="ratio")
 
 
 def _outcomes(table: Table, title: str, figure: Figure) -> None:
@@ -145,14 +190,19 @@ def _grid(figure: Figure, table: Table, title: str, texts: list[list[str]], colo
     for y, row in enumerate(texts):
         for x, text in enumerate(row):
             axes.text(x, y, text, ha="center", va="center", bbox={"color": "white", "alpha": 0.6, "pad": 1.5})
-    axes.set(title=title, xlabel="batch", ylabel="depth")
+    _entitle(figure, title)
+    axes.set(xlabel="batch", ylabel="depth")
     axes.set_xticks(range(len(table.batches)), [f"{batch:,}" for batch in table.batches])
     axes.set_yticks(range(len(table.depths)), [f"{depth:,}" for depth in table.depths])
     return axes
 
 
+def _entitle(figure: Figure, title: str) -> None:
+    figure.suptitle(fill(title, _LONGEST_TITLE))
+
+
 def _timeline(timeline: Timeline, title: str, figure: Figure) -> None:
-    figure.suptitle(title)
+    _entitle(figure, title)
     ticks, texts = linear_ticks(timeline.most_bytes)
     panels = figure.subplots(len(timeline.tracks), 1, squeeze=False)[:, 0]
     for axes, track in zip(panels, timeline.tracks, strict=True):
@@ -164,24 +214,26 @@ def _timeline(timeline: Timeline, title: str, figure: Figure) -> None:
             colour = ROLE_COLOURS[role]
             axes.fill_between(edges, below, top, step="post", color=colour, label=str(role), lw=0)
             below = top
+        levels = phase_levels(track)
+        highest = ticks[-1] * (1.1 + 0.09 * max(levels.values(), default=0))
         for phase, start in track.starts.items():
             axes.axvline(start, color="#7b8592", lw=0.8, ls="--")
-            axes.text(start, ticks[-1] * 1.1, f" {phase}", va="top", fontsize=8)
+            axes.text(start, highest, "\n" * levels[phase] + f" {phase}", va="top", fontsize=8)
         peak = track.peak
         axes.plot(peak.step + 0.5, peak.total_bytes, "v", color="black", ms=5)
         axes.set_yticks(ticks, texts)
         axes.set(
             xlim=(0, track.step_count),
-            ylim=(0, ticks[-1] * 1.1),
+            ylim=(0, highest),
             ylabel=track.mode.noun,
-            xlabel=f"step of {track.mode.noun}; its peak is {format_bytes(peak.total_bytes)}, at {peak.node}",
+            xlabel=f"step of {track.mode.noun} (peak: {format_bytes(peak.total_bytes)}, at {peak.node})",
         )
     figure.axes[0].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _lives(found: LifeLines, title: str, figure: Figure) -> None:
+    _entitle(figure, title)
     if not found.lives:
-        figure.suptitle(title)
         figure.text(0.5, 0.5, fill(found.reading, 80), ha="center", va="center")
         return
     axes = figure.subplots()
@@ -189,7 +241,7 @@ def _lives(found: LifeLines, title: str, figure: Figure) -> None:
         before = (life.born_step, found.backward_step - life.born_step)
         after = (found.backward_step, life.freed_step + 1 - found.backward_step)
         axes.broken_barh([before, after], (index - 0.4, 0.8), facecolors=PHASE_COLOURS)
-    axes.set(title=title, xlabel="step of training; backward is red", xlim=(0, found.step_count))
+    axes.set(xlabel="step of training (blue: in forward, red: in backward)", xlim=(0, found.step_count))
     apart = max(1, len(found.lives) // 30)
     shown = range(0, len(found.lives), apart)
     axes.set_yticks(list(shown), [found.lives[index].name for index in shown])

@@ -11,10 +11,10 @@ from memtrain.report.picture import Mark, Picture
 FORWARD_INK, BACKWARD_INK, RETAINED_FILL = "#1f2937", "#b4341f", "#ffc94d"
 
 FILLS = {False: ("#ffffff", "#cfe5fb"), True: ("#fdeeea", "#f9d3c8")}
-"""By whether a mark is of backward: the fill of a square and of a circle."""
+"""The fill of a square and of a circle, for marks of forward (False) and of backward (True)."""
 
 MEANINGS = {"φ": "activation", "l": "loss", "log σ": "log-softmax", "λ/2": "of the regulariser"}
-"""What the legend says of symbols that are not plain arithmetic."""
+"""The meaning of symbols that are not plain arithmetic, for the legend."""
 
 
 def ink_of(mark: Mark) -> str:
@@ -38,7 +38,7 @@ def svg_arrow(points: list[Point], target: Mark) -> str:
 
 
 def svg_mark(key: str, mark: Mark, centre: Point) -> str:
-    """A mark around ``centre``, with its text, and its title for a pointer that rests on it."""
+    """A mark around ``centre`` with its text; its title appears when a pointer rests on it."""
     (x, y), (width, height) = centre, size_of(mark)
     look = f'fill="{fill_of(mark)}" stroke="{ink_of(mark)}"'
     if mark.kind == "operator":
@@ -58,7 +58,7 @@ def svg_mark(key: str, mark: Mark, centre: Point) -> str:
 
 
 def _svg_words(mark: Mark, x: float, y: float) -> str:
-    """The text of a mark, in letters that fit. A derivative is a fraction; a sum of norms takes two lines."""
+    """The text of a mark, small enough to fit. A derivative is a fraction; a sum of norms has two lines."""
     ink, room = ink_of(mark), size_of(mark)[0] - 6
     if mark.kind == "fold":
         lines = [(mark.label, 16.0), *((note, 11.0) for note in mark.notes)]
@@ -91,7 +91,7 @@ def _text(words: str, x: float, y: float, size: float, ink: str, anchor: str = "
 
 
 def legend_of(picture: Picture) -> list[tuple[Mark, str]]:
-    """The entries of the legend: a sample of each kind of mark that is drawn, and what it means."""
+    """The entries of the legend: a sample of each kind of mark in the picture, and its meaning."""
     marks = list(picture.marks.values())
     samples = [(Mark("variable", "", ""), "variable"), (Mark("operator", "", ""), "operator")]
     if any(mark.retained for mark in marks):

@@ -1,4 +1,4 @@
-"""A sweep as plain data: a line per cell, training beside inference, and what was found."""
+"""A sweep as plain data: a table with training beside inference for each cell, and the findings."""
 
 from __future__ import annotations
 

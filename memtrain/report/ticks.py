@@ -1,4 +1,4 @@
-"""Ticks on an axis of bytes that are round numbers to people: 1024 of them are a KiB."""
+"""Ticks of an axis of bytes, at round numbers of binary units."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST = 6
 
 
 def linear_ticks(most_bytes: int) -> Ticks:
-    """From 0 to the first round number that is not below ``most_bytes``."""
+    """Ticks from 0 to the first round number that is at least ``most_bytes``."""
     divisor, unit = binary_unit(most_bytes)
     most = max(most_bytes, 1) / divisor
     power = 10.0 ** floor(log10(most / _MOST))
@@ -24,7 +24,7 @@ def linear_ticks(most_bytes: int) -> Ticks:
 
 
 def log_ticks(least_bytes: int, most_bytes: int) -> Ticks:
-    """Powers of two, from the last that is not above ``least_bytes``, as far apart as need be."""
+    """Powers of two that enclose ``least_bytes`` and ``most_bytes``, with at most about six steps."""
     first = floor(log2(max(least_bytes, 1)))
     last = max(ceil(log2(max(most_bytes, 1))), first + 1)
     apart = max(ceil((last - first) / _MOST), 1)

@@ -52,6 +52,18 @@ def parse_words(text: str, option: str) -> list[str]:
     return list(dict.fromkeys(_parts(text, option)))
 
 
+def parse_cells(text: str, option: str) -> list[tuple[int, int]]:
+    """The depths and batches of a comma list such as ``8x256,16x1024``, each once. Raises ``RangeError``."""
+    remedy = "write depth × batch, such as 8x256"
+    sizes = []
+    for part in _parts(text, option, "cells such as 8x256, separated by commas"):
+        depth, times, batch = part.lower().replace("×", "x").partition("x")
+        if not times:
+            raise RangeError(f"{option} {shown(part)} is not a cell", remedy)
+        sizes.append((_integer(depth, text, option, remedy), _integer(batch, text, option, remedy)))
+    return list(dict.fromkeys(sizes))
+
+
 def _check_least(values: list[int], least: int, text: str, option: str) -> None:
     if min(values) < least:
         given = _given(option, str(min(values)), text)

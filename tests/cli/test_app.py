@@ -67,7 +67,10 @@ def test_every_example_of_the_help_works_as_written(line, files_of_examples, tmp
         if "--save" not in line:
             shutil.copy(file, tmp_path)
     if line.startswith("report"):
-        rows = [predicted_row(cell_of(depth=depth), mode) for depth in (1, 2) for mode in Mode]
+        sizes = [(1, 64), (2, 64), (8, 256)]
+        rows = [
+            predicted_row(cell_of(depth=depth, batch=batch), mode) for depth, batch in sizes for mode in Mode
+        ]
         for name in re.findall(r"\w+\.csv", line):
             (tmp_path / name).write_text(rows_csv(rows))
     cheaply = ["--meters", "ledger"] if line.startswith("sweep") and "--dry-run" not in line else []

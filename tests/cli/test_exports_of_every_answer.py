@@ -80,8 +80,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
         self.loaded += [attrs[name] for name in ("src", "href") if name in attrs]
-        self._into = {"h1": self.titles, "td": self.cells, "th": self.cells}.get(tag)
-        if self._into is not None:
+        if tag in ("h1", "td", "th"):
+            self._into = self.titles if tag == "h1" else self.cells
             self._into.append("")
 
     def handle_endtag(self, tag):

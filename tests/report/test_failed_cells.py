@@ -84,7 +84,7 @@ def test_a_training_without_a_plan_is_said_and_inference_is_drawn():
     assert (timeline.train, lives.lives) == (None, ())
     assert [track.mode for track in timeline.tracks] == [Mode.INFER]
     assert timeline.reading.startswith(
-        "At depth 3, batch 64, inference's peak is 30.6 KiB, and it retains none."
+        "At depth 3, batch 64, inference peaks at 30.6 KiB and retains nothing."
     )
     assert "Training has no plan: budget 30KiB" in timeline.reading
     assert lives.reading.startswith("Training has no plan: budget 30KiB")
@@ -120,8 +120,10 @@ def test_what_fits_with_micro_batches_is_decided_to_the_byte_and_their_number_di
     ):
         assert outcomes_of(group, budget).values == ((fits,),), budget
     reading = outcomes_of(group, 2_000_000).reading
-    largest = [int(text.replace(",", "")) for text in re.findall(r"([\d,]+) to (?:train|predict)", reading)]
-    assert "the largest batch of 8 micro-batches is " in reading
+    largest = [
+        int(text.replace(",", "")) for text in re.findall(r"([\d,]+) for (?:training|inference)", reading)
+    ]
+    assert "the largest batch of 8 micro-batches that fits is " in reading
     for batch, mode in zip(largest, Mode, strict=True):
         assert batch % 8 == 0
         peaks = [
@@ -135,7 +137,9 @@ def test_what_fits_with_a_budget_is_known_of_the_cells_and_not_of_other_batches(
     rows = [planned_row(failing_cell(policy), mode) for policy in ("budget:60KiB", NO_PLAN) for mode in Mode]
     found = [outcomes_of(group, budget) for group in groups_of(rows) for budget in (60 * 1024, 1)]
     assert [table.values for table in found] == [((2,),), ((0,),), ((1,),), ((0,),)]
-    assert all("not known, for each batch would need a plan of its own" in table.reading for table in found)
+    assert all(
+        "not known, because each batch would need a plan of its own" in table.reading for table in found
+    )
 
 
 def test_what_fits_counts_a_mode_that_was_not_measured():
@@ -155,7 +159,7 @@ def test_the_command_shows_what_fits_of_micro_batches_and_budgets(tmp_path):
     said = memtrain("report", "a.csv", "--memory", "1MiB", cwd=tmp_path)
     assert said.code == 0, said.err
     groups = data_of((tmp_path / "report.html").read_text())["groups"]
-    assert all(group["fits"]["reading"].startswith("In 1.0 MiB, ") for group in groups)
+    assert all(group["fits"]["reading"].startswith("Within 1.0 MiB, ") for group in groups)
 
 
 # --- one mode is missing -----------------------------------------------------------------------------------

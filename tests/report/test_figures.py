@@ -19,7 +19,7 @@ from memtrain.report import plots
 from memtrain.report.account import account, account_reading, axis_names, environments
 from memtrain.report.cell_plots import life_plot, timeline_plot
 from memtrain.report.curves import curves_of
-from memtrain.report.groups import groups_of
+from memtrain.report.groups import cells_of, groups_of, opening
 from memtrain.report.html import report_html
 from memtrain.report.lifelines import of_cell
 from memtrain.report.maps import outcomes_of, ratios_of
@@ -59,8 +59,8 @@ def test_a_line_per_batch_and_mode_against_depth():
         ("infer", 20): [(1, 3072), (3, 4096)],
     }
     assert found.reading == (
-        "Training grows 4.0 ×, from 6.0 KiB to 24.0 KiB (depth 1 to 3, batch 20); "
-        "inference grows 1.3 ×, from 3.0 KiB to 4.0 KiB (depth 1 to 3, batch 20)."
+        "The peak of training grows 4.0 × from depth 1 to depth 3 (at batch 20): 6.0 KiB to 24.0 KiB. "
+        "The peak of inference grows 1.3 × from depth 1 to depth 3 (at batch 20): 3.0 KiB to 4.0 KiB."
     )
 
 
@@ -74,13 +74,13 @@ def test_a_line_per_depth_against_batch():
         ("infer", 3),
     ]
     assert found.reading.startswith(
-        "Training grows 2.0 ×, from 12.0 KiB to 24.0 KiB (batch 10 to 20, depth 3)"
+        "The peak of training grows 2.0 × from batch 10 to batch 20 (at depth 3): 12.0 KiB to 24.0 KiB. "
     )
 
 
 def test_one_cell_in_one_mode_still_reads_well():
     (group,) = groups_of([row(2, 8, "infer", 2048)])
-    assert curves_of(group, "depth").reading == "Inference needs 2.0 KiB (depth 2, batch 8)."
+    assert curves_of(group, "depth").reading == "The peak of inference is 2.0 KiB at depth 2, batch 8."
     assert ratios_of(group) is None
 
 
@@ -90,7 +90,8 @@ def test_the_ratio_stands_at_its_depth_and_batch():
     assert (found.depths, found.batches) == ((1, 3), (10, 20))
     assert found.values == ((2.0, 2.0), (4.0, 6.0))
     assert found.reading == (
-        "Training needs 2.00 × the memory of inference at depth 1, batch 10, and 6.00 × at depth 3, batch 20."
+        "Training needs at least 2.00 × the memory of inference (depth 1, batch 10) and at most 6.00 × "
+        "(depth 3, batch 20)."
     )
 
 
@@ -118,7 +119,9 @@ def test_what_fits_is_decided_to_the_byte(budget, fits):
     (group,) = groups_of(rows)
     found = outcomes_of(group, budget)
     assert found.values == ((fits,),)
-    assert f"{int(fits == 2)} of 1 cells can be trained" in found.reading
+    assert f"training fits in {int(fits == 2)} of 1 cells" in found.reading
+    assert ("only inference in 1" in found.reading) is (fits == 1)
+    assert ("nothing in 1" in found.reading) is (fits == 0)
 
 
 def test_what_fits_is_known_for_several_threads_and_widths_of_layers():
@@ -144,9 +147,43 @@ def test_what_varies_besides_depth_and_batch_makes_groups():
     assert all(len(group.rows) == 1 for group in found)
 
 
-def test_the_largest_cell_is_that_of_the_largest_peak():
-    (group,) = groups_of(square())
-    assert group.rows[group.largest].cell == cell_of(depth=3, batch=20)
+def test_a_peak_that_stays_or_falls_is_not_said_to_grow():
+    (group,) = groups_of([row(depth, 8, "train", peak) for depth, peak in ((1, 2048), (2, 1024))])
+    assert curves_of(group, "depth").reading == (
+        "The peak of training falls from depth 1 to depth 2 (at batch 8): 2.0 KiB to 1.0 KiB."
+    )
+    (group,) = groups_of([row(depth, 8, "train", 2048) for depth in (1, 2)])
+    assert curves_of(group, "depth").reading == (
+        "The peak of training stays at 2.0 KiB from depth 1 to depth 2 (at batch 8)."
+    )
+
+
+def test_the_cell_that_shows_the_most_has_the_largest_ratio_and_not_the_largest_peak():
+    rows = square()
+    rows[4]["predicted_peak_bytes"] = 20 * KIB  # depth 3, batch 10: 20 ÷ 3 is more than 24 ÷ 4
+    (group,) = groups_of(rows)
+    assert group.rows[group.most_telling].cell == cell_of(depth=3, batch=10)
+    (group,) = groups_of([one for one in rows if one.mode is Mode.TRAIN])  # no ratio is known
+    assert group.rows[group.most_telling].cell == cell_of(depth=3, batch=20)
+
+
+def test_the_page_opens_with_the_group_and_cell_that_show_the_most_or_with_a_given_one():
+    rows = square() + [
+        row(1, batch, mode, peak, cell={"width": 8})
+        for batch in (4, 8)
+        for mode, peak in (("train", 100 * batch), ("infer", 50))
+    ]
+    assert opening(groups_of(rows)) == (1, 1)
+    assert data_of(report_html(rows))["opening"] == [1, 1]
+    given = cell_of(depth=3, batch=10)
+    assert data_of(report_html(rows, opening_cell=given))["opening"] == [0, 2]
+
+
+def test_a_size_may_have_a_cell_in_several_groups_and_an_unknown_one_is_refused():
+    rows = [row(1, 8, mode, 64, cell={"width": width}) for width in (4, 8) for mode in Mode]
+    assert [cell["width"] for cell in cells_of(rows, [(1, 8)], "--cell")] == [4, 8]
+    with pytest.raises(InputError, match=r"--cell 2x8 .*1x8"):
+        cells_of(rows, [(2, 8)], "--cell")
 
 
 def test_the_timeline_of_the_book_network_step_by_step():
@@ -164,8 +201,8 @@ def test_the_timeline_of_the_book_network_step_by_step():
     assert infer.peak.total_bytes == weights + 4 * 1024 * 64 + h + o
     assert infer.live_bytes("retained") == [0, 0, 0]
     assert timeline.reading == (
-        "At depth 1, batch 1,024, training's peak is 2.4 MiB, at step 16 (backward, ∂L/∂h), and 42% of it "
-        "is retained intermediates; inference's is 1.4 MiB, and it retains none."
+        "At depth 1, batch 1,024, training peaks at 2.4 MiB: in backward, at step 16, which computes ∂L/∂h. "
+        "Retained intermediates are 42 % of this peak. Inference peaks at 1.4 MiB and retains nothing."
     )
 
 
@@ -187,9 +224,14 @@ def test_life_lines_go_from_birth_to_freeing():
     assert found == [("h", 1, 16, 1_048_576), ("logp", 3, 13, 40_960)]
     assert (lives.backward_step, lives.step_count) == (10, 22)
     assert lives.reading == (
-        "Forward leaves 2 intermediates, 1.0 MiB, and backward frees them on its way back: logp first, at "
-        "step 13, h last, at step 16."
+        "Forward keeps 2 intermediates for backward, 1.0 MiB in all. The first to be freed is logp, at step "
+        "13; the last is h, at step 16."
     )
+    assert [line[:3] for line in lives.kept] == [
+        ("h", "1,048,576", "1–16"),
+        ("logp", "40,960", "3–13"),
+    ]
+    assert "probabilities exp(logp)" in lives.kept[1][3]
     before, after = life_plot(lives)["data"]
     assert (before["base"], before["x"]) == ([1, 3], [9, 7])
     assert (after["base"], after["x"]) == ([10, 10], [7, 4])
@@ -210,8 +252,31 @@ def test_a_deep_network_is_shown_by_its_highest_steps():
     assert found.train.peak in found.train.moments
     assert len(lives.lives) == 100
     assert (lives.lives[0].name, lives.lives[-1].name) == ("h1", "logp")
-    assert lives.reading.startswith("Forward leaves 131 intermediates")
-    assert lives.reading.endswith("100 of them are shown.")
+    assert lives.reading.startswith("Forward keeps 131 intermediates")
+    assert lives.reading.endswith("The figure shows 100 of them.")
+    assert [line[0] for line in lives.kept] == ["h1", "⋮ × 128", "h130", "logp"]
+
+
+def test_what_all_micro_batches_keep_is_not_said_to_be_kept_at_one_time():
+    assert of_cell(cell_of(batch=64, accumulate=4))[1].reading.startswith(
+        "In 4 micro-batches, forward keeps 8 intermediates for backward, 66.5 KiB in all."
+    )
+
+
+@pytest.mark.parametrize("update", ["deferred", "eager"])
+@pytest.mark.parametrize("policy", ["none", "sqrt", "revolve:2"])
+def test_names_of_phases_that_start_close_to_each_other_stand_in_different_lines(policy, update):
+    timeline, _ = of_cell(cell_of(depth=16, policy=policy, update=update))
+    notes = timeline_plot(timeline)["layout"]["annotations"]
+    names = [note for note in notes if note["text"] in timeline.train.starts and note["xref"] == "x"]
+    assert len(names) == len(timeline.train.starts)
+    boxes = []
+    for note in names:
+        width = 7 * len(note["text"]) / 270  # on a phone
+        left = note["x"] / timeline.train.step_count - width * (note["xanchor"] == "right")
+        boxes.append((note.get("yshift", 0), left, left + width))
+    for index, (line, left, _) in enumerate(boxes):
+        assert all(line != other or left >= right for other, _, right in boxes[:index])
 
 
 def test_an_area_per_role_in_order_and_nothing_for_roles_without_bytes():
@@ -241,7 +306,8 @@ def test_the_account_holds_the_ledger_against_the_prediction_and_the_rest_agains
     ] * 3
     assert (failed.status, failed.reason) == ("killed", "by signal 9")
     assert account_reading(rows) == (
-        "In 1 of 1 rows that ran the ledger is the prediction, to the byte; the heap is at most 10 B from it."
+        "In 1 of the 1 rows that ran, the ledger equals the prediction to the byte. "
+        "The heap differs from the ledger by at most 10 B."
     )
 
 
@@ -250,6 +316,24 @@ def test_environments_are_listed_once_and_missing_is_left_out():
     rows = [row(1, 8, "train", 1), row(1, 8, "infer", 1), row(2, 8, "train", 1, python="3.11", cpu=None)]
     rows[0].environment = rows[1].environment = same
     assert environments(rows) == [{"numpy": "2", "memory": "2.0 KiB", "A_B": "1"}, {"python": "3.11"}]
+
+
+def test_an_environment_shows_the_speed_of_the_machine_in_two_figures():
+    (only,) = rows = [row(1, 8, "train", 1)]
+    rates = {"flops_per_s": 9.37e10, "bytes_per_s": 2.0 * 2**30, "op_bytes_per_s": {"relu": 1.5}}
+    only.environment = {"numpy": "2", "rates": rates}
+    assert environments(rows) == [
+        {"numpy": "2", "speed of products": "93.7 GFLOP/s", "speed of memory": "2.0 GiB/s"}
+    ]
+
+
+def test_a_second_environment_shows_only_what_is_different():
+    rows = [row(1, 8, "train", 1), row(2, 8, "train", 1)]
+    for one, cores in zip(rows, (2, 4), strict=True):
+        one.environment = {"platform": "Linux", "cores": cores}
+    page = report_html(rows)
+    assert page.count("<dt>platform</dt>") == 1
+    assert page.count("<dt>cores</dt>") == 2
 
 
 def test_ticks_are_round_numbers_of_binary_units():
@@ -343,7 +427,7 @@ def test_pictures_are_drawn_the_same_each_time(tmp_path):
     before = {path: path.read_bytes() for path in paths}
     assert all(content.startswith(b"\x89PNG") for path, content in before.items() if path.suffix == ".png")
     assert all(b"</svg>" in content for path, content in before.items() if path.suffix == ".svg")
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="exists"):
         draw_pictures(rows, tmp_path)
     draw_pictures(rows, tmp_path, budget_bytes=2**20, force=True)
     assert {path: path.read_bytes() for path in paths} == before
@@ -355,6 +439,51 @@ def test_pictures_of_several_groups_are_numbered(tmp_path):
     assert names == [
         f"{n}-{name}" for n in (1, 2) for name in ("peak-by-depth", "peak-by-batch", "timeline", "lives")
     ]
+
+
+@pytest.mark.parametrize("form", ["svg", "png", "pdf"])
+def test_a_picture_has_the_same_bytes_in_each_process(form, tmp_path):
+    """Also where texts hash differently, and at another second."""
+    (tmp_path / "a.csv").write_text(rows_csv(square()))
+    for seed in ("1", "2"):
+        options = ("--static", seed, "--format", form, "--force")
+        said = memtrain("report", "a.csv", *options, cwd=tmp_path, PYTHONHASHSEED=seed)
+        assert said.code == 0, said.err
+    paths = sorted((tmp_path / "1").iterdir())
+    assert {path.suffix for path in paths} == {f".{form}"}
+    for path in paths:
+        assert path.read_bytes() == (tmp_path / "2" / path.name).read_bytes(), path.name
+        assert path.read_bytes()[:4] in (b"\x89PNG", b"%PDF", b"<?xm")
+
+
+def test_the_chosen_cells_are_drawn_in_place_of_one_of_each_group(tmp_path):
+    rows = square() + [row(1, 10, mode, 64, cell={"width": 8}) for mode in Mode]
+    (tmp_path / "a.csv").write_text(rows_csv(rows))
+    cells = ("--cell", "1x10,3×20", "--static", "pictures", "--format", "svg")
+    said = memtrain("report", "a.csv", *cells, "-o", "page.html", cwd=tmp_path)
+    assert said.code == 0, said.err
+    drawn = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert {name for name in drawn if "timeline" in name or "lives" in name} == {
+        f"{of}.svg"
+        for name in ("timeline", "lives")
+        for of in (f"1-{name}-1x10", f"1-{name}-3x20", f"2-{name}-1x10")
+    }
+    assert data_of((tmp_path / "page.html").read_text())["opening"] == [0, 0]
+
+
+def test_the_command_refuses_cells_and_formats_that_are_not_there(tmp_path):
+    (tmp_path / "a.csv").write_text(rows_csv(square()))
+
+    def said(*options):
+        text = refused("report", "a.csv", "-o", "x.html", *options, cwd=tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+        return text
+
+    assert "1x10, 1x20, 3x10, 3x20" in said("--cell", "8x256")
+    for wrong in ("8", "8x", "x256", "8x256x2", "ax1", ","):
+        assert "--cell" in said("--cell", wrong)
+    assert "png" in said("--static", "pictures", "--format", "jpg")
+    assert "--static" in said("--format", "pdf")
 
 
 def test_without_matplotlib_one_line_says_how_to_install_it(monkeypatch, tmp_path):
@@ -390,5 +519,5 @@ def test_a_sweep_can_end_with_its_page(tmp_path):
     assert memtrain(*sweep, cwd=tmp_path).code == 0
     page = (tmp_path / "page.html").read_text()
     assert len(data_of(page)["rows"]) == 4
-    assert "sweep --depth 1,2 --batch 4" in page
+    assert "sweep --depth 1,2 --batch 4" in re.sub("<[^>]*>", "", page)
     assert "page.html exists already" in refused(*sweep, cwd=tmp_path)

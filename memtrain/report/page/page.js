@@ -9,10 +9,13 @@ const config = {
   displayModeBar: touch ? false : "hover",
   modeBarButtonsToRemove: ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"],
 };
-const chosen = { group: 0, cell: report.groups[0].largest, scale: "linear" };
+const [openingGroup, openingCell] = report.opening;
+const chosen = { group: openingGroup, cell: openingCell, scale: "linear" };
+const PRINTED_WIDTH = 660; /* of a figure on a page of A4 paper, in px */
+let printing = false;
 const byId = (id) => document.getElementById(id);
 
-/* Colours are said once, in the style sheet; plotly takes them from there. */
+/* The style sheet defines the colours; plotly takes them from there. */
 function template() {
   const style = getComputedStyle(document.documentElement);
   const [ink, faint, line, card] = ["ink", "faint", "line", "card"].map((name) => style.getPropertyValue(`--${name}`));
@@ -27,9 +30,14 @@ function template() {
       xaxis: axis,
       yaxis: axis,
       annotationdefaults: { arrowcolor: ink },
-      dragmode: touch ? false : "zoom", /* a finger scrolls the page */
+      dragmode: touch ? false : "zoom", /* a finger must be able to scroll the page */
     },
   };
+}
+
+/* A line never ends within a derivative such as ∂L/∂h. */
+function unbroken(text) {
+  return text.split(/(∂[^\s,.;)]+)/).map((part, index) => (index % 2 ? element("span", part, "whole") : part));
 }
 
 function draw(id, plot) {
@@ -44,14 +52,51 @@ function draw(id, plot) {
   }
   const target = figure.querySelector(".plot");
   target.setAttribute("aria-label", plot.reading);
-  figure.querySelector("figcaption").textContent = plot.reading;
+  figure.querySelector("figcaption").replaceChildren(...unbroken(plot.reading));
+  if (printing) layout.width = PRINTED_WIDTH;
+  if (plot.key) layout.showlegend = false; /* the page has a key with meanings instead */
   Plotly.react(target, plot.data, { ...layout, template: template() }, config);
+}
+
+function element(name, text, className = "") {
+  const made = document.createElement(name);
+  made.textContent = text;
+  made.className = className;
+  return made;
+}
+
+function fillKey(key) {
+  const entries = key.map(([name, colour, meaning]) => {
+    const entry = document.createElement("div");
+    entry.style.setProperty("--role", colour);
+    entry.append(element("dt", name), element("dd", meaning));
+    return entry;
+  });
+  document.querySelector("#timeline .key").replaceChildren(...entries);
+}
+
+function fillKept(lines) {
+  const table = byId("kept");
+  table.parentElement.hidden = !lines.length;
+  const rows = lines.map((texts) => {
+    const row = document.createElement("tr");
+    texts.forEach((text, index) => {
+      const words = index === 0 || index === texts.length - 1;
+      const cell = element("td", "", words ? "text" : "");
+      cell.append(words ? element("div", text) : text);
+      row.append(cell);
+    });
+    return row;
+  });
+  table.tBodies[0].replaceChildren(...rows);
 }
 
 function drawCell() {
   const cell = report.groups[chosen.group].cells[chosen.cell];
   draw("timeline", cell.timeline);
   draw("lives", cell.lives);
+  fillKey(cell.timeline.key);
+  fillKept(cell.lives.kept);
 }
 
 function drawAll() {
@@ -61,9 +106,10 @@ function drawAll() {
   drawCell();
 }
 
-function choose(group) {
+function choose(group, cell = report.groups[group].opening) {
   chosen.group = group;
-  chosen.cell = report.groups[group].largest;
+  chosen.cell = cell;
+  for (const select of document.querySelectorAll("[data-group]")) select.value = group;
   byId("cell").replaceChildren(...report.groups[group].cells.map((cell, index) => new Option(cell.name, index)));
   byId("cell").value = chosen.cell;
   drawAll();
@@ -86,14 +132,14 @@ function toggleTheme() {
 function fillRows() {
   const table = byId("rows");
   const head = table.createTHead().insertRow();
-  for (const name of report.columns) {
-    const cell = document.createElement("th");
+  for (const [name, about] of report.columns) {
+    const cell = element("th", name);
     cell.scope = "col";
-    cell.textContent = name;
+    cell.title = about;
     head.append(cell);
   }
   const body = table.createTBody();
-  const status = report.columns.indexOf("status");
+  const status = report.columns.findIndex(([name]) => name === "status");
   for (const values of report.rows) {
     const row = body.insertRow();
     if (values[status] !== "ok") row.className = "failed";
@@ -103,7 +149,8 @@ function fillRows() {
 
 function csv() {
   const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  return [report.columns, ...report.rows].map((values) => values.map(quoted).join(",") + "\n").join("");
+  const names = report.columns.map(([name]) => name);
+  return [names, ...report.rows].map((values) => values.map(quoted).join(",") + "\n").join("");
 }
 
 function download() {
@@ -114,7 +161,8 @@ function download() {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-byId("group")?.addEventListener("change", (event) => choose(Number(event.target.value)));
+for (const select of document.querySelectorAll("[data-group]"))
+  select.addEventListener("change", (event) => choose(Number(event.target.value)));
 byId("cell").addEventListener("change", (event) => {
   chosen.cell = Number(event.target.value);
   drawCell();
@@ -124,5 +172,19 @@ for (const button of document.querySelectorAll("[data-scale]"))
 byId("theme").addEventListener("click", toggleTheme);
 byId("download").addEventListener("click", download);
 dark.addEventListener("change", drawAll);
+let themeOnScreen;
+addEventListener("beforeprint", () => {
+  themeOnScreen = document.documentElement.dataset.theme;
+  document.documentElement.dataset.theme = "light"; /* paper is white */
+  printing = true;
+  drawAll();
+});
+addEventListener("afterprint", () => {
+  if (themeOnScreen === undefined) delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = themeOnScreen;
+  printing = false;
+  drawAll();
+  for (const plot of document.querySelectorAll("figure:not([hidden]) .plot")) Plotly.Plots.resize(plot);
+});
 fillRows();
-choose(0);
+choose(openingGroup, openingCell);
