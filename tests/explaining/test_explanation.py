@@ -45,7 +45,7 @@ DIGIT = {"⁰": 0, "¹": 1, "²": 2, "³": 3}
 
 
 def evaluate(formula, sizes):
-    """The value of ``4·(L − 1)·h² + 8·n``, computed from its text by Python's own parser."""
+    """The value of ``4·(ℓ − 1)·m² + 8·n``, computed from its text by Python's own parser."""
     text = re.sub(r"([A-Za-z]\d*)([²³])", lambda match: f"{match[1]}**{DIGIT[match[2]]}", formula)
     plain = text.replace("·", "*").replace("−", "-").replace("⌈", "ceil(").replace("⌉", ")")
     return eval(plain, {"min": min, "ceil": math.ceil}, sizes)
@@ -88,7 +88,7 @@ def test_the_dimension_of_every_gradient_is_that_of_its_variable(cell):
 @pytest.mark.no_cover
 @pytest.mark.parametrize("cell", MLPS)
 def test_the_footprint_in_symbols_is_the_predicted_peak_to_the_byte(cell):
-    sizes = {"n": cell.batch, "d": 64, "h": cell["width"], "q": 10, "L": cell["depth"]}
+    sizes = {"n": cell.batch, "d": 64, "m": cell["width"], "q": 10, "ℓ": cell["depth"]}
     for mode in Mode:
         liveness = analyse(cell.schedule(mode))
         entries = footprint(cell, mode, liveness)
@@ -103,7 +103,7 @@ def test_the_footprint_in_symbols_is_the_predicted_peak_to_the_byte(cell):
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_formula_holds_at_other_sizes_too_while_the_peak_is_at_the_same_step(activation, bias):
-    """A block of the workspace happens to be 64 × 256 elements: no formula may mistake it for n·h."""
+    """A block of the workspace happens to be 64 × 256 elements: no formula may mistake it for n·m."""
     cell = cell_of(activation=activation, bias=bias)
     here = analyse(cell.schedule(Mode.TRAIN))
     formulas = {entry.role: entry.formula for entry in footprint(cell, Mode.TRAIN, here)}
@@ -111,7 +111,7 @@ def test_a_formula_holds_at_other_sizes_too_while_the_peak_is_at_the_same_step(a
     for batch, width in ((1, 256), (65, 256), (128, 256), (500, 256), (64, 300), (700, 40)):
         there = analyse(cell.changed(batch=batch, width=width).schedule(Mode.TRAIN))
         if there.peak_step == here.peak_step:
-            sizes = {"n": batch, "d": 64, "h": width, "q": 10, "L": 1}
+            sizes = {"n": batch, "d": 64, "m": width, "q": 10, "ℓ": 1}
             for role, count in there.peak_role_bytes.items():
                 assert evaluate(formulas.get(role, "0"), sizes) == count, (batch, width, formulas[role])
             found += 1
@@ -136,7 +136,7 @@ def test_a_size_of_one_keeps_its_symbol(mode, depth):
                 formulas = {entry.role: entry.formula for entry in footprint(here, mode, peaks[0])}
                 names = dict(
                     zip(
-                        "ndhqL",
+                        "ndmqℓ",
                         (there.batch, there["input_size"], there["width"], there["output_size"], depth),
                         strict=True,
                     )
@@ -164,10 +164,10 @@ def test_a_batch_of_one_is_a_batch():
 def test_a_formula_in_the_depth_holds_for_deeper_networks_too():
     cell = cell_of(depth=6, batch=512)
     formulas = {e.role: e.formula for e in footprint(cell, Mode.TRAIN, analyse(cell.schedule(Mode.TRAIN)))}
-    assert formulas[Role.RETAINED] == "4·(L − 1)·n·h"
+    assert formulas[Role.RETAINED] == "4·(ℓ − 1)·n·m"
     deep = cell_of(depth=40, batch=512)
     at_peak = analyse(deep.schedule(Mode.TRAIN)).peak_role_bytes
-    sizes = {"n": 512, "d": 64, "h": 256, "q": 10, "L": 40}
+    sizes = {"n": 512, "d": 64, "m": 256, "q": 10, "ℓ": 40}
     assert {role: evaluate(formula, sizes) for role, formula in formulas.items()} == {
         role: count for role, count in at_peak.items() if count
     }
@@ -184,26 +184,26 @@ def test_the_retained_bytes_are_those_of_the_row_and_each_has_a_reader(cell):
     for entry in explanation.retained:
         assert entry.read_by
         assert entry.born_step < entry.freed_step
-        assert evaluate(entry.formula, {"n": cell.batch, "h": 256, "q": 10}) == entry.bytes
+        assert evaluate(entry.formula, {"n": cell.batch, "m": 256, "q": 10}) == entry.bytes
 
 
 def test_the_reasons_of_the_books_network():
     explanation = explain(cell_of())
     h, logp = explanation.retained
-    assert (h.name, h.formula, h.producer) == ("h", "4·n·h", "h = φ(z)")
+    assert (h.name, h.formula, h.producer) == ("h", "4·n·m", "h = φ(z)")
     assert [(reader.gradient, reader.purpose) for reader in h.read_by] == [
-        ("∂J/∂W2", "as the factor hᵀ"),
-        ("∂L/∂z", "for φ′, which relu's rule takes from its output h"),
+        ("∂J/∂W2", "needs the factor hᵀ"),
+        ("∂L/∂z", "needs φ′(z), which relu's rule computes from its output h"),
     ]
     assert [reader.gradient for reader in logp.read_by] == ["∂L/∂o"]
     dropped = {entry.name: entry.reason for entry in explanation.dropped}
-    assert dropped["z"] == "relu's rule reads its output h; h reuses its buffer"
+    assert dropped["z"] == "relu's backward rule reads its output h instead, and h takes over z's buffer"
     assert "logp" in dropped["o"]
 
 
 def test_gelu_keeps_its_input_and_says_so():
     reasons = {entry.name: entry.read_by[0].purpose for entry in explain(cell_of(activation="gelu")).retained}
-    assert reasons["z"] == "for φ′, which gelu's rule takes from its input z"
+    assert reasons["z"] == "needs φ′(z), which gelu's rule computes from its input z"
 
 
 @pytest.mark.no_cover
