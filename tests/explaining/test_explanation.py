@@ -48,7 +48,7 @@ def evaluate(formula, sizes):
     """The value of ``4·(ℓ − 1)·m² + 8·n``, computed from its text by Python's own parser."""
     text = re.sub(r"([A-Za-z]\d*)([²³])", lambda match: f"{match[1]}**{DIGIT[match[2]]}", formula)
     plain = text.replace("·", "*").replace("−", "-").replace("⌈", "ceil(").replace("⌉", ")")
-    return eval(plain, {"min": min, "ceil": math.ceil}, sizes)
+    return eval(plain.replace("ℓ", "l"), {"min": min, "ceil": math.ceil}, sizes | {"l": sizes.get("ℓ")})
 
 
 def test_the_gradients_of_one_hidden_layer_are_those_of_the_book():
