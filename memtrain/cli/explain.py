@@ -10,8 +10,14 @@ import typer
 from memtrain.cli.exports import Exports, export_options
 from memtrain.cli.options import Measured, cell_options
 
+_DEFAULTS = {"depth": 16, "batch": 1024}
+"""A cell whose peak is made of what forward keeps. The book's network is ``--depth 1 --batch 64``."""
 
-@cell_options(without=("allocation", "threads", "steps", "memory_limit_bytes"))
+
+@cell_options(
+    without=("allocation", "threads", "steps", "memory_limit_bytes"),
+    shown={"depth": "16", "batch": "1024"},
+)
 @export_options
 def explain(
     columns: dict[str, Any],
@@ -20,6 +26,9 @@ def explain(
     svg: Annotated[Path | None, typer.Option(help="Draw the graph into a file; - for stdout.")] = None,
     dot: Annotated[Path | None, typer.Option(help="The same drawing for Graphviz; or -.")] = None,
     backward: Annotated[bool, typer.Option("--backward", help="Backward in the drawing, too.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Show all of it, not one screen; exports always hold all.")
+    ] = False,
     measure: Measured = True,
     *,
     exports: Exports,
@@ -29,6 +38,7 @@ def explain(
     \b
     Examples:
       memtrain explain
+      memtrain explain --depth 1 --batch 64 --full
       memtrain explain --activation gelu --bias --prove
       memtrain explain --depth 8 --policy sqrt
       memtrain explain --depth 1000 --width 4096 --batch 1048576
@@ -43,7 +53,7 @@ def explain(
     from memtrain.report.drawing import draw_dot, draw_svg
     from memtrain.run.kept_rates import kept_rates
 
-    cell = cell_from(columns)
+    cell = cell_from(_with_defaults(columns))
     if backward and svg is None and dot is None:
         raise InputError("--backward alone", "allowed: with --svg or --dot", "name a file to draw into")
     exports.check(Explained, [columns["data"]], {"--svg": svg, "--dot": dot})
@@ -64,6 +74,7 @@ def explain(
         rows=evidence.measured(cell, rates) if measure and runs else {},
         proof=evidence.proved(cell, schedule) if prove else None,
         second=second_order(cell) if second else None,
+        full=full,
     )
     drawings = {
         "--svg": (svg, lambda: draw_svg(schedule, backward=backward)),
@@ -72,3 +83,11 @@ def explain(
     exports.publish(explained, others=drawings)
     if not explained.ok:
         raise typer.Exit(1)
+
+
+def _with_defaults(columns: dict[str, Any]) -> dict[str, Any]:
+    """``columns`` with the depth and batch of this command; ``--layers`` gives the depth itself."""
+    chosen = {name: value for name, value in _DEFAULTS.items() if columns[name] is None}
+    if columns["layers"] is not None:
+        chosen.pop("depth", None)
+    return columns | chosen

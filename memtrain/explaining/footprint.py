@@ -1,7 +1,7 @@
 """The footprint in symbols (exercise 3 of Dive into Deep Learning 5.3): the arrays at the peak, as formulas.
 
 Each term is a product of sizes times a count. The count is a function of the depth ℓ, found from the graphs
-of networks with ℓ, ℓ + 1 and ℓ + 2 blocks. If the peak is at another step in one of them, the count is a number.
+of networks with ℓ, ℓ + 1 and ℓ + 2 blocks. If the peak of one of them is elsewhere, the count is a number.
 """
 
 from __future__ import annotations

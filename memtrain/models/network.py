@@ -23,7 +23,6 @@ from memtrain.graph.ops.base import Array
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.size import BATCH
 
-
 DEPTH = "ℓ"
 """The symbol of the depth."""
 

@@ -193,7 +193,7 @@ def test_the_reasons_of_the_books_network():
     assert (h.name, h.formula, h.producer) == ("h", "4·n·m", "h = φ(z)")
     assert [(reader.gradient, reader.purpose) for reader in h.read_by] == [
         ("∂J/∂W2", "needs the factor hᵀ"),
-        ("∂L/∂z", "needs φ′(z), which relu's rule computes from its output h"),
+        ("∂L/∂z", "needs φ′(z): relu's rule reads its output h"),
     ]
     assert [reader.gradient for reader in logp.read_by] == ["∂L/∂o"]
     dropped = {entry.name: entry.reason for entry in explanation.dropped}
@@ -203,7 +203,7 @@ def test_the_reasons_of_the_books_network():
 
 def test_gelu_keeps_its_input_and_says_so():
     reasons = {entry.name: entry.read_by[0].purpose for entry in explain(cell_of(activation="gelu")).retained}
-    assert reasons["z"] == "needs φ′(z), which gelu's rule computes from its input z"
+    assert reasons["z"] == "needs φ′(z): gelu's rule reads its input z"
 
 
 @pytest.mark.no_cover

@@ -190,8 +190,8 @@ def test_purposes_name_what_is_read():
     for op, names, read, words in (
         (MatMul(True, False), ("o", "x"), "x", "needs the factor xᵀ"),
         (MatMul(False, False), ("o", "W"), "W", "needs the factor Wᵀ"),
-        (TanhGrad(), ("g", "h"), "h", "needs φ′(z), which tanh's rule computes from its output h"),
-        (GeluGrad(), ("g", "z"), "z", "needs φ′(z), which gelu's rule computes from its input z"),
+        (TanhGrad(), ("g", "h"), "h", "needs φ′(z): tanh's rule reads its output h"),
+        (GeluGrad(), ("g", "z"), "z", "needs φ′(z): gelu's rule reads its input z"),
         (LogSoftmaxGrad(), ("o", "p"), "p", "needs the probabilities exp(p)"),
         (MseGrad(), ("one", "o", "p"), "o", "needs the difference o − p"),
         (Multiply(), ("x", "g"), "g", "needs the operand g"),

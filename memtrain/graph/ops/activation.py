@@ -66,7 +66,7 @@ class Slope(Elementwise):
             return super().purpose(w, read, node, *inputs)
         source = "output" if self.of_output else "input"
         slope = f"φ′({self._argument(w, read).name})"
-        return f"needs {slope}, which {self.activation}'s rule computes from its {source} {read.name}"
+        return f"needs {slope}: {self.activation}'s rule reads its {source} {read.name}"
 
     def _argument(self, w: Writer, read: Node) -> Node:
         """The input z of the activation, where the rule reads z or the output h."""
