@@ -13,7 +13,7 @@ from memtrain.explaining.formulas import symbols
 from memtrain.graph.node import Role
 from memtrain.models.network import DEPTH, SYMBOL_WORDS
 from memtrain.report.section import Section
-from memtrain.units import binary_unit, format_bytes, format_flops
+from memtrain.units import binary_unit, format_bytes, format_count, format_flops
 
 TRANSIENT = "transient: arrays that no later phase reads, e.g. ∂L/∂h, which flows back"
 """What the role means; other roles are words of their own."""
@@ -44,7 +44,7 @@ def summary(explanation: Explanation) -> list[str]:
     if work.extra_flops:
         sentences.append(
             "Without storing anything, each gradient would recompute its inputs from x: "
-            f"{format_flops(work.extra_flops)} more, {work.multiple:.1f} × the forward pass."
+            f"{format_flops(work.extra_flops)} more, {format_count(work.multiple)} × the forward pass."
         )
     return sentences
 
@@ -69,7 +69,8 @@ def _kept(explanation: Explanation) -> str:
 def peak_sentence(account: Account) -> str:
     """The step of the peak, its bytes, and the second-highest step."""
     peak, last = account.peak, account.timeline[-1].step
-    words = f"Peak: step {peak.step} of {last}, at {peak.node}: {format_bytes(peak.total_bytes)}."
+    step = f"step {peak.step} of {last}" if last else "the only step"
+    words = f"Peak: {step}, at {peak.node}: {format_bytes(peak.total_bytes)}."
     return f"{words} {_second_highest(account)}".rstrip()
 
 
