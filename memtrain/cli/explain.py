@@ -22,7 +22,9 @@ _DEFAULTS = {"depth": 16, "batch": 1024}
 def explain(
     columns: dict[str, Any],
     prove: Annotated[bool, typer.Option("--prove", help="Prove that all that is kept is needed.")] = False,
-    second: Annotated[bool, typer.Option("--second", help="The Hessian-vector product, too.")] = False,
+    second: Annotated[
+        bool, typer.Option("--second", help="The Hessian-vector product, too; --svg and --dot draw it.")
+    ] = False,
     svg: Annotated[Path | None, typer.Option(help="Draw the graph into a file; - for stdout.")] = None,
     dot: Annotated[Path | None, typer.Option(help="The same drawing for Graphviz; or -.")] = None,
     backward: Annotated[bool, typer.Option("--backward", help="Backward in the drawing, too.")] = False,
@@ -68,14 +70,18 @@ def explain(
         )
     if measure and not runs:
         warn(log, "too large to be run here: predicted only")
-    schedule = explanation.train.schedule
+    measured = measure and runs
     explained = Explained(
         explanation,
-        rows=evidence.measured(cell, rates) if measure and runs else {},
-        proof=evidence.proved(cell, schedule) if prove else None,
-        second=second_order(cell) if second else None,
+        rows=evidence.measured(cell, rates) if measured else {},
+        proof=evidence.proved(cell, explanation.train.schedule) if prove else None,
+        second=second_order(cell, rates or (evidence.measured_rates() if measured else None))
+        if second
+        else None,
         full=full,
     )
+    schedule = explanation.train.schedule if explained.second is None else explained.second.second.schedule
+    backward = backward or second
     drawings = {
         "--svg": (svg, lambda: draw_svg(schedule, backward=backward)),
         "--dot": (dot, lambda: draw_dot(schedule, backward=backward)),

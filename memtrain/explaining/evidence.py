@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.row import Row
+from memtrain.errors import MeasureError
 from memtrain.explaining.explanation import Explanation
 from memtrain.explaining.proof import Proof, prove
 from memtrain.explaining.second import SecondOrder
@@ -49,6 +51,13 @@ def measured(cell: Cell, rates: Rates | None = None) -> dict[Mode, Row]:
     """Ledger and heap of both modes, each measured in its own process, with the plan that ``rates`` give."""
     with Host(rates) as host:
         return {mode: measured_row(host, cell, mode, meters=("ledger", "heap")) for mode in Mode}
+
+
+def measured_rates() -> Rates | None:
+    """The rates of this machine, measured and kept; ``None`` where they cannot be measured."""
+    with suppress(MeasureError):
+        return Host().rates
+    return None
 
 
 def proved(cell: Cell, schedule: Schedule) -> Proof:

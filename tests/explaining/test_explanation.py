@@ -11,7 +11,7 @@ from networks import KINDS, initial_values
 
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import predicted_row
-from memtrain.explaining import second as explain_second
+from memtrain.explaining import differences
 from memtrain.explaining.cost import flops, recomputation
 from memtrain.explaining.evidence import can_run, measured
 from memtrain.explaining.explanation import explain
@@ -328,7 +328,7 @@ def test_a_wrong_rule_of_second_order_is_found(activation, op, rule, bias, monke
 
 def test_a_product_that_cannot_be_checked_says_so(monkeypatch):
     """Steps as long as the parameters always carry some unit across its kink."""
-    monkeypatch.setattr(explain_second, "_STEPS", (1.0,))
+    monkeypatch.setattr(differences, "_STEPS", (1.0,))
     second = second_order(cell_of(depth=2, width=8, bias=True))
     assert second.relative_error is None
     assert "a unit changes sides" in second.unchecked
