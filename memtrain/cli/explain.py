@@ -23,7 +23,7 @@ def explain(
     columns: dict[str, Any],
     prove: Annotated[bool, typer.Option("--prove", help="Prove that all that is kept is needed.")] = False,
     second: Annotated[
-        bool, typer.Option("--second", help="The Hessian-vector product, too; --svg and --dot draw it.")
+        bool, typer.Option("--second", help="The Hessian-vector product, too; drawn, if asked.")
     ] = False,
     svg: Annotated[Path | None, typer.Option(help="Draw the graph into a file; - for stdout.")] = None,
     dot: Annotated[Path | None, typer.Option(help="The same drawing for Graphviz; or -.")] = None,
@@ -75,9 +75,7 @@ def explain(
         explanation,
         rows=evidence.measured(cell, rates) if measured else {},
         proof=evidence.proved(cell, explanation.train.schedule) if prove else None,
-        second=second_order(cell, rates or (evidence.measured_rates() if measured else None))
-        if second
-        else None,
+        second=second_order(cell, evidence.rates_of(rates, measured)) if second else None,
         full=full,
     )
     schedule = explanation.train.schedule if explained.second is None else explained.second.second.schedule

@@ -11,7 +11,7 @@ from memtrain.planning.schedule import Schedule
 
 @dataclass(frozen=True)
 class Work:
-    """The FLOPs of all steps of a schedule, and their predicted time where the rates of a machine are known."""
+    """The FLOPs of all steps of a schedule, and their predicted time where rates are known."""
 
     flops: int
     seconds: float | None

@@ -53,11 +53,12 @@ def measured(cell: Cell, rates: Rates | None = None) -> dict[Mode, Row]:
         return {mode: measured_row(host, cell, mode, meters=("ledger", "heap")) for mode in Mode}
 
 
-def measured_rates() -> Rates | None:
-    """The rates of this machine, measured and kept; ``None`` where they cannot be measured."""
-    with suppress(MeasureError):
-        return Host().rates
-    return None
+def rates_of(kept: Rates | None, measure: bool) -> Rates | None:
+    """The rates of this machine: those that are ``kept``, else measured where that may and can be done."""
+    if kept is None and measure:
+        with suppress(MeasureError):
+            return Host().rates
+    return kept
 
 
 def proved(cell: Cell, schedule: Schedule) -> Proof:

@@ -55,7 +55,7 @@ class SecondOrder:
     second_standing: tuple[Standing, ...]
     """All arrays that are live at the peak of the product, by purpose."""
     relative_error: float | None
-    """The error against central differences of the gradient, in float64; ``None`` where it was not checked."""
+    """The error against central differences of the gradient, in float64; ``None`` if it was not checked."""
     unchecked: str = ""
     """Why the product was not checked; empty where it was."""
 

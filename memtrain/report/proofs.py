@@ -20,8 +20,8 @@ def proof_section(proof: Proof) -> Section:
         3,
     )
     verdict = (
-        "Proved: each of these arrays is needed, and no other. When every array is filled with NaN before and "
-        "after its life, no gradient differs in any bit."
+        "Proved: each of these arrays is needed, and no other. When every array is filled with NaN before "
+        "and after its life, no gradient differs in any bit."
     )
     heads = ("filled with NaN", "bytes", "gradients that differ")
     return Section("The proof", heads, lines, frozenset({0, 2}), proof.failures() or [verdict])
