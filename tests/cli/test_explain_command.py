@@ -57,8 +57,8 @@ def test_no_line_is_wider_than_the_terminal_and_no_words_are_squeezed(columns, l
     assert said.code == 0, said.err
     lines = said.out.splitlines()
     assert max(map(len, lines)) <= columns
-    if line == "--depth 1000":
-        assert len(lines) <= (85 if columns == 40 else 44) + 140 * len(full)
+    if not full and columns >= 80 and line not in ("--policy sqrt", "--dtype float64 --second"):
+        assert len(lines) <= 40
 
 
 def test_at_40_columns_reasons_stand_below_the_figures(tmp_path):
@@ -162,6 +162,39 @@ def test_bad_input_is_one_line(line, words, tmp_path):
     (tmp_path / "taken").touch()
     said = refused(*line.split(), cwd=tmp_path)
     assert all(word in said for word in words.split()), said
+
+
+@pytest.mark.parametrize("full", [(), ("--full",)])
+def test_parts_that_are_asked_for_are_shown_without_full_too(full, tmp_path):
+    options = ("--prove", "--second", "--no-measure", "--policy", "sqrt")
+    said = memtrain("explain", "--depth", 9, "--width", 16, "--batch", 8, *options, *full, cwd=tmp_path)
+    assert said.code == 0, said.err
+    for part in ("Proved", "Second order", "Hessian · v takes", "Computed again (sqrt)"):
+        assert part in said.out
+    assert ("`--full` shows" in said.out) == (not full)
+
+
+def test_the_second_order_has_time_only_where_rates_are_kept_and_measures_none(tmp_path):
+    small, cache = (*SMALL, "--second", "--no-measure"), tmp_path / "cache"
+    places = {"XDG_CACHE_HOME": str(cache), "TMPDIR": str(tmp_path)}
+    flops = strict_json(memtrain(*small, "--json", cwd=tmp_path, **places).out)["second_order"]
+    assert flops["first_order_work"]["seconds"] is None
+    assert flops["second_order_work"]["flops"] > flops["first_order_work"]["flops"] > 0
+    assert not cache.exists()
+    assert "its time" not in memtrain(*small, cwd=tmp_path, **places).out
+    timed = memtrain(*SMALL, "--second", cwd=tmp_path, **places)
+    assert "its time, as predicted for one thread of this machine" in one_line(timed.out)
+    assert "its time" in memtrain(*small, cwd=tmp_path, **places).out
+
+
+@pytest.mark.parametrize("option", ["--svg", "--dot"])
+def test_a_drawing_of_the_second_order_shows_its_graph_and_folds_the_directions(option, tmp_path):
+    line = ("explain", "--width", 16, "--batch", 8, "--no-measure", "--second", option, "graph")
+    assert memtrain(*line, "--depth", 20, cwd=tmp_path).code == 0
+    drawn = (tmp_path / "graph").read_text()
+    assert "∂g·v" in drawn
+    assert "v(W1)" in drawn
+    assert "v(W10)" not in drawn
 
 
 @pytest.mark.parametrize("option", ["--svg", "--dot"])

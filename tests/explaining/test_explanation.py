@@ -12,13 +12,13 @@ from networks import KINDS, initial_values
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import predicted_row
 from memtrain.explaining import differences
-from memtrain.explaining.cost import flops, recomputation
+from memtrain.explaining.cost import Work, flops, recomputation, work_of
 from memtrain.explaining.evidence import can_run, measured
 from memtrain.explaining.explanation import explain
-from memtrain.explaining.folding import fold, fold_names
+from memtrain.explaining.folding import fold, fold_names, of_parameters
 from memtrain.explaining.footprint import footprint
 from memtrain.explaining.second import second_order
-from memtrain.explaining.timeline import Moment, runner_up
+from memtrain.explaining.timeline import Moment, runner_up, stretches
 from memtrain.graph import size
 from memtrain.graph.node import Block, Name, Role
 from memtrain.graph.ops.activation import ReluGrad, SigmoidGrad, TanhGrad
@@ -27,6 +27,7 @@ from memtrain.graph.ops.gelu import GeluGrad, GeluTanhGrad
 from memtrain.graph.ops.softmax import LogSoftmaxGrad
 from memtrain.measure.workload import batches
 from memtrain.models.mlp import ACTIVATIONS
+from memtrain.planning.cost import Rates
 from memtrain.planning.liveness import analyse
 from memtrain.run.executor import Run
 from memtrain.run.ledger import Ledger
@@ -243,6 +244,42 @@ def test_the_runner_up_is_the_highest_other_step(totals, expected):
     moments = [Moment(i, "forward", "x", {Role.TRANSIENT: total}) for i, total in enumerate(totals)]
     found = runner_up(moments, totals.index(5))
     assert expected == (None if found is None else (found.moment.step, found.margin_bytes))
+
+
+def test_stretches_cover_all_steps_keep_the_peak_and_join_what_is_folded():
+    totals, names = [1, 5, 2, 9, 1, 1, 3], ["z", "h", "n1", "n2", "s", "o", "J"]
+    moments = [
+        Moment(step, "forward", name, {Role.TRANSIENT: total})
+        for step, (total, name) in enumerate(zip(totals, names, strict=True))
+    ]
+    assert [line.name for line in stretches(moments, 9)] == names
+    folded = stretches(moments, 9, {"n1", "n2", "s"})
+    assert [(line.name, line.highest.step) for line in folded] == [
+        ("z", 0),
+        ("h", 1),
+        ("n1 … s", 3),
+        ("o", 5),
+        ("J", 6),
+    ]
+    assert [(line.name, line.highest.step) for line in stretches(moments, 2)] == [("n2", 3), ("J", 6)]
+
+
+def test_the_steps_of_the_regulariser_are_the_numbers_made_of_parameters_alone():
+    graph = cell_of(depth=2, bias=True).schedule(Mode.TRAIN).graph
+    assert of_parameters(graph) == {"‖W1‖²", "‖W2‖²", "‖W3‖²", "‖W1…W2‖²", "‖W1…W3‖²", "s"}
+    assert of_parameters(cell_of(l2=0.0).schedule(Mode.TRAIN).graph) == set()
+
+
+def test_the_work_of_a_schedule_is_the_sum_of_its_steps():
+    schedule = cell_of(batch=2, width=3, depth=0, l2=0.0).schedule(Mode.INFER)
+    assert work_of(schedule, None) == Work(2 * 2 * 10 * 64, None)
+    assert work_of(schedule, Rates(1280.0, 1.0, {})) == Work(2560, 2.0)
+
+
+def test_shapes_are_oriented_as_the_formulas_are():
+    h, logp = explain(cell_of(batch=8)).retained
+    assert (h.shape, h.book_sizes, h.book_shape) == ((8, 256), (256, 8), "m×n")
+    assert (logp.book_sizes, logp.book_shape) == ((10, 8), "q×n")
 
 
 def test_recomputing_everything_costs_what_can_be_counted_by_hand():
