@@ -42,7 +42,8 @@ def second_sections(second: SecondOrder) -> Iterator[Section]:
         lines.append((name, *figures, names))
     title = "Second order: the Hessian times a direction v, as ∂(g·v)/∂W"
     heads = ("", "peak", "FLOPs", *(["time"] if timed else []), "bytes", "kept for it")
-    yield Section(title, heads, lines, frozenset({0, len(heads) - 1}), [_ratios(second)])
+    words = frozenset({0, len(heads) - 1})
+    yield Section(title, heads, lines, words, [_ratios(second)], spare=(2,))
     yield _at_peak(second)
 
 
