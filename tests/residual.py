@@ -31,8 +31,8 @@ class Residual(Network):
         return features, Feed("y", FeedKind.LABELS, (n,), np.dtype(np.int64), self.output_size)
 
     def _shapes(self):
-        d, h, q = Dim(self.input_size, "d"), Dim(self.width, "h"), Dim(self.output_size, "q")
-        return {"A": (h, d), **{f"W{k}": (h, h) for k in range(1, self.depth + 1)}, "B": (q, h)}
+        d, m, q = Dim(self.input_size, "d"), Dim(self.width, "m"), Dim(self.output_size, "q")
+        return {"A": (m, d), **{f"W{k}": (m, m) for k in range(1, self.depth + 1)}, "B": (q, m)}
 
     def build(self, batch):
         b = Builder()

@@ -11,8 +11,11 @@ from memtrain.cli.config import config_options
 from memtrain.cli.exports import Exports, export_options
 from memtrain.cli.options import MEASUREMENT, OUTPUT, Measured, Quiet, cell_options
 
+_DEFAULTS = {"depth": 16, "batch": 1024}
+"""A cell whose peak is made of what forward keeps. The book's network is ``--depth 1 --batch 64``."""
 
-@cell_options()
+
+@cell_options(shown={"depth": "16", "batch": "1024"})
 @export_options
 @config_options
 def explain(
@@ -38,6 +41,9 @@ def explain(
     backward: Annotated[
         bool, typer.Option("--backward", help="Draw the backward pass, too", rich_help_panel=OUTPUT)
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Show everything, not only one screen", rich_help_panel=OUTPUT)
+    ] = False,
     measure: Measured = True,
     *,
     exports: Exports,
@@ -47,6 +53,7 @@ def explain(
 
     Examples:
       memtrain explain
+      memtrain explain --depth 1 --batch 64 --full
       memtrain explain --activation gelu --bias --prove
       memtrain explain --depth 8 --policy sqrt
       memtrain explain --depth 1000 --width 4096 --batch 1048576
@@ -61,7 +68,7 @@ def explain(
     from memtrain.report.drawing import draw_dot, draw_svg
     from memtrain.run.kept_rates import kept_rates
 
-    cell = cell_from(columns)
+    cell = cell_from(_with_defaults(columns))
     if backward and svg is None and dot is None:
         raise InputError(
             "--backward changes a drawing, and none is asked for", "add --svg FILE or --dot FILE"
@@ -79,13 +86,16 @@ def explain(
         )
     if measure and not runs:
         warn(log, "this network is too large to run here; all figures are predicted")
-    schedule = explanation.train.schedule
+    measured = measure and runs
     explained = Explained(
         explanation,
-        rows=evidence.measured(cell, rates) if measure and runs else {},
-        proof=evidence.proved(cell, schedule) if prove else None,
-        second=second_order(cell) if second else None,
+        rows=evidence.measured(cell, rates) if measured else {},
+        proof=evidence.proved(cell, explanation.train.schedule) if prove else None,
+        second=second_order(cell, evidence.rates_of(rates, measured)) if second else None,
+        full=full,
     )
+    schedule = explanation.train.schedule if explained.second is None else explained.second.second.schedule
+    backward = backward or second
     drawings = {
         "--svg": (svg, lambda: draw_svg(schedule, backward=backward)),
         "--dot": (dot, lambda: draw_dot(schedule, backward=backward)),
@@ -93,3 +103,11 @@ def explain(
     exports.publish(explained, others=drawings)
     if not explained.ok:
         raise typer.Exit(1)
+
+
+def _with_defaults(columns: dict[str, Any]) -> dict[str, Any]:
+    """``columns`` with the depth and batch of this command; ``--layers`` gives the depth itself."""
+    chosen = {name: value for name, value in _DEFAULTS.items() if columns[name] is None}
+    if columns["layers"] is not None:
+        chosen.pop("depth", None)
+    return columns | chosen

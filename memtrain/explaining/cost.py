@@ -1,17 +1,33 @@
-"""What storing intermediates saves: the FLOPs that backward would have to repeat without them."""
+"""The cost of a schedule, and what storing intermediates saves: the FLOPs that backward would repeat."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from memtrain.graph.node import Phase
-from memtrain.planning.cost import flops
+from memtrain.planning.cost import Rates, flops
 from memtrain.planning.schedule import Schedule
 
 
 @dataclass(frozen=True)
+class Work:
+    """The FLOPs of all steps of a schedule, and their predicted time where rates are known."""
+
+    flops: int
+    seconds: float | None
+
+
+def work_of(schedule: Schedule, rates: Rates | None) -> Work:
+    """The work of ``schedule``. The time is that of one thread, as the rates are."""
+    graph = schedule.graph
+    nodes = [graph[step.node] for step in schedule.steps]
+    seconds = None if rates is None else sum(rates.seconds(graph, node) for node in nodes)
+    return Work(sum(flops(graph, node) for node in nodes), seconds)
+
+
+@dataclass(frozen=True)
 class Recomputation:
-    """FLOPs of one forward pass, and the FLOPs that backward would add if nothing were stored."""
+    """The FLOPs of one forward pass, and the FLOPs that backward would add if nothing were stored."""
 
     forward_flops: int
     extra_flops: int
@@ -23,10 +39,10 @@ class Recomputation:
 
 
 def recomputation(schedule: Schedule) -> Recomputation:
-    """The FLOPs that the backward steps of ``schedule`` would repeat if no intermediate were stored.
+    """The FLOPs that backward steps of ``schedule`` would repeat if no intermediate were stored.
 
-    Each backward or update step that reads forward values would run forward again from x up to the last of
-    them. A step that reads two values runs forward once.
+    Each backward or update step that reads values of forward would run forward again, from x up to the last
+    value that it reads. A step that reads two values runs forward once.
     """
     graph = schedule.graph
     up_to: dict[int, int] = {}

@@ -1,11 +1,13 @@
-"""Evidence for the predictions of a cell: real runs, and the proof by NaN."""
+"""Evidence for the predictions of a cell: measured runs, and the proof by NaN."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.row import Row
+from memtrain.errors import MeasureError
 from memtrain.explaining.explanation import Explanation
 from memtrain.explaining.proof import Proof, prove
 from memtrain.explaining.second import SecondOrder
@@ -22,17 +24,19 @@ MOST_RUN_FLOPS = 50_000_000_000
 
 @dataclass(frozen=True)
 class Explained:
-    """The answer of ``explain``: an explanation, and the evidence of runs that were asked for."""
+    """The answer of ``explain``: an explanation, and evidence from the runs that were asked for."""
 
     explanation: Explanation
     rows: dict[Mode, Row] = field(default_factory=dict)
-    """The rows with measured ledger and heap, by mode."""
+    """By mode: the row with the measured ledger and heap."""
     proof: Proof | None = None
     second: SecondOrder | None = None
+    full: bool = False
+    """Whether a terminal shows all parts; otherwise it shows one screen and the parts that were asked for."""
 
     @property
     def ok(self) -> bool:
-        """Whether nothing that was run contradicts the explanation."""
+        """Whether no run contradicts the explanation."""
         rows_fine = all(row.ok for row in self.rows.values())
         return rows_fine and all(found.ok for found in (self.proof, self.second) if found is not None)
 
@@ -44,11 +48,19 @@ def can_run(explanation: Explanation) -> bool:
 
 
 def measured(cell: Cell, rates: Rates | None = None) -> dict[Mode, Row]:
-    """Ledger and heap of both modes, each from a process of its own, with the plan that ``rates`` give."""
+    """Ledger and heap of both modes, each measured in its own process, with the plan that ``rates`` give."""
     with Host(rates) as host:
         return {mode: measured_row(host, cell, mode, meters=("ledger", "heap")) for mode in Mode}
 
 
+def rates_of(kept: Rates | None, measure: bool) -> Rates | None:
+    """The rates of this machine: those that are ``kept``, else measured where that may and can be done."""
+    if kept is None and measure:
+        with suppress(MeasureError):
+            return Host().rates
+    return kept
+
+
 def proved(cell: Cell, schedule: Schedule) -> Proof:
-    """The proof that ``schedule``, of training, keeps what is needed and nothing else."""
+    """The proof that a training ``schedule`` keeps all values that backward needs, and no others."""
     return prove(schedule, cell.network.initial_values(cell.seed), next(batches(cell)))

@@ -1,4 +1,4 @@
-"""Repeated blocks folded: of values that differ in their block's number only, the first and last remain."""
+"""Folding: of values that differ only in the number of their block, only the first and the last are shown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import groupby
 from typing import Protocol, TypeVar
 
-from memtrain.graph.node import Scope
+from memtrain.graph.node import Graph, Phase, Role, Scope
 
 LEAST_REPEATS = 4
 """Fewer repetitions are shown in full."""
@@ -15,19 +15,19 @@ _LONGEST_PERIOD = 6
 
 
 class Named(Protocol):
-    """A value, or what is said of it."""
+    """A value, or an entry about a value."""
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name for people."""
 
     @property
     def label(self) -> str:
-        """What it is called within its block."""
+        """The name within its block, the same in every block of a kind."""
 
     @property
     def scope(self) -> Scope:
-        """The blocks that it belongs to."""
+        """The path of blocks that the value belongs to."""
 
 
 Item = TypeVar("Item", bound=Named)
@@ -40,29 +40,45 @@ def in_order(value: Named) -> tuple[str, list[int]]:
 
 def fold_names(items: Iterable[Named]) -> str:
     """``h1…h3, logp`` for h1, h2, h3 and logp: runs of the same value in consecutive blocks are folded."""
+    return ", ".join(folded_names(items))
+
+
+def folded_names(items: Iterable[Named]) -> list[str]:
+    """The parts of `fold_names`: ``h1…h3`` and ``logp``."""
     series: dict[Hashable, list[Named]] = {}
     for item in items:
-        series.setdefault((item.label, item.scope[:-1], _kinds(item.scope)), []).append(item)
-    return ", ".join(_fold_series(found) for found in series.values())
+        series.setdefault((item.label, item.scope[:-1], kinds_of(item.scope)), []).append(item)
+    return [name for found in series.values() for name in _fold_series(found)]
 
 
-def _fold_series(items: list[Named]) -> str:
-    """One series, its runs of consecutive blocks folded."""
+def of_parameters(graph: Graph) -> frozenset[str]:
+    """Names of the numbers that forward computes from parameters alone: λ's norms, their sums, and s."""
+    alone: set[int] = set()
+    for node in graph:
+        if node.phase is not Phase.FORWARD:
+            continue
+        if node.role is Role.PARAMETER or (node.inputs and alone.issuperset(node.inputs)):
+            alone.add(node.id)
+    return frozenset(graph[i].name for i in alone if graph[i].inputs and not graph[i].shape)
+
+
+def _fold_series(items: list[Named]) -> list[str]:
+    """The names of one series; runs of consecutive blocks are folded."""
     numbers = [item.scope[-1].number or 0 if item.scope else 0 for item in items]
     runs = [
         [items[index].name for index, _ in run]
         for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])
     ]
-    return ", ".join(f"{run[0]}…{run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs)
+    return [name for run in runs for name in ([f"{run[0]}…{run[-1]}"] if len(run) > 2 else run)]
 
 
 def fold(items: Sequence[Item], shown: Callable[[Item], Hashable]) -> list[tuple[Item | None, int]]:
     """The items to show, in order, each with 0; ``(None, count)`` stands for ``count`` blocks left out.
 
-    The items of a block repeat when they are the same but for the numbers of their blocks, which grow or
-    shrink steadily, and ``shown`` is the same: what else is shown of an item, without its name.
+    Two blocks of items repeat if their items differ only in the numbers of their blocks. These numbers must
+    grow or shrink steadily. ``shown`` gives what else is shown of an item besides its name; it must be equal.
     """
-    kinds = [(item.label, _kinds(item.scope), shown(item)) for item in items]
+    kinds = [(item.label, kinds_of(item.scope), shown(item)) for item in items]
     numbers = [[block.number or 0 for block in item.scope] for item in items]
     found: list[tuple[Item | None, int]] = []
     start = 0
@@ -80,12 +96,13 @@ def fold(items: Sequence[Item], shown: Callable[[Item], Hashable]) -> list[tuple
     return found
 
 
-def _kinds(scope: Scope) -> tuple[str, ...]:
+def kinds_of(scope: Scope) -> tuple[str, ...]:
+    """The kinds of the blocks of a scope, without their numbers."""
     return tuple(block.kind for block in scope)
 
 
 def _longest_run(kinds: Sequence[Hashable], numbers: list[list[int]], start: int) -> tuple[int, int]:
-    """The period from ``start`` on that covers most items, and how often it repeats."""
+    """The period that covers most items from ``start`` on, and the number of its repetitions."""
     best = (1, 1)
     for period in range(1, _LONGEST_PERIOD + 1):
         repeats = 1
@@ -99,7 +116,7 @@ def _longest_run(kinds: Sequence[Hashable], numbers: list[list[int]], start: int
 def _repeats(
     kinds: Sequence[Hashable], numbers: list[list[int]], start: int, period: int, repeats: int
 ) -> bool:
-    """Whether one more block of ``period`` items follows ``repeats`` of them in the same manner."""
+    """Whether ``repeats`` blocks of ``period`` items are followed by one more block like them."""
     first = start + period * repeats
     if first + period > len(kinds):
         return False

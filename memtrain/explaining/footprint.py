@@ -1,7 +1,7 @@
 """The footprint in symbols (exercise 3 of Dive into Deep Learning 5.3): the arrays at the peak, as formulas.
 
-Each term is a product of sizes times a count. The count is a function of the depth L, found from the graphs
-of L, L + 1 and L + 2 layers. If the peak moves between these, the count is a number.
+Each term is a product of sizes times a count. The count is a function of the depth ℓ, found from the graphs
+of networks with ℓ, ℓ + 1 and ℓ + 2 blocks. If the peak of one of them is elsewhere, the count is a number.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from memtrain.cells.cell import Cell, Mode
 from memtrain.explaining.formulas import symbols
 from memtrain.graph.node import Role
 from memtrain.graph.size import BATCH, Dim, evaluate, factors, product, text
+from memtrain.models.network import DEPTH
 from memtrain.planning.liveness import Liveness, analyse
 from memtrain.planning.remat.policy import NONE
 
 
 @dataclass(frozen=True)
 class Monomial:
-    """Bytes as a product: a number, and the texts of sizes, the batch first."""
+    """Bytes as a product: a number and the symbols of sizes, the batch first."""
 
     number: int
     sizes: tuple[str, ...]
@@ -74,7 +75,7 @@ def _terms_at_peak(liveness: Liveness) -> Terms:
 
 
 def _monomial(itemsize: int, shape: Sequence[int], known: Mapping[str, int]) -> Monomial:
-    """The bytes of an array of that shape. Sizes without a meaning are part of the number."""
+    """The bytes of an array of that shape. Sizes without a symbol are part of the number."""
     sizes = factors(product(shape))
     number = itemsize * prod(size for size in sizes if not isinstance(size, Dim))
     written = [text(size) for size in sizes if isinstance(size, Dim)]
@@ -83,7 +84,7 @@ def _monomial(itemsize: int, shape: Sequence[int], known: Mapping[str, int]) -> 
 
 
 def _slopes(terms: Terms, cell: Cell, mode: Mode) -> dict[tuple[Role, Monomial], int]:
-    """How much a further layer adds to the count of each term; empty if two further layers differ."""
+    """What a further block adds to the count of each term; empty where two further blocks add differently."""
     if not isinstance(cell["width"], int) or cell.policy != NONE:
         return {}
     first, second = (
@@ -97,14 +98,14 @@ def _slopes(terms: Terms, cell: Cell, mode: Mode) -> dict[tuple[Role, Monomial],
 
 
 def _text(monomial: Monomial, count: int, slope: int, depth: int) -> str:
-    """``4·(L − 1)·h²``: the number, the count, and the symbols with their powers, the batch first."""
+    """``4·(ℓ − 1)·m²``: the number, the count, and the symbols with their powers, the batch first."""
     number = monomial.number
     layers: list[str] = []
     if slope:
         offset = count - slope * depth
         if offset % slope == 0:
             number, offset, slope = number * slope, offset // slope, 1
-        times = "L" if slope == 1 else f"{slope}·L"
+        times = DEPTH if slope == 1 else f"{slope}·{DEPTH}"
         layers = [f"({times} {'+' if offset > 0 else '−'} {abs(offset)})" if offset else times]
     else:
         number *= count

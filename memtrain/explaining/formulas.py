@@ -52,14 +52,16 @@ class Book:
         return Formula(node.name, node.label, node.scope, shape, right, factors)
 
     def shape(self, node: Node, transposed: bool = False) -> str:
-        """The shape in symbols as the book orients it: ``q×h``; ``1`` for a number."""
-        sizes = node.shape
-        if len(sizes) == 2 and size.carries_batch(sizes) != transposed:
-            sizes = sizes[::-1]
-        return "×".join(map(size.text, sizes)) or "1"
+        """The shape in symbols as the book orients it: ``q×m``; ``1`` for a number."""
+        return "×".join(map(size.text, self.oriented(node, transposed))) or "1"
+
+    def oriented(self, node: Node, transposed: bool = False) -> Shape:
+        """The shape as the book orients it: an example is a column. ``transposed`` swaps the two axes."""
+        swapped = len(node.shape) == 2 and size.carries_batch(node.shape) != transposed
+        return node.shape[::-1] if swapped else node.shape
 
     def purpose(self, reader: Node, read: Node) -> str:
-        """Why computing ``reader`` needs its input ``read``."""
+        """What ``reader`` needs its input ``read`` for: ``needs the factor hᵀ``."""
         return reader.op.purpose(_Sentence(self, reader), read, reader, *self.inputs(reader))
 
     def inputs(self, node: Node) -> list[Node]:
@@ -93,7 +95,7 @@ class Book:
 
 
 class _Sentence:
-    """The right side of one formula while an op writes it (`memtrain.graph.ops.notation.Writer`)."""
+    """The right side of one formula; an op writes it (`memtrain.graph.ops.notation.Writer`)."""
 
     def __init__(self, book: Book, node: Node) -> None:
         self._book = book
@@ -131,5 +133,5 @@ def symbols(graph: Graph) -> dict[str, int]:
 
 
 def bytes_formula(shape: Shape, itemsize: int) -> str:
-    """Bytes as a product of symbols: ``4·n·h``."""
+    """Bytes as a product of symbols: ``4·n·m``."""
     return "·".join([str(itemsize), *map(size.text, shape)])

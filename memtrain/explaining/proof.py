@@ -1,16 +1,16 @@
-"""Proof that kept values are needed and freed values are not, by spoiling them and comparing the gradients.
+"""Proof that kept values are needed and freed values are not: spoil an array, and compare the gradients.
 
 Real runs show two things. First, one retained array is filled with NaN between forward and backward: some
 gradient must differ. Second, every storage is filled with NaN when it is made and when it is freed: no
 gradient may differ. Runs cannot show that no step reads a value after another value took over its buffer.
-That is checked on the schedule alone.
+The schedule alone shows this (`stale_reads`).
 
-Two gradients differ if any bit differs; a changed value can be finite, since the mask of ReLU takes NaN as
-positive. Integers and truth values have no NaN. Their bits are inverted, which changes every value. An
-inverted label is still an index for numpy, counted from the end.
+Two gradients differ if any bit differs: a changed value can be finite, since the mask of ReLU takes NaN as
+positive. Integers and truth values have no NaN; their bits are inverted, which changes every value. numpy
+reads an inverted label as an index that counts from the end.
 
-A shortcoming: an array that matters only where it is positive (the mask of ReLU), and is positive everywhere,
-changes nothing when it is NaN. In a network the weights of the next layer read it too, and there NaN shows.
+A shortcoming: the mask of ReLU reads only the sign of h. Where h is positive everywhere, NaN in h does not
+change the mask. In a network the gradient of the next layer's weights reads h too, and there NaN shows.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ class Needed:
 
 @dataclass(frozen=True)
 class Proof:
-    """The results of the experiments. None was made if the schedule itself is wrong (``stale_reads``)."""
+    """The results of the runs. Nothing was run if the schedule itself is wrong (``stale_reads``)."""
 
     needed: tuple[Needed, ...]
-    """Every array that forward leaves to backward, in the order of their birth."""
+    """Every array that forward keeps for backward, in the order in which they are computed."""
     poisoned_changes: tuple[Name, ...]
     """Gradients and asked values that differ when fresh and freed storages are full of NaN."""
     stale_reads: tuple[str, ...]
-    """Reads of values that were freed or overwritten before: the reader, the value, and its fate."""
+    """Reads of values that were freed or overwritten: the reader, the value, and the step that ended it."""
 
     @property
     def ok(self) -> bool:
@@ -70,13 +70,13 @@ class Proof:
             *(f"{read}: the schedule ends a value that is still needed" for read in self.stale_reads),
             *(
                 f"{array.name} ({array.nbytes} B) is kept for backward, but no gradient differs in any bit "
-                f"when it is NaN: it was kept for nothing"
+                f"when it is NaN: backward does not need it"
                 for array in self.needed
                 if not array.changes
             ),
             *(
-                f"{changed.name} differs when every storage is NaN before and after its life: some kernel "
-                f"reads memory that is freed, or not yet written"
+                f"{changed.name} differs when every storage is NaN before and after its life: a kernel "
+                f"reads memory that is freed or not yet written"
                 for changed in self.poisoned_changes
             ),
         ]
@@ -105,7 +105,7 @@ def prove(schedule: Schedule, leaves: Mapping[str, Array], batch: Mapping[str, A
 
 
 def _kept(schedule: Schedule) -> list[Node]:
-    """The values that forward leaves: retained ones, and any that are held although no step reads them."""
+    """The values that are live when backward starts: retained ones, and any that no later step reads."""
     backward = first_step(schedule, Phase.BACKWARD, Phase.UPDATE)
     asked = {schedule.graph[i].storage for i in schedule.asked}
     return [
@@ -135,10 +135,10 @@ def _changed(schedule: Schedule, right: Values, found: Values) -> tuple[Name, ..
 
 
 def stale_reads(schedule: Schedule) -> list[str]:
-    """Reads of a value, or of a view of one, after it was freed or its buffer given to another value.
+    """Reads of a value, or of a view of it, after it was freed or another value took over its buffer.
 
-    A value that is computed again in between is there again. Asked values and persistent leaves are read at
-    the end. Returns one clause per read, without a full stop.
+    Computing a value again makes it valid again. Asked values and persistent leaves are read at the end.
+    Returns one clause per read, without a full stop.
     """
     graph = schedule.graph
     there = set(schedule.persistent)

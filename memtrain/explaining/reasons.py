@@ -15,21 +15,30 @@ from memtrain.planning.schedule import Schedule
 
 @dataclass(frozen=True)
 class Reader:
-    """A gradient formula that reads a retained value, and the purpose of the read."""
+    """A formula that reads a kept value, and what it needs the value for: ``needs the factor hᵀ``."""
 
     gradient: str
     formula: str
     purpose: str
 
+    def __str__(self) -> str:
+        return f"{self.formula} ({self.purpose})"
+
 
 @dataclass(frozen=True)
 class _Read:
-    """An intermediate that backward reads, with the whole reason."""
+    """An intermediate that backward reads, and why.
+
+    ``shape`` is that of the array. The book has an example as a column, so ``book_sizes`` (numbers) and
+    ``book_shape`` (symbols) have the axes as the formulas have them.
+    """
 
     name: str
     label: str
     scope: Scope
     shape: tuple[int, ...]
+    book_sizes: tuple[int, ...]
+    book_shape: str
     dtype: str
     bytes: int
     formula: str
@@ -39,7 +48,7 @@ class _Read:
 
 @dataclass(frozen=True)
 class Retained(_Read):
-    """An intermediate that forward leaves for backward."""
+    """An intermediate that forward keeps for backward."""
 
     born_step: int
     freed_step: int
@@ -52,7 +61,7 @@ class Recomputed(_Read):
     computed_steps: tuple[int, ...]
     """The steps that compute it: first in forward, then again."""
     freed_step: int
-    """The step at which its last life ends."""
+    """The step that frees it for the last time."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ Read = tuple[int, Node, Node]
 
 
 def retained_reasons(liveness: Liveness, book: Book) -> list[Retained]:
-    """One entry per retained storage, in the order of their birth."""
+    """One entry per retained storage, in the order in which they are computed."""
     reads = _reads(liveness.schedule)
     return [
         Retained(
@@ -85,7 +94,7 @@ def retained_reasons(liveness: Liveness, book: Book) -> list[Retained]:
 
 
 def recomputed_reasons(liveness: Liveness, book: Book) -> list[Recomputed]:
-    """One entry per storage that is computed again for backward, in the order in which that happens."""
+    """One entry per storage that is recomputed for backward, in the order of their last recomputations."""
     schedule = liveness.schedule
     reads = _reads(schedule)
     computed: dict[int, list[int]] = {}
@@ -103,11 +112,13 @@ def recomputed_reasons(liveness: Liveness, book: Book) -> list[Recomputed]:
 
 
 def _reason(schedule: Schedule, book: Book, life: Life, reads: _Reads) -> dict[str, Any]:
-    """The fields that retained and recomputed values have in common."""
+    """The fields that retained and recomputed values share."""
     node = life.node
     return {
         **node.called._asdict(),
         "shape": tuple(map(int, node.shape)),
+        "book_sizes": tuple(map(int, book.oriented(node))),
+        "book_shape": book.shape(node),
         "dtype": str(node.dtype),
         "bytes": node.nbytes,
         "formula": bytes_formula(node.shape, node.dtype.itemsize),
@@ -117,7 +128,7 @@ def _reason(schedule: Schedule, book: Book, life: Life, reads: _Reads) -> dict[s
 
 
 def dropped_reasons(liveness: Liveness) -> list[Dropped]:
-    """The intermediates with bytes of their own that do not last until backward, and why."""
+    """The intermediates with bytes of their own that forward does not keep for backward, and why."""
     schedule = liveness.schedule
     graph = schedule.graph
     read_later = _readers(schedule)
@@ -137,6 +148,7 @@ def dropped_reasons(liveness: Liveness) -> list[Dropped]:
             *life.node.called,
             life.node.nbytes,
             _why_dropped(
+                life.node,
                 consumers.get(life.node.id, []),
                 read_later,
                 taken_by.get((life.node.id, life.freed_step)),
@@ -153,26 +165,28 @@ def dropped_reasons(liveness: Liveness) -> list[Dropped]:
 
 
 def _why_dropped(
+    value: Node,
     consumers: list[Node],
     read_later: dict[int, list[Node]],
     heir: Node | None,
     freed_step: int,
     again: bool,
 ) -> str:
+    """Which values the backward rules of its consumers read instead, and what becomes of its buffer."""
     rules = [
-        f"{consumer.op.name}'s rule reads its output {consumer.name}"
+        f"{consumer.op.name}'s backward rule reads its output {consumer.name} instead"
         if consumer.op.reads_output and consumer.id in read_later
-        else f"{consumer.op.name}'s rule does not read it"
+        else f"{consumer.op.name}'s backward rule does not read {value.name}"
         for consumer in consumers
     ]
-    end = f"{heir.name} reuses its buffer" if heir else f"freed at step {freed_step}"
+    end = f"{heir.name} takes over {value.name}'s buffer" if heir else f"step {freed_step} frees its buffer"
     if again:
-        return f"{end}; computed again for backward"
-    return "; ".join([*dict.fromkeys(rules), end])
+        return f"{end}; {value.name} is computed again for backward"
+    return ", and ".join([*dict.fromkeys(rules), end])
 
 
 def _readers(schedule: Schedule) -> dict[int, list[Node]]:
-    """By storage: the nodes after forward that read it."""
+    """By storage: the nodes of the steps after forward that read it."""
     graph = schedule.graph
     found: dict[int, list[Node]] = {}
     for step in schedule.steps:
@@ -183,12 +197,12 @@ def _readers(schedule: Schedule) -> dict[int, list[Node]]:
 
 
 class _Reads(NamedTuple):
-    """Who reads what in a schedule."""
+    """The reads of a schedule."""
 
     of: dict[int, list[Read]]
     """By storage: every read of it, in order."""
     phase_end: list[int]
-    """By step: the first later step of another phase, or how many steps there are."""
+    """By step: the first later step of another phase, or the number of steps."""
 
 
 def _reads(schedule: Schedule) -> _Reads:
@@ -206,8 +220,8 @@ def _reads(schedule: Schedule) -> _Reads:
 
 def _read_by(schedule: Schedule, book: Book, life: Life, reads: _Reads) -> tuple[Reader, ...]:
     """The readers of a value during one of its lives, after another phase has begun; each once."""
-    born, end = life.born_step, life.freed_step + 1  # the taker of its buffer reads it a step later
-    # A reader in the same phase counts only if another phase ran in between: for it the value was kept.
+    born, end = life.born_step, life.freed_step + 1  # the step that takes over its buffer reads it, too
+    # A reader of the same phase counts only if another phase ran in between: only then the value waited.
     kept_from = min(reads.phase_end[born], end)
     found = Counter(
         _reader(schedule, book, *read)
@@ -223,6 +237,6 @@ def _read_by(schedule: Schedule, book: Book, life: Life, reads: _Reads) -> tuple
 def _reader(schedule: Schedule, book: Book, number: int, reader: Node, read: Node) -> Reader:
     if schedule.steps[number].phase is Phase.RECOMPUTE:
         whole = book.formula(reader)
-        return Reader(whole.left, str(whole), f"to compute {whole.left} again")
+        return Reader(whole.left, str(whole), f"needs {read.name} to compute {whole.left} again")
     whole = book.formula(book.completed(reader))
     return Reader(whole.left, str(whole), book.purpose(reader, read))

@@ -1,4 +1,4 @@
-"""Runs that fill arrays with NaN on purpose, and the gradients that they give."""
+"""Runs that fill arrays with NaN on purpose, and their gradients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Values = dict[int, Array]
 
 
 class CleanRun(Run):
-    """A run that makes storages full of zeros, so that old bytes in memory cannot pass for a right value."""
+    """A run whose new storages are full of zeros, so that old bytes in memory cannot pass as right values."""
 
     def _empty(self, shape: tuple[int, ...], dtype: DType, role: Role | None) -> Array:
         array = super()._empty(shape, dtype, role)
@@ -60,10 +60,9 @@ def _spoil(array: Array) -> None:
 
 
 def without_reuse(schedule: Schedule) -> Schedule:
-    """The same schedule with a fresh buffer for each step that would reuse one; that one is freed instead.
+    """The same schedule with a fresh output buffer for each step; a buffer that it would reuse is freed.
 
-    So the output buffer can be NaN before the step. This finds a kernel that leaves part of its output as it
-    was.
+    So the output buffer can be NaN before the step. This finds kernels that do not write their whole output.
     """
     steps = [
         step if step.reuse is None else replace(step, reuse=None, frees=(*step.frees, step.reuse))

@@ -1,8 +1,10 @@
-"""The live bytes of an iteration, step by step and by role; the peak and the runner-up."""
+"""The live bytes of an iteration, step by step and by role; its peak and the second-highest step."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import groupby
 
 from memtrain.graph.node import Role
 from memtrain.planning.liveness import Liveness
@@ -10,7 +12,7 @@ from memtrain.planning.liveness import Liveness
 
 @dataclass(frozen=True)
 class Moment:
-    """A step and what is live while it runs."""
+    """A step, and the bytes that are live while it runs."""
 
     step: int
     phase: str
@@ -19,7 +21,7 @@ class Moment:
 
     @property
     def total_bytes(self) -> int:
-        """The bytes of all that is live."""
+        """The live bytes of all roles."""
         return sum(self.live_bytes.values())
 
 
@@ -29,6 +31,14 @@ class RunnerUp:
 
     moment: Moment
     margin_bytes: int
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Consecutive steps that are shown as one line: the first highest of them, and the name of the line."""
+
+    highest: Moment
+    name: str
 
 
 def timeline(liveness: Liveness) -> list[Moment]:
@@ -48,3 +58,25 @@ def runner_up(moments: list[Moment], peak_step: int) -> RunnerUp | None:
         return None
     best = max(others, key=lambda moment: moment.total_bytes)
     return RunnerUp(best, moments[peak_step].total_bytes - best.total_bytes)
+
+
+def stretches(moments: Iterable[Moment], most: int, folded: Collection[str] = ()) -> list[Stretch]:
+    """At most ``most`` stretches, which cover all steps.
+
+    Consecutive steps that compute values named in ``folded`` stay in one stretch. The peak is always the
+    highest step of its stretch.
+    """
+    runs: list[list[Moment]] = []
+    for is_folded, group in groupby(moments, key=lambda moment: moment.node in folded):
+        steps = list(group)
+        runs += [steps] if is_folded else [[moment] for moment in steps]
+    length = max(1, -(-len(runs) // most))
+    return [_stretch(runs[start : start + length]) for start in range(0, len(runs), length)]
+
+
+def _stretch(runs: list[list[Moment]]) -> Stretch:
+    highest, run = max(
+        ((moment, run) for run in runs for moment in run), key=lambda found: found[0].total_bytes
+    )
+    name = highest.node if len(run) == 1 else f"{run[0].node} … {run[-1].node}"
+    return Stretch(highest, name)

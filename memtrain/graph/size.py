@@ -1,7 +1,7 @@
 """Sizes with a meaning: an int together with the expression in the book's symbols that gives it.
 
 A size is an ``int``. One that depends on the network or the batch is a `Dim`, which carries its meaning: a
-symbol (n, d, h, q), or a product, a quotient or the least of other sizes. So bytes can be written as
+symbol (n, d, m, q), or a product, a quotient or the least of other sizes. So bytes can be written as
 formulas, and evaluated for other networks.
 """
 
@@ -68,7 +68,7 @@ def _dim(value: int, meaning: Meaning) -> Dim:
 
 
 def product(sizes: Sequence[int]) -> int:
-    """The product of sizes: n·h. The product of one size is that size with its meaning."""
+    """The product of sizes: n·m. The product of one size is that size with its meaning."""
     value = prod(sizes)
     for size in sizes:
         if isinstance(size, Dim):
@@ -95,7 +95,7 @@ def rounded_part(size: int, count: int) -> int:
 
 
 def least(most: int, sizes: Sequence[int]) -> int:
-    """The product of ``sizes``, but at most ``most``: min(16384, n·h)."""
+    """The product of ``sizes``, but at most ``most``: min(16384, n·m)."""
     value = min(most, prod(sizes))
     for size in sizes:
         if isinstance(size, Dim):

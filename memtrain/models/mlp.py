@@ -56,6 +56,7 @@ class MLP(Network):
 
     family: ClassVar[str] = "mlp"
     noun: ClassVar[str] = "multilayer perceptron"
+    block_word: ClassVar[str] = "hidden layer"
 
     def __post_init__(self) -> None:
         check_integer("depth", self.depth, 0)
@@ -154,10 +155,10 @@ class MLP(Network):
         return layers
 
     def _hidden_dims(self) -> list[Dim]:
-        """One symbol where all widths are equal, else one for each layer."""
+        """The widths with their symbols: m for all where they are equal, else m1, m2, … by layer."""
         if len(set(self.hidden)) <= 1:
-            return [Dim(width, "h") for width in self.hidden]
-        return [Dim(width, f"w{k}") for k, width in enumerate(self.hidden, start=1)]
+            return [Dim(width, "m") for width in self.hidden]
+        return [Dim(width, f"m{k}") for k, width in enumerate(self.hidden, start=1)]
 
     def _forward(self, b: Builder, layers: list[tuple[Node, Node | None]], x: Node) -> Node:
         """Append the layers on ``x``; returns the output o.

@@ -4,8 +4,8 @@ A family is a subclass in a module of its own, made of the functions in `memtrai
 are columns of a row: each stands in the table `memtrain.cells.columns`, and so does the family's name. A
 column of the table that the family lacks is empty in its rows. `memtrain.models.families` registers it.
 
-Sizes are dimensions with a symbol (`memtrain.graph.size.Dim`): n of the batch, d, h, q of the layers. They
-are whole numbers, and formulas of bytes are written with their symbols.
+Sizes are dimensions with a symbol (`memtrain.graph.size.Dim`), and formulas of bytes are written with these
+symbols. `SYMBOL_WORDS` says what each symbol counts.
 """
 
 from __future__ import annotations
@@ -21,6 +21,13 @@ from memtrain.graph.builder import Builder
 from memtrain.graph.node import DType, Node, Role, Shape
 from memtrain.graph.ops.base import Array
 from memtrain.graph.ops.source import Leaf
+from memtrain.graph.size import BATCH
+
+DEPTH = "ℓ"
+"""The symbol of the depth."""
+
+SYMBOL_WORDS = {BATCH: "example", "d": "input", "m": "unit", "q": "output"}
+"""What each symbol counts. Units of single layers are m1, m2, …; `Network.block_word` is for the depth."""
 
 
 class FeedKind(StrEnum):
@@ -84,6 +91,8 @@ class Network(ABC):
     family: ClassVar[str]
     noun: ClassVar[str] = "network"
     """What people call one network of the family."""
+    block_word: ClassVar[str] = "block"
+    """What the depth counts, in the singular."""
 
     @abstractmethod
     def build(self, batch: int) -> Model:

@@ -2,7 +2,8 @@
 
 Inputs stand lower left, the objective upper right. Variables are squares, operators circles; retained
 variables are filled. The backward part, if asked for, stands below and runs from right to left. A leaf that
-it reads is repeated beside the reader, small and dashed. So every arrow from above is a retained value.
+it reads is repeated beside the reader, small and dashed. So every arrow from above is a retained value. In a
+schedule of the second order, the product belongs to the backward part.
 """
 
 from __future__ import annotations

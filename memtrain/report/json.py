@@ -209,6 +209,8 @@ def _second(second: SecondOrder) -> dict[str, Any]:
     return {
         "first_order_peak_bytes": second.first.peak_bytes,
         "second_order_peak_bytes": second.second.peak_bytes,
+        "first_order_work": second.first_work,
+        "second_order_work": second.second_work,
         "first_order_retained": [{"name": node.name, "bytes": node.nbytes} for node in second.first_kept],
         "second_order_peak": {
             "step": second.second.peak_step,

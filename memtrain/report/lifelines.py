@@ -138,7 +138,7 @@ def of_cell(
 
 def reason(entry: Retained) -> str:
     """Why an intermediate is kept, in a sentence."""
-    readers = "; ".join(f"{reader.formula} ({reader.purpose})" for reader in entry.read_by)
+    readers = "; ".join(map(str, entry.read_by))
     return f"{entry.name} is kept until step {entry.freed_step}, because backward reads it: {readers}"
 
 

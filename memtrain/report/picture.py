@@ -49,9 +49,12 @@ def make_picture(schedule: Schedule, *, backward: bool = False) -> Picture:
     read = {i for node in nodes for i in node.inputs}
     nodes = [node for node in nodes if not node.role or node.id in read]
     folds = _folds(nodes, repeated_blocks(graph, nodes))
+    read_forward = {i for node in nodes if node.phase is Phase.FORWARD for i in node.inputs}
 
     picture = Picture()
     for node in nodes:
+        if node.role and node.id not in read_forward:
+            continue  # drawn beside its readers, which are all backward
         own = folds.get(node.id, f"v{node.id}")
         operator = folds.get(node.id, f"o{node.id}")
         if node.id not in folds:

@@ -32,6 +32,8 @@ class Section:
     words: frozenset[int] = frozenset()
     """The columns that hold words and are aligned left; the others hold numbers."""
     sentences: Sequence[str] = ()
+    spare: Sequence[int] = ()
+    """Columns that a narrow terminal leaves out, the first of them first."""
 
 
 def folded_lines(

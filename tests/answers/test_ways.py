@@ -298,7 +298,7 @@ def test_explain_says_what_a_policy_keeps_and_what_it_computes_again(tmp_path):
         assert (steps[first]["phase"], {steps[step]["phase"] for step in more}) == ("forward", {"recompute"})
         assert {steps[step]["node"] for step in entry["computed_steps"]} == {entry["name"]}
         assert entry["read_by"]
-    text = memtrain("explain", "--depth", 9, "--policy", "sqrt", "--no-measure", cwd=tmp_path).out
+    text = memtrain("explain", "--depth", 9, "--policy", "sqrt", "--no-measure", "--full", cwd=tmp_path).out
     assert "Computed again (sqrt)" in text
     assert re.search(r"\d+ recompute +[zh]\d", text)
 

@@ -7,22 +7,91 @@ import re
 import pytest
 from command_line import memtrain, refused, strict_json
 
-SMALL = ("explain", "--width", "16", "--batch", "8")
+SMALL = ("explain", "--depth", "1", "--width", "16", "--batch", "8")
 
 
-def test_all_parts_are_there_and_fit_into_80_columns(tmp_path):
-    said = memtrain(
-        *SMALL, "--depth", "9", "--activation", "gelu", "--bias", "--prove", "--second", cwd=tmp_path
-    )
+def one_line(text):
+    """``text`` with its line breaks and indents as single spaces."""
+    return re.sub(r"\s+", " ", text)
+
+
+def test_the_default_is_one_screen_that_says_what_is_kept_why_and_when(tmp_path):
+    said = memtrain("explain", cwd=tmp_path)
+    assert (said.code, said.err) == (0, "")
+    assert len(said.out.splitlines()) <= 40
+    assert max(map(len, said.out.splitlines())) <= 80
+    for sentence in (
+        "Forward keeps h1…h16 and logp (16.0 MiB) because backward reads them.",
+        "Training needs 21.3 MiB at its peak, inference 6.1 MiB: the ratio is 3.51.",
+        "Without storing anything, each gradient would recompute its inputs from x: 35.4 GFLOP more, 17.2 ×",
+        "Measured: ledger equal to the prediction; heap (memray) within ",
+        "Peak: step 80 of 156, at ∂L/∂h15: 21.3 MiB. Second-highest: step 76, 22,155,272 B. "
+        "Saving more than 216 KiB at step 80 makes it the peak.",
+        "transient 2.0 MiB (∂L/∂z16, ∂L/∂h15)",
+        "∂J/∂W2 = ∂L/∂z2 h1ᵀ + λ W2 (needs the factor h1ᵀ)",
+        "Kept for backward (waits in steps; arrays stored transposed: a row per example)",
+        "`--full` shows the graph",
+    ):
+        assert sentence in one_line(said.out), sentence
+    assert "256×1024" in said.out
+    assert "‖W" not in said.out
+    assert "The footprint" not in said.out
+
+
+@pytest.mark.parametrize("columns", [40, 80, 160])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--depth 0",
+        "--depth 1 --batch 64",
+        "--depth 2 --activation gelu --bias",
+        "--depth 1000",
+        "--policy sqrt",
+        "--layers 20,9,7,3",
+        "--dtype float64 --second",
+    ],
+)
+@pytest.mark.parametrize("full", [(), ("--full",)])
+def test_no_line_is_wider_than_the_terminal_and_no_words_are_squeezed(columns, line, full, tmp_path):
+    said = memtrain("explain", *line.split(), *full, "--no-measure", cwd=tmp_path, COLUMNS=str(columns))
+    assert said.code == 0, said.err
+    lines = said.out.splitlines()
+    assert max(map(len, lines)) <= columns
+    if not full and columns >= 80 and line not in ("--policy sqrt", "--dtype float64 --second"):
+        assert len(lines) <= 40
+
+
+def test_at_40_columns_reasons_stand_below_the_figures(tmp_path):
+    said = memtrain("explain", "--no-measure", cwd=tmp_path, COLUMNS="40")
+    lines = said.out.splitlines()
+    (at,) = (number for number, line in enumerate(lines) if line.startswith("h1…h16 "))
+    assert lines[at + 1 : at + 3] == ["  ∂J/∂W2 = ∂L/∂z2 h1ᵀ + λ W2 (needs the", "    factor h1ᵀ)"]
+
+
+def test_depth_and_batch_have_defaults_of_their_own_but_layers_give_the_depth(tmp_path):
+    def cell(*options):
+        return strict_json(memtrain("explain", *options, "--no-measure", "--json", cwd=tmp_path).out)["cell"]
+
+    assert (cell()["depth"], cell()["batch"]) == (16, 1024)
+    assert (cell("--depth", "2")["depth"], cell("--batch", "8")["batch"]) == (2, 8)
+    layered = cell("--layers", "5,4,3")
+    assert (layered["depth"], layered["batch"]) == (1, 1024)
+
+
+def test_full_shows_all_parts_and_they_fit_into_80_columns(tmp_path):
+    options = ("--depth", "9", "--activation", "gelu", "--bias", "--prove", "--second", "--full")
+    said = memtrain(*SMALL, *options, cwd=tmp_path)
     assert (said.code, said.err) == (0, "")
     for part in (
-        "forward keeps",
+        "Forward keeps",
         "The graph",
         "The gradients",
-        "Kept from",
+        "Kept for backward",
         "Not kept",
         "◄ peak",
-        "Runner-up",
+        "Second-highest",
+        "transient: arrays that no later phase reads",
+        "‖W1…W2‖² … s = λ/2 ‖W1…W10‖²",
     ):
         assert part in said.out
     assert "⋮ × 6" in said.out
@@ -41,9 +110,11 @@ def test_the_json_has_what_it_promises(tmp_path):
     kept = document["retained"]
     assert [entry["name"] for entry in kept] == ["h", "logp"]
     assert set(kept[0]) == {
-        *("name", "label", "scope", "shape", "dtype", "bytes", "formula", "producer", "read_by"),
-        *("born_step", "freed_step"),
+        *("name", "label", "scope", "shape", "book_sizes", "book_shape", "dtype", "bytes", "formula"),
+        *("producer", "read_by", "born_step", "freed_step"),
     }
+    assert (kept[0]["shape"], kept[0]["book_sizes"], kept[0]["book_shape"]) == ([8, 16], [16, 8], "m×n")
+    assert [entry["left"] for entry in document["forward"]][-3:] == ["‖W1…W2‖²", "s", "J"]
     assert kept[0]["read_by"][0]["formula"] == "∂J/∂W2 = ∂L/∂o hᵀ + λ W2"
     assert {"name", "label", "scope", "bytes", "reason"} == set(document["dropped"][0])
     assert {"step", "phase", "node", "live_bytes"} == set(document["timeline"][0])
@@ -60,17 +131,19 @@ def test_the_json_has_what_it_promises(tmp_path):
 
 
 def test_what_no_machine_can_run_is_explained_in_the_same_way(tmp_path):
-    said = memtrain("explain", "--depth", "200", "--width", "4096", "--batch", "1048576", cwd=tmp_path)
+    large = ("--depth", "200", "--width", "4096", "--batch", "1048576", "--full")
+    said = memtrain("explain", *large, cwd=tmp_path)
     assert said.code == 0
     assert "all figures are predicted" in said.err
-    assert "4·(L − 1)·n·h" in said.out
+    assert "4·(ℓ − 1)·n·m" in said.out
 
 
 def test_layers_of_their_own_widths_have_symbols_of_their_own(tmp_path):
-    said = memtrain("explain", "--layers", "20,9,7,3", "--no-measure", cwd=tmp_path)
+    said = memtrain("explain", "--layers", "20,9,7,3", "--batch", "1", "--no-measure", "--full", cwd=tmp_path)
     assert said.code == 0
-    assert "d = 20, w1 = 9, w2 = 7, q = 3" in re.sub(r"\s+", " ", said.out)
-    assert "4·w1·w2" in said.out
+    words = "n = 1 example, d = 20 inputs, m1 = 9 units, m2 = 7 units, q = 3 classes, ℓ = 2 hidden layers."
+    assert words in one_line(said.out)
+    assert "4·m1·m2" in said.out
 
 
 @pytest.mark.parametrize(
@@ -89,6 +162,39 @@ def test_bad_input_is_one_line(line, words, tmp_path):
     (tmp_path / "taken").touch()
     said = refused(*line.split(), cwd=tmp_path)
     assert all(word in said for word in words.split()), said
+
+
+@pytest.mark.parametrize("full", [(), ("--full",)])
+def test_parts_that_are_asked_for_are_shown_without_full_too(full, tmp_path):
+    options = ("--prove", "--second", "--no-measure", "--policy", "sqrt")
+    said = memtrain("explain", "--depth", 9, "--width", 16, "--batch", 8, *options, *full, cwd=tmp_path)
+    assert said.code == 0, said.err
+    for part in ("Proved", "Second order", "Hessian · v takes", "Computed again (sqrt)"):
+        assert part in said.out
+    assert ("`--full` shows" in said.out) == (not full)
+
+
+def test_the_second_order_has_time_only_where_rates_are_kept_and_measures_none(tmp_path):
+    small, cache = (*SMALL, "--second", "--no-measure"), tmp_path / "cache"
+    places = {"XDG_CACHE_HOME": str(cache), "TMPDIR": str(tmp_path)}
+    flops = strict_json(memtrain(*small, "--json", cwd=tmp_path, **places).out)["second_order"]
+    assert flops["first_order_work"]["seconds"] is None
+    assert flops["second_order_work"]["flops"] > flops["first_order_work"]["flops"] > 0
+    assert not cache.exists()
+    assert "its time" not in memtrain(*small, cwd=tmp_path, **places).out
+    timed = memtrain(*SMALL, "--second", cwd=tmp_path, **places)
+    assert "its time, as predicted for one thread of this machine" in one_line(timed.out)
+    assert "its time" in memtrain(*small, cwd=tmp_path, **places).out
+
+
+@pytest.mark.parametrize("option", ["--svg", "--dot"])
+def test_a_drawing_of_the_second_order_shows_its_graph_and_folds_the_directions(option, tmp_path):
+    line = ("explain", "--width", 16, "--batch", 8, "--no-measure", "--second", option, "graph")
+    assert memtrain(*line, "--depth", 20, cwd=tmp_path).code == 0
+    drawn = (tmp_path / "graph").read_text()
+    assert "∂g·v" in drawn
+    assert "v(W1)" in drawn
+    assert "v(W10)" not in drawn
 
 
 @pytest.mark.parametrize("option", ["--svg", "--dot"])

@@ -11,14 +11,14 @@ from networks import KINDS, initial_values
 
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import predicted_row
-from memtrain.explaining import second as explain_second
-from memtrain.explaining.cost import flops, recomputation
+from memtrain.explaining import differences
+from memtrain.explaining.cost import Work, flops, recomputation, work_of
 from memtrain.explaining.evidence import can_run, measured
 from memtrain.explaining.explanation import explain
-from memtrain.explaining.folding import fold, fold_names
+from memtrain.explaining.folding import fold, fold_names, of_parameters
 from memtrain.explaining.footprint import footprint
 from memtrain.explaining.second import second_order
-from memtrain.explaining.timeline import Moment, runner_up
+from memtrain.explaining.timeline import Moment, runner_up, stretches
 from memtrain.graph import size
 from memtrain.graph.node import Block, Name, Role
 from memtrain.graph.ops.activation import ReluGrad, SigmoidGrad, TanhGrad
@@ -27,6 +27,7 @@ from memtrain.graph.ops.gelu import GeluGrad, GeluTanhGrad
 from memtrain.graph.ops.softmax import LogSoftmaxGrad
 from memtrain.measure.workload import batches
 from memtrain.models.mlp import ACTIVATIONS
+from memtrain.planning.cost import Rates
 from memtrain.planning.liveness import analyse
 from memtrain.run.executor import Run
 from memtrain.run.ledger import Ledger
@@ -45,10 +46,10 @@ DIGIT = {"⁰": 0, "¹": 1, "²": 2, "³": 3}
 
 
 def evaluate(formula, sizes):
-    """The value of ``4·(L − 1)·h² + 8·n``, computed from its text by Python's own parser."""
+    """The value of ``4·(ℓ − 1)·m² + 8·n``, computed from its text by Python's own parser."""
     text = re.sub(r"([A-Za-z]\d*)([²³])", lambda match: f"{match[1]}**{DIGIT[match[2]]}", formula)
     plain = text.replace("·", "*").replace("−", "-").replace("⌈", "ceil(").replace("⌉", ")")
-    return eval(plain, {"min": min, "ceil": math.ceil}, sizes)
+    return eval(plain.replace("ℓ", "l"), {"min": min, "ceil": math.ceil}, sizes | {"l": sizes.get("ℓ")})
 
 
 def test_the_gradients_of_one_hidden_layer_are_those_of_the_book():
@@ -88,7 +89,7 @@ def test_the_dimension_of_every_gradient_is_that_of_its_variable(cell):
 @pytest.mark.no_cover
 @pytest.mark.parametrize("cell", MLPS)
 def test_the_footprint_in_symbols_is_the_predicted_peak_to_the_byte(cell):
-    sizes = {"n": cell.batch, "d": 64, "h": cell["width"], "q": 10, "L": cell["depth"]}
+    sizes = {"n": cell.batch, "d": 64, "m": cell["width"], "q": 10, "ℓ": cell["depth"]}
     for mode in Mode:
         liveness = analyse(cell.schedule(mode))
         entries = footprint(cell, mode, liveness)
@@ -103,7 +104,7 @@ def test_the_footprint_in_symbols_is_the_predicted_peak_to_the_byte(cell):
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_formula_holds_at_other_sizes_too_while_the_peak_is_at_the_same_step(activation, bias):
-    """A block of the workspace happens to be 64 × 256 elements: no formula may mistake it for n·h."""
+    """A block of the workspace happens to be 64 × 256 elements: no formula may mistake it for n·m."""
     cell = cell_of(activation=activation, bias=bias)
     here = analyse(cell.schedule(Mode.TRAIN))
     formulas = {entry.role: entry.formula for entry in footprint(cell, Mode.TRAIN, here)}
@@ -111,7 +112,7 @@ def test_a_formula_holds_at_other_sizes_too_while_the_peak_is_at_the_same_step(a
     for batch, width in ((1, 256), (65, 256), (128, 256), (500, 256), (64, 300), (700, 40)):
         there = analyse(cell.changed(batch=batch, width=width).schedule(Mode.TRAIN))
         if there.peak_step == here.peak_step:
-            sizes = {"n": batch, "d": 64, "h": width, "q": 10, "L": 1}
+            sizes = {"n": batch, "d": 64, "m": width, "q": 10, "ℓ": 1}
             for role, count in there.peak_role_bytes.items():
                 assert evaluate(formulas.get(role, "0"), sizes) == count, (batch, width, formulas[role])
             found += 1
@@ -136,7 +137,7 @@ def test_a_size_of_one_keeps_its_symbol(mode, depth):
                 formulas = {entry.role: entry.formula for entry in footprint(here, mode, peaks[0])}
                 names = dict(
                     zip(
-                        "ndhqL",
+                        "ndmqℓ",
                         (there.batch, there["input_size"], there["width"], there["output_size"], depth),
                         strict=True,
                     )
@@ -164,10 +165,10 @@ def test_a_batch_of_one_is_a_batch():
 def test_a_formula_in_the_depth_holds_for_deeper_networks_too():
     cell = cell_of(depth=6, batch=512)
     formulas = {e.role: e.formula for e in footprint(cell, Mode.TRAIN, analyse(cell.schedule(Mode.TRAIN)))}
-    assert formulas[Role.RETAINED] == "4·(L − 1)·n·h"
+    assert formulas[Role.RETAINED] == "4·(ℓ − 1)·n·m"
     deep = cell_of(depth=40, batch=512)
     at_peak = analyse(deep.schedule(Mode.TRAIN)).peak_role_bytes
-    sizes = {"n": 512, "d": 64, "h": 256, "q": 10, "L": 40}
+    sizes = {"n": 512, "d": 64, "m": 256, "q": 10, "ℓ": 40}
     assert {role: evaluate(formula, sizes) for role, formula in formulas.items()} == {
         role: count for role, count in at_peak.items() if count
     }
@@ -184,26 +185,26 @@ def test_the_retained_bytes_are_those_of_the_row_and_each_has_a_reader(cell):
     for entry in explanation.retained:
         assert entry.read_by
         assert entry.born_step < entry.freed_step
-        assert evaluate(entry.formula, {"n": cell.batch, "h": 256, "q": 10}) == entry.bytes
+        assert evaluate(entry.formula, {"n": cell.batch, "m": 256, "q": 10}) == entry.bytes
 
 
 def test_the_reasons_of_the_books_network():
     explanation = explain(cell_of())
     h, logp = explanation.retained
-    assert (h.name, h.formula, h.producer) == ("h", "4·n·h", "h = φ(z)")
+    assert (h.name, h.formula, h.producer) == ("h", "4·n·m", "h = φ(z)")
     assert [(reader.gradient, reader.purpose) for reader in h.read_by] == [
-        ("∂J/∂W2", "as the factor hᵀ"),
-        ("∂L/∂z", "for φ′, which relu's rule takes from its output h"),
+        ("∂J/∂W2", "needs the factor hᵀ"),
+        ("∂L/∂z", "needs φ′(z): relu's rule reads its output h"),
     ]
     assert [reader.gradient for reader in logp.read_by] == ["∂L/∂o"]
     dropped = {entry.name: entry.reason for entry in explanation.dropped}
-    assert dropped["z"] == "relu's rule reads its output h; h reuses its buffer"
+    assert dropped["z"] == "relu's backward rule reads its output h instead, and h takes over z's buffer"
     assert "logp" in dropped["o"]
 
 
 def test_gelu_keeps_its_input_and_says_so():
     reasons = {entry.name: entry.read_by[0].purpose for entry in explain(cell_of(activation="gelu")).retained}
-    assert reasons["z"] == "for φ′, which gelu's rule takes from its input z"
+    assert reasons["z"] == "needs φ′(z): gelu's rule reads its input z"
 
 
 @pytest.mark.no_cover
@@ -243,6 +244,42 @@ def test_the_runner_up_is_the_highest_other_step(totals, expected):
     moments = [Moment(i, "forward", "x", {Role.TRANSIENT: total}) for i, total in enumerate(totals)]
     found = runner_up(moments, totals.index(5))
     assert expected == (None if found is None else (found.moment.step, found.margin_bytes))
+
+
+def test_stretches_cover_all_steps_keep_the_peak_and_join_what_is_folded():
+    totals, names = [1, 5, 2, 9, 1, 1, 3], ["z", "h", "n1", "n2", "s", "o", "J"]
+    moments = [
+        Moment(step, "forward", name, {Role.TRANSIENT: total})
+        for step, (total, name) in enumerate(zip(totals, names, strict=True))
+    ]
+    assert [line.name for line in stretches(moments, 9)] == names
+    folded = stretches(moments, 9, {"n1", "n2", "s"})
+    assert [(line.name, line.highest.step) for line in folded] == [
+        ("z", 0),
+        ("h", 1),
+        ("n1 … s", 3),
+        ("o", 5),
+        ("J", 6),
+    ]
+    assert [(line.name, line.highest.step) for line in stretches(moments, 2)] == [("n2", 3), ("J", 6)]
+
+
+def test_the_steps_of_the_regulariser_are_the_numbers_made_of_parameters_alone():
+    graph = cell_of(depth=2, bias=True).schedule(Mode.TRAIN).graph
+    assert of_parameters(graph) == {"‖W1‖²", "‖W2‖²", "‖W3‖²", "‖W1…W2‖²", "‖W1…W3‖²", "s"}
+    assert of_parameters(cell_of(l2=0.0).schedule(Mode.TRAIN).graph) == set()
+
+
+def test_the_work_of_a_schedule_is_the_sum_of_its_steps():
+    schedule = cell_of(batch=2, width=3, depth=0, l2=0.0).schedule(Mode.INFER)
+    assert work_of(schedule, None) == Work(2 * 2 * 10 * 64, None)
+    assert work_of(schedule, Rates(1280.0, 1.0, {})) == Work(2560, 2.0)
+
+
+def test_shapes_are_oriented_as_the_formulas_are():
+    h, logp = explain(cell_of(batch=8)).retained
+    assert (h.shape, h.book_sizes, h.book_shape) == ((8, 256), (256, 8), "m×n")
+    assert (logp.book_sizes, logp.book_shape) == ((10, 8), "q×n")
 
 
 def test_recomputing_everything_costs_what_can_be_counted_by_hand():
@@ -328,7 +365,7 @@ def test_a_wrong_rule_of_second_order_is_found(activation, op, rule, bias, monke
 
 def test_a_product_that_cannot_be_checked_says_so(monkeypatch):
     """Steps as long as the parameters always carry some unit across its kink."""
-    monkeypatch.setattr(explain_second, "_STEPS", (1.0,))
+    monkeypatch.setattr(differences, "_STEPS", (1.0,))
     second = second_order(cell_of(depth=2, width=8, bias=True))
     assert second.relative_error is None
     assert "a unit changes sides" in second.unchecked

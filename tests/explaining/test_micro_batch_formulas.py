@@ -55,11 +55,11 @@ def test_values_of_a_micro_batch_are_written_as_columns(activation):
     assert by_name["W1 x[2]"] == "W1 x[2] = W1 x[2]"
     assert by_name["h1[2]"] == "h1[2] = φ(z1[2])"
     assert by_name["L[1]/2"] == "L[1]/2 = 0.5 L[1]"
-    assert book.shape(graph.named("h1[1]")) == "w1×n/2"
+    assert book.shape(graph.named("h1[1]")) == "m1×n/2"
     assert not any("#" in book.formula(node).right for node in graph if node.phase is Phase.FORWARD)
     seeds = [book.formula(node).right for node in graph if node.op.name == "nll_grad"]
     assert seeds == ["−0.5 onehot(y[1])/(n/2)", "−0.5 onehot(y[2])/(n/2)"]
-    assert symbols(graph) == {"n": 12, "d": 3, "w1": 7, "w2": 5, "q": 4}
+    assert symbols(graph) == {"n": 12, "d": 3, "m1": 7, "m2": 5, "q": 4}
 
 
 def test_the_reader_of_a_kept_value_is_the_gradient_that_it_is_part_of():
@@ -76,7 +76,7 @@ def test_the_reader_of_a_kept_value_is_the_gradient_that_it_is_part_of():
     assert graph.named("W2").shape == whole.shape
     assert book.completed(whole) is whole
     assert "h1[1]ᵀ" in book.formula(whole).right
-    assert book.purpose(product, h) == "as the factor h1[2]ᵀ"
+    assert book.purpose(product, h) == "needs the factor h1[2]ᵀ"
 
 
 def test_a_drawing_shows_the_share_of_a_micro_batch_as_a_number_and_only_the_regulariser_as_half_lambda():

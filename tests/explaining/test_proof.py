@@ -166,7 +166,7 @@ def test_a_rule_that_asks_for_more_than_its_formula_reads_is_named_with_what_it_
     assert [(x.name, bool(x.changes)) for x in proof.needed] == [("z", False), ("h", True), ("logp", True)]
     assert proof.failures() == [
         "z (140 B) is kept for backward, but no gradient differs in any bit when it is NaN: "
-        "it was kept for nothing"
+        "backward does not need it"
     ]
 
 

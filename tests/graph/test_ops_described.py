@@ -23,7 +23,7 @@ from memtrain.graph.size import Dim, text
 from memtrain.planning.cost import Rates, flops, moved_bytes
 
 F8, I8 = np.dtype(np.float64), np.dtype(np.int64)
-N, H, Q = Dim(6, "n"), Dim(4, "h"), Dim(3, "q")
+N, M, Q = Dim(6, "n"), Dim(4, "m"), Dim(3, "q")
 
 
 def applied(name, place=0, sizes=SMALL):
@@ -48,8 +48,8 @@ def test_every_op_says_what_it_costs_how_it_is_written_and_what_it_needs_its_inp
     assert all(given.name in formula.right for given in read)
     for given in read:
         purpose = book.purpose(node, given)
-        assert purpose.startswith(("as ", "for "))
-        assert given.name in purpose or purpose == f"as an operand of {name}"
+        assert purpose.startswith("needs ")
+        assert given.name in purpose
     work = flops(graph, node)
     assert work == 0 if OPS[name].is_view else work >= node.size
     assert node.op.drawn
@@ -103,14 +103,14 @@ class Page:
     def __init__(self):
         self.b = Builder()
         shapes = {
-            "x": (N, H),
-            "g": (N, H),
-            "W": (Q, H),
+            "x": (N, M),
+            "g": (N, M),
+            "W": (Q, M),
             "o": (N, Q),
             "p": (N, Q),
             "c": (),
-            "b1": (H,),
-            "v": (H, Q),
+            "b1": (M,),
+            "v": (M, Q),
         }
         self.named = {name: leaf(self.b, name, shape) for name, shape in shapes.items()}
         self.named["y"] = self.b.apply(Leaf(Role.INPUT, (N,), I8), name="y")
@@ -143,7 +143,7 @@ class Page:
         (AddScaled(1.0), ("x", "c", "g"), "x + c g"),
         (AddScaled(1.0), ("x", "one", "g"), "x + g"),
         (AddScaled(2.0), ("x", "part", "g"), "x + λ g"),
-        (SumTo((H,)), ("x",), "Σ_n x"),
+        (SumTo((M,)), ("x",), "Σ_n x"),
         (SumTo((N, 1)), ("x",), "Σ x"),
         (Relu(), ("x",), "φ(x)"),
         (Gelu(), ("x",), "φ(x)"),
@@ -188,13 +188,13 @@ def test_purposes_name_what_is_read():
     page = Page()
     named, b = page.named, page.b
     for op, names, read, words in (
-        (MatMul(True, False), ("o", "x"), "x", "as the factor xᵀ"),
-        (MatMul(False, False), ("o", "W"), "W", "as the factor Wᵀ"),
-        (TanhGrad(), ("g", "h"), "h", "for φ′, which tanh's rule takes from its output h"),
-        (GeluGrad(), ("g", "z"), "z", "for φ′, which gelu's rule takes from its input z"),
-        (LogSoftmaxGrad(), ("o", "p"), "p", "for the probabilities exp(p)"),
-        (MseGrad(), ("one", "o", "p"), "o", "for the difference o − p"),
-        (Multiply(), ("x", "g"), "g", "as an operand of multiply"),
+        (MatMul(True, False), ("o", "x"), "x", "needs the factor xᵀ"),
+        (MatMul(False, False), ("o", "W"), "W", "needs the factor Wᵀ"),
+        (TanhGrad(), ("g", "h"), "h", "needs φ′(z): tanh's rule reads its output h"),
+        (GeluGrad(), ("g", "z"), "z", "needs φ′(z): gelu's rule reads its input z"),
+        (LogSoftmaxGrad(), ("o", "p"), "p", "needs the probabilities exp(p)"),
+        (MseGrad(), ("one", "o", "p"), "o", "needs the difference o − p"),
+        (Multiply(), ("x", "g"), "g", "needs the operand g"),
     ):
         node = b.apply(op, *[named[name] for name in names])
         assert Book(b.graph(), 0.0).purpose(node, named[read]) == words
@@ -203,13 +203,13 @@ def test_purposes_name_what_is_read():
 def test_workspace_is_declared_in_symbols():
     page = Page()
     found = {
-        OPS["gelu"](): (("x",), ["min(16384, n·h)"] * 3),
+        OPS["gelu"](): (("x",), ["min(16384, n·m)"] * 3),
         LogSoftmax(): (("o",), ["min(5461, n)", "min(5461, n)·q"]),
-        Add(): (("x", "b1"), ["min(4096, ⌈n/8⌉)·h"]),
+        Add(): (("x", "b1"), ["min(4096, ⌈n/8⌉)·m"]),
         Nll(): (("p", "y"), ["min(16384, n)"] * 2),
         NllGrad((N, Q)): (("c", "y"), ["min(16384, n)"]),
         Mse(): (("o", "p"), ["min(16384, n·q)"]),
-        OPS["descend"](0.1): (("W", "W"), ["min(16384, q·h)"]),
+        OPS["descend"](0.1): (("W", "W"), ["min(16384, q·m)"]),
     }
     for op, (names, words) in found.items():
         declared = op.workspace(*[page.named[name] for name in names])

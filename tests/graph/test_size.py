@@ -16,43 +16,43 @@ from memtrain.graph.ops.matmul import matmul
 from memtrain.graph.ops.view import Slice
 from memtrain.graph.size import Dim, least, part, product, rounded_part
 
-N, H = Dim(96, "n"), Dim(256, "h")
+N, M = Dim(96, "n"), Dim(256, "m")
 
 
 @pytest.mark.parametrize(
     ("found", "words", "value"),
     [
         (N, "n", 96),
-        (product((N, H)), "n·h", 96 * 256),
-        (product((N, 3, H)), "n·3·h", 96 * 3 * 256),
+        (product((N, M)), "n·m", 96 * 256),
+        (product((N, 3, M)), "n·3·m", 96 * 3 * 256),
         (product((N, 1)), "n", 96),
-        (product((product((N, H)), H)), "n·h·h", 96 * 256 * 256),
+        (product((product((N, M)), M)), "n·m·m", 96 * 256 * 256),
         (product((2, 3)), "6", 6),
         (product(()), "1", 1),
-        (least(16384, (N, H)), "min(16384, n·h)", 16384),
+        (least(16384, (N, M)), "min(16384, n·m)", 16384),
         (least(16384, (N,)), "min(16384, n)", 96),
         (least(4, (5,)), "4", 4),
         (part(N, 2), "n/2", 48),
         (part(N, 1), "n", 96),
         (part(part(N, 2), 3), "n/6", 16),
-        (part(product((N, H)), 4), "n·h/4", 96 * 64),
-        (product((part(N, 2), H)), "n/2·h", 48 * 256),
+        (part(product((N, M)), 4), "n·m/4", 96 * 64),
+        (product((part(N, 2), M)), "n/2·m", 48 * 256),
         (rounded_part(Dim(9, "n"), 8), "⌈n/8⌉", 2),
         (part(rounded_part(Dim(9, "n"), 8), 2), "⌈n/8⌉/2", 1),
         (rounded_part(9, 8), "2", 2),
-        (product((least(64, (rounded_part(N, 8),)), H)), "min(64, ⌈n/8⌉)·h", 12 * 256),
+        (product((least(64, (rounded_part(N, 8),)), M)), "min(64, ⌈n/8⌉)·m", 12 * 256),
     ],
 )
 def test_a_size_is_a_number_and_the_expression_that_gives_it(found, words, value):
     assert found == value
     assert size.text(found) == words
     assert (
-        size.evaluate(found, {"n": 96, "h": 256, **({"n": 9} if "⌈n/8⌉" in words and value < 9 else {})})
+        size.evaluate(found, {"n": 96, "m": 256, **({"n": 9} if "⌈n/8⌉" in words and value < 9 else {})})
         == value
     )
 
 
-SYMBOLS = {"n": 6, "h": 35, "q": 1}
+SYMBOLS = {"n": 6, "m": 35, "q": 1}
 sizes = st.recursive(
     st.one_of(st.integers(1, 9), st.sampled_from([Dim(value, name) for name, value in SYMBOLS.items()])),
     lambda inner: st.one_of(
@@ -75,28 +75,28 @@ def by_python(words, values):
 def test_text_evaluation_and_number_agree(found):
     assert by_python(size.text(found), SYMBOLS) == found
     assert size.evaluate(found, SYMBOLS) == found
-    other = {"n": 11, "h": 2, "q": 13}
+    other = {"n": 11, "m": 2, "q": 13}
     assert by_python(size.text(found), other) == size.evaluate(found, other)
     assert dict(size.symbols(found)).items() <= SYMBOLS.items()
 
 
 def test_a_size_survives_pickling():
-    found = pickle.loads(pickle.dumps(product((least(64, (rounded_part(N, 8),)), H))))
-    assert (found, size.text(found)) == (12 * 256, "min(64, ⌈n/8⌉)·h")
+    found = pickle.loads(pickle.dumps(product((least(64, (rounded_part(N, 8),)), M))))
+    assert (found, size.text(found)) == (12 * 256, "min(64, ⌈n/8⌉)·m")
 
 
 @pytest.mark.parametrize(("stop", "words"), [(96, "n"), (48, "n/2"), (32, "n/3"), (1, "n/96"), (50, "50")])
 def test_a_slice_that_divides_an_axis_keeps_its_symbol(stop, words):
     b = Builder()
-    cut = b.apply(Slice((0, 0), (stop, 256)), leaf(b, "x", (N, H)))
-    assert [size.text(axis) for axis in cut.shape] == [words, "h"]
+    cut = b.apply(Slice((0, 0), (stop, 256)), leaf(b, "x", (N, M)))
+    assert [size.text(axis) for axis in cut.shape] == [words, "m"]
     assert size.carries_batch(cut.shape) == (words != "50")
 
 
 def test_a_product_of_stacks_keeps_the_symbols_of_their_axes():
     b = Builder()
     t = Dim(5, "t")
-    stacked = matmul(b, leaf(b, "a", (N, 1, t, H)), leaf(b, "b", (4, H, t)))
+    stacked = matmul(b, leaf(b, "a", (N, 1, t, M)), leaf(b, "b", (4, M, t)))
     assert [size.text(axis) for axis in stacked.shape] == ["n", "4", "t", "t"]
     assert not size.carries_batch((4, N))
     assert not size.carries_batch(())

@@ -58,16 +58,19 @@ class Slope(Elementwise):
     glyph = "⊙φ′"
 
     def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
-        incoming, argument = w.term(inputs[0]), inputs[1]
-        if self.of_output and argument.inputs:
-            argument = w.inputs(argument)[0]
+        incoming, argument = w.term(inputs[0]), self._argument(w, inputs[1])
         return f"{incoming} ⊙ {w.factor(f'φ′({argument.name})', argument)}"
 
     def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
         if read is inputs[0]:
             return super().purpose(w, read, node, *inputs)
         source = "output" if self.of_output else "input"
-        return f"for φ′, which {self.activation}'s rule takes from its {source} {read.name}"
+        slope = f"φ′({self._argument(w, read).name})"
+        return f"needs {slope}: {self.activation}'s rule reads its {source} {read.name}"
+
+    def _argument(self, w: Writer, read: Node) -> Node:
+        """The input z of the activation, where the rule reads z or the output h."""
+        return w.inputs(read)[0] if self.of_output and read.inputs else read
 
 
 @dataclass(frozen=True)

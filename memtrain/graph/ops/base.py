@@ -148,8 +148,8 @@ class Op:
         return f"{self.name}({', '.join(map(w.term, inputs))})"
 
     def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
-        """Why computing ``node`` needs its input ``read``: "as …", "for …"."""
-        return f"as an operand of {self.name}"
+        """What ``node`` needs its input ``read`` for, as a clause without subject: "needs the factor hᵀ"."""
+        return f"needs the operand {read.name}"
 
     def constant(self, w: Writer, *inputs: Node) -> float | None:
         """The result where it is the same number in every run; ``None`` where it depends on the leaves."""

@@ -135,7 +135,7 @@ class MseGrad(Op):
     def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
         if read is inputs[0]:
             return super().purpose(w, read, node, *inputs)
-        return f"for the difference {inputs[1].name} − {inputs[2].name}"
+        return f"needs the difference {inputs[1].name} − {inputs[2].name}"
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         g, o, y = inputs

@@ -38,7 +38,7 @@ class MatMul(Op):
     glyph = "×"
 
     def flops(self, node: Node, *inputs: Node) -> int:
-        """2·m·n·k of each product."""
+        """Of each product: 2 · rows · columns · inner size."""
         return 2 * node.size * int(inputs[0].shape[-2 if self.transpose_a else -1])
 
     def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
@@ -46,7 +46,7 @@ class MatMul(Op):
 
     def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
         transposed = next(flag for value, flag in self._factors(node, *inputs) if value is read)
-        return f"as the factor {read.name}{'ᵀ' if transposed else ''}"
+        return f"needs the factor {read.name}{'ᵀ' if transposed else ''}"
 
     def _factors(self, node: Node, *inputs: Node) -> list[tuple[Node, bool]]:
         """The operands as the book writes them (an example is a column), and whether each is transposed."""

@@ -35,7 +35,7 @@ class LogSoftmaxGrad(RowWise):
     def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
         if read is inputs[0]:
             return super().purpose(w, read, node, *inputs)
-        return f"for the probabilities exp({read.name})"
+        return f"needs the probabilities exp({read.name})"
 
     def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         g, logp = inputs
