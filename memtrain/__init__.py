@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from memtrain.cells.cell import Cell, cell_of
     from memtrain.cells.row import Row, predicted_row
     from memtrain.errors import MemtrainError
-    from memtrain.report.html import timeline_figure
+    from memtrain.functions import explain, frontier, plan, train
+    from memtrain.report.figures import timeline_figure
     from memtrain.sweeps.sweep import sweep
 
 __version__ = "0.1.0"
@@ -23,19 +24,27 @@ __all__ = [
     "Row",
     "__version__",
     "cell_of",
+    "explain",
+    "frontier",
+    "plan",
     "predicted_row",
     "sweep",
     "timeline_figure",
+    "train",
 ]
 
 _HOMES = {
     "Cell": "memtrain.cells.cell",
     "MemtrainError": "memtrain.errors",
     "cell_of": "memtrain.cells.cell",
+    "explain": "memtrain.functions",
+    "frontier": "memtrain.functions",
+    "plan": "memtrain.functions",
+    "train": "memtrain.functions",
     "Row": "memtrain.cells.row",
     "predicted_row": "memtrain.cells.row",
     "sweep": "memtrain.sweeps.sweep",
-    "timeline_figure": "memtrain.report.html",
+    "timeline_figure": "memtrain.report.figures",
 }
 
 

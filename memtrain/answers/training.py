@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from memtrain.cells.cell import Cell
-from memtrain.training.loop import Trained
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.row import predicted_row
+from memtrain.errors import SpecError
+from memtrain.measure.admission import lacking
+from memtrain.measure.host import Host
+from memtrain.measure.machine import free_memory_bytes
+from memtrain.planning.cost import Rates, flops
+from memtrain.planning.remat.policy import read_policy
+from memtrain.training.data import Dataset, split
+from memtrain.training.digest import DataDigest
+from memtrain.training.loop import Epoch, Trained, check_rate, train
+from memtrain.training.optimizers import LEARNING_RATES
+from memtrain.training.snapshot import Snapshot, snapshot_bytes
 
 
 @dataclass(frozen=True)
@@ -15,3 +27,57 @@ class Training:
     cell: Cell
     rate: float
     trained: Trained
+
+    def snapshot(self, examples: Dataset) -> bytes:
+        """The trained network as the content of a .npz file, with a digest of ``examples``, its data."""
+        digest = DataDigest()
+        digest.add(examples.x, examples.y)
+        network, batch = self.cell.network, self.cell.batch
+        return snapshot_bytes(Snapshot(network, batch, self.trained.parameters, digest.text()))
+
+
+def learning_rate(cell: Cell, given: float | None) -> float:
+    """The ``given`` learning rate, or the usual one of the optimiser. Raises ``SpecError``."""
+    return check_rate(LEARNING_RATES[cell.optimizer] if given is None else given)
+
+
+def training_rates(cell: Cell) -> Rates | None:
+    """The rates with which the training of ``cell`` is planned, if any.
+
+    Raises ``SpecError`` if the training needs more memory than is free.
+    """
+    rates = Host().rates_for(cell)
+    lack = lacking([predicted_row(cell, Mode.TRAIN, rates)], free_memory_bytes())
+    if lack is not None:
+        raise SpecError(f"this training {lack}", "reduce --batch, or see `memtrain plan --help`")
+    return rates
+
+
+def train_cell(
+    cell: Cell,
+    examples: Dataset,
+    *,
+    rate: float,
+    rates: Rates | None,
+    epochs: int,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+) -> Training:
+    """Train the network of ``cell`` on its share of ``examples``, and test it on the others."""
+    training_data, test_data = split(examples)
+    trained = train(
+        cell.network,
+        cell.batch,
+        training_data,
+        test_data,
+        optimizer=cell.optimizer,
+        rate=rate,
+        epochs=epochs,
+        seed=cell.seed,
+        update=cell.update,
+        accumulate=cell.accumulate,
+        policy=read_policy(cell.policy),
+        cost=flops if rates is None else rates.seconds,
+        allocation=cell.allocation_for(timing=True),
+        on_epoch=on_epoch,
+    )
+    return Training(cell, rate, trained)

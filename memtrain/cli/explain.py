@@ -7,15 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from memtrain.cells.usual import EXPLAINED, as_shown, with_usual
 from memtrain.cli.config import config_options
 from memtrain.cli.exports import Exports, export_options
 from memtrain.cli.options import MEASUREMENT, OUTPUT, Measured, Quiet, cell_options
 
-_DEFAULTS = {"depth": 16, "batch": 1024}
-"""A cell whose peak is made of what forward keeps. The book's network is ``--depth 1 --batch 64``."""
 
-
-@cell_options(shown={"depth": "16", "batch": "1024"})
+@cell_options(shown=as_shown(EXPLAINED))
 @export_options
 @config_options
 def explain(
@@ -63,12 +61,10 @@ def explain(
     from memtrain.errors import InputError
     from memtrain.explaining import evidence
     from memtrain.explaining.evidence import Explained
-    from memtrain.explaining.explanation import explain as explain_cell
-    from memtrain.explaining.second import second_order
     from memtrain.report.drawing import draw_dot, draw_svg
     from memtrain.run.kept_rates import kept_rates
 
-    cell = cell_from(_with_defaults(columns))
+    cell = cell_from(with_usual(columns, EXPLAINED))
     if backward and svg is None and dot is None:
         raise InputError(
             "--backward changes a drawing, and none is asked for", "add --svg FILE or --dot FILE"
@@ -77,24 +73,12 @@ def explain(
     log = messages(quiet)
     rates = kept_rates()
     (cell,) = plannable(log, [cell], rates)
-    explanation = explain_cell(cell, rates)
-    runs = evidence.can_run(explanation)
-    if prove and not runs:
-        raise InputError(
-            "--prove runs the network, and this one is too large for that",
-            "reduce --depth, --width or --batch",
-        )
-    if measure and not runs:
+    explained = evidence.explained(cell, rates, proof=prove, second=second, measure=measure, full=full)
+    if measure and not explained.rows:
         warn(log, "this network is too large to run here; all figures are predicted")
-    measured = measure and runs
-    explained = Explained(
-        explanation,
-        rows=evidence.measured(cell, rates) if measured else {},
-        proof=evidence.proved(cell, explanation.train.schedule) if prove else None,
-        second=second_order(cell, evidence.rates_of(rates, measured)) if second else None,
-        full=full,
-    )
-    schedule = explanation.train.schedule if explained.second is None else explained.second.second.schedule
+    schedule = explained.explanation.train.schedule
+    if explained.second is not None:
+        schedule = explained.second.second.schedule
     backward = backward or second
     drawings = {
         "--svg": (svg, lambda: draw_svg(schedule, backward=backward)),
@@ -103,11 +87,3 @@ def explain(
     exports.publish(explained, others=drawings)
     if not explained.ok:
         raise typer.Exit(1)
-
-
-def _with_defaults(columns: dict[str, Any]) -> dict[str, Any]:
-    """``columns`` with the depth and batch of this command; ``--layers`` gives the depth itself."""
-    chosen = {name: value for name, value in _DEFAULTS.items() if columns[name] is None}
-    if columns["layers"] is not None:
-        chosen.pop("depth", None)
-    return columns | chosen

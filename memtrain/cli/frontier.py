@@ -6,12 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from memtrain.cells.usual import FRONTIER_DEPTHS
 from memtrain.cli.config import config_options
 from memtrain.cli.exports import Exports, command_line, export_options
 from memtrain.cli.options import MEASUREMENT, Jobs, Memory, Quiet, Timeout, cell_options
 
 
-@cell_options(several=("depth", "batch"), shown={"depth": "1:64:x2", "batch": "64, 256, 1024, …"})
+@cell_options(several=("depth", "batch"), shown={"depth": FRONTIER_DEPTHS, "batch": "64, 256, 1024, …"})
 @export_options
 @config_options
 def frontier(
@@ -60,7 +61,7 @@ def frontier(
     exports.check(Capacity, [columns["data"]])
     budget_bytes = parse_bytes(memory, "--memory")
     depth, batch = columns.pop("depth"), columns.pop("batch")
-    depths = parse_integers("1:64:x2" if depth is None else depth, "--depth", least=0)
+    depths = parse_integers(FRONTIER_DEPTHS if depth is None else depth, "--depth", least=0)
     batches = None if batch is None else parse_integers(batch, "--batch")
     cell = cell_from(columns)
     log = messages(quiet)

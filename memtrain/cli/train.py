@@ -9,27 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from memtrain.cells.columns import BY_NAME
+from memtrain.cells.usual import TRAINED, as_shown, with_usual
 from memtrain.cli.config import config_options
 from memtrain.cli.exports import Exports, export_options
 from memtrain.cli.options import OUTPUT, TRAINING, Quiet, cell_options
 
 if TYPE_CHECKING:
+    from memtrain.answers.training import Training
     from memtrain.cells.cell import Cell
     from memtrain.planning.cost import Rates
     from memtrain.training.data import Dataset
-    from memtrain.training.loop import Trained
-
-_DEFAULTS = {"depth": 2, "batch": 32, "allocation": "packed"}
-"""What the book's procedure is shown with."""
 
 
 @cell_options(
-    shown={
-        "depth": "2",
-        "batch": "32",
-        "allocation": "packed",
-        "threads": "all cores; 1 if layers are small",
-    },
+    shown={**as_shown(TRAINED), "threads": "all cores; 1 if layers are small"},
 )
 @export_options
 @config_options
@@ -70,76 +63,58 @@ def train(
     """
     columns = _with_defaults(columns)  # before numpy loads, since threads are set for it
 
-    from memtrain.answers.training import Training
+    from memtrain.answers.training import Training, learning_rate, training_rates
     from memtrain.cli.console import messages, say, warn, warn_of_rates
     from memtrain.cli.grid import cell_from
     from memtrain.errors import SpecError
+    from memtrain.files import write_new
     from memtrain.measure.machine import free_memory_bytes
     from memtrain.training.data import load
-    from memtrain.training.loop import check_rate
-    from memtrain.training.optimizers import LEARNING_RATES
 
     exports.check(Training, [columns["data"]], {"--save": save})
     if save is not None and save.suffix != ".npz":
         raise SpecError(f"--save {save} does not end with .npz", f"use {save.with_suffix('.npz')}")
     cell = cell_from(columns)
     examples = load(cell.data, free_memory_bytes())
-    rates = _rates_for(cell)
-    rate = check_rate(LEARNING_RATES[cell.optimizer] if lr is None else lr)
+    rates = training_rates(cell)
+    rate = learning_rate(cell, lr)
     log = messages(quiet)
     if examples.note:
         say(log, examples.note)
     warn_of_rates(log, cell.plans_by_time)
-    trained = _trained(cell, examples, rate, rates, epochs, quiet)
-    exports.publish(Training(cell, rate, trained))
-    if trained.diverged:
+    training = _trained(cell, examples, rate, rates, epochs, quiet)
+    exports.publish(training)
+    if training.trained.diverged:
         kept = "" if save is None else f"; {save} was not written"
         warn(log, f"the training diverged; use a smaller --lr than {rate:g}, or scale the inputs{kept}")
         raise typer.Exit(1)
     if save is not None:
-        _save(save, cell, examples, trained, exports.force)
+        write_new(save, training.snapshot(examples), exports.force)
 
 
 def _with_defaults(columns: dict[str, Any]) -> dict[str, Any]:
     """``columns`` with what this command chooses itself; BLAS gets the threads."""
     from memtrain.run.blas import blas_environment, useful_threads
 
-    columns = {**columns, **{name: value for name, value in _DEFAULTS.items() if columns[name] is None}}
+    columns = with_usual(columns, TRAINED)
     widest = columns["batch"] * (columns["width"] or BY_NAME["width"].default) ** 2
     columns["threads"] = columns["threads"] or useful_threads(2 * widest)
     os.environ.update(blas_environment(columns["threads"], os.environ))
     return columns
 
 
-def _rates_for(cell: Cell) -> Rates | None:
-    """The rates that the plan of ``cell`` is made with. Raises ``SpecError`` where memory is lacking."""
-    from memtrain.cells.cell import Mode
-    from memtrain.cells.row import predicted_row
-    from memtrain.errors import SpecError
-    from memtrain.measure.admission import lacking
-    from memtrain.measure.host import Host
-    from memtrain.measure.machine import free_memory_bytes
-
-    rates = Host().rates_for(cell)
-    lack = lacking([predicted_row(cell, Mode.TRAIN, rates)], free_memory_bytes())
-    if lack is not None:
-        raise SpecError(f"this training {lack}", "reduce --batch, or see `memtrain plan --help`")
-    return rates
-
-
 def _trained(
     cell: Cell, examples: Dataset, rate: float, rates: Rates | None, epochs: int, quiet: bool
-) -> Trained:
+) -> Training:
     """Train behind a progress bar."""
+    from memtrain.answers.training import train_cell
     from memtrain.cli.console import messages, progress_bar, warn
-    from memtrain.planning.cost import flops
-    from memtrain.planning.remat.policy import read_policy
-    from memtrain.training.data import split
-    from memtrain.training.loop import Epoch, train
+    from memtrain.sweeps.grid import training_examples
+    from memtrain.training.loop import Epoch
 
-    training_data, test_data = split(examples)
-    if cell.batch > len(training_data):
-        said = f"the batch is larger than the {len(training_data):,} training examples, so it repeats some"
+    count = training_examples(cell.data)
+    if count is not None and cell.batch > count:
+        said = f"the batch is larger than the {count:,} training examples, so it repeats some"
         warn(messages(quiet), said)
     with progress_bar(quiet) as progress:
         bar = progress.add_task("loss …", total=epochs, count="")
@@ -148,31 +123,4 @@ def _trained(
             count, loss = f"{epoch.number}/{epochs}", f"loss {epoch.loss:.4f}"
             progress.update(bar, completed=epoch.number, description=loss, count=count)
 
-        return train(
-            cell.network,
-            cell.batch,
-            training_data,
-            test_data,
-            optimizer=cell.optimizer,
-            rate=rate,
-            epochs=epochs,
-            seed=cell.seed,
-            update=cell.update,
-            accumulate=cell.accumulate,
-            policy=read_policy(cell.policy),
-            cost=flops if rates is None else rates.seconds,
-            allocation=cell.allocation_for(timing=True),
-            on_epoch=show,
-        )
-
-
-def _save(path: Path, cell: Cell, examples: Dataset, trained: Trained, force: bool) -> None:
-    """Write the trained network, with a digest of the data that it was trained on."""
-    from memtrain.files import write_new
-    from memtrain.training.digest import DataDigest
-    from memtrain.training.snapshot import Snapshot, snapshot_bytes
-
-    digest = DataDigest()
-    digest.add(examples.x, examples.y)
-    snapshot = Snapshot(cell.network, cell.batch, trained.parameters, digest.text())
-    write_new(path, snapshot_bytes(snapshot), force)
+        return train_cell(cell, examples, rate=rate, rates=rates, epochs=epochs, on_epoch=show)

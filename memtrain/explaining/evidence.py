@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.row import Row
-from memtrain.errors import MeasureError
-from memtrain.explaining.explanation import Explanation
+from memtrain.errors import InputError, MeasureError
+from memtrain.explaining.explanation import Explanation, explain
 from memtrain.explaining.proof import Proof, prove
-from memtrain.explaining.second import SecondOrder
+from memtrain.explaining.second import SecondOrder, second_order
 from memtrain.measure.host import Host
 from memtrain.measure.measured import measured_row
 from memtrain.measure.workload import batches
@@ -39,6 +39,37 @@ class Explained:
         """Whether no run contradicts the explanation."""
         rows_fine = all(row.ok for row in self.rows.values())
         return rows_fine and all(found.ok for found in (self.proof, self.second) if found is not None)
+
+
+def explained(
+    cell: Cell,
+    rates: Rates | None,
+    *,
+    proof: bool = False,
+    second: bool = False,
+    measure: bool = True,
+    full: bool = False,
+) -> Explained:
+    """The explanation of ``cell``, planned with ``rates``, and the evidence that is asked for.
+
+    Rows are measured if ``measure`` is set and the cell is small enough. Raises ``InputError`` for a proof of
+    a cell that is too large to run.
+    """
+    explanation = explain(cell, rates)
+    runs = can_run(explanation)
+    if proof and not runs:
+        raise InputError(
+            "--prove runs the network, and this one is too large for that",
+            "reduce --depth, --width or --batch",
+        )
+    measure = measure and runs
+    return Explained(
+        explanation,
+        rows=measured(cell, rates) if measure else {},
+        proof=proved(cell, explanation.train.schedule) if proof else None,
+        second=second_order(cell, rates_of(rates, measure)) if second else None,
+        full=full,
+    )
 
 
 def can_run(explanation: Explanation) -> bool:

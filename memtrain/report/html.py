@@ -1,4 +1,4 @@
-"""The report as one HTML page, and the timeline as a plotly figure in Python.
+"""The report as one HTML page.
 
 The page contains the JavaScript of plotly and the data of the plots. It loads nothing from the network; its
 content security policy forbids that.
@@ -37,7 +37,6 @@ from memtrain.units import format_bytes
 
 if TYPE_CHECKING:
     from jinja2 import Template
-    from plotly.graph_objects import Figure
 
 PLOTS_NEED, TABLES_NEED = ("plotly", "jinja2"), ("jinja2",)
 """The libraries that a page with plots needs, and those that a page of tables needs."""
@@ -136,21 +135,6 @@ def ways_html(ways: Ways, origin: Origin) -> str:
         trade=plots.trade(ways),
         options=replace(ways_sections(ways)[0], words=frozenset({0})),
     )
-
-
-def timeline_figure(cell: Cell | Row) -> Figure:
-    """The live bytes of an iteration of a cell or row, step by step and by role, as a plotly figure.
-
-    The bytes are predicted, so the cell need not have run. Raises ``InputError`` without plotly.
-    """
-    check_installed(*PLOTS_NEED)
-    from plotly.graph_objects import Figure
-
-    row = cell if isinstance(cell, Row) else Row(cell, Mode.TRAIN)
-    figure = Figure(timeline_plot(of_cell(row.cell, rates=row.rates)[0]))
-    below = {"yref": "container", "y": 0, "yanchor": "bottom"}  # the title needs the room above the plot
-    above = figure.layout.margin.t + 40
-    return figure.update_layout(title=cell_name(row.cell), margin_t=above, legend=below)
 
 
 def _told_once(environments: Sequence[dict[str, str]]) -> list[dict[str, str]]:

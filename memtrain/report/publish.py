@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from memtrain.report.section import Origin, Section
 
 if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
     from memtrain.answers.capacity import Capacity
     from memtrain.answers.comparison import Comparison
     from memtrain.answers.option import Ways
@@ -44,6 +46,8 @@ class Publication(Generic[Answer]):
     """The networks of the answer in one line, for the page of tables."""
     lead: Callable[[Answer], list[str]] | None = None
     """The answer in sentences that the page of tables begins with."""
+    figure: Callable[[Answer], Figure] | None = None
+    """The plotly figure that says most of it."""
 
     def check_page(self) -> None:
         """Raise ``InputError`` where a library is missing that the page needs."""
@@ -97,6 +101,11 @@ def _explained() -> Publication[Explained]:
     from memtrain.report.networks import networks_line
     from memtrain.report.terminal.explain import explained_screen
 
+    def figure(explained: Explained) -> Figure:
+        from memtrain.report.figures import timeline_figure
+
+        return timeline_figure(explained.explanation.cell)
+
     return Publication(
         "Why each intermediate is kept",
         explained_csv,
@@ -104,6 +113,7 @@ def _explained() -> Publication[Explained]:
         explained_sections,
         explained_screen,
         networks=lambda explained: networks_line([explained.explanation.cell]),
+        figure=figure,
     )
 
 
@@ -118,6 +128,11 @@ def _capacity() -> Publication[Capacity]:
         depths = dict.fromkeys(boundary.depth for boundary in capacity.boundaries)
         return networks_line([capacity.cell.changed(depth=depth) for depth in depths], axes=("depth",))
 
+    def figure(capacity: Capacity) -> Figure:
+        from memtrain.report.figures import capacity_figure
+
+        return capacity_figure(capacity)
+
     return Publication(
         "What fits into a memory",
         capacity_csv,
@@ -126,6 +141,7 @@ def _capacity() -> Publication[Capacity]:
         capacity_screen,
         networks=networks,
         lead=capacity_lead,
+        figure=figure,
     )
 
 
@@ -139,8 +155,13 @@ def _ways() -> Publication[Ways]:
 
         return ways_html(ways, origin)
 
+    def figure(ways: Ways) -> Figure:
+        from memtrain.report.figures import trade_figure
+
+        return trade_figure(ways)
+
     title = "What would make it fit"
-    return Publication(title, ways_csv, ways_document, ways_sections, ways_screen, page)
+    return Publication(title, ways_csv, ways_document, ways_sections, ways_screen, page, figure=figure)
 
 
 def _comparison() -> Publication[Comparison]:
@@ -181,6 +202,11 @@ def _training() -> Publication[Training]:
     from memtrain.report.terminal.section import sections_screen
     from memtrain.report.training import training_csv, training_sections
 
+    def figure(training: Training) -> Figure:
+        from memtrain.report.figures import loss_figure
+
+        return loss_figure(training)
+
     return Publication(
         "A training",
         training_csv,
@@ -188,6 +214,7 @@ def _training() -> Publication[Training]:
         training_sections,
         lambda training, width, ascii_only: sections_screen(training_sections(training)),
         networks=lambda training: networks_line([training.cell]),
+        figure=figure,
     )
 
 

@@ -26,6 +26,7 @@ ROOMS = [
     "answers",
     "explaining",
     "report",
+    "functions",
     "cli",
 ]
 """A room may import those before it, never those after it."""
@@ -36,7 +37,7 @@ ONLY_IN = {
     "memray": ("measure/",),
     "psutil": ("measure/",),
     "threadpoolctl": ("measure/",),
-    "plotly": ("report/html.py",),
+    "plotly": ("report/html.py", "report/figures.py"),
     "jinja2": ("report/html.py",),
     "matplotlib": ("report/static.py",),
     "graphlay": ("report/layout.py",),

@@ -1,0 +1,159 @@
+"""The questions of memtrain as functions in Python. The command line asks the same questions.
+
+Each function takes the columns of a cell by name (``depth=8, activation="gelu"``). A column that is not given
+has the default of the command. A range of values is a list, or a text as on the command line (``"1:64:x2"``). A
+memory is a number of bytes, or a text (``"64MiB"``). Each answer is a `Shown`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from memtrain.answers.capacity import Capacity, default_batches, find_capacity
+from memtrain.answers.confirm import confirm as confirm_capacity
+from memtrain.answers.option import Ways
+from memtrain.answers.training import Training, learning_rate, train_cell, training_rates
+from memtrain.answers.trial import measure_ways
+from memtrain.answers.ways import find_ways
+from memtrain.cells.cell import SECONDS, Cell
+from memtrain.cells.usual import EXPLAINED, FRONTIER_DEPTHS, TRAINED, with_usual
+from memtrain.errors import InputError
+from memtrain.explaining import evidence
+from memtrain.explaining.evidence import Explained
+from memtrain.files import check_outputs, write_new
+from memtrain.measure.host import Host
+from memtrain.measure.machine import free_memory_bytes
+from memtrain.report.notebook import Shown
+from memtrain.run.kept_rates import kept_rates
+from memtrain.sweeps.grid import make_cell, training_examples
+from memtrain.sweeps.ranges import parse_integers
+from memtrain.sweeps.sweep import check_limits, default_jobs
+from memtrain.training.data import load
+from memtrain.units import parse_bytes
+
+Range = str | int | Sequence[int]
+
+
+def explain(
+    *,
+    prove: bool = False,
+    second: bool = False,
+    measure: bool = True,
+    layers: Sequence[int] | None = None,
+    **columns: Any,
+) -> Shown[Explained]:
+    """Why each intermediate of a cell is kept, as ``memtrain explain`` says it.
+
+    ``prove`` fills each kept array with NaN and watches the gradients; ``second`` explains the Hessian-vector
+    product, too; without ``measure`` nothing runs. Raises ``InputError``.
+    """
+    cell = _cell(with_usual({**columns, "layers": layers}, EXPLAINED))
+    rates = Host().rates_for(cell) if measure else kept_rates()
+    if rates is None and cell.plans_by_time:
+        cell = cell.changed(cost="flops")  # a prediction does not measure the machine
+    found = evidence.explained(cell, rates, proof=prove, second=second, measure=measure, full=True)
+    return Shown(found, _call("explain", columns, layers=layers))
+
+
+def plan(
+    memory: str | int | None = None,
+    *,
+    points: int = 0,
+    measure: bool = True,
+    timeout_s: float | None = None,
+    layers: Sequence[int] | None = None,
+    **columns: Any,
+) -> Shown[Ways]:
+    """The cheapest way to train a cell within ``memory``, as ``memtrain plan`` finds it.
+
+    With ``points`` (2 or more) also so many plans from the smallest to the one without recomputation. Each
+    option runs unless ``measure`` is False. Raises ``InputError``.
+    """
+    if memory is None and points < 2:
+        raise InputError("plan() needs a memory or points", 'call plan("64MiB") or plan(points=8)')
+    check_limits(None, timeout_s)
+    cell = _cell({**columns, "layers": layers})
+    host = Host()
+    rates = None if cell.cost != SECONDS else host.rates if measure else kept_rates()
+    ways = find_ways(cell, None if memory is None else _bytes(memory), points, rates)
+    if measure:
+        with host:
+            ways = measure_ways(host, ways, timeout_s=timeout_s)
+    return Shown(ways, _call("plan", columns, memory=memory, points=points or None, layers=layers))
+
+
+def frontier(
+    memory: str | int,
+    *,
+    depth: Range = FRONTIER_DEPTHS,
+    batch: Range | None = None,
+    confirm: bool = True,
+    jobs: int | None = None,
+    timeout_s: float | None = None,
+    **columns: Any,
+) -> Shown[Capacity]:
+    """The largest batch for each depth and the largest depth for each batch, as ``memtrain frontier`` does.
+
+    Each boundary is tried under a hard limit unless ``confirm`` is False. Raises ``InputError``.
+    """
+    check_limits(jobs, timeout_s)
+    cell = _cell(columns)
+    batches = default_batches if batch is None else _integers(batch, "batch")
+    depths = _integers(depth, "depth", least=0)
+    found = find_capacity(cell, _bytes(memory), depths, batches, training_examples(cell.data))
+    if confirm:
+        with Host() as host:
+            found = confirm_capacity(host, found, jobs=jobs or default_jobs(), timeout_s=timeout_s)
+    return Shown(found, _call("frontier", columns, memory=memory, depth=depth, batch=batch))
+
+
+def train(
+    *,
+    epochs: int = 40,
+    lr: float | None = None,
+    save: str | Path | None = None,
+    force: bool = False,
+    **columns: Any,
+) -> Shown[Training]:
+    """Train a network, test it, and tell its peak memory, as ``memtrain train`` does.
+
+    The BLAS threads are those of this process, so ``threads`` is refused. ``save`` is a .npz for the trained
+    network, which a training that diverged does not write; ``force`` overwrites it. Raises ``InputError``.
+    """
+    if "threads" in columns:
+        raise InputError(
+            "train() runs in this process, whose BLAS threads are set already",
+            "set OPENBLAS_NUM_THREADS before numpy is imported",
+        )
+    path = None if save is None else Path(save)
+    check_outputs({} if path is None else {"save": path}, force)
+    cell = _cell(with_usual(columns, TRAINED))
+    examples = load(cell.data, free_memory_bytes())
+    rate, rates = learning_rate(cell, lr), training_rates(cell)
+    training = train_cell(cell, examples, rate=rate, rates=rates, epochs=epochs)
+    if path is not None and not training.trained.diverged:
+        write_new(path, training.snapshot(examples), force)
+    return Shown(training, _call("train", columns, epochs=epochs, lr=lr))
+
+
+def _cell(columns: Mapping[str, Any]) -> Cell:
+    """The cell of ``columns``, one value each."""
+    return make_cell({k: v for k, v in columns.items() if k != "layers"}, columns.get("layers"))
+
+
+def _integers(values: Range, name: str, least: int = 1) -> list[int]:
+    """Whole numbers, each once, from a range as text, a number, or a list."""
+    text = values if isinstance(values, (str, int)) else ",".join(map(str, values))
+    return parse_integers(str(text), name, least=least)
+
+
+def _bytes(memory: str | int) -> int:
+    return parse_bytes(str(memory), "memory")
+
+
+def _call(name: str, columns: Mapping[str, Any], **others: Any) -> str:
+    """The call as Python writes it; documents record it."""
+    given = {key: value for key, value in {**others, **columns}.items() if value is not None}
+    return f"memtrain.{name}({', '.join(f'{key}={value!r}' for key, value in given.items())})"

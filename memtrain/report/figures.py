@@ -1,0 +1,94 @@
+"""Answers as plotly figures, for Python and notebooks. Each raises ``InputError`` without plotly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memtrain.answers.capacity import Capacity
+from memtrain.answers.option import Ways
+from memtrain.answers.training import Training
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.row import Row
+from memtrain.report import plots
+from memtrain.report.cell_plots import timeline_plot
+from memtrain.report.colours import LINE_COLOURS
+from memtrain.report.findings import cell_name
+from memtrain.report.html import PLOTS_NEED, check_installed
+from memtrain.report.lifelines import of_cell
+from memtrain.report.plots import Plot
+from memtrain.units import format_bytes
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+def timeline_figure(cell: Cell | Row) -> Figure:
+    """The live bytes of an iteration of a cell or row, step by step and by role.
+
+    The bytes are predicted, so the cell need not have run.
+    """
+    row = cell if isinstance(cell, Row) else Row(cell, Mode.TRAIN)
+    figure = _figure(timeline_plot(of_cell(row.cell, rates=row.rates)[0]))
+    below = {"yref": "container", "y": 0, "yanchor": "bottom"}  # the title needs the room above the plot
+    above = figure.layout.margin.t + 40
+    return figure.update_layout(title=cell_name(row.cell), margin_t=above, legend=below)
+
+
+def trade_figure(ways: Ways) -> Figure:
+    """The peak of each option against its extra time."""
+    return _figure(plots.trade(ways)).update_layout(title=cell_name(ways.cell))
+
+
+def capacity_figure(capacity: Capacity) -> Figure:
+    """The largest batch that fits, against the depth: one line for training, one for inference."""
+    figure = _figure(_largest_batches(capacity))
+    return figure.update_layout(title=f"The largest batch within {format_bytes(capacity.budget_bytes)}")
+
+
+def loss_figure(training: Training) -> Figure:
+    """The mean loss of each epoch."""
+    return _figure(_losses(training)).update_layout(title=cell_name(training.cell))
+
+
+def _largest_batches(capacity: Capacity) -> Plot:
+    """The largest batch that fits, against the depth, on logarithmic scales."""
+    traces = []
+    for mode, dash in zip(Mode, ("solid", "dot"), strict=True):
+        found = [one for one in capacity.boundaries if one.mode is mode and one.batch]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": mode.noun,
+                "x": [one.depth for one in found],
+                "y": [one.batch for one in found],
+                "line": {"color": LINE_COLOURS[0], "dash": dash},
+                "hovertemplate": "depth %{x}: batch %{y:,}<extra></extra>",
+            }
+        )
+    logarithmic = all(one.depth for one in capacity.boundaries)
+    x_axis = {"title": {"text": "depth"}, **({"type": "log", "dtick": "D1"} if logarithmic else {})}
+    return plots.plot(
+        traces, xaxis=x_axis, yaxis={"title": {"text": "largest batch"}, "type": "log"}, legend=plots.LEGEND
+    )
+
+
+def _losses(training: Training) -> Plot:
+    """The mean loss of each epoch."""
+    epochs = training.trained.epochs
+    trace = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [epoch.number for epoch in epochs],
+        "y": [epoch.loss for epoch in epochs],
+        "line": {"color": LINE_COLOURS[0]},
+        "hovertemplate": "epoch %{x}: %{y:.4f}<extra></extra>",
+    }
+    return plots.plot([trace], xaxis={"title": {"text": "epoch"}}, yaxis={"title": {"text": "loss"}})
+
+
+def _figure(plot: Plot) -> Figure:
+    check_installed(*PLOTS_NEED)
+    from plotly.graph_objects import Figure
+
+    return Figure(data=plot["data"], layout=plot["layout"]).update_layout(margin_t=60)
