@@ -43,8 +43,8 @@ WIDTHS = "the layers have different widths, so there is no typical extra layer"
 NO_HEAP = "heap peaks were not measured"
 TOO_FEW = "a law needs at least two measured cells with a hidden layer"
 MOVING = (
-    "no straight line describes the predicted peaks of most of these cells and of the sizes near them; usually "
-    "the peak moves to another step"
+    "no straight line describes the predicted peaks of most of these cells and of the sizes near them; "
+    "usually the peak moves to another step"
 )
 SMALL = "the memory that numpy needs for itself follows no line, and can exceed 0.1 % of such small peaks"
 OFF = "the heap peaks do not follow a line to within 0.1 %"
@@ -64,7 +64,7 @@ class Law:
     example_bytes: float
     layer_example_bytes: float
     predicted_layer_example_bytes: float
-    """The same by the predictions alone. If it is exactly 0, ``layer_example_bytes`` is noise of the meter."""
+    """The same, predicted. If this is exactly 0, ``layer_example_bytes`` is noise of the meter."""
     largest_error: float
     """The largest relative error over the cells."""
     hold_out_error: float

@@ -56,7 +56,7 @@ def main_row(pair: Pair) -> Row:
 
 
 def varying_fields(cells: Iterable[Cell]) -> list[str]:
-    """The columns besides depth and batch in which cells differ. A family without the column does not count."""
+    """The columns besides depth and batch in which cells differ. Families without a column do not count."""
     seen = list(cells)
     names = [name for name in CELL_NAMES if name not in ("depth", "batch")]
     return [name for name in names if len({cell[name] for cell in seen} - {None}) > 1]

@@ -31,13 +31,13 @@ class Section:
     lines: Sequence[Sequence[str]] = ()
     words: frozenset[int] = frozenset()
     """The columns that hold words and are aligned left; the others hold numbers."""
+    sentences: Sequence[str] = ()
     keys: int = 1
     """The number of columns, from the first on, that name a line. Each part of a wide table repeats them."""
     names: int | None = None
     """A column whose texts are lists, and may be wrapped between the parts of a list."""
     failed: frozenset[int] = frozenset()
     """The numbers of the lines that report a failure."""
-    sentences: Sequence[str] = ()
 
 
 def folded_lines(

@@ -1,4 +1,4 @@
-"""What `memtrain doctor` shows."""
+"""The findings of `memtrain doctor` for a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STYLES = {State.FINE: "green", State.NOT_IDEAL: "yellow", State.BROKEN: "bold r
 
 
 def doctor_table(findings: Sequence[Finding]) -> RenderableType:
-    """A line for each finding, and under what is not fine what to do about it."""
+    """A line for each finding, and under it the remedy, if there is one."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)

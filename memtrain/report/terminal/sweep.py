@@ -28,7 +28,7 @@ from memtrain.report.columns import (
 )
 from memtrain.report.findings import Pair, findings, peak_bytes
 from memtrain.report.section import Section
-from memtrain.report.terminal.table import fitted, prose, room_left
+from memtrain.report.terminal.table import fits, fitted, prose, room_left
 
 _SHORTEST_BAR, _LONGEST_BAR = 8, 24
 
@@ -51,7 +51,7 @@ def sweep_tables(rows: Sequence[Row], width: int, ascii_only: bool = False) -> l
         return replace(section, words=words)
 
     parts = [made_of_column(rows)] if observed(rows) else []
-    beside = parts if room_left(table(*parts), width) >= 0 else []
+    beside = parts if fits(table(*parts), width) else []
     room = room_left(table(*beside), width)
     bars = [_bars(rows, min(room, _LONGEST_BAR), ascii_only)] if room >= _SHORTEST_BAR else []
     sentences = [*head_sentences(rows), *(role_sentences(rows) if beside else [])]

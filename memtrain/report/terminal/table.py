@@ -47,6 +47,24 @@ def prose(sentences: Iterable[str], width: int) -> Text:
     return Text("\n".join(line.replace("\N{NO-BREAK SPACE}", " ") for found in lines for line in found))
 
 
+def command_lines(command: str, width: int) -> list[str]:
+    """A command in lines that a shell reads as one command: each but the last ends with a backslash."""
+    first, *options = command.split(" --")
+    lines = [f"  {first}"]
+    for option in options:
+        if len(lines[-1]) + len(f" --{option} \\") <= width:
+            lines[-1] += f" --{option}"
+        else:
+            lines[-1] += " \\"
+            lines.append(f"    --{option}")
+    return lines
+
+
+def fits(section: Section, width: int) -> bool:
+    """Whether the table of a section fits as it is, with the usual gaps."""
+    return _total(_widths(section), range(len(section.heads)), _GAP) <= width
+
+
 def room_left(section: Section, width: int) -> int:
     """The characters that one more column could have."""
     return width - _total(_widths(section), range(len(section.heads)), _GAP) - _GAP
@@ -149,6 +167,5 @@ def _lines(section: Section, width: int) -> Iterator[str]:
         yield from wrap(keys, width, subsequent_indent="  ")
         for index in range(section.keys, len(texts)):
             if texts[index]:
-                yield from wrap(
-                    f"  {heads[index]}: {texts[index]}", width, subsequent_indent="    ", break_on_hyphens=False
-                )
+                figure = f"  {heads[index]}: {texts[index]}"
+                yield from wrap(figure, width, subsequent_indent="    ", break_on_hyphens=False)
