@@ -65,9 +65,8 @@ def prediction_lines(prediction: Prediction) -> list[str]:
     """Sentences: the number of examples, the memory that they took, and how many are predicted correctly."""
     prediction.finish()
     lines = [
-        f"{prediction.count:,} examples were predicted; the peak memory of a batch is "
-        f"{format_bytes(prediction.peak_bytes)}, and the data take {format_bytes(prediction.data_bytes)} at a "
-        "time besides."
+        f"{prediction.count:,} examples were predicted. The peak memory of a batch is "
+        f"{format_bytes(prediction.peak_bytes)}; the data take another {format_bytes(prediction.data_bytes)}."
     ]
     accuracy, test = prediction.accuracy(), prediction.test_accuracy()
     if test is not None and accuracy is not None and test.count:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -152,7 +151,7 @@ def test_identical_code_is_no_regression_and_a_row_that_grew_by_6_percent_is_nam
 
 def test_files_without_a_common_cell_are_refused_and_the_difference_is_named(tmp_path):
     rows = some_rows()
-    others = [replace(row, cell=row.cell.changed(depth=9)) for row in rows[:4]]
+    others = [row.changed(cell=row.cell.changed(depth=9)) for row in rows[:4]]
     (tmp_path / "a.csv").write_text(rows_csv(rows))
     (tmp_path / "b.csv").write_text(rows_csv(others))
     said = refused("compare", "a.csv", "b.csv", cwd=tmp_path)
@@ -181,7 +180,7 @@ def test_a_figure_that_is_gone_and_a_new_cell_that_fails_are_regressions():
     gone[2]["heap_peak_bytes"] = None
     assert [what for _, what in compare(rows, gone, ["heap"]).regressions(Fraction(1))] == ["heap is missing"]
     assert compare(gone, rows, ["heap"]).regressions(Fraction(0)) == []
-    new = [*rows, replace(gone[2], cell=cell_of(depth=9), figures={**gone[2].figures, "status": "error"})]
+    new = [*rows, gone[2].changed(cell=cell_of(depth=9), figures={**gone[2].figures, "status": "error"})]
     assert [what for _, what in compare(rows, new).regressions(Fraction(1))] == ["error: "]
     with pytest.raises(SpecError, match="no figures of heap"):
         compare(some_rows_without("heap"), rows, ["heap"])
