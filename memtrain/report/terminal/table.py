@@ -21,6 +21,12 @@ _LEAST_NAME = 12
 _UNIT = re.compile(r"(?<=[\d)]) (?=(?:%|×|[KMGTPE]i?B|B|[µm]?s|G?FLOPs?)(?![^\s.,;:)]))")
 """The space between a number and its unit."""
 
+_FIXED = "\N{NO-BREAK SPACE}"
+"""A space at which a line is not broken."""
+
+_MOST_TABLES = 3
+"""The most tables that one is split into."""
+
 _Columns = Sequence[int]
 
 
@@ -28,7 +34,7 @@ def fitted(section: Section, width: int) -> RenderableType:
     """The title, the table and the sentences of a section, in ``width`` characters.
 
     If the table is too wide, its ``names`` are wrapped. If it is still too wide, it becomes several tables,
-    and each of them repeats the key columns. If not even two columns fit, each figure gets its own line.
+    and each of them repeats the key columns. If these would be too many, figures stand below their keys.
     """
     parts: list[RenderableType] = []
     if section.title:
@@ -43,8 +49,8 @@ def fitted(section: Section, width: int) -> RenderableType:
 
 def prose(sentences: Iterable[str], width: int) -> Text:
     """Sentences, each from a new line on. A number and its unit stay on one line."""
-    lines = (wrap(_UNIT.sub("\N{NO-BREAK SPACE}", text), width, break_on_hyphens=False) for text in sentences)
-    return Text("\n".join(line.replace("\N{NO-BREAK SPACE}", " ") for found in lines for line in found))
+    lines = (wrap(_UNIT.sub(_FIXED, text), width, break_on_hyphens=False) for text in sentences)
+    return Text("\n".join(line.replace(_FIXED, " ") for found in lines for line in found))
 
 
 def command_lines(command: str, width: int) -> list[str]:
@@ -79,10 +85,10 @@ def _tables(section: Section, width: int) -> Iterator[RenderableType]:
             yield _table(section, everything, gap)
             return
     split = [(groups, gap) for gap in (_GAP, 1) if (groups := _groups(widths, section.keys, width, gap))]
-    if not split:
+    groups, gap = min(split, key=lambda found: len(found[0]), default=([], 0))
+    if not 0 < len(groups) <= _MOST_TABLES:
         yield Text("\n".join(_lines(section, width)))
         return
-    groups, gap = min(split, key=lambda found: len(found[0]))
     for number, columns in enumerate(groups):
         if number:
             yield Text("")
@@ -159,13 +165,13 @@ def _table(section: Section, columns: _Columns, gap: int) -> Table:
 
 
 def _lines(section: Section, width: int) -> Iterator[str]:
-    """The keys of each line of the table, then its figures, each on a line of its own."""
+    """The keys of each line of the table, and below them its figures."""
     heads = [head.replace("\n", " ").strip() for head in section.heads]
     for line in section.lines:
         texts = [" ".join(text.split()) for text in line]
-        keys = ", ".join(f"{heads[index]} {texts[index]}" for index in range(section.keys))
-        yield from wrap(keys, width, subsequent_indent="  ")
-        for index in range(section.keys, len(texts)):
-            if texts[index]:
-                figure = f"  {heads[index]}: {texts[index]}"
-                yield from wrap(figure, width, subsequent_indent="    ", break_on_hyphens=False)
+        entries = [f"{head} {text}" for head, text in zip(heads, texts, strict=True)]
+        yield from wrap(", ".join(entries[: section.keys]), width, subsequent_indent="  ")
+        figures = [entry.replace(" ", _FIXED) for entry, text in zip(entries, texts, strict=True) if text]
+        below = "  " + "; ".join(figures[section.keys :])
+        for part in wrap(below, width, subsequent_indent="  ", break_on_hyphens=False):
+            yield part.replace(_FIXED, " ")
