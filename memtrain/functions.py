@@ -1,8 +1,8 @@
 """The questions of memtrain as functions in Python. The command line asks the same questions.
 
 Each function takes the columns of a cell by name (``depth=8, activation="gelu"``). A column that is not given
-has the default of the command. A range of values is a list, or a text as on the command line (``"1:64:x2"``). A
-memory is a number of bytes, or a text (``"64MiB"``). Each answer is a `Shown`.
+has the default of the command. A range of values is a list, or a text as on the command line (``"1:64:x2"``).
+A memory is a number of bytes, or a text (``"64MiB"``). Each answer is a `Shown`.
 """
 
 from __future__ import annotations

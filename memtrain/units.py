@@ -69,11 +69,15 @@ def binary_unit(count: float) -> tuple[int, str]:
 
 
 def format_bytes(count: float | None) -> str:
-    """Bytes in the binary unit that keeps the number short: ``21.3 MiB``. Missing is empty."""
+    """Bytes in the binary unit that keeps the number short: ``21.3 MiB``. Missing is empty.
+
+    A whole number of units has no decimal: ``16 KiB`` is exact, ``16.0 KiB`` is rounded.
+    """
     if count is None:
         return ""
     divisor, unit = binary_unit(count)
-    digits = 1 if abs(count / divisor) < 99.95 and divisor > 1 else 0
+    whole = count % divisor == 0 or abs(count / divisor) >= 99.95 or divisor == 1
+    digits = 0 if whole else 1
     return f"{_rounded(count / divisor, digits):.{digits}f} {unit}"
 
 
@@ -89,6 +93,11 @@ def format_count(value: float) -> str:
     """A number with thousands separators, and a decimal where it matters: ``1,024``, ``0.5``, ``0``."""
     rounded = _rounded(value, 1 if abs(value) < 100 else 0)
     return f"{rounded:,.0f}" if rounded == int(rounded) else f"{rounded:,.1f}"
+
+
+def format_percent(share: float, digits: int = 0) -> str:
+    """A share in percent: ``70 %``."""
+    return f"{_rounded(100 * share, digits):.{digits}f} %"
 
 
 def format_flops(count: float) -> str:

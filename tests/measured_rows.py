@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from fake_host import FakeHost, in_turn
 
 from memtrain.cells.cell import Mode, cell_of
@@ -26,7 +24,7 @@ def some_rows(**extra):
 
 def grown(rows, share, meter="heap_peak_bytes", which=3):
     """The same rows, of which one has grown."""
-    changed = [replace(row, figures={**row.figures}) for row in rows]
+    changed = [row.changed(figures={**row.figures}) for row in rows]
     figures = changed[which].figures
     figures[meter] = type(figures[meter])(figures[meter] * (1 + share))
     return changed

@@ -36,15 +36,19 @@ MOST_TRIED = 5
 SMALLEST_CELLS = 3
 """How many of the smallest missing cells are measured too: there numpy's own memory matters most."""
 
-RECOMPUTED = f"with a policy other than {NONE}, what is kept changes with depth in steps, not in proportion"
-PACKED_SIZE = "packed allocation places the arrays by a search, and the size that it finds follows no line"
-BLAS_THREADS = "with more than one thread BLAS takes memory of its own, which no prediction has"
-WIDTHS = "where each layer has a width of its own there is no further layer to speak of"
+RECOMPUTED = f"under a policy other than {NONE}, the kept bytes grow with depth in steps, not along a line"
+PACKED_SIZE = "the size of a packed arena is found by a search and does not follow a line"
+BLAS_THREADS = "with more than one thread, BLAS takes memory of its own, which no prediction includes"
+WIDTHS = "the layers have different widths, so there is no typical extra layer"
 NO_HEAP = "heap peaks were not measured"
-TOO_FEW = "it takes at least two measured cells with a hidden layer"
-MOVING = "the peak moves from step to step of the iteration, so that no line holds for most of the cells"
-SMALL = "what numpy needs for itself follows no line, and is more than 0.1 % of peaks so small"
-UNCHECKED = "the further cells that it takes to check one could not be measured"
+TOO_FEW = "a law needs at least two measured cells with a hidden layer"
+MOVING = (
+    "no straight line describes the predicted peaks of most of these cells and of the sizes near them; "
+    "usually the peak moves to another step"
+)
+SMALL = "the memory that numpy needs for itself follows no line, and can exceed 0.1 % of such small peaks"
+OFF = "the heap peaks do not follow a line to within 0.1 %"
+UNCHECKED = "the extra cells that would check it could not be measured"
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Law:
     layer_bytes: float
     example_bytes: float
     layer_example_bytes: float
+    predicted_layer_example_bytes: float
+    """The same, predicted. If this is exactly 0, ``layer_example_bytes`` is noise of the meter."""
     largest_error: float
     """The largest relative error over the cells."""
     hold_out_error: float
@@ -178,7 +184,7 @@ class _Group:
         """The law of a regime, or why there is none."""
         known = {pair: peak for pair, peak in self._heap_bytes.items() if pair in regime}
         if is_checkable(terms_of(known)) and max(errors(known)) > MOST_ERROR:
-            return SMALL  # and more cells cannot mend it
+            return OFF  # more cells cannot change that
         if self._off_by_small_blocks(regime):
             return SMALL
         probes = self._probes(regime, list(known))
@@ -193,7 +199,7 @@ class _Group:
         largest_error, hold_out_error = errors(known)
         unseen_error = self._unseen_error(list(known), unseen)
         if max(largest_error, hold_out_error, unseen_error) > MOST_ERROR:
-            return SMALL
+            return OFF
         base, per_layer, per_example, per_layer_and_example = line_through(known).tolist()
         return Law(
             mode=self._mode,
@@ -203,6 +209,7 @@ class _Group:
             layer_bytes=per_layer,
             example_bytes=per_example,
             layer_example_bytes=per_layer_and_example,
+            predicted_layer_example_bytes=self._predicted_slope(regime),
             largest_error=largest_error,
             hold_out_error=hold_out_error,
             unseen_error=unseen_error,
@@ -228,6 +235,12 @@ class _Group:
         off = max(jump_bytes(least, wide), jump_bytes(deep, largest))
         off += max(bend_bytes(least, deep), bend_bytes(wide, largest))
         return off > MOST_ERROR * self._predicted_bytes[regime.corners[0]]
+
+    def _predicted_slope(self, regime: Regime) -> float:
+        """The predicted bytes per layer and example. Predictions of a regime are exactly linear."""
+        first, wide, deep, last = (self._predicted_bytes[pair] for pair in regime.corners)
+        layers, examples = regime.depths[-1] - regime.depths[0], regime.batches[-1] - regime.batches[0]
+        return (last - deep - wide + first) / (layers * examples)
 
     def _unseen_error(self, pairs: Sequence[Pair], unseen: Sequence[Pair]) -> float:
         """The largest relative error at ``unseen`` of the line through the predictions of ``pairs``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from memtrain.answers.obstacle import Obstacle
 from memtrain.cells.cell import Cell, cell_of
 from memtrain.cells.row import Row
 from memtrain.files import quoted
@@ -124,6 +125,8 @@ class Ways:
     """The largest batch that fits, where nothing makes the given batch fit; ``None``: no batch does."""
     most_accumulate: int | None = None
     """The most micro-batches that were tried, where that is fewer than the batch has examples."""
+    obstacle: Obstacle | None = None
+    """The peak of keep-all, if no plan has a smaller one."""
 
     @property
     def options(self) -> tuple[Option, ...]:

@@ -16,6 +16,7 @@ from memtrain.answers.levers import (
     parameter_bytes,
     single_levers,
 )
+from memtrain.answers.obstacle import obstacle_of
 from memtrain.answers.option import Kind, Option, Ways
 from memtrain.cells.cell import FLOPS, SECONDS, Cell, Mode
 from memtrain.errors import BudgetError
@@ -49,6 +50,7 @@ def find_ways(cell: Cell, memory_bytes: int | None, points: int = 0, rates: Rate
         points=tuple(finder.points(points)),
         rules=tuple(finder.rules()) if points else (),
         parameter_bytes=parameter_bytes(cell),
+        obstacle=obstacle_of(finder.cell) if keep_all.least_bytes == keep_all.predicted_peak_bytes else None,
     )
     levers, left_out = finder.levers(memory_bytes)
     ways = replace(ways, levers=tuple(levers), left_out=tuple(left_out))

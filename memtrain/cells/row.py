@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from memtrain.cells.cell import Cell, Mode
@@ -47,24 +47,42 @@ TOLERANCES = {
 an array; the heap has holes, and an array that is mapped by itself takes whole pages."""
 
 
-@dataclass
-class Row:
-    """One cell and mode with its figures, and with what the table has no column for."""
+class Row(Mapping[str, Any]):
+    """One cell and mode with its figures: a mapping from every column to its value.
 
-    cell: Cell
-    mode: Mode
-    figures: dict[str, Any] = field(default_factory=dict)
-    """What was predicted and measured, by column; missing is ``None``, never 0."""
-    peak_node: str = ""
-    """The value that was being computed at the predicted peak."""
-    retained: list[dict[str, Any]] = field(default_factory=list)
-    """Each retained intermediate: name, bytes, label within its block, and the blocks that it belongs to."""
-    environment: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    """Reasons why meters gave no figure, a line each."""
+    As a mapping, and not a data class, it becomes one line of a pandas data frame with a column per column.
+    """
 
-    def __post_init__(self) -> None:
-        self.figures = {**dict.fromkeys(FIGURE_NAMES), "status": "ok", "reason": "", **self.figures}
+    def __init__(
+        self,
+        cell: Cell,
+        mode: Mode,
+        figures: Mapping[str, Any] | None = None,
+        peak_node: str = "",
+        retained: Iterable[Mapping[str, Any]] = (),
+        environment: Mapping[str, Any] | None = None,
+        notes: Iterable[str] = (),
+    ) -> None:
+        self.cell, self.mode = cell, mode
+        self.figures: dict[str, Any] = {
+            **dict.fromkeys(FIGURE_NAMES),
+            "status": "ok",
+            "reason": "",
+            **(figures or {}),
+        }
+        """The predicted and measured figures, by column; missing is ``None``, never 0."""
+        self.peak_node = peak_node
+        """The value that is computed at the predicted peak."""
+        self.retained = [dict(entry) for entry in retained]
+        """Each retained intermediate: name, bytes, label within its block, and the path of its blocks."""
+        self.environment = dict(environment or {})
+        self.notes = list(notes)
+        """A line for each meter without a figure: the reason."""
+
+    def changed(self, **parts: Any) -> Row:
+        """The same row with other values of some parts, which are the parameters of ``Row``."""
+        names = ("cell", "mode", "figures", "peak_node", "retained", "environment", "notes")
+        return Row(**{name: getattr(self, name) for name in names} | parts)
 
     @property
     def kept(self) -> list[Name]:
@@ -83,6 +101,30 @@ class Row:
         if column in self.figures:
             return self.figures[column]
         return str(self.mode) if column == "mode" else self.cell[column]
+
+    def __iter__(self) -> Iterator[str]:
+        """The columns, in order."""
+        return iter(NAMES)
+
+    def __len__(self) -> int:
+        """The number of columns."""
+        return len(NAMES)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other is a row with the same parts."""
+        return vars(self) == vars(other) if isinstance(other, Row) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        """The cell and its peaks in one line; of a failed row, the status."""
+        peaks = [
+            f"{meter} {peak:,} B"
+            for meter in ("predicted", "ledger", "heap", "resident")
+            if (peak := self.figures[f"{meter}_peak_bytes"]) is not None
+        ]
+        said = ", ".join([*([] if self.ok else [self.figures["status"]]), *peaks])
+        return f"<Row depth {self.cell['depth']}, batch {self.cell.batch}, {self.mode}: {said}>"
 
     def __setitem__(self, column: str, value: Any) -> None:
         """Enter a figure. Raises ``KeyError`` if the column is not a figure."""

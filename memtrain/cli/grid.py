@@ -7,12 +7,11 @@ from typing import Any
 
 from memtrain.cells.cell import Cell
 from memtrain.cells.columns import BY_NAME, CELL_COLUMNS, Column
-from memtrain.cells.kinds import BYTES, COUNT, NUMBER, TRUTH, WIDTHS
+from memtrain.cells.kinds import TRUTH
 from memtrain.errors import SpecError, shown
 from memtrain.sweeps.grid import make_cell
-from memtrain.sweeps.ranges import parse_integers, parse_numbers, parse_sizes, parse_words
+from memtrain.sweeps.ranges import parse_sizes, parse_values, parse_words
 from memtrain.sweeps.request import Request
-from memtrain.units import parse_bytes
 
 
 def request_of(columns: Mapping[str, Any], options: Mapping[str, Any]) -> Request:
@@ -49,11 +48,4 @@ def _layers(columns: Mapping[str, Any]) -> list[int] | None:
 
 def _values(column: Column, given: Any) -> list[Any]:
     """The values of an option that takes several. Raises ``InputError``."""
-    if column.kind is TRUTH:
-        return [given]
-    if column.kind in (COUNT, WIDTHS):
-        return parse_integers(given, column.option, least=column.least)
-    if column.kind is NUMBER:
-        return parse_numbers(given, column.option)
-    words = parse_words(given, column.option)
-    return [parse_bytes(word, column.option) for word in words] if column.kind is BYTES else words
+    return [given] if column.kind is TRUTH else parse_values(column, given, column.option)

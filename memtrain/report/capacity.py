@@ -1,10 +1,9 @@
-"""What fits into a memory, as plain data."""
+"""What fits into a memory, as plain tables."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from memtrain.answers.capacity import Capacity
+from memtrain.answers.capacity import MOST_DEPTH, Boundary, Capacity
+from memtrain.cells.cell import Mode
 from memtrain.cells.kinds import csv_line
 from memtrain.report.section import Section
 from memtrain.units import format_bytes
@@ -22,10 +21,21 @@ COLUMNS = (
     "confirmed_outside",
     "training_examples",
 )
-"""What is told of a depth in a mode."""
+"""The columns of the CSV: what is known of a depth in a mode."""
 
-DEPTH_COLUMNS = ("batch", "mode", "depth", "predicted_peak_bytes")
-"""What is told of a batch in a mode."""
+MORE = "*"
+"""Marks a batch that is larger than the training examples."""
+
+_HEADS = (
+    "depth",
+    "mode",
+    "batch\nfits",
+    "predicted\nB",
+    "batch\nmust fail",
+    "predicted\nB",
+    "\nran?",
+    "failed\nat",
+)
 
 
 def capacity_csv(capacity: Capacity) -> str:
@@ -35,30 +45,102 @@ def capacity_csv(capacity: Capacity) -> str:
 
 
 def capacity_sections(capacity: Capacity) -> list[Section]:
-    """The same rows, then the largest depth for each batch and mode."""
+    """The batches of each depth, the depths of each batch, and what the marks and the slack mean."""
     memory = format_bytes(capacity.budget_bytes)
     return [
-        _section(f"For each depth: the largest batch that fits into {memory}", COLUMNS, capacity.boundaries),
-        _section("For each batch: the largest depth that fits", DEPTH_COLUMNS, capacity.depths),
+        boundaries_section(capacity, f"For each depth: the largest batch that fits into {memory}"),
+        depths_section(capacity),
+        *([Section(sentences=notes)] if (notes := note_sentences(capacity)) else []),
     ]
 
 
-def _section(title: str, names: Sequence[str], found: Sequence[object]) -> Section:
-    """A table of what was found; columns without any value are left out."""
-    names = [name for name in names if any(getattr(one, name) is not None for one in found)]
-    heads = [name.replace("_bytes", " B").replace("_", " ") for name in names]
-    lines = [[_text(getattr(one, name)) for name in names] for one in found]
-    return Section(title, heads, lines)
+def boundaries_section(capacity: Capacity, title: str) -> Section:
+    """A line per depth and mode. The columns about runs are there only if something ran."""
+    lines = [
+        [
+            str(boundary.depth),
+            str(boundary.mode),
+            marked(count_text(boundary.batch), boundary.batch, capacity),
+            count_text(boundary.predicted_peak_bytes),
+            marked(count_text(boundary.outside_batch), boundary.outside_batch, capacity),
+            count_text(boundary.outside_predicted_peak_bytes),
+            _confirmed(boundary.confirmed_inside),
+            _failed_at(boundary),
+        ]
+        for boundary in capacity.boundaries
+    ]
+    ran = any(line[6] or line[7] for line in lines)
+    width = len(_HEADS) if ran else len(_HEADS) - 2
+    failed = frozenset(number for number, boundary in enumerate(capacity.boundaries) if not boundary.ok)
+    return Section(
+        f"{title}, and the smallest that must fail",
+        _HEADS[:width],
+        [line[:width] for line in lines],
+        words=frozenset({1, 6, 7}),
+        keys=2,
+        failed=failed,
+    )
 
 
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "NO"
-    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+def depths_section(capacity: Capacity) -> Section:
+    """A line per batch: the largest depth that fits to train, and to predict."""
+    found = {(entry.batch, entry.mode): entry.depth for entry in capacity.depths}
+    lines = [
+        [marked(f"{batch:,}", batch, capacity), *(depth_text(found[batch, mode]) for mode in Mode)]
+        for batch in dict.fromkeys(entry.batch for entry in capacity.depths)
+    ]
+    return Section("For each batch: the largest depth that fits", ("batch", *Mode), lines)
+
+
+def note_sentences(capacity: Capacity) -> list[str]:
+    """What the mark means, where there is one, and what the runs took beyond their arrays."""
+    sentences, examples = [], capacity.training_examples
+    batches = [batch for found in capacity.boundaries for batch in (found.batch, found.outside_batch)]
+    batches += [found.batch for found in capacity.depths]
+    if examples is not None and any(batch is not None and batch > examples for batch in batches):
+        sentences.append(
+            f"{MORE} more than the {examples:,} training examples of {capacity.cell.data}. Such a batch fits "
+            "into the memory; training fills it by drawing examples again."
+        )
+    needed = [b.slack_needed_bytes for b in capacity.boundaries if b.slack_needed_bytes is not None]
+    if needed:
+        given = max(b.limit_bytes - b.budget_bytes for b in capacity.boundaries)
+        sentences.append(
+            f"Allocator and interpreter took up to {format_bytes(max(needed))} beyond the arrays; the limit "
+            f"allows them up to {format_bytes(given)}."
+        )
+    return sentences
+
+
+def marked(text: str, batch: int | None, capacity: Capacity) -> str:
+    """The text of a batch, with the mark if the batch is larger than the training examples."""
+    examples = capacity.training_examples
+    if examples is None:
+        return text
+    return text + (MORE if batch is not None and batch > examples else " ")
+
+
+def depth_text(depth: int | None) -> str:
+    """The largest depth that fits; a deeper one than the search went to may fit, too."""
+    return f"≥{depth:,}" if depth == MOST_DEPTH else count_text(depth)
+
+
+def count_text(value: int | None) -> str:
+    """A number, or the word for no number."""
+    return "none" if value is None else f"{value:,}"
+
+
+def _failed_at(boundary: Boundary) -> str:
+    """Whether the batch outside failed, and at which value."""
+    return (boundary.confirmed_outside and boundary.outside_node) or _confirmed(boundary.confirmed_outside)
+
+
+def _confirmed(value: bool | None) -> str:
+    return "" if value is None else "yes" if value else "NO"
 
 
 def problem_lines(capacity: Capacity) -> list[str]:
-    """A line for each boundary that is not confirmed, with the reason; each reason once."""
+    """A line for each reason why a boundary is not confirmed."""
     by_reason: dict[str, list[str]] = {}
     for boundary in capacity.boundaries:
         for what, why in boundary.problems():

@@ -1,4 +1,4 @@
-"""The columns of a table of cells, training beside inference: for the terminal and for markdown."""
+"""The columns of a table of cells, training beside inference, for every format."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ from memtrain.cells.cell import Mode
 from memtrain.cells.columns import FIGURE_NAMES
 from memtrain.cells.row import Row
 from memtrain.graph.node import Role
-from memtrain.report.findings import Pair, main_row, peak_bytes, ratio, varying_fields
-from memtrain.units import binary_unit, format_bytes, format_difference
-
-_SHORT = {
-    Role.PARAMETER: "param",
-    Role.GRADIENT: "grad",
-    Role.OPTIMIZER: "optim",
-    Role.RECOMPUTED: "again",
-    Role.TRANSIENT: "trans.",
-    Role.WORKSPACE: "work",
-}
-
+from memtrain.report.findings import Pair, main_row, pairs, peak_bytes, ratio, varying_fields
+from memtrain.report.section import Section
+from memtrain.units import binary_unit, format_bytes, format_difference, format_percent
 
 Column = tuple[str, Callable[[Pair], str]]
 """A title, and a function that gives the text of the column for a cell."""
 
 
-def shown_mode(rows: Sequence[Row]) -> Mode:
-    """The mode of columns that show one mode only: training, if any row has it.
+def columns_section(columns: Sequence[Column], rows: Sequence[Row], title: str, keys: int) -> Section:
+    """A table with a line per cell. The first ``keys`` columns name the cell."""
+    found = list(pairs(rows).values())
+    lines = [[show(pair) for _, show in columns] for pair in found]
+    failed = [number for number, pair in enumerate(found) if any(not row.ok for row in pair.values())]
+    return Section(title, [head for head, _ in columns], lines, keys=keys, failed=frozenset(failed))
 
-    Such columns are empty for a cell of which only the other mode was measured.
+
+def shown_mode(rows: Sequence[Row]) -> Mode:
+    """The mode of columns that show only one mode: training, if any row has it.
+
+    Such a column is empty for a cell that was measured only in the other mode.
     """
     return Mode.TRAIN if any(row.mode is Mode.TRAIN for row in rows) else Mode.INFER
 
@@ -80,6 +79,28 @@ def peak_columns(rows: Sequence[Row]) -> list[Column]:
     ]
 
 
+def sweep_title(rows: Sequence[Row]) -> str:
+    """The title of a table of peaks: measured, or predicted where nothing ran."""
+    if observed(rows):
+        return "Peak memory of training and inference above the baseline"
+    return "Predicted peak memory of training and inference"
+
+
+def observed(rows: Sequence[Row]) -> bool:
+    """Whether any row was measured."""
+    return any(row["ledger_peak_bytes"] is not None for row in rows)
+
+
+def head_sentences(rows: Sequence[Row]) -> list[str]:
+    """What the heads of `difference_columns` and `time_columns` mean."""
+    noun, sentences = shown_mode(rows).noun, []
+    if difference_columns(rows):
+        sentences.append(f"±%: how far the measured peak of {noun} is from the predicted one.")
+    if time_columns(rows):
+        sentences.append(f"step: the time of one iteration of {noun}.")
+    return [" ".join(sentences)] if sentences else []
+
+
 def difference_columns(rows: Sequence[Row]) -> list[Column]:
     """How far heap and resident are from the prediction, where they were measured."""
     shown = _shown_figures(rows)
@@ -115,28 +136,40 @@ def _shares(figures: Mapping[str, Any]) -> dict[Role, float]:
 
 
 def made_of_column(rows: Sequence[Row]) -> Column:
-    """The largest parts of the peak, in words."""
+    """The four largest roles at the peak with their shares."""
     shown = _shown_figures(rows)
 
     def show(pair: Pair) -> str:
         shares = sorted(_shares(shown(pair)).items(), key=lambda item: -item[1])
-        return ", ".join(
-            f"{_SHORT.get(role, role)} {share:.0%}" for role, share in shares[:4] if share >= 0.005
-        )
+        return ", ".join(f"{role} {format_percent(share)}" for role, share in shares[:4] if share >= 0.005)
 
-    return "peak is\nmade of", show
+    return "shares of\nthe peak", show
 
 
 def composition_columns(rows: Sequence[Row]) -> list[Column]:
-    """The share of each role in the peak; recomputed values have a column only if there are any."""
-    shown = _shown_figures(rows)
+    """The share of each role in the peak. A role that is 0 in every row has no column."""
+    shown, mode = _shown_figures(rows), shown_mode(rows)
 
     def column(role: Role) -> Column:
         def show(pair: Pair) -> str:
             shares = _shares(shown(pair))
             return f"{100 * shares[role]:.0f}" if shares else ""
 
-        return _SHORT.get(role, role), show
+        return role, show
 
-    recomputed = any(row["peak_recomputed_bytes"] for row in rows)
-    return [column(role) for role in Role if recomputed or role is not Role.RECOMPUTED]
+    of_mode = [row for row in rows if row.mode is mode]
+    return [column(role) for role in Role if any(row[f"peak_{role}_bytes"] for row in of_mode)]
+
+
+def role_sentences(rows: Sequence[Row]) -> list[str]:
+    """What the less common roles in a table of the peak's parts mean."""
+    training = shown_mode(rows) is Mode.TRAIN
+    meanings = {
+        Role.RETAINED: "kept by forward for backward",
+        Role.RECOMPUTED: "computed again for backward",
+        Role.TRANSIENT: "arrays of one phase only"
+        + (", such as the gradient that flows back" if training else ""),
+        Role.WORKSPACE: "memory that a kernel needs during its own step",
+    }
+    found = [role for role, _ in composition_columns(rows)]
+    return [f"{role}: {meaning}." for role, meaning in meanings.items() if role in found]

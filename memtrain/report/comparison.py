@@ -1,4 +1,4 @@
-"""A comparison as text: columns for tables, CSV, markdown, and the sentences about regressions."""
+"""A comparison as text: its table, its CSV, and lines on what has grown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from memtrain.cells.kinds import csv_line
 from memtrain.cells.row import TOLERANCES
 from memtrain.report.findings import cell_name, varying_fields
 from memtrain.report.section import Section
-from memtrain.units import format_bytes, format_seconds
+from memtrain.units import format_bytes, format_percent, format_seconds
 
 Column = tuple[str, Callable[[Pairing], str]]
 """A title, and a function that gives the text of the column for a pairing."""
@@ -19,18 +19,32 @@ Column = tuple[str, Callable[[Pairing], str]]
 PARTS = ("before", "after", "ratio")
 
 
-def comparison_columns(comparison: Comparison, parts: Sequence[str] = PARTS) -> list[Column]:
-    """The cell, then the parts (before, after, ratio) of each meter."""
+def comparison_section(comparison: Comparison, parts: Sequence[str] = PARTS) -> Section:
+    """A table with a line per cell and mode: the cell, then ``parts`` of `PARTS` for each meter."""
     varying = varying_fields(pairing.cell for pairing in comparison.pairings)
     names = ["depth", "batch", *varying]
 
     def of_cell(name: str) -> Column:
         return name, lambda pairing: str(pairing.cell.columns()[name])
 
-    columns = [*map(of_cell, names), ("mode", lambda pairing: str(pairing.mode))]
-    for meter in comparison.meters:
-        columns += [_meter_column(meter, part) for part in parts]
-    return columns
+    keys = [*map(of_cell, names), ("mode", lambda pairing: str(pairing.mode))]
+    columns = [*keys, *(_meter_column(meter, part) for meter in comparison.meters for part in parts)]
+    return Section(
+        "Before and after",
+        [title for title, _ in columns],
+        [[show(pairing) for _, show in columns] for pairing in comparison.pairings],
+        words=frozenset({len(keys) - 1}),
+        keys=len(keys),
+        failed=frozenset(
+            number for number, pairing in enumerate(comparison.pairings) if not _is_whole(pairing)
+        ),
+        sentences=["ratio: after ÷ before."],
+    )
+
+
+def _is_whole(pairing: Pairing) -> bool:
+    """Whether both sets have a row of the cell, and neither failed."""
+    return all(row is not None and row.ok for row in (pairing.before, pairing.after))
 
 
 def comparison_csv(comparison: Comparison) -> str:
@@ -48,13 +62,11 @@ def comparison_csv(comparison: Comparison) -> str:
 
 def comparison_sections(comparison: Comparison) -> list[Section]:
     """The table of a comparison."""
-    columns = comparison_columns(comparison)
-    lines = [[show(pairing) for _, show in columns] for pairing in comparison.pairings]
-    return [Section("", [title for title, _ in columns], lines)]
+    return [comparison_section(comparison)]
 
 
 def regression_lines(comparison: Comparison, allowed: Fraction) -> list[str]:
-    """A line for each figure that has grown by more than ``allowed`` or is missing now."""
+    """A line for each figure that grew by more than ``allowed``, and for each that is missing now."""
     varying = varying_fields(pairing.cell for pairing in comparison.pairings)
     return [
         f"{cell_name(pairing.cell, varying)}, {pairing.mode}: {what}"
@@ -65,25 +77,25 @@ def regression_lines(comparison: Comparison, allowed: Fraction) -> list[str]:
 def judgement_lines(comparison: Comparison) -> list[str]:
     """A line for each meter: the rule by which it was judged, or why it was not judged."""
     rules = {
-        "ledger": "ledger exactly",
-        "heap": "heap exactly",
-        "resident": f"resident where it rises by more than {TOLERANCES['resident']} and "
-        "by more than its repetitions differ",
-        "time": f"time where it rises by more than {100 * comparison.time_spread:.0f} %, "
-        "for so far apart are the repetitions in the two files",
+        "ledger": "any growth counts",
+        "heap": "any growth counts",
+        "resident": f"growth counts beyond {TOLERANCES['resident']} and beyond the spread of its repetitions",
+        "time": f"growth counts beyond {format_percent(comparison.time_spread)}, the spread of repetitions",
     }
-    used, lines = [], []
+    lines, not_judged = [], []
     for meter in comparison.meters:
         judged, both = comparison.judged(meter)
         if judged:
-            used.append(rules[meter])
+            lines.append(f"{meter} is judged: {rules[meter]}")
         if judged < both:
-            lines.append(
-                f"not judged: {meter} in {both - judged} of {both} rows; measure both files with --repeat "
-                f"{LEAST_REPEATS} or more, for fewer repetitions do not show how far it spreads"
+            not_judged.append(
+                f"{meter} is not judged in {both - judged} of {both} rows: fewer than {LEAST_REPEATS} "
+                f"repetitions do not show its spread; measure both files with --repeat {LEAST_REPEATS}"
             )
-    lines += [f"not judged: {meter}, of which the first file has no figures" for meter in comparison.absent]
-    return [f"judged: {'; '.join(used) or 'nothing'}", *lines]
+    not_judged += [
+        f"{meter} is not judged: the first file has no figures of it" for meter in comparison.absent
+    ]
+    return [*lines, *not_judged]
 
 
 def _meter_column(meter: str, part: str) -> Column:

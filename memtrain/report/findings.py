@@ -1,4 +1,4 @@
-"""The findings of a sweep as sentences, computed from its rows and laws."""
+"""The findings of a sweep in sentences, computed from its rows and laws."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from memtrain.cells.columns import CELL_NAMES
 from memtrain.cells.row import TOLERANCES, Row
 from memtrain.explaining.folding import fold_names
 from memtrain.report.laws import law_sentences
-from memtrain.units import format_bytes
+from memtrain.units import format_bytes, format_percent
 
 Pair = dict[Mode, Row]
 """The rows of one cell."""
@@ -30,7 +30,7 @@ def findings(rows: Sequence[Row], laws: Sequence[Verdict]) -> list[str]:
 
 
 def summary(rows: Sequence[Row], laws: Sequence[Verdict]) -> list[str]:
-    """Sentences: the largest ratio, what is kept there, the laws, and the agreement of the figures."""
+    """Sentences: the largest ratio, the values kept there, the laws, and the agreement of the meters."""
     varying = varying_fields(law.cell for law in laws)
     names = varying_fields(row.cell for row in rows)
     return [
@@ -51,19 +51,19 @@ def pairs(rows: Iterable[Row]) -> dict[Cell, Pair]:
 
 
 def main_row(pair: Pair) -> Row:
-    """The row that stands for a cell: the one of training, if there is one."""
+    """The row that represents a cell: the one of training, if there is one."""
     return pair.get(Mode.TRAIN) or pair[Mode.INFER]
 
 
 def varying_fields(cells: Iterable[Cell]) -> list[str]:
-    """The columns in which cells differ, besides depth and batch. Families without a column do not count."""
+    """The columns besides depth and batch in which cells differ. Families without a column do not count."""
     seen = list(cells)
     names = [name for name in CELL_NAMES if name not in ("depth", "batch")]
     return [name for name in names if len({cell[name] for cell in seen} - {None}) > 1]
 
 
 def peak_bytes(row: Row | None) -> int | None:
-    """The ledger peak of a row; the predicted peak if nothing was run."""
+    """The ledger peak of a row; the predicted peak if the row was not run."""
     if row is None:
         return None
     ledger: int | None = row["ledger_peak_bytes"]
@@ -78,13 +78,13 @@ def ratio(pair: Pair) -> float | None:
 
 
 def cell_name(cell: Cell, varying: Iterable[str] = ()) -> str:
-    """The name of a cell for people: depth, batch, and what else varies."""
+    """The name of a cell for people: depth, batch, and the ``varying`` columns."""
     others = "".join(f", {name} {cell.columns()[name]}" for name in varying if cell[name] is not None)
     return f"depth {cell['depth']}, batch {cell.batch:,}{others}"
 
 
 def row_line(row: Row) -> str:
-    """A row as a line of progress: the cell, and its peaks or the reason why there are none."""
+    """A row as a line of progress: the cell, and its peaks or the reason why it has none."""
     figures = row.figures
     peaks = ", ".join(
         f"{meter} {peak:,} B"
@@ -101,22 +101,29 @@ def _largest_ratio(rows: Sequence[Row], varying: Sequence[str]) -> list[str]:
         return []
     value, pair = max(both, key=lambda found: found[0])
     train, infer = pair[Mode.TRAIN], pair[Mode.INFER]
-    peak, retained = peak_bytes(train), train["retained_bytes"]
-    sentences = [
+    peak = peak_bytes(train)
+    return [
         f"The ratio is largest at {cell_name(train.cell, varying)}: training needs {format_bytes(peak)}, "
-        f"{value:.1f} × the {format_bytes(peak_bytes(infer))} of inference."
+        f"{value:.1f} × the {format_bytes(peak_bytes(infer))} of inference.",
+        *([_kept(train, peak)] if peak and train["retained_bytes"] else []),
     ]
-    if peak and retained:
-        kept = fold_names(train.kept)
-        standing = train["peak_retained_bytes"]
-        share = "" if standing is None else f"; {standing / peak:.0%} of the training peak is that"
-        if standing == 0:
-            share = "; the peak comes later, when backward has read and freed them"
-        sentences.append(
-            f"Kept there from forward until backward has read it: {kept} = {format_bytes(retained)}{share}. "
-            "Inference keeps nothing."
-        )
-    return sentences
+
+
+def _kept(row: Row, peak: int) -> str:
+    """Sentences: what forward keeps for backward in a cell, and how much of it is live at the peak."""
+    names = " and ".join(fold_names(row.kept).rsplit(", ", 1))
+    retained, live = row["retained_bytes"], row["peak_retained_bytes"]
+    kept = f"There, forward keeps {names} for backward: {format_bytes(retained)}"
+    if live is None:
+        sentence = f"{kept}."
+    elif live == retained:
+        sentence = f"{kept}, {format_percent(live / peak)} of the training peak."
+    elif live:
+        share = format_percent(live / peak)
+        sentence = f"{kept}. At the peak, {format_bytes(live)} of kept values are live, {share} of the peak."
+    else:
+        sentence = f"{kept}. At the peak, in the {row['peak_phase']} phase, no kept values are live."
+    return f"{sentence} Inference keeps nothing."
 
 
 def _limits(rows: Sequence[Row]) -> list[str]:
@@ -125,25 +132,30 @@ def _limits(rows: Sequence[Row]) -> list[str]:
     for limit in dict.fromkeys(row.cell.memory_limit_bytes for row in rows):
         if limit is None:
             continue
-        parts = []
-        for mode in Mode:
-            of_mode = [row for row in rows if row.cell.memory_limit_bytes == limit and row.mode is mode]
-            cells: dict[bool | None, list[str]] = {True: [], False: [], None: []}
-            for row in of_mode:
-                cells[_fits(row)].append(f"{row.cell['depth']}×{row.cell.batch}")
-            others = [
-                f"{what} {', '.join(names)}"
-                for what, names in (("not in", cells[False]), ("not known of", cells[None]))
-                if names
-            ]
-            if of_mode:
-                inner = f" ({'; '.join(others)})" if others else ""
-                parts.append(f"{mode.noun} runs in {len(cells[True])} of {len(of_mode)} cells{inner}")
+        of_limit = [row for row in rows if row.cell.memory_limit_bytes == limit]
+        parts = [
+            f"{mode.noun} runs {_runs(of_mode)}"
+            for mode in Mode
+            if (of_mode := [row for row in of_limit if row.mode is mode])
+        ]
         foreseen = all(row["ledger_peak_bytes"] is None and row.ok for row in rows)
-        sentences.append(
-            f"Within {format_bytes(limit)}{', as predicted,' if foreseen else ''} {', '.join(parts)}."
-        )
+        within = f"{'Predicted: within' if foreseen else 'Within'} {format_bytes(limit)}"
+        sentences.append(f"{within}, {' and '.join(parts)}.")
     return sentences
+
+
+def _runs(rows: Sequence[Row]) -> str:
+    """In how many cells of one mode the rows run within their memory limit."""
+    cells: dict[bool | None, list[str]] = {True: [], False: [], None: []}
+    for row in rows:
+        cells[_fits(row)].append(f"{row.cell['depth']}×{row.cell.batch}")
+    others = [
+        f"{words} {', '.join(names)}"
+        for words, names in (("not in", cells[False]), ("unknown for", cells[None]))
+        if names
+    ]
+    inner = f" ({'; '.join(others)})" if others else ""
+    return f"in {len(cells[True])} of {len(rows)} cells{inner}"
 
 
 def _fits(row: Row) -> bool | None:
@@ -155,62 +167,71 @@ def _fits(row: Row) -> bool | None:
 
 
 def _steadiness(rows: Sequence[Row]) -> list[str]:
-    """For repeated figures: how far they spread, and where they spread more than promised."""
+    """For repeated measurements: how far their figures spread, and where they spread more than promised."""
     repeated = [row for row in rows if row["repeat_count"] is not None]
     if not repeated:
         return []
     parts, unsteady = [], []
     for meter in ("ledger", *TOLERANCES):
-        spreads = {
-            i: spread for i, row in enumerate(repeated) if (spread := row.spread_bytes(meter)) is not None
-        }
+        spreads = [(row, spread) for row in repeated if (spread := row.spread_bytes(meter)) is not None]
+        largest = max((spread for _, spread in spreads), default=0)
         if spreads:
-            largest = max(spreads.values())
-            parts.append(f"{meter} within {format_bytes(largest)}" if largest else f"{meter} the same bytes")
-        for i, spread in spreads.items():
-            row = repeated[i]
-            if not row.steady(meter):
-                unsteady.append(f"{meter} of {cell_name(row.cell)}, {row.mode}: {format_bytes(spread)}")
+            parts.append(f"{meter} by up to {format_bytes(largest)}" if largest else f"{meter} not at all")
+        unsteady += [
+            f"{meter} of {cell_name(row.cell)}, {row.mode}: {format_bytes(spread)}"
+            for row, spread in spreads
+            if not row.steady(meter)
+        ]
     times = [
         row["step_spread_s"] / row["step_s"]
         for row in repeated
         if row["step_spread_s"] is not None and row["step_s"]
     ]
     if times:
-        parts.append(f"time within {max(times):.0%} of the median")
+        parts.append(f"time by up to {format_percent(max(times))} of its median")
     count = max(row["repeat_count"] or 0 for row in repeated)
-    sentences = [f"In {count} repetitions: {'; '.join(parts)}."]
+    sentences = [f"Over {count} repetitions, the figures of a row vary: {', '.join(parts)}."]
     if unsteady:
-        wider = "; ".join(unsteady)
-        sentences.append(f"Spread WIDER than promised (close other programs and try again): {wider}.")
+        sentences.append(
+            "Some figures vary MORE than promised (close other programs and measure again): "
+            f"{'; '.join(unsteady)}."
+        )
     return sentences
 
 
 def _agreement(rows: Sequence[Row]) -> list[str]:
-    """The number of rows whose figures agree as promised, and the largest differences."""
+    """Whether the meters agree as promised, and the largest differences."""
     measured = [row for row in rows if row["ledger_peak_bytes"] is not None]
     if not measured:
         return []
     exact = sum(row["ledger_peak_bytes"] == row["predicted_peak_bytes"] for row in measured)
-    parts, all_agree = [f"predicted = ledger in {exact} of {len(measured)} rows"], exact == len(measured)
-    for meter, tolerance in TOLERANCES.items():
-        found = [off for row in measured if (off := row.difference_bytes(meter)) is not None]
-        if not found:
-            continue
-        near = sum(bool(row.agrees(meter)) for row in measured)
-        parts.append(
-            f"{meter} within {tolerance} in {near} of {len(found)}, at most "
-            f"{format_bytes(max(map(abs, found)))} off"
-        )
-        others = [row.cell.threads for row in measured if row.agrees(meter) is False]
-        if meter == "heap" and others and min(others) > 1:
-            parts[-1] += " (with more than one thread, for which BLAS requests memory of its own)"
-        all_agree = all_agree and near == len(found)
+    found = [_meter_agreement(measured, meter) for meter in TOLERANCES]
+    all_agree = exact == len(measured) and all(agrees for _, agrees in found)
     failed = sum(not row.ok for row in measured)
     if not all_agree:
-        said = "The meters do NOT all agree"
+        verdict = "The meters do NOT all agree."
     elif failed:
-        said = f"{failed} of {len(measured)} rows have failed; the figures that there are agree"
+        verdict = f"{failed} of {len(measured)} measured rows failed. Their existing figures agree."
     else:
-        said = "The meters agree"
-    return [f"{said}: {'; '.join(parts)}."]
+        verdict = "The meters agree."
+    ledger = f"The ledger equals the prediction in {exact} of {len(measured)} rows."
+    return [" ".join([verdict, ledger, *(sentence for sentence, _ in found if sentence)])]
+
+
+def _meter_agreement(rows: Sequence[Row], meter: str) -> tuple[str, bool]:
+    """A sentence on how far a meter is from the ledger, and whether it is as near as promised."""
+    differences = [abs(off) for row in rows if (off := row.difference_bytes(meter)) is not None]
+    if not differences:
+        return "", True
+    far = [row for row in rows if row.agrees(meter) is False]
+    largest, tolerance = format_bytes(max(differences)), TOLERANCES[meter]
+    name = "resident peak" if meter == "resident" else f"{meter} peak"
+    if not far:
+        return f"The {name} is at most {largest} from the ledger: within the tolerance.", True
+    sentence = (
+        f"In {len(far)} of {len(differences)} rows, the {name} is farther from the ledger than the tolerance "
+        f"of {tolerance}; the largest difference is {largest}."
+    )
+    if meter == "heap" and all(row.cell.threads > 1 for row in far):
+        sentence += " With more than one thread, BLAS requests memory of its own."
+    return sentence, False

@@ -1,4 +1,4 @@
-"""Laws in sentences: each statement once, and each reason why there is no law once."""
+"""Laws in sentences. Each law, and each reason why there is none, is stated once."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from memtrain.units import format_count
 
 
 def law_sentences(verdicts: Sequence[Verdict], names: Sequence[str]) -> list[str]:
-    """A sentence for each law, then one for each reason; ``names`` are the fields that tell cells apart.
+    """A text for each law, then one for each reason; ``names`` are the fields that tell cells apart.
 
-    Groups of cells with the same law or reason share a sentence.
+    Groups of cells with the same law or reason share a text.
     """
     cells = {mode: [v.cell for v in verdicts if v.mode is mode] for mode in Mode}
 
@@ -33,39 +33,40 @@ def law_sentences(verdicts: Sequence[Verdict], names: Sequence[str]) -> list[str
     reasons: dict[str, list[NoLaw]] = defaultdict(list)
     for verdict in verdicts:
         if isinstance(verdict, Law):
-            laws[verdict.mode, _cost(verdict), _range(verdict), _rests_on(verdict)].append(verdict)
+            laws[verdict.mode, _cost(verdict, ""), _range(verdict), _basis(verdict)].append(verdict)
         else:
             reasons[verdict.reason].append(verdict)
     return [
-        *(_law_sentence(alike, of(alike)) for alike in laws.values()),
+        *(_law_text(alike, of(alike)) for alike in laws.values()),
         *(f"No law is stated for {of(alike)}: {reason}." for reason, alike in reasons.items()),
     ]
 
 
-def _law_sentence(alike: Sequence[Law], of: str) -> str:
-    """A sentence for equal laws: what a further layer costs, for which cells, and how it was checked."""
+def _law_text(alike: Sequence[Law], of: str) -> str:
+    """Sentences for equal laws: what an extra layer adds, in which range, and how this was checked."""
     law = alike[0]
     off = max(max(law.largest_error, law.hold_out_error) for law in alike)
-    fitted = "This" if len(alike) == 1 else "Each law"
     sentences = [
-        f"Each further layer costs {of} {_cost(law)}, {_range(law)}.",
-        f"{fitted} is fitted to the heap peaks of {_rests_on(law)}, and at most {_percent(off)} off, also "
-        "at a cell that the fit leaves out.",
+        f"Each extra layer adds {_cost(law, of)}, {_range(law)}.",
+        f"Fitted to the heap peaks of {_basis(law)}; none is more than {_percent(off)} off, not even when "
+        "the fit leaves it out.",
     ]
     if law.unseen_count:
         unseen = _percent(max(law.unseen_error for law in alike))
-        sentences.append(
-            f"The predicted peaks of {law.unseen_count} further cells there are linear, too, to {unseen}."
-        )
+        sentences.append(f"The predictions of {law.unseen_count} more cells there are linear to {unseen}.")
     return " ".join(sentences)
 
 
-def _cost(law: Law) -> str:
-    besides = f"{format_count(law.layer_bytes)} B whatever the batch"
+def _cost(law: Law, of: str) -> str:
+    """The bytes that an extra layer adds to ``of``: per example, and whatever the batch."""
     times = law.layer_bytes / _block_parameter_bytes(law.cell.network)
+    owner = ""
     if round(times) and abs(times - round(times)) < 0.01:
-        besides += f" ({round(times)} × its parameters)" if round(times) > 1 else " (its parameters)"
-    return f"{format_count(law.layer_example_bytes)} B per example and {besides}"
+        owner = f" ({round(times)} × its parameters)" if round(times) > 1 else " (its parameters)"
+    fixed = f"{format_count(law.layer_bytes)} B{owner}"
+    if not law.predicted_layer_example_bytes:  # then the fitted slope is the noise of the meter
+        return f"a fixed {fixed} to {of} and nothing per example"
+    return f"{format_count(law.layer_example_bytes)} B per example to {of}, plus a fixed {fixed}"
 
 
 def _range(law: Law) -> str:
@@ -73,9 +74,10 @@ def _range(law: Law) -> str:
     return f"from depth {shallow:,} to {deep:,} and batch {small:,} to {large:,}"
 
 
-def _rests_on(law: Law) -> str:
+def _basis(law: Law) -> str:
+    """The cells that the law was fitted to."""
     swept = len(law.cells) - len(law.probes)
-    probes = f" and {len(law.probes)} more, measured for this" if law.probes else ""
+    probes = f" and {len(law.probes)} extra ones" if law.probes else ""
     return f"{swept} of {swept + len(law.others)} cells{probes}"
 
 
@@ -96,6 +98,6 @@ def _percent(error: float) -> str:
 
 
 def _block_parameter_bytes(network: Network) -> int:
-    """Bytes of the parameters of one further block."""
+    """Bytes of the parameters of one extra block."""
     fewer, more = (network.changed(depth=depth).build(1).parameters for depth in (1, 2))
     return sum(node.nbytes for node in more) - sum(node.nbytes for node in fewer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -23,7 +23,7 @@ _LEFT = 'style="text-align: left; white-space: pre-line"'
 
 
 class Shown(Generic[Answer]):
-    """An answer that shows itself; ``answer`` has the same as data, and its attributes are found here, too."""
+    """An answer that shows itself. Its data are in ``answer``, whose attributes can also be read here."""
 
     def __init__(self, answer: Answer, call: str) -> None:
         self.answer = answer
@@ -68,7 +68,7 @@ class Shown(Generic[Answer]):
         Raises ``InputError`` for another end, and for a file that exists unless ``force`` is set.
         """
         path, made = Path(path), self._publication
-        makers = {
+        makers: dict[str, Callable[[], Text]] = {
             ".csv": lambda: made.csv(self.answer),
             ".json": lambda: made.json(self.answer, self._origin),
             ".md": lambda: made.markdown(self.answer, self._origin),

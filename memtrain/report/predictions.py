@@ -11,7 +11,7 @@ from memtrain.cells.kinds import csv_line
 from memtrain.report.json import SCHEMA_VERSION
 from memtrain.report.section import Origin, Section
 from memtrain.training.prediction import Prediction
-from memtrain.units import format_bytes
+from memtrain.units import format_bytes, format_percent
 
 
 def predictions_csv(prediction: Prediction) -> Iterator[str]:
@@ -24,7 +24,7 @@ def predictions_csv(prediction: Prediction) -> Iterator[str]:
 
 
 def predictions_document(prediction: Prediction, origin: Origin) -> Iterator[str]:
-    """Labels and probabilities as JSON text, and how the prediction did, in pieces."""
+    """Labels, probabilities and accuracy as JSON text, in pieces."""
     prediction.finish()
     accuracy, test = prediction.accuracy(), prediction.test_accuracy()
     rest = {
@@ -46,7 +46,7 @@ def predictions_document(prediction: Prediction, origin: Origin) -> Iterator[str
 
 
 def predictions_sections(prediction: Prediction) -> list[Section]:
-    """For each label how often it is predicted and how surely, and how the prediction did."""
+    """For each label how often it is predicted and with which mean probability; then the sentences."""
     counts: dict[int, int] = {}
     sums: dict[int, float] = {}
     for block in prediction.blocks():
@@ -62,22 +62,26 @@ def predictions_sections(prediction: Prediction) -> list[Section]:
 
 
 def prediction_lines(prediction: Prediction) -> list[str]:
-    """How many examples there were, what they took, and how many are right."""
+    """Sentences: the number of examples, the memory that they took, and how many are predicted correctly."""
     prediction.finish()
     lines = [
-        f"{prediction.count:,} examples, peak memory of a batch {format_bytes(prediction.peak_bytes)}; "
-        f"the data, besides the network: {format_bytes(prediction.data_bytes)} at a time"
+        f"{prediction.count:,} examples were predicted. The peak memory of a batch is "
+        f"{format_bytes(prediction.peak_bytes)}; the data take another {format_bytes(prediction.data_bytes)}."
     ]
     accuracy, test = prediction.accuracy(), prediction.test_accuracy()
     if test is not None and accuracy is not None and test.count:
         lines.append(
-            f"right: {test.share:.2%} of the {test.count:,} test examples ({accuracy.share:.2%} of all "
-            f"{accuracy.count:,}: the model was trained on the others)"
+            f"{format_percent(test.share, 2)} of the {test.count:,} test examples are correct "
+            f"({format_percent(accuracy.share, 2)} of all {accuracy.count:,}; the model was trained on the "
+            "others)."
         )
     elif accuracy is not None:
-        lines.append(f"right: {accuracy.right:,} ({accuracy.share:.2%})")
+        share = format_percent(accuracy.share, 2)
+        lines.append(f"{accuracy.right:,} of {accuracy.count:,} examples are correct ({share}).")
         if prediction.trained_on is None:
-            lines.append("the model does not say what it was trained on: these examples may be among it")
+            lines.append(
+                "The model does not record its training data, so it may have been trained on these examples."
+            )
     return lines
 
 

@@ -34,6 +34,12 @@ class Section:
     sentences: Sequence[str] = ()
     spare: Sequence[int] = ()
     """Columns that a narrow terminal leaves out, the first of them first."""
+    keys: int = 1
+    """The number of columns, from the first on, that name a line. Each part of a wide table repeats them."""
+    names: int | None = None
+    """A column whose texts are lists, and may be wrapped between the parts of a list."""
+    failed: frozenset[int] = frozenset()
+    """The numbers of the lines that report a failure."""
 
 
 def folded_lines(

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from memtrain.answers.swept import Swept
-from memtrain.report.columns import axis_columns, difference_columns, peak_columns, time_columns
-from memtrain.report.findings import findings, pairs
+from memtrain.report.columns import (
+    axis_columns,
+    columns_section,
+    difference_columns,
+    head_sentences,
+    peak_columns,
+    sweep_title,
+    time_columns,
+)
+from memtrain.report.findings import findings
 from memtrain.report.section import Section
 from memtrain.sweeps.store import rows_csv
 
@@ -17,6 +27,8 @@ def swept_csv(swept: Swept) -> str:
 def swept_sections(swept: Swept) -> list[Section]:
     """One line per cell, and the findings."""
     rows = swept.rows
-    columns = [*axis_columns(rows), *peak_columns(rows), *difference_columns(rows), *time_columns(rows)]
-    lines = [[show(pair) for _, show in columns] for pair in pairs(rows).values()]
-    return [Section("", [title for title, _ in columns], lines, sentences=findings(rows, swept.laws))]
+    axes = axis_columns(rows)
+    columns = [*axes, *peak_columns(rows), *difference_columns(rows), *time_columns(rows)]
+    table = columns_section(columns, rows, sweep_title(rows), len(axes))
+    sentences = [*head_sentences(rows), *findings(rows, swept.laws)]
+    return [replace(table, sentences=sentences)]

@@ -1,11 +1,11 @@
-"""A training as plain data: its loss by epoch, and what it took."""
+"""A training as plain data: its loss by epoch, its accuracy, and its memory."""
 
 from __future__ import annotations
 
 from memtrain.answers.training import Training
 from memtrain.cells.kinds import csv_line
 from memtrain.report.section import Section
-from memtrain.units import format_bytes, format_seconds
+from memtrain.units import format_bytes, format_percent, format_seconds
 
 
 def training_csv(training: Training) -> str:
@@ -15,18 +15,18 @@ def training_csv(training: Training) -> str:
 
 
 def training_sections(training: Training) -> list[Section]:
-    """What the training gave and took, in one table."""
+    """Accuracy, loss, time and memory of the training, in one table."""
     cell, trained = training.cell, training.trained
     lines = [
-        ("test accuracy", f"{trained.test_accuracy:.2%}"),
-        ("loss, first and last epoch", f"{trained.epochs[0].loss:.4f} → {trained.epochs[-1].loss:.4f}"),
+        ("test accuracy", format_percent(trained.test_accuracy, 2)),
+        ("loss, first → last epoch", f"{trained.epochs[0].loss:.4f} → {trained.epochs[-1].loss:.4f}"),
         ("time", format_seconds(trained.train_s)),
         ("peak memory of training", format_bytes(trained.peak_bytes)),
         (
-            f"peak memory of predicting {trained.inference_batch}",
+            f"peak memory of predicting {trained.inference_batch:,}",
             format_bytes(trained.inference_peak_bytes),
         ),
-        ("the data, besides the network", format_bytes(trained.data_bytes)),
+        ("data, besides the network", format_bytes(trained.data_bytes)),
     ]
     title = f"Trained on {cell.data}: depth {cell['depth']}, width {cell.columns()['width']}"
     return [Section(title, ("figure", "value"), lines, frozenset({0}))]

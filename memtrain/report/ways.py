@@ -1,8 +1,9 @@
-"""What would make a cell fit, as plain tables."""
+"""Ways to make a cell fit into a memory, as plain tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from memtrain.answers.option import Kind, Option, Ways, command_of
@@ -33,7 +34,7 @@ COLUMNS: dict[str, Callable[[Option], Value]] = {
     "least_bytes": lambda option: option.least_bytes,
     "command": lambda option: command_of(option.cell),
 }
-"""A row per option: what it is, its peak and its time beyond keep-all's as predicted and as measured."""
+"""A row per option: its settings, its peak, and its time beyond keep-all's, predicted and measured."""
 
 
 def ways_records(ways: Ways) -> list[dict[str, Value]]:
@@ -50,21 +51,41 @@ def ways_sections(ways: Ways) -> list[Section]:
     """The options as a table, the findings, and what to do."""
     todo = advice(ways)
     sentences = [*ways_sentences(ways), *([f"Do this: {todo}"] if todo else [])]
-    return [Section("", TITLES, [shown(option) for option in ways.options], sentences=sentences)]
+    return [replace(options_section("", ways.options, range(len(HEADS))), sentences=sentences)]
 
 
-TITLES = (
+HEADS = (
     "option",
-    "peak MiB",
-    "ledger ±B",
-    "heap ±B",
-    "time, predicted",
-    "time, measured",
-    "gradients equal?",
-    "stages recomputed",
-    "smallest plan MiB",
+    "peak\nMiB",
+    "ledger\n±B",
+    "heap\n±B",
+    "time,\npredicted",
+    "time,\nmeasured",
+    "gradients\nequal?",
+    "stages\nrecomputed",
+    "smallest\nplan MiB",
 )
-"""Ledger and heap against the predicted peak. The last two matter for plans, and for what has none."""
+"""Ledger and heap are compared with the predicted peak. The last two columns are about plans."""
+
+OF_PLANS, OF_LEVERS = (0, 1, 2, 3, 4, 5, 6, 7), (0, 1, 2, 3, 4, 5, 6, 8)
+"""The columns of a table of plans, and of a table of levers."""
+
+MEASURED = {2, 3, 5, 6}
+"""The columns that are empty if nothing was run."""
+
+
+def options_section(title: str, options: Sequence[Option], columns: Iterable[int]) -> Section:
+    """A table of options with these columns of `HEADS`; those that are empty in every line are left out."""
+    cells = [shown(option) for option in options]
+    columns = [index for index in columns if index not in MEASURED or any(line[index] for line in cells)]
+    return Section(
+        title,
+        [HEADS[index] for index in columns],
+        [[line[index] for index in columns] for line in cells],
+        words=frozenset({0}),
+        names=0,
+        failed=frozenset(number for number, option in enumerate(options) if not option.ok),
+    )
 
 
 def shown(option: Option) -> list[str]:
@@ -91,7 +112,7 @@ def mebibytes(count: int) -> str:
 
 
 def equality(option: Option) -> str:
-    """Whether the gradients equal those of an iteration that keeps all: in every bit, or to how much."""
+    """Whether the gradients equal those of keep-all: in every bit, or up to which difference."""
     if option.differing is None:
         return ""
     if not option.same:
@@ -103,9 +124,9 @@ TIMES = {1: "once", 2: "twice"}
 
 
 def fates(option: Option) -> list[tuple[str, str, int]]:
-    """The fates of the values that backward reads: for each fate, their names folded, and their bytes.
+    """The values that backward reads, grouped by fate: the fate, the folded names, and the bytes.
 
-    Kept ones come first, then those that are recomputed once, twice, …
+    Kept values come first, then those that are recomputed once, twice, …
     """
     by_times = sorted(option.values, key=lambda value: value[1])
     found = []

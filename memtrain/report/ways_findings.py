@@ -1,13 +1,14 @@
-"""What would make a cell fit, in sentences: what was found, what to do, and what went wrong."""
+"""Ways to make a cell fit into a memory, in sentences: the answer, its costs, notes and problems."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from memtrain.answers.obstacle import Obstacle
 from memtrain.answers.option import Kind, Option, Ways, command_of, plan_command
 from memtrain.cells.cell import SECONDS, Cell
 from memtrain.explaining.folding import fold_names
-from memtrain.graph.node import Name
+from memtrain.graph.node import Name, Role
 from memtrain.report.findings import cell_name
 from memtrain.units import format_bytes
 
@@ -18,36 +19,44 @@ def percent(share: float | None) -> str:
 
 
 def ways_sentences(ways: Ways) -> list[str]:
-    """What was found, the answer first."""
+    """The answer, then the notes."""
+    return [*answer_sentences(ways), *note_sentences(ways)]
+
+
+def answer_sentences(ways: Ways) -> list[str]:
+    """The answer: what training needs, and what makes it fit; then a faster way, if there is one."""
     whole = (
-        f"{cell_name(ways.cell)}: without recomputation, training needs "
-        f"{format_bytes(ways.keep_all.predicted_peak_bytes)}."
+        f"Without recomputation, training needs {format_bytes(ways.keep_all.predicted_peak_bytes)} "
+        f"({cell_name(ways.cell)})."
     )
+    return [f"{whole} {_answer(ways)}", *_faster(ways)]
+
+
+def note_sentences(ways: Ways) -> list[str]:
+    """What else the tables need: options that are left out, how gradients were compared, what failed."""
     sentences = [
-        f"{whole} {_answer(ways)}",
-        *(
-            f"{name} is left out: it needs {format_bytes(peak)}, {_why(name)}."
-            for name, peak in ways.left_out
-        ),
+        f"{name} is left out: it needs {format_bytes(peak)}, {_why(name)}." for name, peak in ways.left_out
     ]
     if any(not option.exact and option.differing is not None for option in ways.options):
         sentences.append(ROUNDED + (KINK if ways.cell["activation"] == "relu" else ""))
     rule = max(ways.rules, key=lambda option: option.abstract_count - option.executed_count, default=None)
     if rule is not None and rule.abstract_count > rule.executed_count:
         sentences.append(
-            f"{rule.name}: of the {rule.abstract_count} stages that the abstract plan computes again, only "
-            f"{rule.executed_count} are needed: a stage's backward reads its input, so that nobody would "
-            "read the output of the others."
+            f"{rule.name} recomputes {rule.executed_count} stages, not the {rule.abstract_count} that the "
+            f"literature counts: no later step would read the output of the others."
         )
     return sentences + [f"{option.name}: {note}" for option in ways.options for note in option.notes]
 
 
 ROUNDED = (
-    "Micro-batches add up the same gradients in another order. So they are compared in float64: there they "
-    "are equal to the given share of the largest entry."
+    "Micro-batches add up the same gradients in another order, which rounds them differently. So they are "
+    "compared in float64: the table shows the largest difference as a share of the largest entry."
 )
 
-KINK = " In float32, rounding can also move a unit across the kink of ReLU; then gradients differ by more."
+KINK = (
+    " In float32, rounding can also move a value of a ReLU from one side of 0 to the other; then gradients "
+    "differ by more."
+)
 
 
 def advice(ways: Ways) -> str | None:
@@ -60,7 +69,7 @@ def advice(ways: Ways) -> str | None:
 
 
 def ways_problems(ways: Ways) -> list[str]:
-    """The problems of an answer: nothing fits, a run failed, bits differ."""
+    """The problems of an answer: nothing fits, a run failed, gradients differ."""
     problems = []
     if ways.memory_bytes is not None and ways.chosen is None:
         problems.append(
@@ -90,51 +99,110 @@ def ways_problems(ways: Ways) -> list[str]:
 
 
 def _answer(ways: Ways) -> str:
-    """A sentence on what makes the cell fit; without a memory, on the smallest plan."""
+    """Sentences on what makes the cell fit; without a memory, on the smallest plan."""
+    least = ways.keep_all.least_bytes
     if ways.memory_bytes is None:
-        return f"The smallest plan needs {format_bytes(ways.keep_all.least_bytes)}."
+        return _no_smaller(ways) or f"The smallest plan needs {format_bytes(least)}."
     memory, chosen = format_bytes(ways.memory_bytes), ways.chosen
     if chosen is None:
         return f"Nothing fits into {memory}. {_what_would(ways)}"
     if chosen.kind is Kind.KEEP_ALL:
-        return f"It fits into {memory} as it is."
+        return f"This fits into {memory}: nothing has to change."
     if chosen.kind is Kind.CHOSEN:
-        again = sum(1 for _, times in chosen.values if times)
+        count, again = len(chosen.values), sum(1 for _, times in chosen.values if times)
         return (
-            f"A plan fits into {memory}: it keeps {len(chosen.values) - again} of the {len(chosen.values)} "
-            f"values that backward reads and recomputes {again}. {_costs(chosen, ways.cell.cost)}"
-            f"{_cheaper(ways, chosen)}"
+            f"A plan fits into {memory} (peak {_peak(chosen)}): it keeps {count - again} of the {count} "
+            f"values that backward reads, and recomputes {again}. {_costs(chosen, ways.cell.cost)}"
         )
-    least = ways.keep_all.least_bytes
-    return (
-        f"Recomputation alone is not enough for {memory}: its smallest plan needs {format_bytes(least)} "
-        f"({least:,} B). It fits with {chosen.name}. {_costs(chosen, ways.cell.cost)}"
+    not_enough = _no_smaller(ways) or (
+        f"Recomputation alone is not enough for {memory}: the smallest plan needs {format_bytes(least)} "
+        f"({least:,} B)."
     )
+    return f"{not_enough} It fits with {chosen.name} (peak {_peak(chosen)}). {_costs(chosen, ways.cell.cost)}"
+
+
+def _peak(option: Option) -> str:
+    return format_bytes(option.predicted_peak_bytes)
 
 
 def _costs(option: Option, cost: str) -> str:
-    """A sentence on the peak and the time of an option, and on whether its gradients are the same."""
-    unit = "time" if cost == SECONDS else "FLOPs"
-    words = (
-        f"It needs {format_bytes(option.predicted_peak_bytes)} at its peak and takes "
-        f"{percent(option.predicted_extra)} {unit} (predicted)"
-    )
+    """A sentence on the time of an option, and on whether its gradients are the same."""
+    extra = _more(option.predicted_extra, "time" if cost == SECONDS else "FLOPs")
+    words = f"An iteration takes {extra} (predicted)"
     if option.measured_extra is not None:
-        words += f", {percent(option.measured_extra)} time (measured)"
+        words += f", {_more(option.measured_extra, 'time')} (measured)"
     if option.differing is None:
         return f"{words}."
     if not option.same:
-        return f"{words}. Its gradients and parameters are NOT the same."
+        return f"{words}; its gradients and parameters are NOT equal."
     if option.exact:
-        return f"{words}. Its gradients and parameters are the same bits as those of the unchanged training."
+        return f"{words}; gradients and parameters are equal in every bit."
     return (
-        f"{words}. Its gradients and parameters are the same up to rounding "
+        f"{words}; gradients and parameters are equal up to rounding "
         f"({option.largest_difference:.0e} in float64)."
     )
 
 
-def _cheaper(ways: Ways, chosen: Option) -> str:
-    """A sentence on a lever that also fits, is faster than the plan and trains the same; else empty."""
+def _more(share: float, what: str) -> str:
+    """An extra of time in words: ``3 % more time``."""
+    percentage = round(100 * share)
+    return (
+        f"{abs(percentage)} % {'less' if percentage < 0 else 'more'} {what}"
+        if percentage
+        else f"the same {what}"
+    )
+
+
+def _no_smaller(ways: Ways) -> str:
+    """Sentences for a cell in which no plan lowers the peak: why, and which setting does; else empty."""
+    if ways.obstacle is None:
+        return ""
+    reason = f"No plan is smaller: {_obstacle(ways.obstacle)}"
+    least = format_bytes(ways.keep_all.least_bytes)
+    for lever in ways.levers:
+        if lever.cell.policy == ways.cell.policy and lever.least_bytes < ways.keep_all.least_bytes:
+            smaller = format_bytes(lever.least_bytes)
+            return (
+                reason
+                if smaller == least
+                else f"{reason} With {lever.name}, the smallest plan needs {smaller}."
+            )
+    return reason
+
+
+_NOUNS = {
+    Role.PARAMETER: "parameters",
+    Role.GRADIENT: "gradients",
+    Role.OPTIMIZER: "optimizer state",
+    Role.INPUT: "inputs",
+    Role.RETAINED: "kept values",
+    Role.TRANSIENT: "transient arrays",
+}
+
+
+def _obstacle(obstacle: Obstacle) -> str:
+    """Why recomputation cannot lower a peak."""
+    if not obstacle.needed:
+        return "each plan holds at least as much at some step."
+    peak = sum(obstacle.role_bytes.values())
+    largest = sorted(obstacle.role_bytes.items(), key=lambda entry: -entry[1])
+    live = " and ".join(
+        f"{format_bytes(count)} of {_NOUNS.get(role, role)}"
+        for role, count in largest[:2]
+        if 10 * count > peak
+    )
+    where = f"the peak is at step {obstacle.step} ({obstacle.phase}, {obstacle.node}), with {live}."
+    if not obstacle.kept:
+        return f"{where} Forward kept nothing that is live there, so recomputation cannot lower it."
+    names = " and ".join(fold_names(obstacle.kept).rsplit(", ", 1))
+    return f"{where} This part of backward needs all kept values that are still live: {names}."
+
+
+def _faster(ways: Ways) -> list[str]:
+    """A sentence on a lever that also fits, is faster than the plan and trains the same; else none."""
+    chosen = ways.chosen
+    if chosen is None or chosen.kind is not Kind.CHOSEN:
+        return []
     found = [
         option
         for option in ways.levers
@@ -144,8 +212,9 @@ def _cheaper(ways: Ways, chosen: Option) -> str:
     ]
     best = min(found, key=lambda option: option.predicted_extra, default=None)
     if best is None or percent(best.predicted_extra) == percent(chosen.predicted_extra):
-        return ""
-    return f" {best.name} fits, too, and takes {percent(best.predicted_extra)} (predicted)."
+        return []
+    unit = "time" if ways.cell.cost == SECONDS else "FLOPs"
+    return [f"{best.name} fits too, and is predicted to take {_more(best.predicted_extra, unit)}."]
 
 
 def _what_would(ways: Ways) -> str:
@@ -165,15 +234,15 @@ def _what_would(ways: Ways) -> str:
 
 
 def _why(name: str) -> str:
-    """Why a lever can need more than changing nothing."""
-    more = "more than changing nothing"
+    """Why a lever can need more than no change."""
+    more = "more than no change"
     if not name.startswith("--accumulate"):
         return more
-    return f"{more}, because the gradients of earlier micro-batches stay while later ones are computed"
+    return f"{more}, because the gradients of earlier micro-batches stay live during later ones"
 
 
 def _folded(cell: Cell, names: Iterable[str]) -> str:
-    """The names of parameters, their gradients (∂W1) and other values, folded."""
+    """The folded names of parameters, their gradients (∂W1) and other values."""
     known = {
         f"{prefix}{node.name}": Name(f"{prefix}{node.name}", f"{prefix}{node.label}", node.scope)
         for node in cell.network.build(1).parameters

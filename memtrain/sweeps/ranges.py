@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import re
 from math import isfinite
+from typing import Any
 
+from memtrain.cells.columns import Column
+from memtrain.cells.kinds import BYTES, COUNT, NUMBER, TRUTH, WIDTHS
 from memtrain.errors import RangeError, shown
+from memtrain.units import parse_bytes
 
 _EXAMPLES = "a number (8), a list (2,4,8) or a range (1:1024:x2 doubles, 1:16:+3 adds 3)"
 _LIST = "one value, or several separated by commas"
 _LARGEST = 2**63 - 1
 MOST_VALUES = 10_000
 """More values than anyone means."""
+
+
+def parse_values(column: Column, text: str, option: str) -> list[Any]:
+    """The values that a text gives for a column: of a range, or of a comma list. Raises ``InputError``."""
+    if column.kind in (COUNT, WIDTHS):
+        return parse_integers(text, option, least=column.least)
+    if column.kind is NUMBER:
+        return parse_numbers(text, option)
+    words = parse_words(text, option)
+    if column.kind is BYTES:
+        return [parse_bytes(word, option) for word in words]
+    return [_truth(word, option) for word in words] if column.kind is TRUTH else words
 
 
 def parse_sizes(text: str, option: str) -> list[int]:
@@ -62,6 +78,12 @@ def parse_cells(text: str, option: str) -> list[tuple[int, int]]:
             raise RangeError(f"{option} {shown(part)} is not a cell", remedy)
         sizes.append((_integer(depth, text, option, remedy), _integer(batch, text, option, remedy)))
     return list(dict.fromkeys(sizes))
+
+
+def _truth(text: str, option: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise RangeError(f"{option} {shown(text)} is not a truth value", "write true or false")
+    return text.lower() == "true"
 
 
 def _check_least(values: list[int], least: int, text: str, option: str) -> None:

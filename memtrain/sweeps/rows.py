@@ -1,4 +1,4 @@
-"""The rows that a sweep gives in Python: a list that also shows itself in a notebook."""
+"""The rows that a sweep returns in Python: a list that a notebook shows as a table."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ _SHOWN = (
 
 
 class Rows(list[Row]):
-    """Rows in the order of the grid, training before inference."""
+    """Rows in the order of the grid, training before inference; ``pandas.DataFrame(rows)`` takes them."""
+
+    def __repr__(self) -> str:
+        """A line for each row."""
+        return "[" + ",\n ".join(map(repr, self)) + "]"
 
     def to_records(self) -> list[dict[str, Any]]:
-        """Each row as a dictionary of its columns: what a data frame is made of."""
+        """Each row as a dictionary of its columns."""
         return [row.columns() for row in self]
 
     def _repr_html_(self) -> str:

@@ -8,12 +8,14 @@ from functools import partial
 from typing import Any
 
 from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.columns import BY_NAME, CELL_NAMES
 from memtrain.cells.row import Row
-from memtrain.errors import SpecError
+from memtrain.errors import SpecError, unknown_choice
 from memtrain.measure.host import Host
 from memtrain.measure.measured import measured_row
 from memtrain.measure.meters import METERS
 from memtrain.run.blas import usable_cores
+from memtrain.sweeps.ranges import parse_sizes, parse_values, parse_words
 from memtrain.sweeps.request import Request, make_tasks
 from memtrain.sweeps.rows import Rows
 from memtrain.sweeps.runner import Task, run_tasks
@@ -29,21 +31,27 @@ LONGEST_TIMEOUT_S = 1_000_000
 def sweep(
     *,
     mode: str = "both",
-    meters: Sequence[str] = tuple(METERS),
+    meters: str | Sequence[str] = tuple(METERS),
     repeat: int = 1,
     jobs: int | None = None,
     timeout_s: float | None = None,
-    layers: Sequence[int] | None = None,
+    layers: str | Sequence[int] | None = None,
     **axes: Any,
 ) -> Rows:
     """Measure every combination of ``axes``; rows in the order of the grid, training before inference.
 
-    ``axes`` are fields of a cell, each a value or a list: ``sweep(depth=[1, 2], batch=[64])``. A row
-    gives a column as ``row["heap_peak_bytes"]`` and all of them as ``row.columns()``. Peaks are bytes
-    above the baseline. ``repeat`` measures each that often and gives medians and spreads. Raises
-    ``InputError`` for options that cannot be used; a cell that fails is a row.
+    ``axes`` are columns of a cell. Each is a value, a list, or a text as on the command line:
+    ``sweep(depth="1:16:x2", batch=[64, 256], activation="relu,gelu")``. A row is a mapping of all columns:
+    ``row["heap_peak_bytes"]``. Peaks are bytes above the baseline. With ``repeat``, each figure is the median
+    of so many measurements, and the row has their spreads. Raises ``InputError`` for options that cannot be
+    used; a cell that fails is a row with a reason.
     """
-    request = Request(axes, layers, mode, tuple(meters), repeat)
+    given = {
+        name: _from_text(name, value) if isinstance(value, str) else value for name, value in axes.items()
+    }
+    sizes = parse_sizes(layers, "layers") if isinstance(layers, str) else layers
+    wanted = parse_words(meters, "meters") if isinstance(meters, str) else meters
+    request = Request(given, sizes, mode, tuple(wanted), repeat)
     tasks = make_tasks(request.cells(), mode)
     with Host() as host:
         return Rows(
@@ -51,6 +59,13 @@ def sweep(
                 host, tasks, meters=request.meters, jobs=jobs, timeout_s=timeout_s, repeat=request.repeat
             )
         )
+
+
+def _from_text(name: str, text: str) -> list[Any]:
+    """The values of an axis that is given as text. Raises ``InputError``."""
+    if name not in CELL_NAMES:
+        raise unknown_choice("option", name, CELL_NAMES)
+    return parse_values(BY_NAME[name], text, name)
 
 
 def default_jobs() -> int:

@@ -242,7 +242,7 @@ def test_a_batch_larger_than_the_training_examples_is_marked_and_the_number_is_t
     assert {row["training_examples"] for row in document["rows"]} == {500}
     rows = rows_of(memtrain(*line, "--export-csv", "-", cwd=tmp_path).out)
     assert {row["training_examples"] for row in rows} == {"500"}
-    assert "training examples |" in memtrain(*line, "--export-markdown", "-", cwd=tmp_path).out
+    assert "the 500 training examples of d.csv" in memtrain(*line, "--export-markdown", "-", cwd=tmp_path).out
 
 
 @pytest.mark.parametrize("options", [("--input-size", "64", "--output-size", "10"), ("--batch", "8")])
@@ -337,17 +337,17 @@ def test_what_a_sweep_under_a_limit_says_is_true_of_every_kind_of_row():
         return row
 
     def said(*rows):
-        return next(line for line in findings(rows, []) if line.startswith("Within"))
+        return next(line for line in findings(rows, []) if line.startswith(("Within", "Predicted")))
 
     large, small = 10 * MIB, 1000
-    assert said(row_of("ok", large)) == "Within 10.0 MiB training runs in 1 of 1 cells."
+    assert said(row_of("ok", large)) == "Within 10 MiB, training runs in 1 of 1 cells."
     assert "runs in 0 of 1 cells (not in 1×64)" in said(row_of("memory_limit", small))
-    assert "runs in 0 of 1 cells (not known of 1×64)" in said(row_of("killed", large))
-    assert "runs in 0 of 1 cells (not known of 1×64)" in said(row_of("memory_limit", large))  # not tried
+    assert "runs in 0 of 1 cells (unknown for 1×64)" in said(row_of("killed", large))
+    assert "runs in 0 of 1 cells (unknown for 1×64)" in said(row_of("memory_limit", large))  # not tried
     dry = row_of("ok", small, ledger=False)
-    assert said(dry) == "Within 1.0 KiB, as predicted, training runs in 0 of 1 cells (not in 1×64)."
+    assert said(dry) == "Predicted: within 1.0 KiB, training runs in 0 of 1 cells (not in 1×64)."
     mixed = (row_of("ok", large), row_of("killed", large, depth=2), row_of("ok", large, depth=3))
-    assert "runs in 2 of 3 cells (not known of 2×64)" in said(*mixed)
+    assert "runs in 2 of 3 cells (unknown for 2×64)" in said(*mixed)
 
 
 def test_an_arena_can_shrink_as_the_batch_grows_so_that_no_search_would_be_right():

@@ -152,7 +152,7 @@ def test_a_cheaper_lever_is_named_beside_a_plan():
     cell = cell_of(depth=32, batch=2048, cost="flops")
     ways = find_ways(cell, 64 * 2**20)
     assert ways.chosen.kind is Kind.CHOSEN
-    assert "--accumulate 2 fits, too, and takes +0 % (predicted)." in ways_sentences(ways)[0]
+    assert ways_sentences(ways)[1] == "--accumulate 2 fits too, and is predicted to take the same FLOPs."
 
 
 # -- against trying all --------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def test_a_lever_that_fits_is_an_answer_and_ends_with_0(tmp_path):
     small = ("plan", "--depth", 16, "--batch", 256, "--memory", "6MiB", "--cost", "flops")
     said = memtrain(*small, "--export-json", "p.json", cwd=tmp_path)
     assert (said.code, said.err) == (0, "")
-    assert "It fits with --update eager, budget:6MiB." in " ".join(said.out.split())
+    assert "It fits with --update eager, budget:6MiB (peak " in " ".join(said.out.split())
     document = json.loads((tmp_path / "p.json").read_text())
     assert document["fits"] is True
     assert document["chosen"] == "--update eager, budget:6MiB"
@@ -341,7 +341,7 @@ def test_results_are_shown_and_other_exports_written_where_one_cannot_be(tmp_pat
         cwd=tmp_path,
     )
     assert said.code == 1
-    assert "It fits into 4.0 MiB as it is." in " ".join(said.out.split())
+    assert "This fits into 4 MiB: nothing has to change." in " ".join(said.out.split())
     assert "/dev/full" in said.err
     assert json.loads((tmp_path / "p.json").read_text())["fits"] is True
     assert (tmp_path / "p.md").exists()

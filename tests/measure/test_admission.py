@@ -75,7 +75,7 @@ def test_the_words_tell_the_need_from_the_peak_of_the_table():
     row["input_bytes"] = 2**18
     assert lacking([row], 5 * 2**20) is None
     assert lacking([row], 3 * 2**20) == (
-        "needs 5.0 MiB of memory (peak 3.0 MiB, initial values and batches 2.0 MiB), 3.0 MiB free"
+        "needs 5 MiB of memory (peak 3 MiB, initial values and batches 2 MiB), 3 MiB free"
     )
 
 

@@ -255,14 +255,20 @@ def test_tasks_that_nobody_waits_for_are_cancelled():
     assert len(calls) < len(tasks)
 
 
-@pytest.mark.parametrize(("extra", "words"), [(16 * 1024, "agree: "), (17 * 1024, "do NOT all agree: ")])
+@pytest.mark.parametrize(("extra", "words"), [(16 * 1024, "agree. "), (17 * 1024, "do NOT all agree. ")])
 def test_the_meters_are_said_to_agree_only_within_what_is_promised(extra, words):
     said = findings([row_of(fake(heap_extra=extra))], [])[-1]
-    assert f"The meters {words}predicted = ledger in 1 of 1 rows" in said
-    assert f"in {1 if extra == 16 * 1024 else 0} of 1, at most {extra // 1024}.0 KiB off" in said
+    assert f"The meters {words}The ledger equals the prediction in 1 of 1 rows." in said
+    if extra == 16 * 1024:
+        assert "The heap peak is at most 16 KiB from the ledger: within the tolerance." in said
+    else:
+        assert (
+            "In 1 of 1 rows, the heap peak is farther from the ledger than the tolerance of "
+            "max(0.1 %, 16 KiB + 32 B per array); the largest difference is 17 KiB."
+        ) in said
     assert "BLAS requests" not in said
 
 
 def test_with_two_threads_it_is_said_what_the_heap_holds_besides():
     row = measured_row(FakeHost(fake(heap_extra=525_000)), cell_of(depth=2, threads=2), Mode.TRAIN)
-    assert "with more than one thread, for which BLAS requests memory of its own" in findings([row], [])[-1]
+    assert "With more than one thread, BLAS requests memory of its own." in findings([row], [])[-1]

@@ -36,7 +36,7 @@ def test_twenty_processes_give_the_same_heap_and_ledger_and_nearly_the_same_resi
     assert found["repeat_count"] == 20
     assert (found["ledger_spread_bytes"], found["heap_spread_bytes"]) == (0, 0)
     assert found["resident_spread_bytes"] <= max(0.01 * found["resident_peak_bytes"], MIB)
-    assert "ledger the same bytes; heap the same bytes; resident" in " ".join(findings([found], []))
+    assert "ledger not at all, heap not at all, resident" in " ".join(findings([found], []))
 
 
 @measured
@@ -69,8 +69,11 @@ def test_a_row_of_repetitions_has_medians_and_spreads():
     assert (found["step_s"], found["step_spread_s"]) == (0.2, 0.4)
     assert found["ledger_spread_bytes"] == 0
     said = " ".join(findings([found], []))
-    assert "In 3 repetitions: ledger the same bytes; heap within 20 B; resident within 3.0 MiB" in said
-    assert "WIDER than promised" in said
+    assert (
+        "Over 3 repetitions, the figures of a row vary: ledger not at all, heap by up to 20 B, "
+        "resident by up to 3 MiB, time by up to 200 % of its median."
+    ) in said
+    assert "Some figures vary MORE than promised" in said
     assert "heap of depth 1, batch 64, train: 20 B" in said
 
 
@@ -101,7 +104,7 @@ def test_a_cell_beyond_the_free_memory_is_not_tried_unless_forced(monkeypatch):
     before = found["parameter_bytes"] + 4 * found["input_bytes"]  # of 3 steps
     assert found["reason"] == (
         f"not tried: needs {format_bytes(peak + before)} of memory (peak {format_bytes(peak)}, "
-        f"initial values and batches {format_bytes(before)}), 1.0 MiB free (`--ignore-free-memory` tries it)"
+        f"initial values and batches {format_bytes(before)}), 1 MiB free (`--ignore-free-memory` tries it)"
     )
     assert found["ledger_peak_bytes"] is None
     assert measured_row(FakeHost(measure), large, Mode.TRAIN, meters=[], force=True).ok
@@ -118,7 +121,7 @@ def test_what_distorts_a_measurement_is_said_before(monkeypatch, tmp_path, capsy
     monkeypatch.setattr(doctor.psutil, "swap_memory", lambda: swap)
     app(args=list(LEDGER), standalone_mode=False)
     said = capsys.readouterr().err
-    for words in ("memory: 100 MiB free", "close other", "swap: 1.0 MiB used", "swapoff", "madvise >"):
+    for words in ("memory: 100 MiB free", "close other", "swap: 1 MiB used", "swapoff", "madvise >"):
         assert words in said
 
 

@@ -24,6 +24,7 @@ from memtrain.report.markdown import markdown
 from memtrain.report.static import draw_pictures
 from memtrain.report.swept import swept_sections
 from memtrain.report.terminal.sweep import sweep_tables
+from memtrain.report.terminal.table import fitted
 from memtrain.sweeps.results import read_results
 from memtrain.sweeps.store import rows_csv
 
@@ -159,7 +160,7 @@ def test_the_command_shows_what_fits_of_micro_batches_and_budgets(tmp_path):
     said = memtrain("report", "a.csv", "--memory", "1MiB", cwd=tmp_path)
     assert said.code == 0, said.err
     groups = data_of((tmp_path / "report.html").read_text())["groups"]
-    assert all(group["fits"]["reading"].startswith("Within 1.0 MiB, ") for group in groups)
+    assert all(group["fits"]["reading"].startswith("Within 1 MiB, ") for group in groups)
 
 
 # --- one mode is missing -----------------------------------------------------------------------------------
@@ -181,18 +182,18 @@ def interrupted():
 def shown(tables, width):
     out = io.StringIO()
     for table in tables:
-        Console(file=out, width=width).print(table)
+        Console(file=out, width=width).print(fitted(table, width))
     return out.getvalue()
 
 
 def test_an_inference_row_is_not_shown_as_what_the_peak_of_training_is_made_of():
-    text = shown(sweep_tables(interrupted(), 80), 80)
-    above, below = text.split("What the peak of training is made of")
+    text = shown(sweep_tables(interrupted(), 70), 70)
+    above, below = text.split("Parts of the peak of training, in percent")
     assert re.findall(r"^ +(\d) +64 ", below, re.M) == ["1", "3"]
     (line,) = (line for line in above.splitlines() if re.match(" +2 +64 ", line))
     assert re.sub("[█░ ]+$", "", line).split() == ["2", "64", "0.46"]  # its peak, and nothing of training
     wide = shown(sweep_tables(interrupted(), 140), 140)
-    assert [("param" in line) for line in wide.splitlines() if re.match(" +[123] +64 ", line)] == [
+    assert [("parameter 100 %" in line) for line in wide.splitlines() if re.match(" +[123] +64 ", line)] == [
         True,
         False,
         True,
@@ -207,7 +208,7 @@ def test_the_markdown_leaves_what_only_training_has_empty_for_inference():
 
 def test_a_table_of_inference_alone_is_of_inference():
     rows = [row for row in interrupted() if row.mode is Mode.INFER]
-    assert "What the peak of inference is made of" in shown(sweep_tables(rows, 80), 80)
+    assert "Parts of the peak of inference, in percent" in shown(sweep_tables(rows, 70), 70)
     lines = markdown(swept_sections(Swept(rows)), "memtrain sweep").splitlines()
     retained = [line.split("|")[6].strip() for line in lines if re.match(r"\| +[12] ", line)]
     assert retained == ["0.00", "0.00"]

@@ -59,8 +59,8 @@ def test_a_line_per_batch_and_mode_against_depth():
         ("infer", 20): [(1, 3072), (3, 4096)],
     }
     assert found.reading == (
-        "The peak of training grows 4.0 × from depth 1 to depth 3 (at batch 20): 6.0 KiB to 24.0 KiB. "
-        "The peak of inference grows 1.3 × from depth 1 to depth 3 (at batch 20): 3.0 KiB to 4.0 KiB."
+        "The peak of training grows 4.0 × from depth 1 to depth 3 (at batch 20): 6 KiB to 24 KiB. "
+        "The peak of inference grows 1.3 × from depth 1 to depth 3 (at batch 20): 3 KiB to 4 KiB."
     )
 
 
@@ -74,13 +74,13 @@ def test_a_line_per_depth_against_batch():
         ("infer", 3),
     ]
     assert found.reading.startswith(
-        "The peak of training grows 2.0 × from batch 10 to batch 20 (at depth 3): 12.0 KiB to 24.0 KiB. "
+        "The peak of training grows 2.0 × from batch 10 to batch 20 (at depth 3): 12 KiB to 24 KiB. "
     )
 
 
 def test_one_cell_in_one_mode_still_reads_well():
     (group,) = groups_of([row(2, 8, "infer", 2048)])
-    assert curves_of(group, "depth").reading == "The peak of inference is 2.0 KiB at depth 2, batch 8."
+    assert curves_of(group, "depth").reading == "The peak of inference is 2 KiB at depth 2, batch 8."
     assert ratios_of(group) is None
 
 
@@ -315,7 +315,7 @@ def test_environments_are_listed_once_and_missing_is_left_out():
     same = {"numpy": "2", "memory_bytes": 2048, "settings": {"A_B": "1"}, "libc": ""}
     rows = [row(1, 8, "train", 1), row(1, 8, "infer", 1), row(2, 8, "train", 1, python="3.11", cpu=None)]
     rows[0].environment = rows[1].environment = same
-    assert environments(rows) == [{"numpy": "2", "memory": "2.0 KiB", "A_B": "1"}, {"python": "3.11"}]
+    assert environments(rows) == [{"numpy": "2", "memory": "2 KiB", "A_B": "1"}, {"python": "3.11"}]
 
 
 def test_an_environment_shows_the_speed_of_the_machine_in_two_figures():
@@ -501,7 +501,7 @@ def test_the_command_makes_a_page_of_several_files(tmp_path):
     assert (said.code, said.out, said.err) == (0, "", "report: out/page.html\n")
     page = (tmp_path / "out/page.html").read_text()
     assert len(data_of(page)["rows"]) == 8
-    assert "What fits into 1.0 MiB" in page
+    assert "What fits into 1 MiB" in page
 
 
 def test_the_command_refuses_what_it_cannot_use(tmp_path):

@@ -117,7 +117,7 @@ def test_each_figure_has_a_title_and_says_to_all_what_it_shows(driver, page):
         "Peak against depth",
         "Peak against batch",
         "Peak of training ÷ peak of inference",
-        "What fits into 1.0 MiB",
+        "What fits into 1 MiB",
     ]
     assert all(label == text and len(text) > 30 for _, label, text in found)
 

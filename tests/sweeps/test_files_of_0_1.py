@@ -76,4 +76,4 @@ def test_a_file_without_the_columns_that_came_later_has_their_defaults(tmp_path)
 def test_what_is_kept_is_folded_though_the_old_journal_has_no_blocks():
     rows = [row for row in read_results(OLD / "first.csv").rows if row.cell["depth"] == 3]
     said = " ".join(findings(rows, []))
-    assert "h1[1]…h3[1], logp[1]" in said, said
+    assert "forward keeps h1[1]…h3[1] and logp[1] for backward" in said, said

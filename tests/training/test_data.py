@@ -335,7 +335,7 @@ def test_data_that_need_more_memory_than_is_free_are_refused_before_they_are_rea
     assert path.stat().st_size < 30_000
     for big in (path, csv("0.5," * 2500 + "0\n" + ("0.5," * 2500 + "1\n") * 999)):
         tracemalloc.start()
-        with pytest.raises(DataError, match=r"takes 9\.5 MiB of memory.* 8\.0 MiB are free"):
+        with pytest.raises(DataError, match=r"takes 9\.5 MiB of memory.* 8 MiB are free"):
             load(str(big), free_bytes=8 * 1024**2)
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
         tracemalloc.stop()
@@ -353,7 +353,7 @@ def test_a_claim_of_10_GiB_is_refused_at_once(name, method, tmp_path):
                     file.write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
                 else:
                     np.save(file, np.zeros((4, 1)))
-    refused(tmp_path / "data.npz", f"{name} claims to be 10.0 GiB")
+    refused(tmp_path / "data.npz", f"{name} claims to be 10 GiB")
 
 
 def test_a_compression_that_numpy_does_not_use_is_refused(tmp_path):

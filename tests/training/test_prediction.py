@@ -65,7 +65,7 @@ def test_training_saves_and_predicting_reads_with_labels_or_without(tmp_path):
         rows = rows_of(said.out)
         assert [int(row["label"]) for row in rows] == first["labels"][:50]
         assert all(0 < float(row["probability"]) <= 1 for row in rows)
-        assert ("right:" in said.err) is (name == "labelled.csv")
+        assert ("are correct" in said.err) is (name == "labelled.csv")
     memtrain("predict", "my model.npz", "bare.csv", "--export-csv", "out.csv", cwd=tmp_path)
     assert (tmp_path / "out.csv").read_text().startswith("label,probability\n")
 
@@ -182,7 +182,10 @@ def test_the_examples_that_a_model_was_not_trained_on_are_reported_apart(data, t
     assert document["test_accuracy"] == test_accuracy == right[split(digits)[1].rows].mean()
     assert document["accuracy"] == right.mean() != test_accuracy
     said = memtrain("predict", "model.npz", data, cwd=folder).err
-    assert f"right: {test_accuracy:.2%} of the 359 test examples ({right.mean():.2%} of all 1,797" in said
+    assert (
+        f"{100 * test_accuracy:.2f} % of the 359 test examples are correct "
+        f"({100 * right.mean():.2f} % of all 1,797;" in said
+    )
 
 
 @pytest.mark.parametrize("data", ["other.npz", "some.npz"])
@@ -191,13 +194,16 @@ def test_other_examples_than_those_of_the_training_have_one_accuracy(data, train
     assert document["trained_on"] is False
     assert document["test_accuracy"] is None
     said = memtrain("predict", "model.npz", data, cwd=trained[0]).err
-    assert f"right: {round(document['accuracy'] * len(document['labels'])):,} (" in said
+    assert (
+        f"{round(document['accuracy'] * len(document['labels'])):,} of {len(document['labels']):,} examples"
+        in said
+    )
 
 
 def test_a_model_that_does_not_say_what_it_was_trained_on_still_predicts_and_that_is_said(trained):
     assert load_snapshot(trained[0] / "old.npz").data_digest is None
     assert strict_json(memtrain("predict", "old.npz", "--json", cwd=trained[0]).out)["trained_on"] is None
-    assert "does not say what it was trained on" in memtrain("predict", "old.npz", cwd=trained[0]).err
+    assert "The model does not record its training data" in memtrain("predict", "old.npz", cwd=trained[0]).err
 
 
 @pytest.mark.parametrize(
@@ -291,11 +297,11 @@ def test_training_and_predicting_say_what_the_data_take(tmp_path):
     line = ("train", "--data", "x.npz", "--epochs", 1, "--width", 4, "--save", "m.npz")
     # x 1,200 B, y 800 B, a byte for the number of each row, and again for the order of the 80 trained on
     assert strict_json(memtrain(*line, "--json", cwd=tmp_path).out)["data_bytes"] == 2180
-    assert "the data, besides the network" in memtrain(*line, "--force", cwd=tmp_path).out
+    assert "data, besides the network" in memtrain(*line, "--force", cwd=tmp_path).out
     assert (
         strict_json(memtrain("predict", "m.npz", "x.npz", "--json", cwd=tmp_path).out)["data_bytes"] == 2000
     )
-    assert "besides the network: 2.0 KiB" in memtrain("predict", "m.npz", "x.npz", cwd=tmp_path).err
+    assert "the data take another 2.0 KiB." in memtrain("predict", "m.npz", "x.npz", cwd=tmp_path).err
 
 
 def test_the_peak_of_predicting_names_the_batch_that_it_is_of(tmp_path):

@@ -147,7 +147,7 @@ def test_a_tolerance_grows_with_the_share_or_with_the_number_of_arrays():
     assert heap.bytes(1000, 100) == 16384 + 3200
     assert heap.bytes(10**9, 100) == 10**6
     assert resident.bytes(10**6, 10) == 2**20 + 10 * 4096
-    assert str(heap) == "max(0.1 %, 16.0 KiB + 32 B per array)"
+    assert str(heap) == "max(0.1 %, 16 KiB + 32 B per array)"
 
 
 @pytest.mark.measure

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memtrain.units import binary_unit, format_bytes, format_count, format_difference, format_seconds
+from memtrain.units import (
+    binary_unit,
+    format_bytes,
+    format_count,
+    format_difference,
+    format_percent,
+    format_seconds,
+)
 
 EXAMPLES = settings(derandomize=True, deadline=None, max_examples=500)
 UNITS = {"B": 0, "KiB": 1, "MiB": 2, "GiB": 3, "TiB": 4, "PiB": 5, "EiB": 6}
@@ -23,19 +30,21 @@ MINUS_ZERO = re.compile(r"-0(\.0*)?(?![\d.])")
         (999, "999 B"),
         (1000, "1.0 KiB"),
         (1023, "1.0 KiB"),
-        (1024, "1.0 KiB"),
+        (1024, "1 KiB"),
         (1536, "1.5 KiB"),
+        (16 * 1024, "16 KiB"),
+        (16 * 1024 + 1, "16.0 KiB"),
         (102_348, "99.9 KiB"),
         (102_349, "100 KiB"),
         (999 * 1024, "999 KiB"),
         (1024**2 - 1, "1.0 MiB"),
-        (1024**2, "1.0 MiB"),
+        (1024**2, "1 MiB"),
         (27_414_532, "26.1 MiB"),
         (1024**3 - 1, "1.0 GiB"),
-        (1024**6, "1.0 EiB"),
+        (1024**6, "1 EiB"),
         (5000 * 1024**6, "5000 EiB"),
         (-1, "-1 B"),
-        (-2048, "-2.0 KiB"),
+        (-2048, "-2 KiB"),
         (None, ""),
     ],
 )
@@ -50,6 +59,14 @@ def test_bytes_are_never_a_thousand_of_their_unit_and_are_right_within_rounding(
     assert abs(float(number)) < 1000
     assert not MINUS_ZERO.fullmatch(number)
     assert float(number) * 1024 ** UNITS[unit] == pytest.approx(count, rel=0.051, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("share", "digits", "text"),
+    [(0.7, 0, "70 %"), (0.9499, 2, "94.99 %"), (1, 0, "100 %"), (0.004, 0, "0 %"), (-0.004, 0, "0 %")],
+)
+def test_percentages_have_a_space_before_their_sign(share, digits, text):
+    assert format_percent(share, digits) == text
 
 
 @given(st.floats(-1e15, 1e15))

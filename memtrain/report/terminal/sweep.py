@@ -1,15 +1,12 @@
-"""Results for a terminal, from 80 columns on: rich renderables made from rows."""
+"""A sweep for a terminal of any width."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import ceil
 
-from rich import box
-from rich.console import Console, RenderableType
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
+from rich.console import RenderableType
 
 from memtrain.answers.swept import Swept
 from memtrain.cells.cell import Mode
@@ -17,49 +14,65 @@ from memtrain.cells.row import Row
 from memtrain.report.columns import (
     Column,
     axis_columns,
+    columns_section,
     composition_columns,
     difference_columns,
+    head_sentences,
     made_of_column,
+    observed,
     peak_columns,
+    role_sentences,
     shown_mode,
+    sweep_title,
     time_columns,
 )
-from memtrain.report.findings import Pair, findings, pairs, peak_bytes
-
-_WIDE = 120
-"""From this many columns on, what a peak is made of fits into the main table."""
+from memtrain.report.findings import Pair, findings, peak_bytes
+from memtrain.report.section import Section
+from memtrain.report.terminal.table import fits, fitted, prose, room_left
 
 _SHORTEST_BAR, _LONGEST_BAR = 8, 24
 
 
 def swept_screen(swept: Swept, width: int, ascii_only: bool) -> Iterator[RenderableType]:
-    """The tables, and what was found."""
-    yield from sweep_tables(swept.rows, width, ascii_only)
-    yield Text("\n".join(findings(swept.rows, swept.laws)))
+    """The tables, and the findings."""
+    for table in sweep_tables(swept.rows, width, ascii_only):
+        yield fitted(table, width)
+    yield prose(findings(swept.rows, swept.laws), width)
 
 
-def sweep_tables(rows: Sequence[Row], width: int, ascii_only: bool = False) -> list[Table]:
-    """One line per cell, training beside inference; what the peak is made of beside or below it."""
-    optional = [*difference_columns(rows), *time_columns(rows)]
-    columns = _within([*axis_columns(rows), *peak_columns(rows)], optional, rows, width)
-    observed = any(row["ledger_peak_bytes"] is not None for row in rows)
-    title = "Peak memory of training and inference, " + (
-        "above the baseline; ±% against predicted" if observed else "predicted"
-    )
-    beside = [made_of_column(rows)] if observed and width >= _WIDE else []
-    room = width - _width([*columns, *beside], rows) - len(columns) - 2
+def sweep_tables(rows: Sequence[Row], width: int, ascii_only: bool = False) -> list[Section]:
+    """One line per cell, training beside inference; the parts of the peak beside it or in a second table."""
+    axes = axis_columns(rows)
+    columns = [*axes, *peak_columns(rows), *difference_columns(rows), *time_columns(rows)]
+
+    def table(*more: Column) -> Section:
+        words = frozenset(range(len(columns), len(columns) + len(more)))
+        section = columns_section([*columns, *more], rows, sweep_title(rows), len(axes))
+        return replace(section, words=words)
+
+    parts = [made_of_column(rows)] if observed(rows) else []
+    beside = parts if fits(table(*parts), width) else []
+    room = room_left(table(*beside), width)
     bars = [_bars(rows, min(room, _LONGEST_BAR), ascii_only)] if room >= _SHORTEST_BAR else []
-    tables = [_filled(title, [*columns, *bars, *beside], rows, width)]
-    if observed and not beside:
-        mode = shown_mode(rows)
-        below = f"What the peak of {mode.noun} is made of, in percent"
-        of_mode = [row for row in rows if row.mode is mode]
-        tables.append(_filled(below, [*axis_columns(rows), *composition_columns(rows)], of_mode, width))
-    return tables
+    sentences = [*head_sentences(rows), *(role_sentences(rows) if beside else [])]
+    tables = [replace(table(*bars, *beside), sentences=sentences)]
+    return tables if beside or not parts else [*tables, _composition(rows)]
+
+
+def _composition(rows: Sequence[Row]) -> Section:
+    """The parts of the peak, in percent."""
+    mode, axes = shown_mode(rows), axis_columns(rows)
+    section = columns_section(
+        [*axes, *composition_columns(rows)],
+        [row for row in rows if row.mode is mode],
+        f"Parts of the peak of {mode.noun}, in percent",
+        len(axes),
+    )
+    return replace(section, sentences=role_sentences(rows))
 
 
 def _bars(rows: Sequence[Row], length: int, ascii_only: bool) -> Column:
-    """Peaks as bars on one scale: inference full, what training needs beyond it lighter."""
+    """Peaks as bars on one scale: full for inference, lighter for the rest of training."""
     full, light = "#=" if ascii_only else "█░"
     largest = max((peak_bytes(row) or 0 for row in rows if row.ok), default=0) or 1
 
@@ -71,51 +84,3 @@ def _bars(rows: Sequence[Row], length: int, ascii_only: bool) -> Column:
         return full * infer + light * max(0, train - infer)
 
     return f"{full} infer\n{light} train", show
-
-
-def _within(needed: list[Column], optional: list[Column], rows: Sequence[Row], width: int) -> list[Column]:
-    """The columns, without the last optional ones where they would not fit into ``width``."""
-    while optional and _width([*needed, *optional], rows) > width:
-        optional = optional[:-1]
-    return [*needed, *optional]
-
-
-def _width(columns: Sequence[Column], rows: Sequence[Row]) -> int:
-    """Characters that a table of these columns takes at least, with one between columns."""
-    return sum(
-        1 + max(map(len, [*title.splitlines(), *(show(pair) for pair in pairs(rows).values())]))
-        for title, show in columns
-    )
-
-
-def first_within(tables: Iterable[Table], width: int) -> Table:
-    """The first of some tables that is no wider than ``width``; the last where none is."""
-    roomy = Console(width=10_000)
-    for table in tables:
-        if Measurement.get(roomy, roomy.options, table).maximum <= width:
-            break
-    return table
-
-
-def plain_table(title: str, gap: int = 2) -> Table:
-    """An empty table as all of ours look; its title may be longer than it is wide."""
-    return Table(
-        title=Text(title, style="italic", no_wrap=True, overflow="ignore"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, gap - 1, 0, 0),
-        pad_edge=False,
-    )
-
-
-def _filled(title: str, columns: Sequence[Column], rows: Sequence[Row], width: int) -> Table:
-    roomy = _width(columns, rows) + len(columns) <= width
-    table = plain_table(title, gap=2 if roomy else 1)
-    for heading, _ in columns:
-        left = heading.endswith(("made of", "train"))
-        table.add_column(heading, justify="left" if left else "right")
-    for pair in pairs(rows).values():
-        failed = any(not row.ok for row in pair.values())
-        table.add_row(*[show(pair) for _, show in columns], style="red" if failed else None)
-    return table

@@ -1,33 +1,23 @@
-"""What would make a cell fit, for a terminal."""
+"""Ways to make a cell fit into a memory, for a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from memtrain.answers.option import Kind, Option, Ways, command_of
 from memtrain.planning.remat.policy import NONE
-from memtrain.report.terminal.sweep import plain_table
-from memtrain.report.ways import fates, shown
-from memtrain.report.ways_findings import advice, ways_sentences
+from memtrain.report.section import Section
+from memtrain.report.terminal.table import command_lines, fitted, prose
+from memtrain.report.ways import HEADS, OF_LEVERS, OF_PLANS, fates, options_section
+from memtrain.report.ways_findings import advice, answer_sentences, note_sentences
 from memtrain.units import format_bytes
 
-_HEADS = (
-    "option",
-    "peak\nMiB",
-    "ledger\n±B",
-    "heap\n±B",
-    "time,\npred.",
-    "time,\nmeas.",
-    "gradients\nequal?",
-    "stages re-\ncomputed",
-    "smallest\nplan MiB",
-)
-_OF_PLANS, _OF_LEVERS = (0, 1, 2, 3, 4, 5, 6, 7), (0, 1, 2, 3, 4, 5, 6, 8)
-"""Which of these columns there is room for."""
+_WIDE = 120
+"""From this many characters on, the tables have all columns."""
 
 _HEIGHT = 14
 _MARKS = {Kind.POINT: "●", Kind.RULE: "", Kind.CHOSEN: "◆", Kind.KEEP_ALL: "■", Kind.LEVER: "▲"}
@@ -36,19 +26,22 @@ _ASCII_MARKS = {Kind.POINT: "*", Kind.RULE: "", Kind.CHOSEN: "#", Kind.KEEP_ALL:
 
 
 def ways_screen(ways: Ways, width: int, ascii_only: bool) -> Iterator[RenderableType]:
-    """The answer, the plan, every option, the picture of the trade-off, and the commands."""
-    sentences = ways_sentences(ways)
-    yield Text(sentences[0])
+    """The answer, the plan, every option, the picture of the trade-off, the commands, and the notes."""
+    yield prose(answer_sentences(ways), width)
     if ways.chosen is not None and ways.chosen.cell.policy != NONE:
-        yield _plan(ways.chosen)
+        yield fitted(_plan(ways.chosen), width)
+    everything = range(len(HEADS))
     if ways.points:
-        titles = "Plans, from the smallest to the one that keeps all"
-        yield _options(titles, [*ways.points, *ways.rules], _OF_PLANS)
+        title = "Plans, from the smallest to the one that keeps all"
+        plans = [*ways.points, *ways.rules]
+        yield fitted(options_section(title, plans, everything if width >= _WIDE else OF_PLANS), width)
+    if len(ways.points) > 1:
         yield _picture(ways, width, ascii_only)
-    yield _options("Ways to hold less", [*_bases(ways), *ways.levers, *_smaller(ways)], _OF_LEVERS)
-    yield from _commands(ways)
-    if sentences[1:]:
-        yield Text("\n".join(sentences[1:]))
+    yield fitted(_levers(ways, everything if width >= _WIDE else OF_LEVERS), width)
+    yield from _commands(ways, width)
+    notes = note_sentences(ways)
+    if notes:
+        yield prose(notes, width)
 
 
 def _bases(ways: Ways) -> list[Option]:
@@ -61,32 +54,29 @@ def _smaller(ways: Ways) -> list[Option]:
     return [] if ways.smaller is None else [ways.smaller]
 
 
-def _plan(chosen: Option) -> Table:
-    table = plain_table("What backward reads of forward, under the plan")
-    table.add_column("fate", no_wrap=True)
-    table.add_column("bytes", justify="right", no_wrap=True)
-    table.add_column("values")
-    for fate, names, nbytes in fates(chosen):
-        table.add_row(fate, format_bytes(nbytes), names)
-    return table
+def _plan(chosen: Option) -> Section:
+    lines = [(fate, format_bytes(nbytes), names) for fate, names, nbytes in fates(chosen)]
+    title = "The values that backward reads, under the plan"
+    return Section(title, ("fate", "bytes", "values"), lines, words=frozenset({0, 2}), names=2)
 
 
-def _options(title: str, options: Sequence[Option], columns: Sequence[int]) -> Table:
-    table = plain_table(title)
-    for column in columns:
-        table.add_column(_HEADS[column], justify="right" if column else "left", no_wrap=column > 0)
-    above = ""
-    for option in options:
-        cells = shown(option)
-        if option.name == f"{above}, {option.cell.policy}":
-            cells[0] = f"  + {option.cell.policy}"
-        above = option.name
-        table.add_row(*(cells[column] for column in columns), style=None if option.ok else "red")
-    return table
+def _levers(ways: Ways, columns: Sequence[int]) -> Section:
+    """The ways to hold less. A lever with a plan on top stands below the lever alone, as ``+ budget:…``."""
+    options = [*_bases(ways), *ways.levers, *_smaller(ways)]
+    section = options_section("Ways to hold less", options, columns)
+    above = ["", *(option.name for option in options)]
+    lines = [
+        [
+            f"  + {option.cell.policy}" if option.name == f"{name}, {option.cell.policy}" else line[0],
+            *line[1:],
+        ]
+        for name, option, line in zip(above, options, section.lines, strict=False)
+    ]
+    return replace(section, lines=lines)
 
 
 def _picture(ways: Ways, width: int, ascii_only: bool) -> RenderableType:
-    """Peak against time: predicted, and where it was measured as measured."""
+    """Peak against time: measured, or predicted for options that were not measured."""
     marks = _ASCII_MARKS if ascii_only else _MARKS
     options = [*ways.points, *ways.rules, *_bases(ways)]
     letters = {option.name: chr(ord("a") + index) for index, option in enumerate(ways.rules)}
@@ -107,29 +97,32 @@ def _picture(ways: Ways, width: int, ascii_only: bool) -> RenderableType:
     rule = ("-" if ascii_only else "─") * (columns + 1)
     axis = f"{'':>9} {'+' if ascii_only else '└'}{rule}"
     scale = f"{'':>11}+0 %{f'+{100 * most_extra:.0f} % time':>{columns - 3}}"
-    legend = f"{marks[Kind.POINT]} cheapest for its budget  {marks[Kind.KEEP_ALL]} no recomputation"
+    legend = [f"{marks[Kind.POINT]} cheapest plan for its peak", f"{marks[Kind.KEEP_ALL]} no recomputation"]
     if ways.chosen is not None and ways.chosen.kind is Kind.CHOSEN:
-        legend += f"  {marks[Kind.CHOSEN]} the plan for {format_bytes(ways.memory_bytes)}"
-    legend += "".join(f"  {letter} {name}" for name, letter in letters.items())
+        legend.append(f"{marks[Kind.CHOSEN]} the plan for {format_bytes(ways.memory_bytes)}")
+    legend += [f"{letter} {name}" for name, letter in letters.items()]
     measured = all(option.measured_extra is not None for option in options)
-    title = f"Peak against time, as {'measured' if measured else 'predicted'}"
-    return Group(Text(title, style="bold"), Text("\n".join([*lines, axis, scale])), Text(legend))
+    title = f"Peak against extra time, {'measured' if measured else 'predicted'}"
+    return Group(
+        Text(title, style="bold"), Text("\n".join([*lines, axis, scale])), prose([", ".join(legend)], width)
+    )
 
 
 def _extra(option: Option) -> float:
     return option.predicted_extra if option.measured_extra is None else option.measured_extra
 
 
-def _commands(ways: Ways) -> Iterator[RenderableType]:
+def _commands(ways: Ways, width: int) -> Iterator[RenderableType]:
     """The command of the answer, and those of the others."""
     todo = advice(ways)
     if todo is not None:
-        yield _command_list("Do this", [todo])
+        yield _command_list("Do this", [todo], width)
     others = [command_of(option.cell) for option in (*_bases(ways)[1:], *ways.levers, *_smaller(ways))]
-    title = "Commands" if todo is None else "Other commands"
-    yield _command_list(title, [command for command in others if command != todo])
+    others = [command for command in others if command != todo]
+    if others:
+        yield _command_list("Commands" if todo is None else "Other commands", others, width)
 
 
-def _command_list(title: str, commands: Sequence[str]) -> RenderableType:
-    lines = "\n".join(f"  {command}" for command in commands)
-    return Group(Text(title, style="bold"), Text(lines, overflow="fold"))
+def _command_list(title: str, commands: Sequence[str], width: int) -> RenderableType:
+    lines = [line for command in commands for line in command_lines(command, width)]
+    return Group(Text(title, style="bold"), Text("\n".join(lines), overflow="fold"))
