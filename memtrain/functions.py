@@ -19,7 +19,7 @@ from memtrain.answers.trial import measure_ways
 from memtrain.answers.ways import find_ways
 from memtrain.cells.cell import SECONDS, Cell
 from memtrain.cells.usual import EXPLAINED, FRONTIER_DEPTHS, TRAINED, with_usual
-from memtrain.errors import InputError
+from memtrain.errors import InputError, check_integer
 from memtrain.explaining import evidence
 from memtrain.explaining.evidence import Explained
 from memtrain.files import check_outputs, write_new
@@ -127,6 +127,7 @@ def train(
             "train() runs in this process, whose BLAS threads are set already",
             "set OPENBLAS_NUM_THREADS before numpy is imported",
         )
+    check_integer("epochs", epochs, 1)
     path = None if save is None else Path(save)
     check_outputs({} if path is None else {"save": path}, force)
     cell = _cell(with_usual(columns, TRAINED))

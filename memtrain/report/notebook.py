@@ -36,9 +36,11 @@ class Shown(Generic[Answer]):
         return getattr(self.answer, name)
 
     def __repr__(self) -> str:
-        """The title and the first sentence."""
-        sentences = [text for section in self._sections() for text in section.sentences]
-        return f"<{self._publication.title}{': ' if sentences else ''}{''.join(sentences[:1])}>"
+        """The title, and what the answer says first."""
+        lead = [] if self._publication.lead is None else self._publication.lead(self.answer)
+        sections = list(self._sections())
+        first = [*lead, *(text for section in sections for text in section.sentences)] or [sections[0].title]
+        return f"<{self._publication.title}: {first[0]}>"
 
     def _repr_html_(self) -> str:
         """Sentences and tables, for a notebook."""
