@@ -64,7 +64,6 @@ def frontier(
     depths = parse_integers(FRONTIER_DEPTHS if depth is None else depth, "--depth", least=0)
     batches = None if batch is None else parse_integers(batch, "--batch")
     cell = cell_from(columns)
-    log = messages(quiet)
     wanted = default_batches if batches is None else batches
     found = find_capacity(cell, budget_bytes, depths, wanted, training_examples(cell.data))
     recorded = environment()
@@ -82,6 +81,6 @@ def frontier(
             )
     exports.publish(found, Origin(command_line(), environment=recorded))
     for line in problem_lines(found):
-        warn(log, line)
+        warn(messages(), line)  # the reason of the exit code, so it is not silenced
     if not all(boundary.ok for boundary in found.boundaries):
         raise typer.Exit(1)

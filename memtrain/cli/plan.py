@@ -89,7 +89,7 @@ def plan(
         exports.publish(ways, Origin(command_line(), environment=environment()))
     finally:
         for problem in problems:
-            warn(log, problem)
+            warn(messages(), problem)  # the reason of the exit code, so it is not silenced
         if cell.cost == SECONDS and rates is None:
             warn(log, UNKNOWN)
         warn_of_rates(log, measure and cell.cost == SECONDS)

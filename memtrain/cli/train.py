@@ -86,7 +86,9 @@ def train(
     exports.publish(training)
     if training.trained.diverged:
         kept = "" if save is None else f"; {save} was not written"
-        warn(log, f"the training diverged; use a smaller --lr than {rate:g}, or scale the inputs{kept}")
+        warn(
+            messages(), f"the training diverged; use a smaller --lr than {rate:g}, or scale the inputs{kept}"
+        )
         raise typer.Exit(1)
     if save is not None:
         write_new(save, training.snapshot(examples), exports.force)

@@ -109,6 +109,19 @@ def test_a_training_beyond_all_memory_is_refused_in_words(arguments, tmp_path):
     assert "emory" in said.err or "allocate" in said.err
 
 
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("train", "--epochs", 2, "--width", 8, "--lr", 1e9), "diverged"),
+        (("plan", "--memory", "9KiB", "--depth", 4, "--width", 32, "--no-measure", "--cost", "flops"), "fit"),
+    ],
+)
+def test_quiet_says_why_a_command_ends_with_1(words, reason, tmp_path):
+    said = memtrain(*words, "-q", cwd=tmp_path)
+    assert said.code == 1
+    assert reason in said.err
+
+
 def test_a_cell_that_takes_too_long_is_a_row(tmp_path):
     sweep = (
         *LEDGER,
