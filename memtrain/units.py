@@ -61,7 +61,7 @@ def parse_percent(text: str, option: str) -> Fraction:
 
 
 def binary_unit(count: float) -> tuple[int, str]:
-    """The binary unit in which ``count`` bytes are a short number: its bytes and its name."""
+    """The binary unit in which ``count`` bytes are a short number: its bytes, and its name."""
     power = 0
     while power < len(_UNITS) - 1 and abs(count) / 1024**power >= 999.5:
         power += 1

@@ -1,1 +1,1 @@
-"""What is concluded from cells: laws, what fits, ways to hold less, and comparison."""
+"""Conclusions from cells: laws, capacity, ways to hold less, and comparison."""

@@ -2,8 +2,8 @@
 
 It keeps up to 7 freed blocks of each size below 1 KiB (NCACHE and NBUCKETS in its alloc.c; measured as well).
 After the warm-up a run uses these blocks, and requests only further ones from the system. So heap peaks bend
-where there are more than 7 arrays of a size, and jump where arrays reach 1 KiB, however straight the true
-peaks are.
+where there are more than 7 arrays of a size, and jump where arrays reach 1 KiB, even if the true peaks lie
+on a line.
 """
 
 from __future__ import annotations

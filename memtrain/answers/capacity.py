@@ -36,13 +36,13 @@ class Boundary:
     confirmed_inside: bool | None = None
     confirmed_outside: bool | None = None
     inside_reason: str = ""
-    """Why the batch inside did not run, if it did not."""
+    """Why the batch inside did not run; empty if it ran."""
     outside_reason: str = ""
-    """How the batch outside ended: with the step at which memory ran out, as it should."""
+    """How the batch outside ended: as expected, it names the step at which memory ran out."""
     outside_node: str = ""
     """The value that was being computed when memory ran out."""
     slack_needed_bytes: int | None = None
-    """What the process took beyond its arrays when the batch inside ran."""
+    """The bytes that the process took beyond its arrays when the batch inside ran."""
     training_examples: int | None = None
     """The number of training examples; a larger batch repeats some. ``None`` for synthetic data."""
 
@@ -52,7 +52,7 @@ class Boundary:
         return self.confirmed_inside is not False and self.confirmed_outside is not False
 
     def problems(self) -> list[tuple[str, str]]:
-        """What is not confirmed, where that was tried, and why."""
+        """The batches that ended unexpectedly or were not tried, each with the reason."""
         found, of = [], f"depth {self.depth}, {self.mode}: batch"
         if self.inside_reason:
             why = self.inside_reason
@@ -90,7 +90,7 @@ class Capacity:
 
     @property
     def training_examples(self) -> int | None:
-        """How many examples there are to train on; ``None`` for synthetic data."""
+        """The number of training examples; ``None`` for synthetic data."""
         return next((boundary.training_examples for boundary in self.boundaries), None)
 
     def largest_batches(self) -> dict[tuple[int, Mode], int]:
@@ -175,7 +175,7 @@ def _largest_depths(
     found = {}
     for mode in Mode:
         most = MOST_DEPTH
-        for batch in sorted(set(batches)):  # what is too deep for a batch is too deep for a larger one
+        for batch in sorted(set(batches)):  # a depth too large for a batch is too large for a larger one
 
             def peak(depth: int, batch: int = batch, mode: Mode = mode) -> int:
                 return predict(cell.changed(depth=depth, batch=batch), mode)[0]

@@ -1,4 +1,4 @@
-"""Two sets of results compared: the same cells before and after, and what has grown beyond noise."""
+"""Two sets of results compared: the same cells before and after, and the figures that grew beyond noise."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ MEASURED = {
     "resident": "resident_peak_bytes",
     "time": "step_s",
 }
-"""What is compared, and its column."""
+"""The meters that are compared, with their columns."""
 
 EXACT = ("ledger", "heap")
-"""Meters that read the same bytes every time. Any difference comes from the code."""
+"""Meters that read the same bytes every time, so that any difference comes from the code."""
 
 LEAST_REPEATS = 5
 """The repetitions that a time needs to be judged; fewer do not show its spread."""
@@ -105,7 +105,7 @@ class Comparison:
         return Fraction(after) > Fraction(before) * (1 + allowed) and after - before > noise
 
     def regressions(self, allowed: Fraction) -> list[tuple[Pairing, str]]:
-        """What grew by more than ``allowed`` (a share) and beyond noise, fails or is missing; and how."""
+        """The rows that grew by more than the share ``allowed`` and beyond noise, fail or are missing."""
         found = []
         for pairing in self.pairings:
             before, after = pairing.before, pairing.after
@@ -125,7 +125,7 @@ class Comparison:
         return found
 
     def judged(self, meter: str) -> tuple[int, int]:
-        """In how many cells and modes a rise of the figure can be told from noise, and how many have both."""
+        """The number of rows in which a rise can be told from noise, and the number with both figures."""
         both = [found for found in self.pairings if None not in found.figures(meter)]
         return sum(self.noise(found, meter) is not None for found in both), len(both)
 

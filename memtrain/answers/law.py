@@ -1,9 +1,9 @@
 """The law peak = c0 + c1·L + c2·B + c3·L·B, fitted to measured heap peaks over a regime, and checked.
 
 A law is stated only where it holds. Its regime (`memtrain.answers.regime`) is found from predictions, which
-are exact and cheap. They must be linear also at depths and batches between those of the sweep. The heap peaks
-are larger by what numpy needs for itself. They must follow the law to 0.1 %, and each of them also the law
-that is fitted to the others. Where there is no law, the answer is the reason.
+are exact and cheap. Predictions must be linear also at depths and batches between those of the sweep. Heap
+peaks also hold the memory that numpy needs for itself. Each heap peak must follow the law to 0.1 %, and also
+the law that is fitted to all other peaks. Where there is no law, the answer is the reason.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from memtrain.planning.remat.policy import NONE
 from memtrain.run.allocation import PACKED
 
 HeapMeter = Callable[[Cell, Mode], int | None]
-"""Measures the heap peak of a cell that the law needs and the sweep does not have."""
+"""Measures the heap peak of a cell that the law needs and the sweep did not measure."""
 
 MOST_ERROR = 0.001
-"""A law with a larger relative error, of any kind, is not stated."""
+"""The largest relative error, of any kind, of a law that is stated."""
 
 
 MOST_TRIED = 5
-"""How many regimes of a group are tried, those with most cells first."""
+"""The number of regimes of a group that are tried, those with the most cells first."""
 
 SMALLEST_CELLS = 3
-"""How many of the smallest missing cells are measured too: there numpy's own memory matters most."""
+"""The number of smallest missing cells that are measured too: there numpy's own memory matters most."""
 
 RECOMPUTED = f"under a policy other than {NONE}, the kept bytes grow with depth in steps, not along a line"
 PACKED_SIZE = "the size of a packed arena is found by a search and does not follow a line"
@@ -53,7 +53,7 @@ UNCHECKED = "the extra cells that would check it could not be measured"
 
 @dataclass(frozen=True)
 class Law:
-    """A fitted law with the cells that it rests on and the range in which it was found to hold."""
+    """A fitted law, the cells that it is fitted to, and the range in which it holds."""
 
     mode: Mode
     depths: tuple[int, int]
@@ -74,7 +74,7 @@ class Law:
     unseen_count: int
     cells: tuple[Cell, ...]
     probes: tuple[Cell, ...]
-    """The cells among ``cells`` that were measured only for the law, not for the sweep."""
+    """The cells among ``cells`` that were measured for the law only, not for the sweep."""
     others: tuple[Cell, ...]
     """Measured cells of the sweep that the law does not cover."""
 
@@ -108,8 +108,8 @@ Verdict = Law | NoLaw
 def fit_laws(rows: Sequence[Row], heap: HeapMeter) -> list[Verdict]:
     """A law, or the reason why there is none, for each mode and each group of cells.
 
-    The cells of a group differ in depth and batch only; of a single cell nothing is said. A law holds for
-    most of the cells of its group. A few more are measured with ``heap``, to check it.
+    The cells of a group differ in depth and batch only. A group of one cell has no verdict. A law holds for
+    most of the cells of its group. A few more cells are measured with ``heap`` to check it.
     """
     groups: dict[tuple[Mode, Cell], list[Row]] = defaultdict(list)
     for row in rows:

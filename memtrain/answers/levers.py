@@ -30,7 +30,7 @@ MOST_MICRO_BATCHES, MOST_LAYERS = 1024, 16_384
 """The most micro-batches that are tried, and layers in all of them; more take minutes to build."""
 
 WORTHWHILE = 0.05
-"""If micro-batches alone take less extra time than this share, no faster plan is searched."""
+"""If micro-batches alone take at most this share of extra time, no faster plan is searched."""
 
 ALIKE = 3
 """From this number of micro-batches on, a further one is equal to the one before it."""
@@ -98,7 +98,7 @@ def parameter_bytes(cell: Cell) -> int:
     return sum(node.nbytes for node in cell.network.build(1).parameters)
 
 
-# -- what can be changed -----------------------------------------------------------------------------
+# -- levers -------------------------------------------------------------------------------------------
 
 
 def most_accumulate(cell: Cell) -> int:
@@ -117,7 +117,7 @@ def _updates(cell: Cell) -> list[Cell]:
 
 
 def _tiers(cell: Cell) -> list[list[Cell]]:
-    """``cell``, then it with another optimiser or dtype, then with both."""
+    """``cell``; then ``cell`` with another optimiser or dtype; then with both."""
     sgd, single = cell.changed(optimizer="sgd"), cell.changed(dtype="float32")
     if cell in (sgd, single):  # there is one other cell, or none
         return [[one] for one in dict.fromkeys([cell, sgd, single])]
@@ -125,7 +125,10 @@ def _tiers(cell: Cell) -> list[list[Cell]]:
 
 
 def _fewest(counts: Sequence[int], fits: Callable[[int], bool]) -> int | None:
-    """The first of the rising ``counts`` that fits. From ``ALIKE`` on, all after one that fits also fit."""
+    """The first of the rising ``counts`` that fits.
+
+    From ``ALIKE`` on, every count above one that fits also fits.
+    """
     few = bisect_left(counts, ALIKE)
     for count in counts[:few]:
         if fits(count):
@@ -158,7 +161,7 @@ def single_levers(cell: Cell, memory_bytes: int | None, peaks: Peaks) -> Iterato
         yield cell.changed(dtype="float32")
 
 
-# -- which combinations fit --------------------------------------------------------------------------
+# -- combinations that fit ----------------------------------------------------------------------------
 
 
 def combinations(
@@ -206,7 +209,7 @@ def _ways(cell: Cell, memory_bytes: int, peaks: Peaks, option: Callable[[Cell], 
         cheapest = extra
 
 
-# -- where none does ---------------------------------------------------------------------------------
+# -- the least memory, and the largest batch ----------------------------------------------------------
 
 
 def _smallest(cell: Cell, peaks: Peaks, most: float) -> float:

@@ -36,7 +36,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Option:
-    """A way to train the network of a cell, and what is known of it."""
+    """A way to train the network of a cell, with its predicted and measured figures."""
 
     kind: Kind
     name: str
@@ -53,7 +53,7 @@ class Option:
     least_bytes: int
     """The smallest budget that a plan could have in this cell."""
     exact: bool = True
-    """Whether its gradients are those of keep-all in every bit; micro-batches round differently."""
+    """Whether its gradients must equal those of keep-all in every bit; micro-batches round differently."""
     row: Row | None = None
     time_ratio: float | None = None
     """The time of its iteration ÷ that of keep-all, run in turns."""
@@ -66,9 +66,9 @@ class Option:
     largest_difference: float | None = None
     """The largest difference of any gradient or parameter, as a share of the largest entry."""
     changed_by_plan: tuple[str, ...] = ()
-    """What is not the same in every bit as in the same micro-batches without a plan: there must be none."""
+    """Values that differ from those of the same micro-batches without a plan. There must be none."""
     failure: str = ""
-    """Why it could not be compared with keep-all, where a comparison failed in itself: that is a fault."""
+    """Why its comparison with keep-all ended with an error, which is a fault; else empty."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -88,7 +88,7 @@ class Option:
 
     @property
     def same(self) -> bool:
-        """Whether gradients and parameters, where compared, are what they must be.
+        """Whether gradients and parameters are as they must be, if they were compared.
 
         A plan must give the same bits, micro-batches the same up to rounding.
         """
@@ -98,14 +98,14 @@ class Option:
 
     @property
     def ok(self) -> bool:
-        """Whether what was measured is as predicted, gradients included."""
+        """Whether the measured figures and gradients are as predicted."""
         fine = self.row is None or (self.row.ok and self.row.agrees("heap") is not False)
         return fine and self.same and not self.failure
 
 
 @dataclass(frozen=True)
 class Ways:
-    """A cell, a memory, and all that would make it fit."""
+    """A cell, a memory, and all ways to make the cell fit into the memory."""
 
     cell: Cell
     memory_bytes: int | None
@@ -141,17 +141,17 @@ def command_of(cell: Cell) -> str:
     words = ["memtrain", "train"] if cell.data != SYNTHETIC else ["memtrain", "sweep", "--mode", "train"]
     options = _settings(cell)
     if cell.data != SYNTHETIC and cell.policy.startswith(BUDGET):
-        options["allocation"] = FRESH  # as it was planned and measured; an arena can need some bytes more
+        options["allocation"] = FRESH  # as it was planned and measured; an arena can need a few bytes more
     return _command(words, options)
 
 
 def plan_command(cell: Cell, memory_bytes: int) -> str:
-    """The command that asks what makes the network of a cell fit into a memory."""
+    """The command that finds ways to fit the network of a cell into a memory."""
     return _command(["memtrain", "plan", "--memory", f"{memory_bytes}B"], _settings(cell))
 
 
 def _settings(cell: Cell) -> dict[str, str]:
-    """The options that describe a cell, those with their default left out."""
+    """The options that describe a cell. Options at their default are left out."""
     synthetic = cell.data == SYNTHETIC
     columns, default = cell.columns(), cell_of().columns()
     told = {"depth", "width", "input_size", "output_size", "batch", "steps", "threads"}

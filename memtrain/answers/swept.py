@@ -23,12 +23,12 @@ class Swept:
 
 
 def laws_of(host: Host, rows: Sequence[Row], timeout_s: float | None = None) -> list[Verdict]:
-    """The laws that the heap figures of ``rows`` follow, or why they follow none (`memtrain.answers.law`)."""
+    """The laws that the heap peaks of ``rows`` follow, or why they follow none (`memtrain.answers.law`)."""
     return fit_laws(rows, partial(_heap_peak, host, timeout_s=timeout_s))
 
 
 def _heap_peak(host: Host, cell: Cell, mode: Mode, timeout_s: float | None) -> int | None:
-    """The heap peak of a cell, or nothing where it could not be measured."""
+    """The heap peak of a cell; ``None`` if it could not be measured."""
     row = predicted_row(cell, mode, host.rates_for(cell))
     try:
         with admitted(host.room, row):

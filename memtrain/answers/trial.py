@@ -1,4 +1,4 @@
-"""The options of ``plan``, run: their memory, their time beside keep-all's, and their gradients.
+"""Runs of the options of ``plan``: memory, time compared with keep-all, and gradients.
 
 A plan of rematerialisation must give every gradient in the same bits. Micro-batches add the same numbers up
 in another order, so theirs differ by rounding. In float32 that rounding can move a unit across the kink of a
@@ -77,7 +77,7 @@ class _Runner:
             return replace(option, notes=(*option.notes, str(reason)))
 
     def _compared(self, option: Option) -> Option:
-        """``option`` with how far its gradients are from keep-all's, if it computes the same thing."""
+        """``option`` with the difference of its gradients from keep-all's, if both must be equal."""
         cell, base = option.cell, self._keep_all
         if (cell.optimizer, cell["dtype"]) != (base.optimizer, base["dtype"]):
             return option

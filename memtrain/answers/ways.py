@@ -1,4 +1,4 @@
-"""What would make a cell fit into a memory: plans of rematerialisation and other levers. Runs nothing."""
+"""Ways to make a cell fit into a memory: plans of rematerialisation and other levers. Nothing is run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MOST_EXTRA = 1.5
 
 
 def find_ways(cell: Cell, memory_bytes: int | None, points: int = 0, rates: Rates | None = None) -> Ways:
-    """What would make ``cell``, under policy none, fit into a memory, with ``points`` plans of the trade-off.
+    """Ways to make ``cell``, under policy none, fit into a memory, and ``points`` plans of the trade-off.
 
     If no plan of rematerialisation is enough, the answer is the cheapest combination of levers that is
     enough. If none is, it is the largest batch that fits. Nothing is run. Options are compared by the time
@@ -96,7 +96,7 @@ class _Finder:
         return found
 
     def rules(self) -> Iterator[Option]:
-        """The policies that know only the number of stages."""
+        """The policies sqrt and revolve, which use only the number of stages."""
         policies = [Policy(SQRT)]
         (chain,) = chains(self.cell.keep_all(Mode.TRAIN))[:1]
         policies += [Policy(REVOLVE, 2**power) for power in range(12) if 2**power < len(chain)]
@@ -123,14 +123,14 @@ class _Finder:
         return helpful, left_out
 
     def answer(self, memory_bytes: int) -> Option | None:
-        """What to do: nothing, a plan, or the cheapest combination of levers; ``None`` if nothing fits.
+        """The answer: keep-all, a plan, or the cheapest combination of levers; ``None`` if nothing fits.
 
         A combination that changes less of the training comes first.
         """
         if self.keep_all.predicted_peak_bytes <= memory_bytes:
             return self.keep_all
         if self.keep_all.least_bytes <= memory_bytes:
-            with suppress(BudgetError):  # in one arena a plan may need some bytes more
+            with suppress(BudgetError):  # in one arena a plan may need a few bytes more
                 return self.within(memory_bytes, Kind.CHOSEN)
         for options in combinations(self.cell, memory_bytes, self._peaks, self._lever):
             found = [option for option in options if option.predicted_peak_bytes <= memory_bytes]

@@ -205,33 +205,36 @@ def _agreement(rows: Sequence[Row]) -> list[str]:
     if not measured:
         return []
     exact = sum(row["ledger_peak_bytes"] == row["predicted_peak_bytes"] for row in measured)
-    found = [_meter_agreement(measured, meter) for meter in TOLERANCES]
-    all_agree = exact == len(measured) and all(agrees for _, agrees in found)
+    differences = {
+        meter: [abs(off) for row in measured if (off := row.difference_bytes(meter)) is not None]
+        for meter in TOLERANCES
+    }
+    largest = {meter: format_bytes(max(found)) for meter, found in differences.items() if found}
+    far = {meter: [row for row in measured if row.agrees(meter) is False] for meter in largest}
     failed = sum(not row.ok for row in measured)
-    if not all_agree:
+    if exact < len(measured) or any(far.values()):
         verdict = "The meters do NOT all agree."
     elif failed:
         verdict = f"{failed} of {len(measured)} measured rows failed. Their existing figures agree."
     else:
         verdict = "The meters agree."
-    ledger = f"The ledger equals the prediction in {exact} of {len(measured)} rows."
-    return [" ".join([verdict, ledger, *(sentence for sentence, _ in found if sentence)])]
+    rows_in_words = f"all {exact}" if exact == len(measured) > 1 else f"{exact} of {len(measured)}"
+    sentences = [verdict, f"The ledger equals the prediction in {rows_in_words} rows."]
+    near = [f"{meter} peak is at most {largest[meter]}" for meter in largest if not far[meter]]
+    if near:
+        sentences.append(f"The {' and the '.join(near)} from the ledger: within the tolerance.")
+    sentences += [
+        _far(found, meter, largest[meter], len(differences[meter])) for meter, found in far.items() if found
+    ]
+    return [" ".join(sentences)]
 
 
-def _meter_agreement(rows: Sequence[Row], meter: str) -> tuple[str, bool]:
-    """A sentence on how far a meter is from the ledger, and whether it is as near as promised."""
-    differences = [abs(off) for row in rows if (off := row.difference_bytes(meter)) is not None]
-    if not differences:
-        return "", True
-    far = [row for row in rows if row.agrees(meter) is False]
-    largest, tolerance = format_bytes(max(differences)), TOLERANCES[meter]
-    name = "resident peak" if meter == "resident" else f"{meter} peak"
-    if not far:
-        return f"The {name} is at most {largest} from the ledger: within the tolerance.", True
+def _far(rows: Sequence[Row], meter: str, largest: str, count: int) -> str:
+    """Sentences on the rows, of ``count``, in which a meter is farther from the ledger than promised."""
     sentence = (
-        f"In {len(far)} of {len(differences)} rows, the {name} is farther from the ledger than the tolerance "
-        f"of {tolerance}; the largest difference is {largest}."
+        f"In {len(rows)} of {count} rows, the {meter} peak is farther from the ledger than the tolerance of "
+        f"{TOLERANCES[meter]}; the largest difference is {largest}."
     )
-    if meter == "heap" and all(row.cell.threads > 1 for row in far):
+    if meter == "heap" and all(row.cell.threads > 1 for row in rows):
         sentence += " With more than one thread, BLAS requests memory of its own."
-    return sentence, False
+    return sentence

@@ -195,7 +195,11 @@ def test_the_page_shows_peak_against_time_and_every_option(measured):
     page = ways_html(measured, Origin("memtrain plan"))
     assert "What would make it fit" in page
     data = json.loads(re.search(r'type="application/json">(.*?)</script>', page, re.DOTALL)[1])
-    assert {trace["name"] for trace in data["trade"]["data"]} >= {"plans, predicted", "sqrt", "none"}
+    assert {trace["name"] for trace in data["trade"]["data"]} >= {
+        "plans, predicted",
+        "sqrt",
+        "none (no recomputation)",
+    }
     assert len(data["rows"]) == len({option.cell for option in measured.options})
 
 

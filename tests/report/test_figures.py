@@ -150,11 +150,11 @@ def test_what_varies_besides_depth_and_batch_makes_groups():
 def test_a_peak_that_stays_or_falls_is_not_said_to_grow():
     (group,) = groups_of([row(depth, 8, "train", peak) for depth, peak in ((1, 2048), (2, 1024))])
     assert curves_of(group, "depth").reading == (
-        "The peak of training falls from depth 1 to depth 2 (at batch 8): 2.0 KiB to 1.0 KiB."
+        "The peak of training falls from depth 1 to depth 2 (at batch 8): 2 KiB to 1 KiB."
     )
     (group,) = groups_of([row(depth, 8, "train", 2048) for depth in (1, 2)])
     assert curves_of(group, "depth").reading == (
-        "The peak of training stays at 2.0 KiB from depth 1 to depth 2 (at batch 8)."
+        "The peak of training stays at 2 KiB from depth 1 to depth 2 (at batch 8)."
     )
 
 
@@ -323,7 +323,7 @@ def test_an_environment_shows_the_speed_of_the_machine_in_two_figures():
     rates = {"flops_per_s": 9.37e10, "bytes_per_s": 2.0 * 2**30, "op_bytes_per_s": {"relu": 1.5}}
     only.environment = {"numpy": "2", "rates": rates}
     assert environments(rows) == [
-        {"numpy": "2", "speed of products": "93.7 GFLOP/s", "speed of memory": "2.0 GiB/s"}
+        {"numpy": "2", "speed of products": "93.7 GFLOP/s", "speed of memory": "2 GiB/s"}
     ]
 
 
