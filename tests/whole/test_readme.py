@@ -13,6 +13,7 @@ from command_line import memtrain
 from paths import ROOT, SCRIPTS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+EVIDENCE = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
 CHEAPLY = {
     "sweep": ["--meters", "ledger", "--depth", "1,2", "--batch", "8", "--width", "8"],
     "frontier": ["--no-confirm", "--depth", "1"],
@@ -66,9 +67,18 @@ def test_the_python_of_the_readme_works(tmp_path):
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
 
 
-def test_all_that_the_readme_links_to_is_there():
-    links = re.findall(r"\]\(([^)#]+)\)", README)
+@pytest.mark.parametrize(("text", "folder"), [(README, ROOT), (EVIDENCE, ROOT / "results")])
+def test_all_that_a_readme_links_to_is_there(text, folder):
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text)
     assert links
-    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
-    scripts = set(re.findall(r"`scripts/(\w+)", README))
+    assert [link for link in links if "://" not in link and not (folder / link).exists()] == []
+    scripts = set(re.findall(r"`scripts/(\w+)", text))
     assert [name for name in scripts if not (SCRIPTS / name).exists()] == []
+
+
+def test_each_section_of_the_evidence_that_the_readme_names_is_there():
+    titles = re.findall(r"^## (.*)$", EVIDENCE, re.MULTILINE)
+    known = {title.lower().replace(" ", "-") for title in titles}
+    named = set(re.findall(r"results/README\.md#([\w-]+)", README))
+    assert named
+    assert named <= known
