@@ -21,7 +21,7 @@ _LEAST_NAME = 12
 _UNIT = re.compile(r"(?<=[\d)]) (?=(?:%|×|[KMGTPE]i?B|B|[µm]?s|G?FLOPs?)(?![^\s.,;:)]))")
 """The space between a number and its unit."""
 
-_FIXED = "\N{NO-BREAK SPACE}"
+FIXED = "\N{NO-BREAK SPACE}"
 """A space at which a line is not broken."""
 
 _MOST_TABLES = 3
@@ -49,8 +49,8 @@ def fitted(section: Section, width: int) -> RenderableType:
 
 def prose(sentences: Iterable[str], width: int) -> Text:
     """Sentences, each from a new line on. A number and its unit stay on one line."""
-    lines = (wrap(_UNIT.sub(_FIXED, text), width, break_on_hyphens=False) for text in sentences)
-    return Text("\n".join(line.replace(_FIXED, " ") for found in lines for line in found))
+    lines = (wrap(_UNIT.sub(FIXED, text), width, break_on_hyphens=False) for text in sentences)
+    return Text("\n".join(line.replace(FIXED, " ") for found in lines for line in found))
 
 
 def command_lines(command: str, width: int) -> list[str]:
@@ -171,7 +171,7 @@ def _lines(section: Section, width: int) -> Iterator[str]:
         texts = [" ".join(text.split()) for text in line]
         entries = [f"{head} {text}" for head, text in zip(heads, texts, strict=True)]
         yield from wrap(", ".join(entries[: section.keys]), width, subsequent_indent="  ")
-        figures = [entry.replace(" ", _FIXED) for entry, text in zip(entries, texts, strict=True) if text]
+        figures = [entry.replace(" ", FIXED) for entry, text in zip(entries, texts, strict=True) if text]
         below = "  " + "; ".join(figures[section.keys :])
         for part in wrap(below, width, subsequent_indent="  ", break_on_hyphens=False):
-            yield part.replace(_FIXED, " ")
+            yield part.replace(FIXED, " ")

@@ -11,7 +11,7 @@ from rich.text import Text
 from memtrain.answers.option import Kind, Option, Ways, command_of
 from memtrain.planning.remat.policy import NONE
 from memtrain.report.section import Section
-from memtrain.report.terminal.table import command_lines, fitted, prose
+from memtrain.report.terminal.table import FIXED, command_lines, fitted, prose
 from memtrain.report.ways import HEADS, OF_LEVERS, OF_PLANS, fates, options_section
 from memtrain.report.ways_findings import advice, answer_sentences, note_sentences
 from memtrain.units import format_bytes
@@ -101,11 +101,10 @@ def _picture(ways: Ways, width: int, ascii_only: bool) -> RenderableType:
     if ways.chosen is not None and ways.chosen.kind is Kind.CHOSEN:
         legend.append(f"{marks[Kind.CHOSEN]} the plan for {format_bytes(ways.memory_bytes)}")
     legend += [f"{letter} {name}" for name, letter in letters.items()]
+    entries = ", ".join(entry.replace(" ", FIXED) for entry in legend)
     measured = all(option.measured_extra is not None for option in options)
     title = f"Peak against extra time, {'measured' if measured else 'predicted'}"
-    return Group(
-        Text(title, style="bold"), Text("\n".join([*lines, axis, scale])), prose([", ".join(legend)], width)
-    )
+    return Group(Text(title, style="bold"), Text("\n".join([*lines, axis, scale])), prose([entries], width))
 
 
 def _extra(option: Option) -> float:
