@@ -30,7 +30,7 @@ from memtrain.run.kept_rates import kept_rates
 from memtrain.sweeps.grid import make_cell, training_examples
 from memtrain.sweeps.ranges import parse_integers
 from memtrain.sweeps.sweep import check_limits, default_jobs
-from memtrain.training.data import load
+from memtrain.training.data import load, split
 from memtrain.units import parse_bytes
 
 Range = str | int | Sequence[int]
@@ -133,7 +133,7 @@ def train(
     cell = _cell(with_usual(columns, TRAINED))
     examples = load(cell.data, free_memory_bytes())
     rate, rates = learning_rate(cell, lr), training_rates(cell)
-    training = train_cell(cell, examples, rate=rate, rates=rates, epochs=epochs)
+    training = train_cell(cell, *split(examples), rate=rate, rates=rates, epochs=epochs)
     if path is not None and not training.trained.diverged:
         write_new(path, training.snapshot(examples), force)
     return Shown(training, _call("train", columns, epochs=epochs, lr=lr))

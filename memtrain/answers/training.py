@@ -13,7 +13,7 @@ from memtrain.measure.host import Host
 from memtrain.measure.machine import free_memory_bytes
 from memtrain.planning.cost import Rates, flops
 from memtrain.planning.remat.policy import read_policy
-from memtrain.training.data import Dataset, split
+from memtrain.training.data import Dataset, Part
 from memtrain.training.digest import DataDigest
 from memtrain.training.loop import Epoch, Trained, check_rate, train
 from memtrain.training.optimizers import LEARNING_RATES
@@ -55,15 +55,15 @@ def training_rates(cell: Cell) -> Rates | None:
 
 def train_cell(
     cell: Cell,
-    examples: Dataset,
+    training_data: Part,
+    test_data: Part,
     *,
     rate: float,
     rates: Rates | None,
     epochs: int,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Training:
-    """Train the network of ``cell`` on its share of ``examples``, and test it on the others."""
-    training_data, test_data = split(examples)
+    """Train the network of ``cell`` on ``training_data``, and test it on ``test_data``."""
     trained = train(
         cell.network,
         cell.batch,

@@ -111,12 +111,12 @@ def _trained(
     """Train behind a progress bar."""
     from memtrain.answers.training import train_cell
     from memtrain.cli.console import messages, progress_bar, warn
-    from memtrain.sweeps.grid import training_examples
+    from memtrain.training.data import split
     from memtrain.training.loop import Epoch
 
-    count = training_examples(cell.data)
-    if count is not None and cell.batch > count:
-        said = f"the batch is larger than the {count:,} training examples, so it repeats some"
+    training_data, test_data = split(examples)
+    if cell.batch > len(training_data):
+        said = f"the batch is larger than the {len(training_data):,} training examples, so it repeats some"
         warn(messages(quiet), said)
     with progress_bar(quiet) as progress:
         bar = progress.add_task("loss …", total=epochs, count="")
@@ -125,4 +125,6 @@ def _trained(
             count, loss = f"{epoch.number}/{epochs}", f"loss {epoch.loss:.4f}"
             progress.update(bar, completed=epoch.number, description=loss, count=count)
 
-        return train_cell(cell, examples, rate=rate, rates=rates, epochs=epochs, on_epoch=show)
+        return train_cell(
+            cell, training_data, test_data, rate=rate, rates=rates, epochs=epochs, on_epoch=show
+        )

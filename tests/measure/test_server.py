@@ -83,7 +83,7 @@ def test_a_server_that_cannot_fork_says_so_in_its_reply_and_goes_on():
         process.stdin.write(ASK)
         process.stdin.flush()
         reply = json.loads(process.stdout.readline())
-        assert "no process can be started" in json.loads(reply["output"])["error"]
+        assert "no measuring process can be started" in json.loads(reply["output"])["error"]
     process.stdin.close()
     assert ended(process) == ("", 0)
 
