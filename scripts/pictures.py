@@ -15,6 +15,7 @@ from memtrain.answers.swept import laws_of
 from memtrain.measure.host import Host
 from memtrain.report.findings import findings
 from memtrain.report.terminal.sweep import sweep_tables
+from memtrain.report.terminal.table import fitted, prose
 from memtrain.sweeps.results import read_results
 
 WIDTH = 100
@@ -27,10 +28,9 @@ def main() -> None:
         laws = laws_of(host, rows)
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print("$ memtrain sweep", highlight=False)
-    console.print(sweep_tables(rows, WIDTH)[0])
+    console.print(fitted(sweep_tables(rows, WIDTH)[0], WIDTH))
     console.print()
-    for sentence in findings(rows, laws):
-        console.print(sentence, markup=False, highlight=False)
+    console.print(prose(findings(rows, laws), WIDTH))
     console.save_svg(str(folder / "terminal.svg"), title="memtrain sweep")
 
 
