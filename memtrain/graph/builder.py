@@ -44,9 +44,9 @@ class Builder:
             self.scope = outside
 
     def apply(self, op: Op, *inputs: Node, name: str | None = None, label: str | None = None) -> Node:
-        """Append ``op`` applied to ``inputs``. Raises ``GraphError`` when the shapes do not fit.
+        """Append the node ``op(*inputs)``. Raises ``GraphError`` when the op cannot take these inputs.
 
-        Without a ``label`` a node is labelled by its name, or by its op where it has none.
+        The label is the name by default; a node without a name is labelled with the name of its op.
         """
         if op.writes is not None and not inputs[op.writes].contiguous:
             raise GraphError(
@@ -78,10 +78,11 @@ class Builder:
         return node
 
     def include(self, nodes: Sequence[Node], wanted: Node, known: dict[int, Node], suffix: str = "") -> Node:
-        """Append the node ``wanted`` of another graph with all that it needs; returns its counterpart here.
+        """Copy the node ``wanted`` of another graph, with its ancestors, into this graph; returns the copy.
 
-        ``nodes`` are the nodes of the other graph. ``known`` maps their ids to nodes here. Nodes in ``known``
-        are not appended. The others are appended, with ``suffix`` after their names, and enter ``known``.
+        ``nodes`` are the nodes of the other graph. ``known`` maps ids of that graph to nodes of this one.
+        Nodes in ``known`` are not copied. Each copy has ``suffix`` after its name and is entered in
+        ``known``.
         """
         needed = {wanted.id}
         for index in range(wanted.id, -1, -1):
@@ -97,16 +98,16 @@ class Builder:
         return known[wanted.id]
 
     def contiguous(self, node: Node) -> Node:
-        """``node`` itself, or its copy in row order: most kernels walk their inputs flat."""
+        """``node``, or a copy of it in row order if its bytes are in another order."""
         return node if node.contiguous else self.apply(Copy(), node)
 
     def rename(self, node: Node, name: str, label: str | None = None, scope: Scope | None = None) -> Node:
-        """The same node under another name; nodes built before keep their own."""
+        """Replace ``node`` by the same node under another name; returns the new one."""
         self.nodes[node.id] = renamed = node.renamed(name, label, scope)
         return renamed
 
     def graph(self) -> Graph:
-        """The graph built so far, with unique names, checked (`memtrain.graph.check`)."""
+        """The graph built so far, with unique names. Raises ``GraphError`` if it is not valid."""
         make_unique(self.nodes)
         graph = Graph(tuple(self.nodes))
         check(graph)
@@ -117,7 +118,7 @@ class Builder:
 def no_collection() -> Iterator[None]:
     """A context or decorator that stops Python's garbage collector while a graph is built or analysed.
 
-    Nothing of a graph is garbage, and scanning a million nodes repeatedly takes a quarter of the time.
+    A graph has no garbage, and repeated scans of a million nodes would take a quarter of the time.
     """
     was_enabled = gc.isenabled()
     gc.disable()

@@ -7,12 +7,12 @@ from memtrain.graph.node import Graph, Node
 
 
 def check(graph: Graph) -> None:
-    """Raise ``GraphError``, naming node and shapes, unless the graph can be computed as it stands.
+    """Raise ``GraphError``, naming node and shapes, unless the graph can be computed in its order.
 
-    Every input is an earlier node. Every shape and type is what the op's rule gives. Only views and updates
-    share a storage. No node reads a value after an update has overwritten it.
+    Every input must be an earlier node. Every shape and type must be the one that the rule of the op gives.
+    Only views and updates share a storage. No node reads a value after an update has overwritten it.
     """
-    current: dict[int, int] = {}  # storage that an update wrote -> the node that now is its value
+    current: dict[int, int] = {}  # by storage that an update wrote: the node that holds its new value
     leaves: set[str] = set()
     for index, node in enumerate(graph.nodes):
         if not node.inputs and node.op.leaf_role:

@@ -1,8 +1,9 @@
 """Backpropagation as a graph transformation: the backward pass is more graph.
 
-Reverse accumulation (Dive into Deep Learning 5.3.3; Griewank & Walther 2008, §3.2). The rule of each node is
-asked once, when its cotangent is complete. Each part that it gives is added at once to the cotangent of the
-input. So a value with many readers holds one sum, never one cotangent for each reader.
+Reverse accumulation (Dive into Deep Learning 5.3.3; Griewank & Walther 2008, §3.2). The vjp rule of a node is
+applied once, when the cotangent of the node is complete. The rule builds one part for each input, and each
+part is added at once to the cotangent of its input. So a value with many readers needs memory for one sum,
+not for one cotangent per reader.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from memtrain.graph.ops.source import Fill
 
 
 def gradient(b: Builder, target: Node, wrt: Sequence[Node], into: Sequence[Node] | None = None) -> list[Node]:
-    """Append the nodes of ∂target/∂v for each v of ``wrt``; returns these gradients, each of the shape of v.
+    """Append the nodes that compute ∂target/∂v for each v of ``wrt``; returns them, each with the shape of v.
 
-    ``into`` holds a running total for each leaf v of ``wrt`` (the gradient of earlier micro-batches); the
-    gradient of v is added to it.
+    ``into`` has one running total per v: the gradient of earlier micro-batches. The gradient of a leaf v is
+    added to its total.
 
     ``target`` has no dimensions. Backward runs from the last node to the first. Among the inputs of a node,
-    leaves come first: ∂L/∂W before ∂L/∂h. The same call differentiates the result again. Raises
-    ``GraphError`` for a target with dimensions or an op without a rule.
+    leaves come first: ∂L/∂W before ∂L/∂h. The appended nodes can be differentiated in turn. Raises
+    ``GraphError`` for a target with dimensions, a v that is not a float, or an op without a vjp rule.
     """
     if target.shape:
         raise GraphError(f"only a value without dimensions has a gradient, not {target}; sum it first")
@@ -42,7 +43,7 @@ def gradient(b: Builder, target: Node, wrt: Sequence[Node], into: Sequence[Node]
 def _backward(
     b: Builder, target: Node, wrt: Sequence[Node], into: Sequence[Node] | None, paths: Paths
 ) -> tuple[list[int], Parts]:
-    """Append the unnamed nodes; returns the ids of the gradients and the parts of every cotangent."""
+    """Append the backward nodes without names; returns the ids of the gradients, and all parts."""
     sums = _Sums(b)
     if into is not None:
         sums.totals = {v.id: total for v, total in zip(wrt, into, strict=True) if not v.inputs}
@@ -62,7 +63,7 @@ def _backward(
 
 
 class _Sums:
-    """The cotangent of each value: the sum of the parts that exist so far."""
+    """The cotangents under construction: for each value, the sum of the parts that exist so far."""
 
     def __init__(self, b: Builder) -> None:
         self.totals: dict[int, Node] = {}
@@ -71,9 +72,9 @@ class _Sums:
         self._waiting: dict[int, list[tuple[Node, int, Node]]] = {}
 
     def pass_on(self, node: Node, wanted: Sequence[int]) -> None:
-        """Ask the rule of ``node``, and add what it gives to the cotangents of its inputs.
+        """Apply the vjp rule of ``node`` and add each part to the cotangent of its input.
 
-        A part that ``add_vjp`` can add in place waits until its input has a sum to add it to.
+        A part that ``add_vjp`` can add in place waits until there is a sum to which it can be added.
         """
         cotangent = self.totals.get(node.id)
         if cotangent is None:
@@ -94,7 +95,10 @@ class _Sums:
             count = len(b.nodes)
 
     def add(self, index: int, consumer: Node, part: Node, *, new: bool) -> None:
-        """Add what ``consumer`` passes back to value ``index``; ``new`` says that it was built for this."""
+        """Add ``part``, which ``consumer`` passes back, to the cotangent of value ``index``.
+
+        ``new`` says that the node was built for this part; otherwise the node already has another use.
+        """
         before = self.totals.get(index)
         built = part.id if new else None
         if before is None:
@@ -106,7 +110,7 @@ class _Sums:
             self._add_waiting(index)
 
     def complete(self, index: int) -> None:
-        """Add the parts that still wait: no other part of this cotangent will come."""
+        """Add the parts that still wait. All other parts of this cotangent have been added."""
         if index not in self._waiting:
             return
         if index in self.totals:
@@ -125,13 +129,16 @@ class _Sums:
         b.scope = outside
 
     def _note(self, index: int, total: Node, part: Part) -> None:
-        """Take ``total`` as the cotangent of value ``index`` so far, with ``part`` as its last part."""
+        """Record ``total`` as the present cotangent of value ``index``, and ``part`` as its latest part."""
         self.totals[index] = total
         self.parts.setdefault(index, []).append(part)
 
 
 def _paths(b: Builder, target: Node, wrt: Sequence[Node]) -> Paths:
-    """The nodes between ``wrt`` and ``target``: the positions of their inputs among these, leaves first."""
+    """The nodes between ``wrt`` and ``target``, each with the positions of its inputs that lie there too.
+
+    The positions of leaves come first.
+    """
     nodes, depends = b.nodes, {node.id for node in wrt}
     first = min(depends, default=0)
     leads = {target.id}

@@ -1,4 +1,4 @@
-"""The names of nodes: for people only, and unique in a graph."""
+"""The names of nodes: unique in a graph, and meant for people. A run finds only leaves by name."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
 
 
 Paths = dict[int, tuple[int, ...]]
-"""By node between ``wrt`` and the target: the positions of its inputs that are between them too."""
+"""For each node between ``wrt`` and the target: the positions of its inputs that lie between them too."""
 
 
 class Part(NamedTuple):
-    """A part of a cotangent: what one consumer of the value gave to it."""
+    """One part of the cotangent of a value: the part that one consumer of the value passes back."""
 
     total: int | None
-    """The node that holds this part and all before; ``None`` where that is another value's cotangent, as L
-    passes on that of J."""
+    """The node that holds the sum of this part and all earlier ones. ``None`` if this node is the cotangent
+    of another value: with J = L + s, the cotangent of J is also the cotangent of L."""
     addend: int | None
-    """The node that was added to those before; ``None`` where there is none of its own."""
+    """The node that was added to the sum of earlier parts; ``None`` without a sum, or without such a node."""
     consumer: int
 
 
 Parts = dict[int, list[Part]]
-"""By value: the parts of its cotangent, in the order in which they were added up."""
+"""For each value: the parts of its cotangent, in the order in which they were added."""
 
 
 def name_cotangents(b: Builder, target: Node, paths: Paths, parts: Parts) -> None:
-    """Name the sums that `gradient` built: ∂L/∂h2, and part 1 of ∂L/∂h2 for a sum that lacks later parts.
+    """Name the sums that `gradient` built: ∂L/∂h2, or "part 1 of ∂L/∂h2" while later parts are missing.
 
-    Each gets the scope of its value, and a label made of labels.
+    A sum gets the scope of its value. Its label is composed of labels as its name is of names.
     """
     heads, nodes = _heads(b, target, paths), b.nodes
     for index, found in parts.items():
@@ -49,10 +49,10 @@ def name_cotangents(b: Builder, target: Node, paths: Paths, parts: Parts) -> Non
 def _name_partial_sums(
     b: Builder, value: Node, head: Node, found: Sequence[Part], heads: dict[int, Node]
 ) -> None:
-    """Name the totals of ``found`` but the last one.
+    """Name every total of ``found`` except the last.
 
-    With J = L + s the part of L alone is ∂L/∂W: it needs no other name. A total that holds the gradient of
-    earlier micro-batches, too, is a sum with it.
+    With J = L + s, the total of all parts that come through L is named ∂L/∂W. A total that also holds the
+    gradient of earlier micro-batches is named "sum with ∂L/∂W".
     """
     lower = heads[found[0].consumer]
     for count, part in enumerate(found[:-1], start=1):
@@ -66,7 +66,11 @@ def _name_partial_sums(
 
 
 def _name_addends(b: Builder, value: Node, head: Node, found: Sequence[Part], heads: dict[int, Node]) -> None:
-    """Name what is added to other parts: all that comes by way of one head is the derivative of that."""
+    """Name the nodes that were added to a sum.
+
+    If only one part comes through a head (L, say), it is the derivative of this head: ∂L/∂W. Otherwise it is
+    named as a part: "part 2 of ∂J/∂W".
+    """
     for count, part in enumerate(found, start=1):
         if part.addend is None:
             continue
@@ -78,7 +82,7 @@ def _name_addends(b: Builder, value: Node, head: Node, found: Sequence[Part], he
 
 
 def _names(head: Node, value: Node) -> tuple[str, str]:
-    """Name and label of ∂head/∂value. Where both are equal they are one string, since graphs are large."""
+    """Name and label of ∂head/∂value. If they are equal, both are the same string object, to save memory."""
     name = f"∂{head.name}/∂{value.name}"
     if head.label is head.name and value.label is value.name:
         return name, name
@@ -86,9 +90,9 @@ def _names(head: Node, value: Node) -> tuple[str, str]:
 
 
 def _heads(b: Builder, target: Node, paths: Paths) -> dict[int, Node]:
-    """What the cotangent of each value is the derivative of, as the book writes it.
+    """For each value, its head: the numerator of its cotangent as the book writes it, L in ∂L/∂h.
 
-    J = L + s passes its cotangent on unchanged. So a value that only L depends on is named ∂L/∂….
+    J = L + s passes its cotangent on unchanged. So L is the head of each value that affects J only through L.
     """
     heads = {target.id: target}
     terms = [b[target.inputs[position]] for position in paths[target.id] if position in target.op.summands]
@@ -107,7 +111,7 @@ def _has_own_name(node: Node) -> bool:
 
 
 def make_unique(nodes: list[Node]) -> None:
-    """Number repeated names: W1, then W1 (2). Leaves keep their names: a run finds them by name."""
+    """Number repeated names: W1, then W1 (2). Leaves keep their names, because a run finds them by name."""
     if len({node.name for node in nodes}) == len(nodes):
         return
     taken = {node.name for node in nodes if not node.inputs}

@@ -40,7 +40,7 @@ class Role(StrEnum):
 
 
 class Block(NamedTuple):
-    """A part of a network. ``number`` counts the parts of a kind from 1, where they repeat."""
+    """A part of a network. If its kind repeats, ``number`` counts the blocks of the kind from 1."""
 
     kind: str
     number: int | None = None
@@ -63,17 +63,17 @@ class Name(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """One application of an op, and at the same time the one value that it gives.
+    """One application of an op, and at the same time the one value that the op gives.
 
-    ``storage`` is the id of the node whose bytes this value lives in. It is the node's own id, except for a
-    view (the id of its base) and an update (that of the parameter). ``contiguous`` says that the bytes lie in
-    row order.
+    ``storage`` is the id of the node that owns the bytes of the value. A view has the storage of its base, an
+    update that of the leaf which it overwrites, any other node its own. ``contiguous`` says that the bytes
+    lie in row order.
 
-    ``name`` is unique and for people only. ``label`` is the name of the value within its block: the same
-    value has the same label in every block of a kind.
+    ``name`` is unique and meant for people; only leaves are also found by it. ``label`` is the name of the
+    value within its block: the same value has the same label in every block of a kind.
 
-    The fields are final, and the type checker enforces it. A frozen dataclass would enforce it at run time,
-    but takes six times as long to make, and a deep network has tens of thousands of nodes.
+    The type checker enforces that the fields are final. A frozen dataclass would enforce it at run time, but
+    its instances take six times as long to create, and a deep network has tens of thousands of nodes.
     """
 
     id: Final[int]
@@ -95,7 +95,7 @@ class Node:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the value. Those of a view are the bytes of its base: count them once."""
+        """Bytes of the value. A view shares the bytes of its base, so they must be counted once only."""
         return prod(self.shape) * self.dtype.itemsize
 
     @property
@@ -114,7 +114,7 @@ class Node:
         return self.storage == self.id
 
     def renamed(self, name: str, label: str | None = None, scope: Scope | None = None) -> Node:
-        """The same node under another name. The label is the name, and the scope stays, unless given."""
+        """The same node under another name. By default the label is this name, and the scope is kept."""
         return Node(
             self.id,
             self.op,
@@ -135,7 +135,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in an order in which they can be computed: ``nodes[i].id == i``."""
+    """Nodes in an order in which they can be computed, numbered from 0: ``nodes[i].id == i``."""
 
     nodes: tuple[Node, ...]
 
@@ -149,7 +149,7 @@ class Graph:
         return iter(self.nodes)
 
     def named(self, name: str) -> Node:
-        """The node with that name. Raises ``KeyError`` if there is none."""
+        """The node called ``name``. Raises ``KeyError`` if there is none."""
         for node in self.nodes:
             if node.name == name:
                 return node

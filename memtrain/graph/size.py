@@ -1,8 +1,8 @@
-"""Sizes with a meaning: an int together with the expression in the book's symbols that gives it.
+"""Sizes with a meaning: integers that also carry their expression in the symbols of the book.
 
-A size is an ``int``. One that depends on the network or the batch is a `Dim`, which carries its meaning: a
-symbol (n, d, m, q), or a product, a quotient or the least of other sizes. So bytes can be written as
-formulas, and evaluated for other networks.
+A size is an ``int``. A size that depends on the network or the batch is a `Dim`. Its meaning is a symbol
+(n, d, m, q), or a product, a quotient or a bounded product of other sizes. So bytes can be written as
+formulas, and a formula can be evaluated for other networks.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Product(NamedTuple):
 
 
 class Quotient(NamedTuple):
-    """One of ``parts`` equal parts; ``rounded`` up where they need not be equal."""
+    """One of ``parts`` equal parts of ``whole``; the quotient is rounded up if ``rounded``."""
 
     whole: int
     parts: int
@@ -36,7 +36,7 @@ class Quotient(NamedTuple):
 
 
 class Least(NamedTuple):
-    """A product of sizes, but at most a number."""
+    """A product of sizes, but at most ``most``."""
 
     most: int
     factors: tuple[int, ...]
@@ -61,7 +61,7 @@ class Dim(int):
 
 
 def _dim(value: int, meaning: Meaning) -> Dim:
-    """A `Dim`, made in half the time: a prediction makes some for each step."""
+    """A `Dim`, created in half the time of the constructor: a prediction creates some at each step."""
     dim = int.__new__(Dim, value)
     dim.meaning = meaning
     return dim
@@ -104,14 +104,14 @@ def least(most: int, sizes: Sequence[int]) -> int:
 
 
 def factors(size: int) -> tuple[int, ...]:
-    """The sizes whose product ``size`` is, none of them a product or a bare 1."""
+    """The sizes whose product is ``size``. None of them is a product or a plain 1."""
     if isinstance(size, Dim) and isinstance(size.meaning, Product):
         return tuple([factor for given in size.meaning.factors for factor in factors(given)])
     return () if size == 1 and not isinstance(size, Dim) else (size,)
 
 
 def text(size: int) -> str:
-    """A size as a formula writes it; a size without a meaning is written in digits."""
+    """The text of a size in a formula; a size without a meaning is written in digits."""
     if not isinstance(size, Dim):
         return str(int(size))
     match size.meaning:
@@ -127,7 +127,7 @@ def text(size: int) -> str:
 
 
 def evaluate(size: int, sizes: Mapping[str, int]) -> int:
-    """The value of ``size`` when its symbols have the given ``sizes``. Raises ``KeyError``."""
+    """The value of ``size`` for the given ``sizes`` of its symbols. Raises ``KeyError`` if one is missing."""
     if not isinstance(size, Dim):
         return size
     match size.meaning:
@@ -142,7 +142,7 @@ def evaluate(size: int, sizes: Mapping[str, int]) -> int:
 
 
 def symbols(size: int) -> Iterator[tuple[str, int]]:
-    """The symbols in a size with the number behind each, in the order in which they are written."""
+    """The symbols in a size, each with its value, in the order in which they are written."""
     if isinstance(size, Dim):
         match size.meaning:
             case Symbol(name):

@@ -9,6 +9,6 @@ for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
 ACTIVATIONS: dict[str, type[Op]] = {name: op for name, op in OPS.items() if op.is_activation}
-"""The ops that a layer can put between its products, by name."""
+"""The activations: ops that a layer can apply between its products, by name."""
 
 __all__ = ["ACTIVATIONS", "OPS", "Op"]

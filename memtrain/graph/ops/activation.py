@@ -1,4 +1,4 @@
-"""Activations and their gradients. Each rule reads the fewest bytes that its formula allows."""
+"""Activations and their gradients. Each vjp rule reads as few bytes as its formula allows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Activation(Op):
-    """h = φ(z) for each element: an op that a layer can use between its products."""
+    """h = φ(z) for each element: an op that a layer can apply between its products."""
 
     is_activation = True
     glyph = "φ"
@@ -49,7 +49,7 @@ class ReadsOutput(Activation, Elementwise):
 
 
 class Slope(Elementwise):
-    """g ⊙ φ′, with φ′ from the output h of ``activation``, or from its input z."""
+    """g ⊙ φ′, with φ′ computed from the output h of ``activation`` or from its input z (``of_output``)."""
 
     activation: ClassVar[str]
     of_output: ClassVar[bool] = True
@@ -69,16 +69,16 @@ class Slope(Elementwise):
         return f"needs {slope}: {self.activation}'s rule reads its {source} {read.name}"
 
     def _argument(self, w: Writer, read: Node) -> Node:
-        """The input z of the activation, where the rule reads z or the output h."""
+        """The input z of the activation, given the value ``read``, which is z or the output h."""
         return w.inputs(read)[0] if self.of_output and read.inputs else read
 
 
 @dataclass(frozen=True)
 class ReluGrad(Slope):
-    """g ⊙ [h > 0], with h = NaN taken as positive.
+    """g ⊙ [h > 0]. A NaN without a minus sign counts as positive.
 
-    A float is positive exactly where its bits, read as a signed integer, are positive. So the mask is made of
-    integers in the buffer of the result. float × bool would make numpy allocate a buffer for the cast.
+    A float is positive if its bits, read as a signed integer, are positive. So the mask consists of integers
+    in the buffer of the result. float × bool would make numpy allocate a buffer for the cast.
     """
 
     name = "relu_grad"
@@ -95,7 +95,7 @@ class ReluGrad(Slope):
 
 
 def _masked(out: Array, g: Array, h: Array) -> None:
-    """g where h > 0, else 0, in integers."""
+    """Compute g where h > 0, else 0. All three arrays are the bits of floats, read as integers."""
     h.clip(0, 1, out=out)
     np.multiply(out, g, out=out)
 
@@ -175,7 +175,7 @@ class SigmoidGrad(Slope):
 
 @dataclass(frozen=True)
 class Sigmoid(ReadsOutput):
-    """1 / (1 + exp(−z)), computed as (1 + tanh(z/2)) / 2, which cannot overflow."""
+    """1 / (1 + exp(−z)), computed without overflow as (1 + tanh(z/2)) / 2."""
 
     name = "sigmoid"
     gradient = SigmoidGrad

@@ -58,7 +58,7 @@ class Multiply(Broadcast):
 
 @dataclass(frozen=True)
 class Scale(Elementwise):
-    """c · x for a constant c; ``symbol`` is what the book writes for c (λ/2)."""
+    """c · x for a constant c; ``symbol`` is the book's symbol for c (λ/2)."""
 
     factor: float
     symbol: str = ""
@@ -109,7 +109,7 @@ class Shift(Elementwise):
 
 @dataclass(frozen=True)
 class Exp(Elementwise):
-    """e to the x; its rule reads its output."""
+    """e to the x. The vjp rule reads the output."""
 
     name = "exp"
     reuses = (0,)
@@ -127,7 +127,7 @@ class Exp(Elementwise):
 
 @dataclass(frozen=True)
 class SumTo(Op):
-    """Sum over the axes along which ``shape`` was broadcast: the inverse of broadcasting."""
+    """The sum over the axes along which ``shape`` was broadcast: the vjp of broadcasting."""
 
     shape: Shape
 
@@ -160,7 +160,7 @@ class SumTo(Op):
 
 @dataclass(frozen=True)
 class BroadcastTo(Op):
-    """Repeat along new or 1-sized axes, as an array with bytes of its own."""
+    """The input repeated along new axes and axes of size 1, in an array with its own bytes."""
 
     shape: Shape
 
@@ -180,7 +180,7 @@ class BroadcastTo(Op):
 
 @dataclass(frozen=True)
 class Copy(Op):
-    """The same values with bytes in row order, for a kernel that cannot read a view."""
+    """The same values with bytes in row order, for a kernel that cannot read a transposed or sliced view."""
 
     name = "copy"
     strided = True
@@ -206,7 +206,7 @@ def multiply(b: Builder, x: Node, y: Node, name: str | None = None) -> Node:
 
 
 def _times(b: Builder, cotangent: Node, factor: Node) -> Node:
-    """cotangent · factor, without an array for a cotangent that is the same number everywhere."""
+    """cotangent · factor. A cotangent that is one number everywhere is multiplied as a number."""
     if isinstance(cotangent.op, BroadcastTo) and cotangent.shape == factor.shape:
         spread = input_of(b, cotangent, 0)
         cotangent = cotangent if spread.shape else spread
@@ -216,10 +216,10 @@ def _times(b: Builder, cotangent: Node, factor: Node) -> Node:
 
 
 def scale(b: Builder, x: Node, factor: float, name: str | None = None, symbol: str = "") -> Node:
-    """factor · x; ``symbol`` is what the book writes for the factor."""
+    """factor · x; ``symbol`` is the book's symbol for the factor."""
     return b.apply(Scale(factor, symbol), x, name=name)
 
 
 def sum_to(b: Builder, x: Node, shape: Shape) -> Node:
-    """``x`` summed down to ``shape``; ``x`` itself when it has that shape."""
+    """``x`` summed down to ``shape``; ``x`` itself if it has this shape."""
     return x if x.shape == shape else b.apply(SumTo(shape), x)

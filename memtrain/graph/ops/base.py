@@ -1,10 +1,11 @@
-"""What an op is, and all that is said of it: shape rule, kernel, workspace, vjp, cost, and how it is written.
+"""The base class of all ops: shape rule, kernel, workspace, vjp rule, cost, formula and symbol.
 
-One class per op. The fields of the (frozen) class are the op's attributes, so that a node is data.
+Each op is one frozen class. Its fields are the attributes of the op, so that a node is data.
 
-Most ops are elementwise: `memtrain.graph.ops.blockwise.Elementwise` is their base. An activation is a
-`ReadsInput` or a `ReadsOutput` of `memtrain.graph.ops.activation`, with a `Slope` for its derivative. Modules
-in this folder are found by themselves; `memtrain.cells.columns` lists the names of activations for the help.
+Most ops are elementwise and derive from `memtrain.graph.ops.blockwise.Elementwise`. An activation derives
+from `ReadsInput` or `ReadsOutput` in `memtrain.graph.ops.activation`, and its derivative from `Slope`. A new
+module in this folder is imported without further registration. Only the help text needs a name of a new
+activation: `memtrain.cells.columns` lists them.
 """
 
 from __future__ import annotations
@@ -26,30 +27,30 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Workspace = tuple[tuple[int, DType], ...]
-"""Arrays that a kernel needs besides its output: element count (with its meaning) and type of each."""
+"""Arrays that a kernel needs besides its output: for each, the element count (with its meaning) and type."""
 
 Cotangents = Iterator[tuple[int, Node]]
-"""Positions of inputs, each with the cotangent that a rule built for it."""
+"""Positions of inputs, each with the cotangent that a vjp rule built for the input."""
 
 Call = Callable[[], object]
-"""A kernel with its arrays bound: ready to be called, again and again."""
+"""A kernel with its arrays bound. It can be called any number of times."""
 
 BLOCK = 16384
-"""Elements that an elementwise kernel handles at a time: its workspace stays in the L2 cache, and
-the Python call (about 1 µs) is short beside the computation (about 5 µs)."""
+"""Elements that an elementwise kernel computes at a time. The workspace then stays in the L2 cache, and
+the Python call (about 1 µs) is short compared with the computation (about 5 µs)."""
 
 INDEX = np.dtype(np.intp)
 
 
 class Speed(StrEnum):
-    """Which measured rate of a machine gives the time of an op."""
+    """The measured rate of a machine from which the time of an op is predicted."""
 
     PRODUCT = "product"
-    """The FLOPs of matrix products."""
+    """FLOPs per second of matrix products."""
     MEMORY = "memory"
-    """The bytes that plain elementwise steps read and write."""
+    """Bytes per second that plain elementwise steps read and write."""
     OWN = "own"
-    """A rate measured for this op, since computing takes longer than reading and writing."""
+    """A rate measured for this op, whose computation takes longer than its reads and writes."""
 
 
 OPS: dict[str, type[Op]] = {}
@@ -61,30 +62,31 @@ class Op:
 
     name: ClassVar[str]
     reuses: ClassVar[tuple[int, ...]] = ()
-    """Inputs whose buffer the kernel may be given as its output."""
+    """Inputs whose buffer may also be the output buffer of the kernel."""
     is_view: ClassVar[bool] = False
     """The result is a view of the storage of input 0: it has no kernel and no bytes."""
     writes: ClassVar[int | None] = None
-    """The input that the kernel overwrites (an effect): the result is that storage's new value."""
+    """The input that the kernel overwrites (an effect). The result is the new value of its storage."""
     kinks: ClassVar[tuple[float, ...]] = ()
-    """Where the derivative jumps: elements of the result that lie there, or pass it."""
+    """Values of the result at which the derivative jumps."""
     strided: ClassVar[bool] = False
     """The kernel also accepts inputs whose bytes are not in row order."""
     reads_output: ClassVar[bool] = False
-    """The vjp reads the result and no input, so the input can be freed at once."""
+    """The vjp rule reads the result and no input, so the inputs can be freed at once."""
     summands: ClassVar[tuple[int, ...]] = ()
-    """Inputs that are terms of a sum. A value that is only such a term needs no name in a formula."""
+    """Inputs that are terms of a sum. A value that is read only as such a term needs no name in a formula."""
     is_activation: ClassVar[bool] = False
-    """Whether a layer can use the op between its products, by name and without attributes."""
+    """Whether a layer can apply the op between its products, given its name and no attributes."""
     halves_variance: ClassVar[bool] = False
-    """It passes about half of its input's variance: weights start as He et al. 2015 have it, not Glorot."""
+    """The result has about half of the variance of the input. So the initial weights before the op follow
+    He et al. 2015 instead of Glorot & Bengio 2010."""
     speed: ClassVar[Speed] = Speed.MEMORY
     input_count: ClassVar[int] = 1
-    """The number of inputs, of one shape, with which the rate of the op is measured."""
+    """The number of inputs with which the rate of the op is measured. All have one shape."""
     glyph: ClassVar[str] = ""
-    """The symbol of the op in a drawing; its name is drawn if there is none."""
+    """The symbol of the op in a drawing; if it is empty, the name is drawn."""
     adds_vjp: ClassVar[tuple[int, ...]] = ()
-    """Inputs whose cotangent ``add_vjp`` adds to another one in place."""
+    """Inputs whose cotangents ``add_vjp`` can add to a sum in place."""
 
     def __init_subclass__(cls) -> None:
         if "name" in cls.__dict__:
@@ -93,19 +95,19 @@ class Op:
             OPS[cls.name] = cls
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
-        """Shape and type of the result; raises ``GraphError`` when the inputs do not fit."""
+        """Shape and type of the result. Raises ``GraphError`` when the op cannot take these inputs."""
         raise GraphError(f"{self.name} has no shape rule")
 
     def workspace(self, *inputs: Node) -> Workspace:
-        """What the kernel needs besides its output, as a function of shapes and types."""
+        """The arrays that the kernel needs besides its output, as a function of shapes and types."""
         return ()
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        """Compute into ``out``, with ``work`` (flat arrays, as declared) as the only other memory."""
+        """Compute the result into ``out``. ``work``, the flat arrays of `workspace`, is all other memory."""
         raise GraphError(f"{self.name} has no kernel")
 
     def bind(self, out: Array, *inputs: Array, work: Sequence[Array]) -> Call:
-        """A call of the kernel on these arrays; everything that can be looked up is looked up now."""
+        """The kernel bound to these arrays. All lookups are done here, so that a call is fast."""
         return partial(self.kernel, out, *inputs, work=work)
 
     def view(self, base: Array) -> Array:
@@ -114,7 +116,7 @@ class Op:
 
     @property
     def leaf_role(self) -> Role | None:
-        """The role of a value that a run is given; ``None`` for a computed value."""
+        """The role of a leaf, whose value a run is given; ``None`` for a computed value."""
         return None
 
     @property
@@ -123,24 +125,25 @@ class Op:
         return self.glyph or self.name
 
     def keeps_order(self, *inputs: Node) -> bool:
-        """Whether the result's bytes lie in row order."""
+        """Whether the bytes of the result lie in row order."""
         return True
 
     def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
-        """Build the cotangents of inputs from the cotangent of ``node``: the book's prod.
+        """Build the cotangents of inputs from the cotangent of ``node``. The book calls this prod.
 
-        Yields (position, cotangent) for the positions in ``wanted``, in that order. Each is built only when
-        it is asked for, so that the caller can add it to a sum before the next one exists. Nodes that several
-        of them need are built once. An input whose derivative is zero everywhere is left out.
+        Yields (position, cotangent) for each position in ``wanted``, in the order of ``wanted``. Each
+        cotangent is built only when the iterator reaches it, so that the caller can add it to a sum before
+        the next one exists. Nodes that several cotangents need are built once. An input whose derivative is
+        zero everywhere is left out.
         """
         raise GraphError(f"{node} is not differentiable with respect to input {wanted[0]}")
 
     def add_vjp(self, b: Builder, node: Node, position: int, cotangent: Node, into: Node) -> Node:
-        """Build ``into`` plus what ``vjp`` gives for an input of ``adds_vjp``, without a second array."""
+        """Build ``into`` + the cotangent of an input of ``adds_vjp``, without an array for the cotangent."""
         raise GraphError(f"{self.name} cannot add the cotangent of input {position} to {into}")
 
     def flops(self, node: Node, *inputs: Node) -> int:
-        """Floating-point operations: one per element of the larger of result and inputs."""
+        """Floating-point operations: one per element of the largest among result and inputs; 0 for a view."""
         return 0 if self.is_view else max([node.size, *[given.size for given in inputs]])
 
     def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
@@ -148,11 +151,11 @@ class Op:
         return f"{self.name}({', '.join(map(w.term, inputs))})"
 
     def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
-        """What ``node`` needs its input ``read`` for, as a clause without subject: "needs the factor hᵀ"."""
+        """Why ``node`` needs its input ``read``, as a clause without subject: "needs the factor hᵀ"."""
         return f"needs the operand {read.name}"
 
     def constant(self, w: Writer, *inputs: Node) -> float | None:
-        """The result where it is the same number in every run; ``None`` where it depends on the leaves."""
+        """The result if it is the same number in every run; ``None`` if it depends on the leaves."""
         return None
 
 
@@ -162,7 +165,7 @@ def input_of(b: Builder, node: Node, position: int) -> Node:
 
 
 def blocks(size: int, block: int = BLOCK) -> Iterator[tuple[slice, int]]:
-    """Cut ``size`` elements (or rows) into slices of at most ``block``, each with its length."""
+    """Slices of at most ``block`` that together cover ``size`` elements (or rows), each with its length."""
     for start in range(0, size, block):
         stop = min(start + block, size)
         yield slice(start, stop), stop - start

@@ -14,9 +14,10 @@ from memtrain.graph.size import least, product
 
 
 class Elementwise(Op):
-    """Ops whose inputs all have the shape of the result, or are numbers, computed over flat arrays.
+    """The base of ops whose inputs are single numbers or have the shape of the result.
 
-    ``scratch`` is the number of workspace arrays that ``block`` is given, each as long as a block.
+    The kernel computes flat arrays block by block. ``scratch`` is the number of its workspace arrays, each
+    as long as a block.
     """
 
     scratch: ClassVar[int] = 0
@@ -53,7 +54,7 @@ class Elementwise(Op):
             self.block(*rest, work=rest_work)
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        """The kernel of one block. Without scratch, one block is the whole array."""
+        """The kernel of one block. An op without scratch computes the whole array as one block."""
         raise GraphError(f"{self.name} has no kernel")
 
 
@@ -63,9 +64,10 @@ def _flat(size: int, *arrays: Array) -> list[Array]:
 
 
 class RowWise(Op):
-    """Ops over the last axis, computed in blocks of whole rows; ``scratch`` counts block-sized arrays.
+    """The base of ops over the last axis, computed in blocks of whole rows.
 
-    One more array holds a number per row of the block.
+    ``scratch`` is the number of workspace arrays as large as a block. One more workspace array, the first,
+    holds a number per row of the block.
     """
 
     scratch: int

@@ -14,15 +14,15 @@ from memtrain.graph.ops.base import Array, Call, Op, Workspace, rows_per_block, 
 from memtrain.graph.size import Dim, least, product, rounded_part
 
 SPREAD_PARTS = 8
-"""The least number of parts of a broadcast; so its workspace is a small share of its output."""
+"""A broadcast is cut into at least about this many parts. So its workspace is small beside its output."""
 
 
 class Broadcast(Op):
     """A commutative binary op whose operands are broadcast against each other.
 
-    numpy's own broadcasting loop allocates 33 KB of buffers. So the smaller operand is repeated over some
-    rows in the workspace and combined with rows of the same shape. These are an eighth of the rows at most,
-    so a bias costs a prediction hardly any memory.
+    numpy's own broadcasting loop allocates 33 KB of buffers. So the kernel repeats the smaller operand over
+    some rows in the workspace, and combines these with as many rows of the larger operand. The workspace has
+    at most an eighth of the rows (rounded up), so a bias adds little to the peak of inference.
     """
 
     reuses = (0, 1)
@@ -50,7 +50,7 @@ class Broadcast(Op):
         full, other = inputs if inputs[0].shape == out.shape else inputs[::-1]
         if not work:
             return partial(self._at_once, out, full, other)
-        base = full if full.shape == out.shape else out  # if both are broadcast, one is laid into out first
+        base = full if full.shape == out.shape else out  # if both are broadcast, one is copied into out first
         spread = work[0].reshape(-1, *out.shape[1:])
         rows, whole = len(spread), len(out) - len(out) % len(spread)
         cut = [base, out] if other.ndim < out.ndim or other.shape[0] == 1 else [base, out, other]
@@ -87,12 +87,12 @@ class Broadcast(Op):
 
 
 def _spread_rows(shape: Shape) -> int:
-    """How many rows of a result of that shape the smaller operand is spread over at a time."""
+    """The number of rows over which the smaller operand is repeated at a time, for a result of ``shape``."""
     return least(rows_per_block(prod(shape[1:])), (rounded_part(shape[0], SPREAD_PARTS),))
 
 
 def broadcast_shape(a: Shape, b: Shape) -> Shape:
-    """The shape of a broadcast pair, keeping the symbols of the sizes that are not 1."""
+    """The common shape of two broadcast operands, with the symbols of its sizes. Raises ``ValueError``."""
     if a == b:
         return a
     longest = max(len(a), len(b))
@@ -103,7 +103,7 @@ def broadcast_shape(a: Shape, b: Shape) -> Shape:
 
 
 def _joined(x: int, y: int) -> int:
-    """The common size of two axes. Of equal sizes it is the one with a symbol: a batch of 1 is still n."""
+    """The common size of two axes. Of two equal sizes, the one with a meaning: a batch of 1 is still n."""
     if x == y:
         return x if isinstance(x, Dim) else y
     return y if x == 1 else x

@@ -1,4 +1,4 @@
-"""GELU (Hendrycks & Gimpel 2016), exact and in its tanh form. Both rules read the input z."""
+"""GELU (Hendrycks & Gimpel 2016), exact and in its tanh form. Both vjp rules read the input z."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
 
 _FAR = 6.0
-"""From here on erf is 1 to the last bit of a float64 (1 − erf(6) = 2e-17)."""
+"""For larger arguments erf is 1 to the last bit of a float64 (1 − erf(6) = 2e-17)."""
 _SQRT_HALF = sqrt(0.5)
 _DENSITY_AT_0 = 1 / sqrt(2 * pi)
 _TANH_SLOPE = sqrt(2 / pi)
@@ -30,9 +30,9 @@ _TANH_CUBIC = 0.044715
 def _erfc_polynomial(dtype: DType) -> tuple[float, ...]:
     """Coefficients, highest first, of the polynomial p with erfc(u) = (1 − v)·exp(v·p(v) − u²).
 
-    v = u/(2 + u), 0 ≤ u ≤ 6, after Numerical Recipes §6.2.2; v is taken out of the exponent so that erf
-    keeps its digits near 0. p interpolates ``math.erfc`` at Chebyshev nodes: degree 18 leaves an error of
-    4e-16 in erf, degree 8 one of 2e-7 in float32.
+    v = u/(2 + u), 0 ≤ u ≤ 6, after Numerical Recipes §6.2.2. The factor 1 − v stands outside of the exponent
+    so that erf keeps its digits near 0. p interpolates ``math.erfc`` at Chebyshev nodes. The error of erf is
+    4e-16 with degree 18, and 2e-7 in float32 with degree 8.
     """
 
     def exponent(v: float) -> float:
@@ -46,9 +46,9 @@ def _erfc_polynomial(dtype: DType) -> tuple[float, ...]:
 
 
 def erf(x: Array, out: Array, a: Array, b: Array, factor: float = 1.0) -> None:
-    """erf(factor · x) into ``out``; ``a`` and ``b`` are scratch, and no two of the arrays are the same.
+    """Compute erf(factor · x) into ``out``, with ``a`` and ``b`` as workspace. All four arrays must differ.
 
-    Error ≤ 1e-14 in float64, 2e-7 in float32.
+    The error is at most 1e-14 in float64, and 2e-7 in float32.
     """
     highest, second, *rest = _erfc_polynomial(x.dtype)
     np.absolute(x, out=a)
@@ -72,7 +72,7 @@ def erf(x: Array, out: Array, a: Array, b: Array, factor: float = 1.0) -> None:
 
 
 def _normal_integral(z: Array, out: Array, a: Array, b: Array) -> None:
-    """Φ(z) = (1 + erf(z/√2)) / 2 into ``out``."""
+    """Compute Φ(z) = (1 + erf(z/√2)) / 2 into ``out``, with ``a`` and ``b`` as workspace."""
     erf(z, out, a, b, factor=_SQRT_HALF)
     np.add(out, 1, out=out)
     np.multiply(out, 0.5, out=out)
@@ -110,7 +110,7 @@ class GeluGrad(Slope):
 
 
 def _gelu_curvature(b: Builder, z: Node) -> Node:
-    """φ(z)(2 − z²): gelu″."""
+    """gelu″(z) = φ(z)(2 − z²), with φ the normal density."""
     square = multiply(b, z, z)
     density = scale(b, b.apply(Exp(), scale(b, square, -0.5)), _DENSITY_AT_0)
     return multiply(b, density, b.apply(Shift(2.0), scale(b, square, -1.0)))
@@ -134,7 +134,7 @@ class Gelu(ReadsInput):
 
 
 def _tanh_argument(z: Array, out: Array) -> None:
-    """u(z) = √(2/π) (z + 0.044715 z³) into ``out``."""
+    """Compute u(z) = √(2/π) (z + 0.044715 z³) into ``out``."""
     np.multiply(z, z, out=out)
     np.multiply(out, _TANH_CUBIC, out=out)
     np.add(out, 1, out=out)
@@ -181,7 +181,7 @@ class GeluTanhGrad(Slope):
 
 
 def _gelu_tanh_curvature(b: Builder, z: Node) -> Node:
-    """(1 − t²) (u′ + z u″/2 − z t u′²), with t = tanh u: u′ and u″ are polynomials in z."""
+    """gelu_tanh″(z) = (1 − t²) (u′ + z u″/2 − z t u′²), with t = tanh u. u′ and u″ are polynomials in z."""
     square = multiply(b, z, z)
     u = multiply(b, z, _polynomial(b, square, _TANH_SLOPE, _TANH_SLOPE * _TANH_CUBIC))
     slope = _polynomial(b, square, _TANH_SLOPE, 3 * _TANH_SLOPE * _TANH_CUBIC)
@@ -192,7 +192,7 @@ def _gelu_tanh_curvature(b: Builder, z: Node) -> Node:
 
 
 def _polynomial(b: Builder, square: Node, constant: float, factor: float) -> Node:
-    """constant + factor · z², from z²."""
+    """constant + factor · ``square``."""
     return b.apply(Shift(constant), scale(b, square, factor))
 
 

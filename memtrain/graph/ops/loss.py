@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def _divisor(value: Node) -> str:
-    """The number of elements of a value as a formula divides by it: ``n``, or ``(n·q)``."""
+    """The number of elements of a value as the divisor in a formula: ``n``, or ``(n·q)``."""
     size = text(product(value.shape))
     return size if size.isalnum() else f"({size})"
 
@@ -87,7 +87,7 @@ class Nll(Op):
 
 @dataclass(frozen=True)
 class NllGrad(Op):
-    """−g/n at the labels and zero elsewhere: the rule of the loss reads no log-probability."""
+    """−g/n at the labels and zero elsewhere. So the vjp rule of the loss reads no log-probability."""
 
     shape: Shape
 

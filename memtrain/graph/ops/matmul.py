@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MatMul(Op):
-    """op(a) op(b) over the last two axes, op = transposed or not; leading axes broadcast.
+    """The product of two values over their last two axes, each transposed if its flag says so.
 
-    Inputs have rank ≥ 2; `matmul` handles vectors by reshaping. BLAS reads the flags, so nothing is
-    copied. Each matrix is one gemm. It is never split by rows, since that changes the bits of the result.
+    Inputs have rank ≥ 2 (`matmul` reshapes vectors), and leading axes are broadcast. BLAS reads the flags, so
+    nothing is copied. Each product of matrices is one gemm. It is never split by rows, because a split
+    changes the bits of the result.
     """
 
     transpose_a: bool = False
@@ -38,7 +39,7 @@ class MatMul(Op):
     glyph = "×"
 
     def flops(self, node: Node, *inputs: Node) -> int:
-        """Of each product: 2 · rows · columns · inner size."""
+        """Floating-point operations: 2 · rows · columns · inner size for each product."""
         return 2 * node.size * int(inputs[0].shape[-2 if self.transpose_a else -1])
 
     def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
@@ -49,7 +50,10 @@ class MatMul(Op):
         return f"needs the factor {read.name}{'ᵀ' if transposed else ''}"
 
     def _factors(self, node: Node, *inputs: Node) -> list[tuple[Node, bool]]:
-        """The operands as the book writes them (an example is a column), and whether each is transposed."""
+        """The operands in the order and orientation of the book (an example is a column).
+
+        Each comes with a flag that says whether the formula transposes it.
+        """
         pairs = list(zip(inputs, (self.transpose_a, self.transpose_b), strict=True))
         if carries_batch(node.shape):
             pairs = [(value, not flag) for value, flag in reversed(pairs)]
@@ -110,8 +114,8 @@ def matmul(
 ) -> Node:
     """The product of values of any rank ≥ 1, as in ``numpy.matmul`` after the transpositions.
 
-    A vector on the left is a row, on the right a column. A stack times one matrix is reshaped to a
-    single product, so that the gradient of the matrix needs no stack of its own.
+    A vector on the left is a row, a vector on the right is a column. A stack of matrices times one matrix
+    is reshaped to a single product. Otherwise the gradient of the one matrix would first be a stack.
     """
     _check_inner(x, y, transpose_a, transpose_b)
     wanted = list(x.shape[:-1]) if len(x.shape) > 1 else []
@@ -134,7 +138,7 @@ def matmul(
 
 
 def _check_inner(x: Node, y: Node, transpose_a: bool, transpose_b: bool) -> None:
-    """Raise ``GraphError``, naming what was given, unless the sizes that are summed over agree."""
+    """Raise ``GraphError``, naming the inputs, unless their inner sizes agree."""
     if not x.shape or not y.shape:
         raise GraphError(f"matmul needs values with at least one axis, not {x} and {y}")
     left = x.shape[-2 if transpose_a and len(x.shape) > 1 else -1]

@@ -1,6 +1,7 @@
 """Leaky ReLU (Maas et al. 2013), ELU with α = 1 (Clevert et al. 2015) and softplus (Dugas et al. 2001).
 
-Each is increasing, so its slope is a function of its output. PyTorch's rules keep the input besides.
+Each function is increasing, so its slope is a function of its output. PyTorch's rules read the input, so
+PyTorch keeps the input as well.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
 
 LEAK = 0.01
-"""The slope of leaky ReLU below 0, as PyTorch has it."""
+"""The slope of leaky ReLU below 0. It is PyTorch's default."""
 
 
 @dataclass(frozen=True)
 class LeakyReluGrad(Slope):
-    """g where h > 0, else 0.01 g, with h = NaN taken as positive.
+    """g where h > 0, else 0.01 g. A NaN without a minus sign counts as positive.
 
-    As in `ReluGrad` the bits of h tell whether it is positive. The bits of the slope are those of 0.01, plus
-    the distance to the bits of 1 where h is positive. These integers lie in the buffer of the result.
+    As in `ReluGrad`, the bits of h, read as an integer, tell whether h is positive. The bits of the slope are
+    those of 0.01, plus the distance to the bits of 1 where h is positive. They are computed in the buffer of
+    the result.
     """
 
     name = "leaky_relu_grad"
@@ -94,7 +96,7 @@ class EluGrad(Slope):
 
 @dataclass(frozen=True)
 class Elu(ReadsOutput):
-    """z where z > 0, else exp(z) − 1, as max(z, 0) + expm1(min(z, 0)), which cannot overflow."""
+    """z where z > 0, else exp(z) − 1; computed without overflow as max(z, 0) + expm1(min(z, 0))."""
 
     name = "elu"
     halves_variance = True
@@ -111,7 +113,7 @@ class Elu(ReadsOutput):
 
 @dataclass(frozen=True)
 class SoftplusGrad(Slope):
-    """g ⊙ (1 − exp(−h)): the sigmoid of z, to the last digits even where it is near 0."""
+    """g ⊙ (1 − exp(−h)). The factor is the sigmoid of z, precise to the last digits also near 0."""
 
     name = "softplus_grad"
     activation = "softplus"
@@ -136,7 +138,7 @@ class SoftplusGrad(Slope):
 
 @dataclass(frozen=True)
 class Softplus(ReadsOutput):
-    """log(1 + exp(z)), as max(z, 0) + log(1 + exp(−|z|)), which cannot overflow."""
+    """log(1 + exp(z)), computed without overflow as max(z, 0) + log(1 + exp(−|z|))."""
 
     name = "softplus"
     scratch = 1

@@ -1,4 +1,4 @@
-"""A value plus a multiple of another one, without an array for the multiple."""
+"""The sum of a value and a multiple of another value, without an array for the multiple."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AddScaled(Elementwise):
-    """a + factor · c · w, with c a 0-d value: how λW joins a gradient without an array of its own."""
+    """a + factor · c · w, with c a value without dimensions. So λW is added to a gradient in place."""
 
     factor: float
 
@@ -58,6 +58,6 @@ class AddScaled(Elementwise):
 
 
 def add_product(out: Array, a: Array, w: Array, factor: float, scratch: Array) -> None:
-    """out = a + factor · w, the product rounded first."""
+    """Compute a + factor · w into ``out``. The product is rounded before it is added."""
     np.multiply(w, factor, out=scratch)
     np.add(a, scratch, out=out)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LogSoftmaxGrad(RowWise):
-    """g − softmax · Σg, with softmax = exp(log-softmax): the rule reads the output."""
+    """g − softmax · Σg, with softmax = exp(log-softmax). So the vjp rule reads the output."""
 
     name = "log_softmax_grad"
     reuses = (0, 1)
@@ -61,7 +61,7 @@ class LogSoftmaxGrad(RowWise):
 
 @dataclass(frozen=True)
 class LogSoftmax(RowWise):
-    """x − log Σ exp x over the last axis, with the maximum taken out first."""
+    """x − log Σ exp x over the last axis. The maximum is subtracted first, so that exp cannot overflow."""
 
     name = "log_softmax"
     reuses = (0,)

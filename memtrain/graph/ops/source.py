@@ -1,4 +1,4 @@
-"""Nodes that read no other node: leaves, whose values the run is given, and constants."""
+"""Nodes without inputs: leaves, whose values the run is given, and constants."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Leaf(Op):
-    """A value that the run is given and keeps between iterations: parameter, optimizer or input."""
+    """A value that the run is given and keeps between iterations: parameter, optimiser state or input."""
 
     role: Role
     shape: Shape
@@ -33,7 +33,7 @@ class Leaf(Op):
 
 @dataclass(frozen=True)
 class Fill(Op):
-    """An array of one constant. It depends on nothing, so it has no vjp."""
+    """An array filled with one constant. It has no inputs, so it needs no vjp rule."""
 
     value: float
     shape: Shape

@@ -1,6 +1,7 @@
 """SiLU (Elfwing et al. 2017), hard-swish (Howard et al. 2019) and Mish (Misra 2019).
 
-Each falls before it rises, so its slope is not a function of its output: the rules read the input z.
+Each function falls before it rises, so its slope is not a function of its output. So the vjp rules read the
+input z.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
 
 _FAR = 20.0
-"""From here on tanh(softplus(z)) is 1 to the last bit of a float64, and its slope 0."""
+"""For larger z, tanh(softplus(z)) is 1 to the last bit of a float64, and its slope is 0."""
 
 
 def _sigmoid(z: Array, out: Array) -> None:
-    """1 / (1 + exp(−z)) into ``out``, as `Sigmoid` computes it."""
+    """Compute 1 / (1 + exp(−z)) into ``out``, as `Sigmoid` does."""
     np.multiply(z, 0.5, out=out)
     np.tanh(out, out=out)
     np.multiply(out, 0.5, out=out)
@@ -86,7 +87,7 @@ class Silu(ReadsInput):
 
 
 def _ramp(z: Array, out: Array) -> None:
-    """(z + 3)/6, but at least 0 and at most 1, into ``out``."""
+    """Compute (z + 3)/6, but at least 0 and at most 1, into ``out``."""
     np.add(z, 3, out=out)
     np.maximum(out, 0, out=out)
     np.minimum(out, 6, out=out)
@@ -95,9 +96,10 @@ def _ramp(z: Array, out: Array) -> None:
 
 @dataclass(frozen=True)
 class HardSwishGrad(Slope):
-    """g ⊙ (z/3 + 1/2) where |z| < 3; 0 below and g above.
+    """g ⊙ (z/3 + 1/2) where |z| < 3; 0 below −3, and g above 3.
 
-    Whether |z| < 3 is read from the bits, which have the order of the numbers. So no array of bool is needed.
+    The bits of positive floats, read as integers, have the order of the floats. So |z| < 3 is decided by
+    integers, without an array of bool.
     """
 
     name = "hard_swish_grad"
@@ -152,8 +154,8 @@ class HardSwish(ReadsInput):
 class MishGrad(Slope):
     """g ⊙ (t + z (1 − t²) σ(z)), with t = tanh(softplus(z)).
 
-    With w = exp(z) and m = w (w + 2): t = m/(m + 2), and (1 − t²) σ(z) = 4 w (1 + w)/(m + 2)², where no
-    digits cancel.
+    With w = exp(z) and m = w (w + 2): t = m/(m + 2), and (1 − t²) σ(z) = 4 w (1 + w)/(m + 2)². In this form
+    no digits cancel.
     """
 
     name = "mish_grad"
@@ -199,7 +201,7 @@ def _mish_bend(b: Builder, x: Node, z: Node) -> Node:
 
 @dataclass(frozen=True)
 class Mish(ReadsInput):
-    """z tanh(softplus(z)), as z m/(m + 2) with m = w (w + 2) and w = exp(z)."""
+    """z tanh(softplus(z)), computed as z m/(m + 2) with m = w (w + 2) and w = exp(z)."""
 
     name = "mish"
     halves_variance = True

@@ -1,7 +1,7 @@
 """The in-place updates of parameters and optimiser state: effects, which cannot be differentiated.
 
-The result of an update is the new value, in the storage of input 0. Formulas as in PyTorch's
-``torch.optim`` (SGD, Kingma & Ba 2015 for Adam), without weight decay: the regulariser is part of J.
+The result of an update is the new value, in the storage of input 0. The formulas are those of PyTorch's
+``torch.optim`` (Adam: Kingma & Ba 2015). They have no weight decay, because the regulariser is part of J.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class _View(Op):
 
 @dataclass(frozen=True)
 class Transpose(_View):
-    """Axes in another order."""
+    """The input with its axes in another order."""
 
     axes: tuple[int, ...]
 
@@ -51,7 +51,7 @@ class Transpose(_View):
 
 @dataclass(frozen=True)
 class Reshape(_View):
-    """The same bytes in row order, under another shape."""
+    """The same bytes, in row order, under another shape."""
 
     shape: Shape
 
@@ -73,7 +73,7 @@ class Reshape(_View):
 
 @dataclass(frozen=True)
 class Identity(Activation, _View):
-    """The value itself under another name: the activation that is none."""
+    """The value itself under another name. As an activation it makes a layer linear."""
 
     name = "identity"
 
@@ -92,7 +92,7 @@ class Identity(Activation, _View):
 
 @dataclass(frozen=True)
 class Slice(_View):
-    """From ``starts`` to ``stops`` along each axis."""
+    """The part of the input from ``starts`` to before ``stops`` along each axis."""
 
     starts: tuple[int, ...]
     stops: tuple[int, ...]
@@ -126,7 +126,7 @@ class Slice(_View):
 
 @dataclass(frozen=True)
 class Pad(Op):
-    """Zeros of ``shape`` with the input from ``starts`` to ``stops``: the cotangent of a slice."""
+    """Zeros of ``shape`` with the input from ``starts`` to before ``stops``: the vjp of a slice."""
 
     starts: tuple[int, ...]
     stops: tuple[int, ...]
@@ -150,12 +150,12 @@ class Pad(Op):
 
 
 def reshape(b: Builder, x: Node, shape: Shape, name: str | None = None) -> Node:
-    """``x`` under another shape: a view (of a copy, when its bytes are not in row order)."""
+    """``x`` under another shape. This is a view, of a copy if the bytes of ``x`` are not in row order."""
     return b.apply(Reshape(shape), x, name=name)
 
 
 def transpose(b: Builder, x: Node, axes: tuple[int, ...] | None = None, name: str | None = None) -> Node:
-    """``x`` with its axes in another order (reversed unless given): a view."""
+    """A view of ``x`` with its axes in another order (by default reversed)."""
     return b.apply(Transpose(axes or tuple(reversed(range(len(x.shape))))), x, name=name)
 
 
