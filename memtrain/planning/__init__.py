@@ -1,1 +1,1 @@
-"""From a graph to a schedule, and from a schedule to its liveness: the prediction."""
+"""From a graph to a schedule, and from a schedule to its liveness, which is the prediction."""

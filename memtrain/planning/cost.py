@@ -1,4 +1,4 @@
-"""The cost of a step: its FLOPs, or the seconds that a machine of given rates takes for it."""
+"""The cost of a step: its FLOPs, or the seconds that it takes on a machine with given rates."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ CostOf = Callable[[Graph, Node], float]
 
 
 def flops(graph: Graph, node: Node) -> int:
-    """Floating-point operations of a step, as its op counts them."""
+    """Floating-point operations of the step that computes ``node``."""
     return node.op.flops(node, *[graph[i] for i in node.inputs])
 
 
 def moved_bytes(graph: Graph, node: Node) -> int:
-    """Bytes that a step reads and writes, each array once."""
+    """Bytes that the step of ``node`` reads and writes. Each array counts once."""
     if node.op.is_view:
         return 0
     return node.nbytes + sum(graph[i].nbytes for i in dict.fromkeys(node.inputs))
@@ -28,14 +28,14 @@ def moved_bytes(graph: Graph, node: Node) -> int:
 
 @dataclass(frozen=True)
 class Rates:
-    """How fast a machine computes, measured by `memtrain.measure.rates`."""
+    """The speed of a machine, as `memtrain.measure.rates` measures it."""
 
     flops_per_s: float
-    """FLOPs of matrix products in a second."""
+    """FLOPs of matrix products per second."""
     bytes_per_s: float
-    """Bytes that elementwise steps read and write in a second."""
+    """Bytes that plain elementwise steps read and write per second."""
     op_bytes_per_s: Mapping[str, float]
-    """The same by op name, for ops whose computing takes longer than reading and writing."""
+    """By name of the op: bytes per second of ops whose computation takes longer than reads and writes."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Rates:
@@ -47,7 +47,7 @@ class Rates:
         return found
 
     def seconds(self, graph: Graph, node: Node) -> float:
-        """The time of a step: its FLOPs at the rate of products, or its bytes at the rate of its op."""
+        """The seconds of a step: its FLOPs at the rate of products, or its bytes at the rate of its op."""
         if node.op.speed is Speed.PRODUCT:
             return flops(graph, node) / self.flops_per_s
         return moved_bytes(graph, node) / self.op_bytes_per_s.get(node.op.name, self.bytes_per_s)

@@ -1,7 +1,7 @@
-"""The prediction: which values live at each step, in which role, and at which step most bytes are live.
+"""The prediction: the values that are live at each step, their roles, and the step with the most live bytes.
 
-It needs shapes only, so any size can be predicted. While a step runs, all live values count together with its
-output and workspace. What the step frees is subtracted after that: add first, then take the maximum.
+The prediction needs shapes only, so networks of any size can be predicted. The live bytes of a step include
+its output, its workspace and the values that it frees: add first, then take the maximum.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from memtrain.planning.schedule import Schedule
 
 
 class Life(NamedTuple):
-    """A value in its storage: from the step that computes it to the last step at which it is there.
+    """The time that a value is in its storage: from the step that computes it to its last step there.
 
-    A value that is computed more than once has a life each time. Leaves live from step 0 to the last one.
+    A value that is computed more than once has one life per computation. Leaves live from step 0 to the last
+    step.
     """
 
     node: Node
@@ -27,7 +28,7 @@ class Life(NamedTuple):
     freed_step: int
     role: Role
     heir_step: int | None = None
-    """The step whose value takes over the storage; ``None`` where it is freed, or lives until the end."""
+    """The step whose value takes over the buffer; ``None`` if the buffer is freed or lives until the end."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,15 @@ class Liveness:
 
     @property
     def retained(self) -> list[Node]:
-        """The intermediates that forward leaves for backward, in the order of their birth."""
+        """The retained intermediates, in the order in which they are computed."""
         return [life.node for life in self.lives if life.role is Role.RETAINED]
 
     @property
     def most_retained(self) -> list[Node]:
-        """The intermediates retained when most bytes are; with micro-batches, those of one micro-batch."""
+        """The intermediates retained at the step with the most retained bytes.
+
+        With micro-batches, these belong to one micro-batch.
+        """
         held = self.role_bytes(Role.RETAINED)
         step = held.index(max(held))
         return [life.node for life in self.standing(step) if life.role is Role.RETAINED]
@@ -82,7 +86,7 @@ class Liveness:
         return len(self.standing(self.peak_step)) + len(self.peak_workspace)
 
     def standing(self, step: int) -> list[Life]:
-        """The lives that include a step: all that is live while it runs, except its workspace."""
+        """The lives that include ``step``: all values that are live while it runs. Workspace is left out."""
         return _standing(self.lives, step)
 
     def role_bytes(self, role: Role) -> list[int]:
@@ -94,9 +98,9 @@ class Liveness:
         return bytes_by_step(spans, max(len(self.live_bytes), 1))
 
     def total_bytes(self, role: Role) -> int:
-        """All bytes of a role in an iteration, live at the same time or not.
+        """All bytes that have a role in an iteration, also if they are not live at the same time.
 
-        A buffer that one value of the role hands on to the next counts once.
+        A buffer counts once if one value of the role takes it over from another.
         """
         having = [life for life in self.lives if life.role is role]
         born = {life.born_step for life in having}
@@ -147,7 +151,7 @@ def _computed_lives(occupancy: Occupancy) -> list[Life]:
 
 
 _KEPT_AS = {Phase.FORWARD: Role.RETAINED, Phase.RECOMPUTE: Role.RECOMPUTED}
-"""By the phase in which a value is computed: its role if a step of another phase reads it."""
+"""By the phase that computes a value: the role of the value if a step of another phase reads it."""
 
 
 def _kept_as(stay: Stay, phases: list[Phase]) -> Role:
@@ -161,7 +165,7 @@ def _kept_as(stay: Stay, phases: list[Phase]) -> Role:
 
 
 def _gradients(occupancy: Occupancy) -> set[int]:
-    """Values that updates read from backward, and the values of backward whose buffers they took over."""
+    """Ids of the gradients: backward values that updates read, and backward values that had their buffers."""
     graph, steps = occupancy.schedule.graph, occupancy.schedule.steps
     found = {
         graph[read].storage

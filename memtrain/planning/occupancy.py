@@ -1,7 +1,7 @@
-"""Which value occupies which buffer, from which step to which: computed once for all analyses.
+"""Occupancy: the buffer of each value, and the steps from which and until which the value is in the buffer.
 
-Liveness, packing, the timeline and the planner's stages read it. None of them follows births, reuse and frees
-again, and all of them add up bytes with `bytes_by_step`.
+It is computed once. Liveness, packing, the timeline and the planner's stages read it, instead of following
+births, reuse and frees themselves. All of them add up bytes with `bytes_by_step`.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from memtrain.graph.ops.base import Workspace
 from memtrain.planning.schedule import Schedule
 
 Span = tuple[int, int, int]
-"""Bytes, and the first and the last step at which they are taken."""
+"""Bytes, and the first and the last step at which they are live."""
 
 
 class Stay(NamedTuple):
-    """A computed value in its buffer, from the step that makes it to the last step at which it is there.
+    """The time that a computed value is in its buffer: from the step that computes it to its last step there.
 
-    A value that is computed more than once has a stay each time. Views and updates have none: a view
-    looks at the buffer of another value, an update writes into one.
+    A value that is computed more than once has one stay per computation. Views and updates have none: a view
+    looks at the buffer of another value, and an update writes into one.
     """
 
     node: Node
     first_step: int
     last_step: int
     buffer_step: int
-    """The step that made the buffer: the value's own, unless it took over the buffer of another value."""
+    """The step that allocated the buffer: an earlier step if the value took over the buffer of another."""
     heir_step: int | None
-    """The step whose value takes the buffer over, right after ``last_step``; ``None`` where it is freed."""
+    """The step right after ``last_step``, if its value takes over the buffer; otherwise ``None``."""
     reader_steps: Sequence[int]
-    """The steps that read the value or a view of it, each once and in order."""
+    """The steps that read the value or a view of it, in order and without repetitions."""
 
 
 @dataclass(frozen=True)
 class Occupancy:
     """The stays of all computed values, in the order of their first steps, and the workspace of each step.
 
-    Leaves are left out: they are live at every step.
+    Leaves have no stay, because they are live at every step.
     """
 
     schedule: Schedule
     stays: tuple[Stay, ...]
     workspaces: tuple[Workspace, ...]
-    """For each step, what its kernel declares that it needs besides its output."""
+    """For each step, the workspace that its kernel declares."""
     workspace_bytes: tuple[int, ...]
     """The bytes of each step's workspace."""
 
@@ -59,7 +59,7 @@ class Occupancy:
         return sum(graph[i].nbytes for i in self.schedule.persistent)
 
     def live_bytes(self) -> list[int]:
-        """Bytes of values and workspace that are live while each step runs, leaves left out."""
+        """For each step, the live bytes of computed values and workspace, without leaves."""
         spans = ((stay.node.nbytes, stay.first_step, stay.last_step) for stay in self.stays)
         held = bytes_by_step(spans, len(self.workspaces))
         return [values + extra for values, extra in zip(held, self.workspace_bytes, strict=True)]
@@ -67,14 +67,14 @@ class Occupancy:
 
 @no_collection()
 def occupancy_of(schedule: Schedule) -> Occupancy:
-    """The occupancy of ``schedule``: what each step makes, hands on and frees."""
+    """The occupancy of ``schedule``, found by following its steps once."""
     nodes, steps = schedule.graph.nodes, schedule.steps
     end = max(len(steps) - 1, 0)
-    last_step = [end] * len(steps)  # these four by the step that makes the value
+    last_step = [end] * len(steps)  # these four are indexed by the step that computes the value
     buffer_step = list(range(len(steps)))
     heir_step: list[int | None] = [None] * len(steps)
     reader_steps: list[list[int]] = [[] for _ in steps]
-    maker: dict[int, int] = {}  # by storage: the step that made the value that is there now
+    maker: dict[int, int] = {}  # by storage: the step that computed its present value
     workspaces = []
     for number, step in enumerate(steps):
         node = nodes[step.node]

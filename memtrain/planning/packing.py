@@ -1,10 +1,10 @@
 """The offset of each value of a schedule in one arena, so that an iteration allocates nothing.
 
 Buffers that live at the same step must not overlap, and the arena should be no larger than the most bytes
-that live at any step (dynamic storage allocation; NP-hard). Buffers get their offsets largest first, each in
-the smallest gap that holds it (Pisarchyk & Lee 2020, "Efficient memory management for deep neural net
-inference", greedy by size for offset calculation). Where that leaves the arena larger than necessary, two
-other orders are tried, and then a local search over orders.
+that live at any step (dynamic storage allocation; NP-hard). The largest buffer gets its offset first, and
+each buffer the smallest gap that holds it (Pisarchyk & Lee 2020, "Efficient memory management for deep neural
+net inference", greedy by size for offset calculation). If the arena is then larger than necessary, two other
+orders are tried, and after these a local search over orders.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from memtrain.graph.ops.base import Array
 from memtrain.planning.occupancy import Occupancy, bytes_by_step
 
 ALIGNMENT = 64
-"""Bytes: a cache line, and the widest vector of a CPU."""
+"""Bytes of a cache line, which is also the widest vector of a CPU."""
 
 _SEARCH_OFFSETS = 60_000
-"""Offsets that the local search may assign, over all its attempts: about a second."""
+"""Offsets that all attempts of the local search may assign together, in about a second."""
 
 _MOST_ATTEMPTS = 300
 
@@ -43,12 +43,12 @@ class Buffer(NamedTuple):
 
 @dataclass(frozen=True)
 class Packing:
-    """The arena of a schedule. It holds all values except the leaves, which live between iterations too."""
+    """The arena of a schedule. It holds all values except leaves, which also live between iterations."""
 
     value_offsets: dict[int, int]
-    """The offset of each value that has bytes of its own, by the step that makes it.
+    """By the step that computes a value: its offset, if the value has bytes of its own.
 
-    A value that takes over a buffer has the offset of the value before.
+    A value that takes over a buffer has the offset of the buffer's earlier value.
     """
     work_offsets: tuple[tuple[int, ...], ...]
     """For each step, the offset of each array of its workspace."""
@@ -58,7 +58,7 @@ class Packing:
 
 
 def pack(occupancy: Occupancy) -> Packing:
-    """Lay the values and workspaces of a schedule into one arena; every offset is aligned."""
+    """The packing of the values and workspaces of a schedule into one arena. Every offset is aligned."""
     buffers, value_buffers, work_buffers = _buffers(occupancy)
     offsets, arena_bytes = assign_offsets(buffers)
     return Packing(
@@ -70,7 +70,7 @@ def pack(occupancy: Occupancy) -> Packing:
 
 
 def assign_offsets(buffers: Sequence[Buffer]) -> tuple[list[int], int]:
-    """An offset for each buffer, so that none overlaps another of its steps; and the size of the arena."""
+    """An offset for each buffer, and the size of the arena. No two buffers of the same step overlap."""
     live = _live_bytes(buffers)
     least = max(live)
     peak_step = live.index(least)
@@ -100,10 +100,10 @@ def assign_offsets(buffers: Sequence[Buffer]) -> tuple[list[int], int]:
 def _improved(
     end: int, order: list[int], offsets: list[int], buffers: Sequence[Buffer], least: int
 ) -> tuple[list[int], int]:
-    """Local search over orders; the best result is kept.
+    """The best offsets and arena size that a local search over orders finds, starting with ``order``.
 
     Each attempt doubles the urgency of the buffers that end beyond ``least``, varies all urgencies by up to
-    30 % and assigns the most urgent buffers first.
+    30 %, and assigns offsets to the most urgent buffers first.
     """
     random = Random(0)
     urgency = [float(buffer.nbytes) for buffer in buffers]
@@ -123,7 +123,7 @@ def _improved(
 
 
 def _live_bytes(buffers: Sequence[Buffer]) -> list[int]:
-    """Aligned bytes that live at each step; at least one number."""
+    """For each step, the aligned bytes that live at it. The list has at least one number."""
     spans = ((aligned(buffer.nbytes), buffer.first_step, buffer.last_step) for buffer in buffers)
     return bytes_by_step(spans, 1 + max((buffer.last_step for buffer in buffers), default=0))
 
@@ -134,12 +134,12 @@ def aligned(nbytes: int) -> int:
 
 
 def _buffers(occupancy: Occupancy) -> tuple[list[Buffer], dict[int, int], list[list[int]]]:
-    """The buffers of a schedule; by step, the index of the buffer of its value, and those of its workspace.
+    """The buffers of a schedule, and by step their indices: of the buffer of its value, and of its workspace.
 
-    Values that take over a buffer share it.
+    A value that takes over a buffer has the index of this buffer.
     """
     made = {stay.first_step: stay for stay in occupancy.stays}
-    last_step = {stay.buffer_step: stay.last_step for stay in occupancy.stays}  # of the last value in it
+    last_step = {stay.buffer_step: stay.last_step for stay in occupancy.stays}  # of its last value
     buffers: list[Buffer] = []
     value_buffers: dict[int, int] = {}
     work_buffers: list[list[int]] = []
@@ -159,10 +159,13 @@ def _buffers(occupancy: Occupancy) -> tuple[list[Buffer], dict[int, int], list[l
 
 
 def _assign_in(order: Sequence[int], buffers: Sequence[Buffer]) -> tuple[list[int], int]:
-    """Assign offsets in this order, each in the smallest gap that holds the buffer, else at the end."""
+    """Offsets assigned in this order, and the size of the arena.
+
+    A buffer is put into the smallest gap that holds it, or at the end if no gap does.
+    """
     offsets = [0] * len(buffers)
-    # The buffers so far, sorted by offset: a row each of first step, last step, offset, end. An arena too
-    # large for int64 is counted in Python's integers.
+    # The buffers that have offsets, sorted by offset. The rows are first step, last step, offset and end. An
+    # arena that is too large for int64 is counted in Python's integers.
     sizes = [aligned(buffer.nbytes) for buffer in buffers]
     assigned = np.empty((4, len(buffers)), np.int64 if sum(sizes) < 2**62 else object)
     for count, i in enumerate(order):

@@ -1,4 +1,4 @@
-"""From a graph to an ordered list of steps: what each computes, into which buffer, and what it frees."""
+"""A schedule: ordered steps. Each computes a node into a buffer and then frees storages."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Computation = tuple[int, Phase]
 """The index of a node to compute, and the phase in which it is computed."""
 
 _ALWAYS = -1
-"""The birth of storages that live throughout the schedule."""
+"""The birth of storages that are live at every step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Compute ``node`` into a fresh buffer, or that of the dying value ``reuse``; then free ``frees``."""
+    """Compute ``node`` into a fresh buffer or into the buffer of its input ``reuse``; then free ``frees``."""
 
     node: int
     phase: Phase
@@ -27,7 +27,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps in order. ``persistent`` leaves live throughout, ``asked`` values until the end."""
+    """Steps in order. The ``persistent`` leaves live at all steps, the ``asked`` values until the end."""
 
     graph: Graph
     steps: tuple[Step, ...]
@@ -42,13 +42,13 @@ class Schedule:
 def make_schedule(graph: Graph, asked: Iterable[Node], *, eager_updates: bool = False) -> Schedule:
     """The schedule that computes ``asked`` in the order of the graph and frees each storage at its last use.
 
-    ``eager_updates`` moves each update to the earliest step at which all that it reads is computed and no
-    later step reads the value that it overwrites. So its gradient is freed at once. Its workspace, however,
-    is live together with what backward still holds.
+    ``eager_updates`` moves each update to the earliest step at which its inputs are computed and no later
+    step reads the value that it overwrites. So its gradient is freed at once, but its workspace is live
+    together with the values that backward still holds.
 
-    A result takes over the buffer of an input if its op allows it, the input's storage dies in this step, and
-    both have the same shape and type. The input must not be persistent, asked for or a view, and the node
-    must not also read it at a position whose buffer the op may not reuse.
+    A result takes over the buffer of an input if its op allows this, the storage of the input dies at this
+    step, and both have the same shape and type. The input must not be persistent, asked for or a view. The
+    node must not read the same storage through a view, or at a position whose buffer the op may not reuse.
     """
     asked_ids = tuple(node.id for node in asked)
     needed = _ancestors(graph, asked_ids)
@@ -66,13 +66,12 @@ def schedule_in_order(
 ) -> Schedule:
     """The schedule that computes ``order`` and frees each storage at its last use.
 
-    A node may occur more than once. A later step reads what was computed last, and each storage lives only
-    until its own last read. Raises ``GraphError`` when a view of a value is still read after the value is
-    computed again.
+    A node may occur more than once. A step reads the latest computation of each input, and each storage lives
+    until its last read. Raises ``GraphError`` if a step reads a view whose base was recomputed later.
     """
-    births = {i: _ALWAYS for i in persistent}  # by node: the step that made its present storage
+    births = {i: _ALWAYS for i in persistent}  # by node: the step that allocated its present storage
     last_use = [0] * len(order)
-    holders: list[list[int]] = [[] for _ in order]  # by birth: the nodes that live in the storage
+    holders: list[list[int]] = [[] for _ in order]  # by birth: the nodes with this storage
     for number, (index, _) in enumerate(order):
         node = graph[index]
         for read in node.inputs:
@@ -81,7 +80,7 @@ def schedule_in_order(
         birth = births[index] = _birth(node, number, births)
         if birth != _ALWAYS:
             last_use[birth] = number
-            if index not in holders[birth]:  # a view can be taken again
+            if index not in holders[birth]:  # a view can be computed again
                 holders[birth].append(index)
 
     dying: list[list[int]] = [[] for _ in order]
@@ -108,12 +107,12 @@ def schedule_in_order(
 
 
 def _birth(node: Node, number: int, births: Mapping[int, int]) -> int:
-    """The step that made the storage of ``node``, which is computed at step ``number``."""
+    """The step that allocated the storage of ``node``, which is computed at step ``number``."""
     return number if node.owns_storage else births[node.inputs[node.op.writes or 0]]
 
 
 def _ancestors(graph: Graph, asked: Iterable[int]) -> list[int]:
-    """Everything that the asked values depend on, in the order of the graph."""
+    """The asked values and everything that they depend on, in the order of the graph."""
     wanted = set(asked)
     for index in range(max(wanted, default=-1), -1, -1):
         if index in wanted:
@@ -122,10 +121,10 @@ def _ancestors(graph: Graph, asked: Iterable[int]) -> list[int]:
 
 
 def _with_eager_updates(graph: Graph, order: list[int]) -> list[int]:
-    """``order`` with every update moved right behind the last node that it must wait for."""
-    after: dict[int, int] = {}  # the node that each stands at (itself), or follows (an update)
-    written: dict[int, int] = {}  # by storage: what its last value stands at or follows
-    used: dict[int, int] = {}  # the same of its last reader or writer
+    """``order`` with every update moved right after the last node for which it must wait."""
+    after: dict[int, int] = {}  # by node: itself, or for an update the node after which it is moved
+    written: dict[int, int] = {}  # by storage: ``after`` of its last writer
+    used: dict[int, int] = {}  # by storage: the largest ``after`` of its readers and writers
     for index in order:
         node = graph[index]
         read = [graph[i].storage for i in node.inputs]
@@ -140,7 +139,7 @@ def _with_eager_updates(graph: Graph, order: list[int]) -> list[int]:
 
 
 def _reusable(graph: Graph, node: Node, dying: set[int]) -> int | None:
-    """The first input, of those whose storage is ``dying``, whose buffer ``node`` may take."""
+    """The first input in ``dying`` whose buffer ``node`` may take over; ``None`` if there is none."""
     if not node.owns_storage:
         return None
     for position in node.op.reuses:

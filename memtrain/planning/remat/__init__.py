@@ -1,1 +1,1 @@
-"""Computing again instead of keeping: policies, the stages that they plan for, and their schedules."""
+"""Rematerialisation: policies, the stages of a chain that they plan for, and the schedules that result."""

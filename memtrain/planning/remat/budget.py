@@ -1,16 +1,17 @@
 """The cheapest plan for a chain within a number of bytes: dynamic programming over segments.
 
 Beaumont, Eyraud-Dubois, Herrmann, Joly & Shilova 2019, "Optimal checkpointing for heterogeneous chains: how
-to train deep neural networks with limited memory", §4. What is live beside the chain, such as gradients that
-wait for their update, is added to each stage. The result is the best of all *memory-persistent* plans: a
-value that is kept for later stays until its backward. Plans that drop such a value and compute it again can
-be cheaper still (ibid. §3.3).
+to train deep neural networks with limited memory", §4. Values that are live outside of the chain, such as
+gradients before their update, are added to each stage. The result is the best of all *memory-persistent*
+plans: in such a plan, a kept value stays until its backward. A plan that drops a kept value and computes the
+value again can be even cheaper (ibid. §3.3).
 
-A segment of stages starts with its input kept. There are two ways to run it. Either run ahead to stage j,
-checkpoint the input of j, solve j…last and then first…j−1. Or keep the first stage whole and solve the rest.
-The least cost of a segment is a step function of the bytes that are free for it. It is tabulated at levels:
-the numbers of bytes that a budget can leave when values are kept. The table is exact unless there are too
-many levels. Then it has fewer levels, and the bytes of each value are rounded up.
+The input of a segment of stages is kept while the segment runs. There are two ways to run a segment. Either
+run ahead to stage j, checkpoint the input of j, solve j…last and then first…j−1. Or keep the first stage
+whole and solve the rest. The least cost of a segment is a step function of the bytes that are free for it.
+The function is tabulated at levels: the numbers of bytes that can be left of the budget after values are
+kept. The table is exact unless there are too many levels. In this case it has fewer levels, and the bytes of
+each value are rounded up.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from memtrain.planning.remat.needs import advance_peaks, segment_moves, single_n
 from memtrain.planning.remat.stage import Stage
 
 MOST_ENTRIES = 2**24
-"""Entries of a table: 128 MiB, and there are two. They bound the number of levels."""
+"""The most entries of a table, which bounds the number of levels. There are two tables of 128 MiB at most."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -52,10 +53,11 @@ class Table:
         most = MOST_ENTRIES // n**2
         levels = _levels(stages, budget_bytes, floor, most)
         self.exact = levels is not None
-        """Whether each value counts with its own bytes, so that no plan is cheaper than the table's."""
+        """Whether the bytes of values are not rounded, so that no plan is cheaper than that of the table."""
         self._levels = _rounded_levels(budget_bytes, floor, most) if levels is None else levels
-        # By last less first stage, first stage and level; then the same with the bytes free that are left
-        # when the segment's input has been kept; and the first level at which each is possible.
+        # _cost has the index [last − first stage, first stage, level]. _beside has the same costs for the
+        # bytes that are left of a level after the input of the segment is kept. _first has the first possible
+        # level of either.
         self._cost = np.full((n, n, len(self._levels)), inf)
         self._beside = np.full((n, n, len(self._levels)), inf)
         self._first = np.full((2, n, n), len(self._levels))
@@ -64,7 +66,7 @@ class Table:
             self._fill(more)
 
     def _fill(self, more: int) -> None:
-        """The segments of ``more`` + 1 stages, from those of fewer."""
+        """Compute the costs of all segments of ``more`` + 1 stages from those of shorter segments."""
         n, levels = self._n, self._levels
         count = n - more
         best = self._cost[more, :count]
@@ -90,13 +92,13 @@ class Table:
             self._first[kind, more, :count] = np.isinf(table[more, :count]).sum(axis=1)
 
     def _forbid(self, cost: Floats, needs: npt.NDArray[np.int64], possible: npt.NDArray[np.int64]) -> None:
-        """Make ``cost`` infinite at levels below ``needs``."""
+        """Make ``cost`` infinite at levels below ``needs``. Below ``possible`` it is infinite already."""
         lowest = np.searchsorted(self._levels, needs)
         for row in np.flatnonzero(lowest > possible):
             cost[row, : lowest[row]] = inf
 
     def _whole(self, first: int, more: int, free: npt.NDArray[np.int64]) -> Floats:
-        """The cost of a segment that keeps its first stage whole, for each number of free bytes."""
+        """For each number of ``free`` bytes, the cost of a segment that keeps its first stage whole."""
         last = first + more
         left = free - self._output[first] - self._inner[first]
         level = np.searchsorted(self._levels, left, "right") - 1
@@ -105,16 +107,16 @@ class Table:
         return np.where(free >= need, cost, inf)
 
     def moves(self) -> Moves | None:
-        """The plan of least cost; ``None`` where every plan holds more than the budget.
+        """The plan of least cost; ``None`` if every plan holds more than the budget.
 
-        Bytes are counted exactly on the way, not in levels.
+        The free bytes of each segment of the plan are exact, not rounded to levels.
         """
         if not np.isfinite(self._cost[-1, 0, -1]):
             return None
         return segment_moves(self._stages, self._budget, self._best_advance)
 
     def _best_advance(self, first: int, last: int, free: int) -> int:
-        """How many stages to advance in a segment; 0 to keep the first one whole."""
+        """The number of stages to run ahead in a segment; 0 means to keep its first stage whole."""
         more = last - first
         level = bisect_right(self._levels, free) - 1
         ahead = np.arange(1, more + 1)
@@ -129,7 +131,7 @@ class Table:
 
 
 def _levels(stages: Sequence[Stage], budget: int, floor: int, most: int) -> npt.NDArray[np.int64] | None:
-    """The levels from ``floor`` to ``budget`` that kept values can leave; ``None`` if more than ``most``."""
+    """The levels: bytes ≥ ``floor`` that kept values can leave of ``budget``; ``None`` if above ``most``."""
     sizes = Counter([*(s.output_bytes for s in stages[:-1]), *(s.inner_bytes for s in stages)])
     levels = np.array([budget])
     for size in sorted(sizes - Counter({0: sizes[0]}), reverse=True):
@@ -142,5 +144,5 @@ def _levels(stages: Sequence[Stage], budget: int, floor: int, most: int) -> npt.
 
 
 def _rounded_levels(budget: int, floor: int, most: int) -> npt.NDArray[np.int64]:
-    """``most`` levels at equal distances from ``floor`` up to ``budget``."""
+    """``most`` levels at equal distances from ``floor`` to ``budget``."""
     return np.linspace(min(floor, budget), budget, most).astype(np.int64)

@@ -1,12 +1,13 @@
 """Forward and backward as a chain of stages: the model that rematerialisation plans with.
 
-A *boundary* is a value of forward that backward reads and through which all of forward passes. It ends a
-stage. A stage's *inner* values are what its backward reads besides. So for ReLU the boundaries are h1, …,
-hL and log p; for GELU, whose rule reads its input, z1, h1, z2, …; an MLP's stages have no inner values.
+A *boundary* is a value that backward reads and that ends a stage: once it exists, forward reads no earlier
+intermediate. The *inner* values of a stage are the other values that its backward reads, apart from its
+input. For ReLU the boundaries are h1, …, hL and log p. For GELU, whose rule reads its input, the boundaries
+are z1, h1, z2, …. The stages of an MLP have no inner values.
 
-Backward is cut right after the last read of each boundary. A ReLU's rule reads its output h, and its step
-is the first after h's gradient: it belongs to the stage that begins with h. So each stage's backward reads
-the stage's input and inner values only, and nothing of its output.
+Backward is cut right after the last read of each boundary. The vjp rule of ReLU reads its output h, right
+after the gradient of h exists. So this step belongs to the stage whose input is h. In this way the backward
+of a stage reads the input and the inner values of the stage, but not its output.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from memtrain.planning.schedule import Schedule
 
 @dataclass(frozen=True)
 class Chain:
-    """The stages of one forward pass and of the backward pass that belongs to it, a tuple entry each."""
+    """The stages of one forward pass and its backward pass. Each field has one entry per stage."""
 
     forward: tuple[tuple[int, ...], ...]
-    """The nodes that compute the stage, in order."""
+    """The nodes that compute the stage, in the order of their steps."""
     backward: tuple[range, ...]
-    """The steps of the stage's backward. Those after the backward of the first stage belong to that stage."""
+    """The steps of the stage's backward. The first stage also has all steps that follow, such as updates."""
     outputs: tuple[int, ...]
-    """The boundary that the stage ends with, as a node; the last stage has none."""
+    """The id of the boundary that ends the stage. The last stage has none."""
     inner: tuple[tuple[int, ...], ...]
-    """The values besides its input that its backward reads."""
+    """The ids of the inner values of the stage."""
 
     def __len__(self) -> int:
         return len(self.forward)
@@ -40,12 +41,12 @@ class Chain:
 
 @no_collection()
 def chains(schedule: Schedule) -> list[Chain]:
-    """The chain of every forward pass that a backward pass follows, in the order of the schedule."""
+    """The chains of ``schedule`` in order: one for each forward pass that has a backward pass."""
     return [_chain(schedule, *window) for window in _windows(schedule)]
 
 
 def _windows(schedule: Schedule) -> Iterator[tuple[int, int, int]]:
-    """The first step of each forward pass, the first step of its backward pass, and the step after that."""
+    """For each forward pass: its first step, the first step of its backward pass, and the step after that."""
     phases = [step.phase for step in schedule.steps]
     before = [None, *phases]
     starts = [number for number, phase in enumerate(phases) if phase is Phase.FORWARD is not before[number]]
@@ -57,8 +58,8 @@ def _windows(schedule: Schedule) -> Iterator[tuple[int, int, int]]:
 
 def _chain(schedule: Schedule, start: int, middle: int, stop: int) -> Chain:
     graph, steps = schedule.graph, schedule.steps
-    born: dict[int, int] = {}  # by storage: the forward step that makes it
-    forward_reads: dict[int, int] = {}  # by storage: the last one
+    born: dict[int, int] = {}  # by storage: the forward step that computes it
+    forward_reads: dict[int, int] = {}  # by storage: the last forward step that reads it
     backward_reads: dict[int, list[int]] = {}
     for number in range(start, stop):
         node = graph[steps[number].node]
@@ -90,7 +91,7 @@ def _chain(schedule: Schedule, start: int, middle: int, stop: int) -> Chain:
 
 
 def _all_pass_through(born: dict[int, int], forward_reads: dict[int, int]) -> set[int]:
-    """Cut points: once such a value exists, forward reads no earlier intermediate."""
+    """Ids of the cut points: once such a value exists, forward reads no earlier intermediate."""
     found, reach = set(), -1
     for i, number in born.items():
         if reach <= number:
@@ -100,7 +101,10 @@ def _all_pass_through(born: dict[int, int], forward_reads: dict[int, int]) -> se
 
 
 def _nested(kept: Sequence[int], backward_reads: dict[int, list[int]]) -> set[int]:
-    """Values that backward reads last after all reads of later values and before any read of earlier ones."""
+    """Values that backward reads last in the reverse order of forward.
+
+    The last read of such a value comes after all reads of later values and before any read of earlier values.
+    """
     last = [backward_reads[i][-1] for i in kept]
     first = [backward_reads[i][0] for i in kept]
     of_later = list(accumulate(reversed(last), max, initial=-1))[-2::-1]
@@ -113,7 +117,7 @@ def _nested(kept: Sequence[int], backward_reads: dict[int, list[int]]) -> set[in
 
 
 def needed_for(graph: Graph, nodes: Sequence[int], values: Sequence[int]) -> tuple[int, ...]:
-    """The nodes among ``nodes`` that ``values`` depend on, in their order."""
+    """Those of ``nodes`` that are among ``values`` or their ancestors, in the order of ``nodes``."""
     wanted = set(values)
     for index in reversed(nodes):
         if index in wanted:

@@ -1,7 +1,7 @@
-"""Checkpoints in a chain of stages, placed by rules that know only the number of stages.
+"""Plans for a chain of stages made by rules that use only the number of stages.
 
-A plan is the order in which the stages of a chain are computed and differentiated. It says nothing of memory:
-a value is kept if a later part of the plan reads it before it is computed again.
+A plan is the order in which the stages of a chain are computed and differentiated. It does not name the
+checkpoints: a value is kept if a later move reads the value before it is computed again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class Move(NamedTuple):
-    """Compute a stage, for the first time or again; or run its backward."""
+    """One move of a plan: compute a stage (for the first time or again), or run its backward."""
 
     stage: int
     backward: bool = False
@@ -23,12 +23,12 @@ Moves = tuple[Move, ...]
 
 
 def keep_all(count: int) -> Moves:
-    """Forward once, then backward."""
+    """The plan that computes every stage once and keeps all values until backward."""
     return (*_forward(0, count), *_backward(0, count))
 
 
 def square_root(count: int) -> Moves:
-    """Segments of about √count stages; each but the last is computed again before its backward.
+    """The plan with segments of about √count stages. Each but the last is recomputed before its backward.
 
     Chen, Xu, Zhang & Guestrin 2016, "Training deep nets with sublinear memory cost", §4.1.
     """
@@ -36,7 +36,10 @@ def square_root(count: int) -> Moves:
 
 
 def segmented(count: int, starts: Sequence[int]) -> Moves:
-    """Segments that begin at the stages ``starts``, the first at 0; each but the last is computed again."""
+    """The plan with segments that begin at the stages ``starts``; the first of these is 0.
+
+    Each segment but the last is recomputed before its backward.
+    """
     moves = [*_forward(0, count), *_backward(starts[-1], count)]
     for start, stop in reversed(list(pairwise(starts))):
         moves += [*_forward(start, stop), *_backward(start, stop)]
@@ -44,16 +47,16 @@ def segmented(count: int, starts: Sequence[int]) -> Moves:
 
 
 def revolve(count: int, checkpoints: int) -> Moves:
-    """The binomial schedule: the fewest forward steps with so many checkpoints, for stages of equal cost.
+    """The binomial plan: the fewest computations of stages with this number of ``checkpoints``.
 
-    Griewank & Walther 2000, "Algorithm 799: Revolve", §2. The input of the chain takes one of the
-    checkpoints, and every stage is computed anew right before its backward.
+    Griewank & Walther 2000, "Algorithm 799: Revolve", §2, for stages of equal cost. The input of the chain
+    occupies one of the checkpoints, and every stage is computed right before its backward.
     """
     return tuple(_reversed(0, count, checkpoints))
 
 
 def _reversed(start: int, stop: int, checkpoints: int) -> Iterator[Move]:
-    """Backward of the stages from ``start`` to before ``stop``, whose input is kept in a checkpoint."""
+    """The moves for the backward of the stages from ``start`` to before ``stop``. Their input is kept."""
     pending = [(start, stop, checkpoints)]
     while pending:
         start, stop, checkpoints = pending.pop()
@@ -68,14 +71,17 @@ def _reversed(start: int, stop: int, checkpoints: int) -> Iterator[Move]:
 
 
 def extra_steps(count: int, checkpoints: int) -> int:
-    """How many stages `revolve` computes again: r·n − r·C(s + r, s)/(s + 1) (ibid., equation 2)."""
+    """The number of stages that `revolve` recomputes: r·n − r·C(s + r, s)/(s + 1).
+
+    Griewank & Walther 2000, equation 2, for n stages, s checkpoints and r repetitions.
+    """
     repetitions = _repetitions(count, checkpoints)
     most = comb(checkpoints + repetitions, checkpoints)
     return repetitions * count - repetitions * most // (checkpoints + 1)
 
 
 def _repetitions(count: int, checkpoints: int) -> int:
-    """The least number of sweeps r for which so many stages are within reach: C(s + r, s) ≥ n."""
+    """The least number r of repetitions with C(s + r, s) ≥ n, for n stages and s checkpoints."""
     if checkpoints == 1:
         return max(0, count - 1)
     repetitions = 0
@@ -85,9 +91,9 @@ def _repetitions(count: int, checkpoints: int) -> int:
 
 
 def _advance(count: int, checkpoints: int) -> int:
-    """How many stages to run ahead before the next checkpoint; up to the last stage when none is left.
+    """The number of stages to run ahead before the next checkpoint, or to the last stage if none is left.
 
-    Both parts stay within the sweeps that the whole needs.
+    Neither of the two parts needs more repetitions than the whole.
     """
     if checkpoints == 1:
         return count - 1

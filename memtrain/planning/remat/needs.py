@@ -1,7 +1,8 @@
-"""The smallest memory in which each segment of a chain can run, whatever recomputation costs.
+"""The smallest memory in which each segment of a chain can run, ignoring the cost of recomputation.
 
-The recursion is that of `memtrain.planning.remat.budget`, with bytes in place of costs. So each segment has
-one number, whatever the budget. That of the whole chain is the smallest budget of any memory-persistent plan.
+The recursion is that of `memtrain.planning.remat.budget`, with bytes instead of costs. So each segment has
+one number, which does not depend on the budget. The number of the whole chain is the smallest budget of any
+memory-persistent plan.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Bytes = npt.NDArray[np.int64]
 
 
 class Needs:
-    """The least bytes of every segment, without its input, which is kept. O(n³) steps in numpy."""
+    """The least bytes of every segment. Its input is kept, but not counted. Computed in O(n³) steps."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self._stages, n = stages, len(stages)
@@ -30,8 +31,8 @@ class Needs:
         self._taped = np.array([stage.taped_peak_bytes for stage in stages])
         self._backward = np.array([stage.backward_peak_bytes for stage in stages])
         self._advance = advance_peaks(stages)
-        self._by_start = np.zeros((n, n), np.int64)  # [first stage, last less first]
-        self._by_stop = np.zeros((n, n), np.int64)  # [last stage, last less first]
+        self._by_start = np.zeros((n, n), np.int64)  # [first stage, last − first stage]
+        self._by_stop = np.zeros((n, n), np.int64)  # [last stage, last − first stage]
         self._by_start[:, 0] = self._by_stop[:, 0] = single_needs(stages)
         for more in range(1, n):
             first = np.arange(n - more)
@@ -44,7 +45,10 @@ class Needs:
         return int(self._by_start[0, -1])
 
     def _advancing(self, first: Bytes, more: int) -> Bytes:
-        """The bytes needed, by segment and by the number of stages to run ahead, less one."""
+        """The bytes that segments need if they first run ahead: [segment, stages to run ahead − 1].
+
+        The segments begin at the stages ``first`` and have ``more`` + 1 stages.
+        """
         rows = slice(first[0], first[-1] + 1)
         last = slice(first[0] + more, first[-1] + more + 1)
         right = self._by_stop[last, more - 1 :: -1]
@@ -54,20 +58,20 @@ class Needs:
         return need
 
     def _whole(self, first: Bytes, more: int) -> Bytes:
-        """By segment: the bytes needed when its first stage is kept whole."""
+        """For each segment, the bytes that it needs if its first stage is kept whole."""
         rest = self._by_start[first + 1, more - 1] + self._output[first] + self._inner[first]
         own = np.maximum(self._standing[first + more] + self._taped[first], self._backward[first])
         need: Bytes = np.maximum(rest, own)
         return need
 
     def moves(self, budget_bytes: int) -> Moves | None:
-        """A plan within the budget, each segment cut as near to its middle as that allows; or ``None``."""
+        """A plan within the budget that cuts each segment as near to its middle as possible; or ``None``."""
         if self.least_bytes > budget_bytes:
             return None
         return segment_moves(self._stages, budget_bytes, self._middle_advance)
 
     def _middle_advance(self, first: int, last: int, free: int) -> int:
-        """How many stages to run ahead, near to half of the segment; 0 to keep its first stage whole."""
+        """The number of stages to run ahead, near half of the segment; 0 means to keep the first whole."""
         more = last - first
         possible = np.flatnonzero(self._advancing(np.array([first]), more)[0] <= free) + 1
         if not len(possible):
@@ -78,9 +82,10 @@ class Needs:
 def segment_moves(
     stages: Sequence[Stage], budget_bytes: int, advance: Callable[[int, int, int], int]
 ) -> Moves:
-    """The plan of a chain: ``advance`` says how far to go in a segment, 0 to keep its first stage whole.
+    """The plan of a chain that ``advance`` decides, segment by segment.
 
-    It is asked with the segment's first and last stage and the bytes that are free for it.
+    ``advance(first, last, free_bytes)`` is the number of stages to run ahead in the segment first…last; 0
+    means to keep its first stage whole.
     """
     moves: list[Move] = []
     pending: list[tuple[int, int, int] | Move] = [(0, len(stages) - 1, budget_bytes)]
@@ -105,7 +110,7 @@ def segment_moves(
 
 
 def needs_of(stages: Sequence[Stage]) -> Needs:
-    """`Needs` of ``stages``; those asked for last are kept, whatever the stages cost."""
+    """The `Needs` of ``stages``. The latest result is cached, and costs are no part of its key."""
     return _needs(tuple(replace(stage, cost=0, again_cost=0) for stage in stages))
 
 
@@ -113,7 +118,7 @@ _needs = lru_cache(maxsize=1)(Needs)
 
 
 def single_needs(stages: Sequence[Stage]) -> Bytes:
-    """The bytes that each stage needs for its backward, including what must be computed again for it."""
+    """For each stage, the bytes that its backward needs, including the recomputation before it."""
     forward = [stage.again_peak_bytes for stage in stages[:-1]] + [stages[-1].taped_peak_bytes]
     return np.array(
         [
@@ -124,7 +129,7 @@ def single_needs(stages: Sequence[Stage]) -> Bytes:
 
 
 def advance_peaks(stages: Sequence[Stage]) -> Bytes:
-    """By first stage and count: the most bytes that running ahead over them adds to what is live and kept."""
+    """[first stage, count]: the most bytes that running ahead over the stages adds to the live bytes."""
     n = len(stages)
     found = np.zeros((n, n + 1), np.int64)
     dropped = np.array([stage.dropped_peak_bytes for stage in stages])

@@ -1,4 +1,4 @@
-"""The cheapest plan within a budget: optimal for a chain of some hundred stages, a good one beyond."""
+"""The cheapest plan within a budget. For chains of more than some hundred stages it may not be optimal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from memtrain.planning.remat.replay import replay
 from memtrain.planning.remat.stage import Stage, merged
 
 MOST_STAGES = 220
-"""A longer chain is planned in blocks, each of them kept whole or by its input only: in seconds."""
+"""A longer chain is planned in blocks of stages, so that planning takes seconds.
+
+Of each block, either all values are kept or only its input.
+"""
 
 BLOCKS = 128
 
@@ -20,7 +23,8 @@ BLOCKS = 128
 def plan_within(stages: Sequence[Stage], budget_bytes: int) -> Moves | None:
     """The cheapest plan that holds no more than a budget; ``None`` if there is none.
 
-    For a chain that is too long, or whose values have too many sizes, it is the cheapest of some candidates.
+    For a chain that is too long, or whose values have too many different sizes, the result is the cheapest of
+    some candidates.
     """
     if len(stages) <= MOST_STAGES:
         table = Table(stages, budget_bytes)
@@ -32,11 +36,11 @@ def plan_within(stages: Sequence[Stage], budget_bytes: int) -> Moves | None:
 
 
 def _candidates(stages: Sequence[Stage], budget_bytes: int) -> Iterator[Moves]:
-    """Plans of blocks, of the other policies, of few dropped values, and of the least bytes."""
+    """Plans of blocks, plans of the other policies, one that drops few values, and the smallest plan."""
     count = len(stages)
 
     def largest(plan: Callable[[int], Moves]) -> int:
-        """The largest size up to which plans are within the budget; 0 if not even size 1 is."""
+        """The largest size for which ``plan(size)`` is within the budget; 0 if size 1 is not."""
         return bisect_left(
             range(1, count + 1), True, key=lambda k: replay(stages, plan(k)).peak_bytes > budget_bytes
         )
@@ -57,7 +61,7 @@ def _candidates(stages: Sequence[Stage], budget_bytes: int) -> Iterator[Moves]:
     yield square_root(count)
     yield keep_all(count)
     near = largest(lambda checkpoints: revolve(count, checkpoints))
-    # More checkpoints may be dearer, or hold less, where stages are unequal: so all are tried, or those near.
+    # With unequal stages, more checkpoints may cost more, or hold less: try all numbers, or those near.
     tried = range(1, count + 1) if count <= MOST_STAGES else range(max(1, near - 2), min(count, near + 2) + 1)
     yield from (revolve(count, checkpoints) for checkpoints in tried)
     dear = _dear_first(stages)
@@ -68,7 +72,7 @@ def _candidates(stages: Sequence[Stage], budget_bytes: int) -> Iterator[Moves]:
 
 
 def _dear_first(stages: Sequence[Stage]) -> list[int]:
-    """The stages, the dearest to recompute per output byte first; equal ones are spread along the chain."""
+    """The stages by falling cost per output byte. Stages of equal cost are spread along the chain."""
     bits = len(stages).bit_length()
 
     def rank(k: int) -> tuple[float, int]:
@@ -79,5 +83,5 @@ def _dear_first(stages: Sequence[Stage]) -> list[int]:
 
 
 def _keeping(count: int, kept: Sequence[int]) -> Moves:
-    """The plan that keeps the outputs of these stages and computes the others once more."""
+    """The plan that keeps the outputs of the stages ``kept`` and computes the other stages twice."""
     return segmented(count, [0, *sorted(k + 1 for k in kept)])

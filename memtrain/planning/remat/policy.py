@@ -1,4 +1,4 @@
-"""A policy: what to keep of forward and what to compute again, and its text form."""
+"""A policy: which forward values to keep and which to recompute, and its text form."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _EXAMPLES = {NONE: "none", SQRT: "sqrt", REVOLVE: "revolve:4", BUDGET: "budget:3
 
 @dataclass(frozen=True)
 class Policy:
-    """``none`` keeps all that backward reads; the others keep less and compute the rest again."""
+    """``none`` keeps all values that backward reads; other policies keep fewer and recompute the rest."""
 
     kind: str = NONE
     number: int = 0
-    """The checkpoints of ``revolve``, the bytes of ``budget``."""
+    """The number of checkpoints of ``revolve``, or the bytes of ``budget``."""
 
     def __str__(self) -> str:
         if self.kind == BUDGET:
@@ -29,7 +29,7 @@ KEEP_ALL = Policy()
 
 
 def read_policy(text: str) -> Policy:
-    """``none``, ``sqrt``, ``revolve:4`` or ``budget:32MiB``. Raises ``InputError``."""
+    """The policy of a text: ``none``, ``sqrt``, ``revolve:4`` or ``budget:32MiB``. Raises ``InputError``."""
     kind, colon, number = text.partition(":")
     if kind not in _EXAMPLES:
         raise unknown_choice("policy", text, _EXAMPLES.values())

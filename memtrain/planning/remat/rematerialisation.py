@@ -1,7 +1,7 @@
-"""Rematerialisation: a schedule that keeps less of forward and computes it again for backward.
+"""Rematerialisation: a schedule that keeps fewer forward values and recomputes the others for backward.
 
-It is a transformation of the schedule and of nothing else. The same nodes are computed by the same kernels
-from the same values, some of them more than once. So every gradient has the same bits.
+It transforms the schedule and nothing else. The same kernels compute the same nodes from the same values, and
+some nodes are computed more than once. So every gradient has the same bits.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from memtrain.planning.schedule import Computation, Schedule, schedule_in_order
 from memtrain.units import format_bytes, format_exact_bytes
 
 MOST_STAGES, MOST_BYTES = 2500, 2**62
-"""Limits of chains that are planned within a budget, so that it takes seconds and is exact to the byte."""
+"""Limits of chains that are planned within a budget: planning takes seconds and is exact to the byte."""
 
 MOST_AGAIN = 2_000_000
-"""The most stages that a schedule may compute again; more would take too long to write down."""
+"""The most stages that a schedule may recompute. Longer schedules would take too long to construct."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """A forward pass of a schedule with its backward pass, and the order in which its stages are computed."""
+    """A forward pass of a schedule with its backward pass, and the moves of its plan."""
 
     chain: Chain
     moves: Moves
 
     @property
     def abstract_count(self) -> int:
-        """Stages that the moves compute again, read or not."""
+        """The number of stages that the moves recompute, including those that no later step reads."""
         return sum(not move.backward for move in self.moves) - len(self.chain)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A policy applied to a schedule that keeps all."""
+    """A policy applied to a schedule that keeps all values which backward reads."""
 
     policy: Policy
     schedule: Schedule
@@ -55,12 +55,12 @@ class Plan:
 
     @property
     def abstract_count(self) -> int:
-        """Stages that the moves compute again, read or not: what the literature counts."""
+        """The number of stages that the moves recompute, read or not. The literature gives this number."""
         return sum(one.abstract_count for one in self.passes)
 
     @property
     def executed_count(self) -> int:
-        """Stages that are computed again, wholly or in part, because a later step reads what they give."""
+        """The number of stages that are recomputed, wholly or in part, because a later step reads them."""
         stages = [nodes for one in self.passes for nodes in one.chain.forward]
         stage_of = {i: number for number, nodes in enumerate(stages, start=1) for i in nodes}
         graph = self.schedule.graph
@@ -72,7 +72,7 @@ class Plan:
         return sum(stage not in (0, before) for before, stage in pairwise([0, *again]))
 
     def values(self) -> list[tuple[Node, int]]:
-        """What backward reads of forward, in its order, and how often each is computed again."""
+        """The forward values that backward reads, in the order of forward, each with its recomputations."""
         graph = self.schedule.graph
         again = Counter(step.node for step in self.schedule.steps if step.phase is Phase.RECOMPUTE)
         read = [i for one in self.passes for i in (*one.chain.outputs, *chained(*one.chain.inner))]
@@ -81,9 +81,9 @@ class Plan:
 
 @no_collection()
 def rematerialise(schedule: Schedule, policy: Policy, cost: CostOf) -> Plan:
-    """``schedule``, which keeps all, under ``policy``. A schedule without backward stays as it is.
+    """``policy`` applied to ``schedule``, which keeps all. A schedule without backward is not changed.
 
-    Raises ``BudgetError``, with the bytes of the smallest plan, when no plan is within the budget.
+    Raises ``BudgetError``, with the bytes of the smallest plan, if no plan is within the budget.
     """
     found = chains(schedule) if policy.kind != NONE else []
     if not found:
@@ -96,9 +96,9 @@ def rematerialise(schedule: Schedule, policy: Policy, cost: CostOf) -> Plan:
 
 
 def smallest_budget(schedule: Schedule) -> int:
-    """The least bytes within which a plan of ``schedule``, which keeps all, can stay.
+    """The least budget, in bytes, for which ``schedule``, which keeps all, has a plan.
 
-    Raises ``SpecError`` for a network that is too large to be planned for.
+    Raises ``SpecError`` for a network that is too large to plan within a budget.
     """
     return max((needs_of(one).least_bytes for one in set(_numbers(schedule, lambda *_: 0))), default=0)
 
@@ -121,10 +121,10 @@ def _numbers(schedule: Schedule, cost: CostOf) -> list[tuple[Stage, ...]]:
 
 
 def _moves(schedule: Schedule, counts: Sequence[int], policy: Policy, cost: CostOf) -> Iterator[Moves]:
-    """The moves of the policy in each chain; ``counts`` are the numbers of their stages."""
+    """The moves of ``policy`` for each chain; ``counts`` has the number of stages of each chain."""
     if policy.kind == BUDGET:
         numbers = _numbers(schedule, cost)
-        plans = {one: plan_within(one, policy.number) for one in set(numbers)}  # micro-batches are alike
+        plans = {one: plan_within(one, policy.number) for one in set(numbers)}  # equal for micro-batches
         for one in numbers:
             moves = plans[one]
             if moves is None:
@@ -152,7 +152,7 @@ def too_small(policy: Policy, least: int) -> BudgetError:
 
 
 def _order(schedule: Schedule, passes: Sequence[Pass]) -> list[Computation]:
-    """The computations of a plan. The first one of a stage belongs to forward, later ones recompute it."""
+    """The computations of a plan. The first one of a stage is forward, and later ones are recomputations."""
     steps = schedule.steps
     order: list[Computation] = []
     for one in passes:
@@ -168,15 +168,15 @@ def _order(schedule: Schedule, passes: Sequence[Pass]) -> list[Computation]:
 
 
 def _without_unread(schedule: Schedule, order: list[Computation]) -> list[Computation]:
-    """``order`` without recomputations that no later step reads, and without a second run of any effect.
+    """``order`` without recomputations that no later step reads, and without repeated effects.
 
-    Raises ``GraphError`` where a value would be computed again from one that has been updated since.
+    Raises ``GraphError`` if a recomputation would read a value that has been updated since.
     """
     graph = schedule.graph
     found: list[Computation] = []
-    kept = {graph[i].storage for i in schedule.asked}  # until the end: never again
+    kept = {graph[i].storage for i in schedule.asked}  # live until the end, so never recomputed
     wanted: set[int] = set()
-    read_again: set[int] = set()  # what recomputations read, views as what they look at
+    read_again: set[int] = set()  # values that recomputations read; for a view, its base
     for index, phase in reversed(order):
         node = graph[index]
         writes = node.op.writes is not None
@@ -195,7 +195,7 @@ def _without_unread(schedule: Schedule, order: list[Computation]) -> list[Comput
 
 
 def _looked_at(graph: Graph, index: int) -> int:
-    """The value that a view looks at, or the value itself."""
+    """The base of a view, or the value itself."""
     while graph[index].op.is_view:
         index = graph[index].inputs[0]
     return index

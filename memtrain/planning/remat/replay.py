@@ -1,4 +1,4 @@
-"""The peak bytes and the cost of a plan for a chain of stages, found by going through its moves."""
+"""The peak bytes and the cost of a plan for a chain of stages, found by following its moves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from memtrain.planning.remat.stage import Stage
 
 @dataclass(frozen=True)
 class Outcome:
-    """The peak bytes of a plan, the cost of its forward steps, and how many stages it computes."""
+    """The peak bytes of a plan, the cost of its computations, and how many stages it computes."""
 
     peak_bytes: int
     cost: float
@@ -20,10 +20,10 @@ class Outcome:
 
 
 def replay(stages: Sequence[Stage], moves: Moves) -> Outcome:
-    """The outcome of executing ``moves``. What no later move reads is neither computed nor kept.
+    """The outcome of executing ``moves``. Values that no later move reads are neither computed nor kept.
 
-    A stage's output is read by the forward and the backward of the next stage, its inner values by its own
-    backward; each lasts until its last read before it is computed again.
+    Both the computation and the backward of a stage read the output of the stage before. The backward also
+    reads the inner values of its own stage. Each value is freed at its last read before it is recomputed.
     """
     uses = _uses(stages, moves)
     held = 0  # outputs and inner values that are kept
@@ -57,7 +57,7 @@ def replay(stages: Sequence[Stage], moves: Moves) -> Outcome:
 
 
 class _Use(NamedTuple):
-    """The use of one computation of a stage: what is read of it, and whether its input ends with it."""
+    """The use of one computation of a stage: which of its values are read, and whether it frees its input."""
 
     executed: bool
     output: bool
@@ -67,7 +67,7 @@ class _Use(NamedTuple):
 
 def _uses(stages: Sequence[Stage], moves: Moves) -> list[_Use]:
     last = len(stages) - 1
-    output_read = [False] * (last + 1)  # by what was gone through, from the end
+    output_read = [False] * (last + 1)  # by later moves: the loop starts at the end
     inner_read = [False] * (last + 1)
     found = []
     for k, backward in reversed(moves):

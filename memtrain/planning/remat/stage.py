@@ -1,4 +1,4 @@
-"""The costs and bytes of each stage of a chain: all that a planner reads."""
+"""The costs and bytes of each stage of a chain. A planner reads nothing else."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from memtrain.planning.schedule import Schedule, schedule_in_order
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage's cost, and its bytes. Its input is the output of the stage before, and counted there only.
+    """The cost and the bytes of a stage. Its input is counted as the output of the stage before.
 
-    Peaks are the most bytes at any step, workspace included.
+    Peaks are the most bytes at any step, including workspace.
     """
 
     cost: float
     """The cost of computing the whole stage."""
     again_cost: float
-    """The cost of computing its inner values only."""
+    """The cost of computing only its inner values."""
     output_bytes: int
     inner_bytes: int
     kept_peak_bytes: int
@@ -35,14 +35,14 @@ class Stage:
     again_peak_bytes: int
     """Peak while only the inner values are computed and the input stays; the input is not counted."""
     standing_bytes: int
-    """Live bytes outside the chain while stages are recomputed for the backward of this one."""
+    """Live bytes outside of the chain while stages are recomputed for the backward of this stage."""
     backward_peak_bytes: int
-    """Peak in the stage's backward, with its inner values, without its input and all values before it."""
+    """Peak in the stage's backward. It counts inner values, but not the input or values before the input."""
 
 
 @no_collection()
 def stages(schedule: Schedule, chains: Sequence[Chain], cost: CostOf) -> list[tuple[Stage, ...]]:
-    """The stages of each of the chains of ``schedule``, which keeps all that backward reads, in numbers."""
+    """The costs and bytes of the stages of each chain. ``schedule`` keeps all values that backward reads."""
     around = _Surroundings(occupancy_of(schedule), chains)
     return [tuple(_stage(schedule, chain, k, cost, around) for k in range(len(chain))) for chain in chains]
 
@@ -71,7 +71,8 @@ def _peak_bytes(
 ) -> int:
     """The most bytes while ``nodes`` are computed in order and only ``kept`` of them stay.
 
-    What they read is live already and not counted, except ``given``, which is freed at its last read.
+    Other values that the nodes read are live already, and not counted. Only ``given`` is counted, and it is
+    freed at its last read.
     """
     graph = schedule.graph
     order = [*([] if given is None else [given]), *nodes]
@@ -83,7 +84,7 @@ def _peak_bytes(
 
 
 class _Surroundings:
-    """Live bytes besides the values of the chains, step by step, when all of those are kept."""
+    """For each step, the live bytes outside of the chains, in the schedule that keeps all chain values."""
 
     def __init__(self, occupancy: Occupancy, chains: Sequence[Chain]) -> None:
         values = {i for chain in chains for part in (chain.outputs, *chain.inner) for i in part}
@@ -91,7 +92,7 @@ class _Surroundings:
         step_count = len(occupancy.workspaces)
         leaves = (occupancy.leaf_bytes, 0, step_count - 1)
         during = [(stay.node.nbytes, stay.first_step, stay.last_step) for stay in others]
-        # A buffer that a step takes over still holds its old value right before that step.
+        # Before a step that takes over a buffer, the buffer still holds its old value.
         before = [
             (stay.node.nbytes, stay.first_step + 1, stay.last_step + (stay.heir_step is not None))
             for stay in others
@@ -103,7 +104,7 @@ class _Surroundings:
         self._last_step = {s.node.id: s.last_step for s in occupancy.stays if s.node.id in values}
 
     def standing_bytes(self, chain: Chain, k: int) -> int:
-        """Between the backward of the stage after ``k`` and that of ``k``; for the last before forward."""
+        """Live bytes right before the backward of stage ``k``; for the last stage, right before forward."""
         start = chain.backward[k].start
         if k == len(chain) - 1:
             start -= sum(map(len, chain.forward))
@@ -112,8 +113,8 @@ class _Surroundings:
     def backward_peak_bytes(self, chain: Chain, k: int) -> int:
         """The most bytes in the backward of stage ``k``.
 
-        Its input is charged to the stage before until this backward ends, even if another value takes over
-        its buffer sooner.
+        The input of the stage is charged to the stage before until this backward ends, even if another value
+        takes over its buffer sooner.
         """
         given = chain.outputs[k - 1] if k else None
         most = 0
@@ -128,8 +129,8 @@ class _Surroundings:
 
 
 def merged(block: Sequence[Stage]) -> Stage:
-    """Neighbouring stages as one stage. It keeps all their values, or only the input of the first."""
-    before = [0, *accumulate(stage.output_bytes + stage.inner_bytes for stage in block)]  # kept values
+    """Neighbouring stages as one stage, of which a plan keeps all values or only the input."""
+    before = [0, *accumulate(stage.output_bytes + stage.inner_bytes for stage in block)]  # kept bytes
     taped = [kept + stage.taped_peak_bytes for kept, stage in zip(before, block, strict=False)]
     last = block[-1]
     return Stage(
