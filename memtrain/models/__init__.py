@@ -1,1 +1,1 @@
-"""Specs of networks and the builders of their forward graphs."""
+"""Networks: the data that describe them, and the functions that build their forward graphs."""

@@ -1,4 +1,4 @@
-"""The registry of families: the only module that imports them. `memtrain.cells.columns` lists their names."""
+"""The registry of families. No other module imports a family; `memtrain.cells.columns` lists their names."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from memtrain.models.mlp import MLP
 from memtrain.models.network import Network
 
 FAMILIES: dict[str, type[Network]] = {family.family: family for family in (MLP,)}
-"""Every family by its name, the value of ``--model``."""
+"""Every family, by the name that ``--model`` takes."""
 
 
 def family_of(name: object) -> type[Network]:
-    """The family of that name. Raises ``SpecError``."""
+    """The family called ``name``. Raises ``SpecError`` if there is none."""
     if not isinstance(name, str) or name not in FAMILIES:
         raise unknown_choice("model", name, FAMILIES)
     return FAMILIES[name]
 
 
 def columns_of(name: object) -> tuple[str, ...]:
-    """The columns that apply to networks of a family. Raises ``SpecError``."""
+    """The columns that apply to the networks of the family ``name``. Raises ``SpecError``."""
     return tuple(field.name for field in fields(family_of(name)))
 
 
 def make_network(name: object, columns: Mapping[str, Any]) -> Network:
-    """A network of a family; columns that are not given take their defaults. Raises ``SpecError``."""
+    """A network of the family ``name``. Columns not given have their defaults. Raises ``SpecError``."""
     return family_of(name)(**columns)
 
 

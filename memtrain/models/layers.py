@@ -1,8 +1,8 @@
-"""Layers, losses and the regulariser as functions that append nodes. Families are built from them.
+"""Layers, losses and the regulariser: functions that append nodes, from which families are built.
 
-Each node gets a name for people, and a label that is the same in every block. The family opens the blocks
-(`Builder.block`, with a kind and a number), around a block's parameters as well as around its nodes. What
-stands in blocks of one kind is folded in texts and drawings; a first or last layer may stand outside.
+Each node gets a name for people, and a label that is the same in every block. The family opens each block
+(`Builder.block`, with a kind and a number) for the parameters of the block as well as for its other nodes.
+Texts and drawings fold blocks of one kind. A first or last layer may be outside of all blocks.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from memtrain.graph.ops.source import Leaf
 
 
 def parameter(b: Builder, name: str, label: str, shape: Shape, dtype: DType) -> Node:
-    """A leaf that training updates. A run finds it by its name."""
+    """A leaf that is a parameter. A run finds it by its name."""
     return b.apply(Leaf(Role.PARAMETER, shape, dtype), name=name, label=label)
 
 
 def linear(
     b: Builder, x: Node, weight: Node, bias: Node | None = None, *, name: str, label: str | None = None
 ) -> Node:
-    """x Wᵀ (+ bias): (rows, inputs) by (outputs, inputs) gives (rows, outputs)."""
+    """x Wᵀ (+ bias). The shapes are x: (rows, inputs), W: (outputs, inputs), result: (rows, outputs)."""
     if bias is None:
         return b.rename(matmul(b, x, weight, transpose_b=True, name=name), name, label or name)
     words = f"{weight.name} {x.name}"
@@ -49,12 +49,12 @@ def cross_entropy(b: Builder, output: Node, y: Node) -> Node:
 
 
 def mean_squared_error(b: Builder, output: Node, y: Node) -> Node:
-    """L = the mean of (output − y)² over rows and columns."""
+    """L = mean (output − y)², over rows and columns."""
     return b.apply(Mse(), output, y, name="L")
 
 
 def regulariser(b: Builder, weights: Sequence[Node], l2: float) -> Node | None:
-    """s = λ/2 · Σ‖W‖², each norm in the block of its weight; ``None`` where λ is 0."""
+    """s = λ/2 · Σ‖W‖², with each norm in the block of its weight; ``None`` if λ is 0."""
     total: Node | None = None
     for weight in weights if l2 else ():
         norm = b.apply(SquaredNorm(), weight, name=f"‖{weight.name}‖²")
@@ -67,7 +67,7 @@ def regulariser(b: Builder, weights: Sequence[Node], l2: float) -> Node | None:
 
 
 def normal_values(seed: Sequence[int], shape: Sequence[int], deviation: float, dtype: str) -> Array:
-    """Normal initial values of a parameter. They depend on the seed only, not on the rest of the network."""
+    """Normal random values for a parameter. They depend on its seed, but not on other parameters."""
     values = np.random.default_rng(seed).standard_normal(tuple(shape), np.dtype(dtype))
     values *= deviation
     return values

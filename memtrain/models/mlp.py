@@ -2,7 +2,7 @@
 
     z = W1 x (+ b1), h = φ(z), …, o = W h, L = l(o, y), s = λ/2 Σ‖W‖², J = L + s
 
-A batch has n rows, so Z = X Wᵀ; W is stored as in the book, (outputs × inputs).
+A batch has n rows, so Z = X Wᵀ. As in the book, W has the shape outputs × inputs.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ LOSSES = (CROSS_ENTROPY, MEAN_SQUARED_ERROR)
 DTYPES = ("float32", "float64")
 
 LAYER = "layer"
-"""The kind of its blocks: the hidden layers, and the output layer after them."""
+"""The kind of all blocks of an MLP: its hidden layers and its output layer."""
 
 
 @dataclass(frozen=True)
 class MLP(Network):
-    """A network of ``depth`` hidden layers. ``width`` is one number for all of them, or one for each."""
+    """A network with ``depth`` hidden layers. ``width`` is one number for all of them, or one for each."""
 
     width: int | tuple[int, ...] = 256
     activation: str = "relu"
@@ -81,12 +81,12 @@ class MLP(Network):
 
     @classmethod
     def of_sizes(cls, input_size: int, hidden: tuple[int, ...], output_size: int, **others: Any) -> Self:
-        """A network with hidden layers of these widths."""
+        """A network whose hidden layers have the widths ``hidden``."""
         return cls(depth=len(hidden), width=hidden, input_size=input_size, output_size=output_size, **others)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """A network from its JSON, also from that of version 0.1, which names the widths ``hidden``."""
+        """A network from its JSON values. In the JSON of version 0.1 the widths are called ``hidden``."""
         given = dict(values)
         if "hidden" in given:
             given["width"] = given.pop("hidden")
@@ -102,7 +102,7 @@ class MLP(Network):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Input size, widths and output size."""
+        """The input size, the widths and the output size, in this order."""
         return (self.input_size, *self.hidden, self.output_size)
 
     def feeds(self, batch: int) -> tuple[Feed, ...]:
@@ -126,7 +126,7 @@ class MLP(Network):
         return Model(b, feeds, parameters, (output,), loss, objective)
 
     def initial_values(self, seed: int) -> dict[str, Array]:
-        """Normal weights, scaled by the activation; biases 0."""
+        """Initial values by name: normal weights, with a deviation that suits the activation; zero biases."""
         values: dict[str, Array] = {}
         for k, (fan_in, fan_out) in enumerate(pairwise(self.sizes), start=1):
             rectified = k <= self.depth and ACTIVATIONS[self.activation].halves_variance
@@ -143,7 +143,7 @@ class MLP(Network):
         return self.changed(depth=1, width=64)
 
     def _parameters(self, b: Builder) -> list[tuple[Node, Node | None]]:
-        """Append the weight and the bias of each layer."""
+        """Append the weight and the bias of each layer; returns these pairs."""
         dtype = np.dtype(self.dtype)
         dims = [Dim(self.input_size, "d"), *self._hidden_dims(), Dim(self.output_size, "q")]
         layers = []
@@ -155,15 +155,15 @@ class MLP(Network):
         return layers
 
     def _hidden_dims(self) -> list[Dim]:
-        """The widths with their symbols: m for all where they are equal, else m1, m2, … by layer."""
+        """The widths with their symbols: m for all if they are equal, else m1, m2, … by layer."""
         if len(set(self.hidden)) <= 1:
             return [Dim(width, "m") for width in self.hidden]
         return [Dim(width, f"m{k}") for k, width in enumerate(self.hidden, start=1)]
 
     def _forward(self, b: Builder, layers: list[tuple[Node, Node | None]], x: Node) -> Node:
-        """Append the layers on ``x``; returns the output o.
+        """Append the layers, with ``x`` as their input; returns the output o.
 
-        A single hidden layer has z and h without a number, as in the book.
+        As in the book, z and h have no number if there is only one hidden layer.
         """
         *hidden, (weight, bias) = layers
         for k, (inner_weight, inner_bias) in enumerate(hidden, start=1):

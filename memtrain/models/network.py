@@ -1,8 +1,9 @@
-"""The base of every network: frozen data that can be written as JSON and builds its own graph.
+"""The base class of networks: frozen data that can be written as JSON and builds its own graph.
 
-A family is a subclass in a module of its own, made of the functions in `memtrain.models.layers`. Its fields
-are columns of a row: each stands in the table `memtrain.cells.columns`, and so does the family's name. A
-column of the table that the family lacks is empty in its rows. `memtrain.models.families` registers it.
+A family is a subclass in its own module, built from the functions in `memtrain.models.layers`. Its fields are
+columns of a row, so each of them must be in the table `memtrain.cells.columns`, and so must the name of the
+family. Columns that the family lacks are empty in its rows. The family is registered in
+`memtrain.models.families`.
 
 Sizes are dimensions with a symbol (`memtrain.graph.size.Dim`), and formulas of bytes are written with these
 symbols. `SYMBOL_WORDS` says what each symbol counts.
@@ -24,10 +25,10 @@ from memtrain.graph.ops.source import Leaf
 from memtrain.graph.size import BATCH
 
 DEPTH = "ℓ"
-"""The symbol of the depth."""
+"""The symbol of the depth in formulas."""
 
 SYMBOL_WORDS = {BATCH: "example", "d": "input", "m": "unit", "q": "output"}
-"""What each symbol counts. Units of single layers are m1, m2, …; `Network.block_word` is for the depth."""
+"""The thing that each symbol counts. Single layers have m1, m2, … units; for ℓ see `Network.block_word`."""
 
 
 class FeedKind(StrEnum):
@@ -40,19 +41,19 @@ class FeedKind(StrEnum):
 
 @dataclass(frozen=True)
 class Feed:
-    """An input or a target that an iteration is given, by name."""
+    """An input or a target that an iteration is given: its name, kind, shape and type."""
 
     name: str
     kind: FeedKind
     shape: Shape
-    """The first axis is the batch."""
+    """The shape of the values. Its first axis is the batch."""
     dtype: DType
     class_count: int | None = None
-    """For labels: the number of classes. Labels are whole numbers from 0 to below it."""
+    """The number of classes, for labels: these are whole numbers from 0 to ``class_count`` − 1."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its values."""
+        """Bytes of the values."""
         return prod(self.shape) * self.dtype.itemsize
 
     def leaf(self, b: Builder) -> Node:
@@ -62,7 +63,7 @@ class Feed:
 
 @dataclass(frozen=True)
 class Model:
-    """The graph of a network for one batch size, up to the objective, and the nodes that others use."""
+    """The graph of a network for one batch size, up to the objective, and the nodes that callers need."""
 
     builder: Builder
     feeds: tuple[Node, ...]
@@ -84,19 +85,19 @@ class Model:
 
 @dataclass(frozen=True)
 class Network(ABC):
-    """A network of some family, of ``depth`` blocks. Raises ``SpecError`` for one that cannot exist."""
+    """A network with ``depth`` blocks. Raises ``SpecError`` for values that no network can have."""
 
     depth: int = 1
 
     family: ClassVar[str]
     noun: ClassVar[str] = "network"
-    """What people call one network of the family."""
+    """The usual name of one network of the family."""
     block_word: ClassVar[str] = "block"
-    """What the depth counts, in the singular."""
+    """The thing that ``depth`` counts, in the singular."""
 
     @abstractmethod
     def build(self, batch: int) -> Model:
-        """Its graph for batches of so many examples; ``batch`` may be a `Dim`, a share of the whole batch."""
+        """The model for batches of ``batch`` examples, which may be a `Dim`: a part of the whole batch."""
 
     @abstractmethod
     def feeds(self, batch: int) -> tuple[Feed, ...]:
@@ -104,23 +105,23 @@ class Network(ABC):
 
     @abstractmethod
     def initial_values(self, seed: int) -> dict[str, Array]:
-        """Seeded initial values by name of the parameter."""
+        """The initial values of the parameters, by name. Equal seeds give equal values."""
 
     @abstractmethod
     def forward_flops(self, batch: int) -> int:
-        """The approximate FLOPs of one forward pass: those of its matrix products."""
+        """The FLOPs of the matrix products of one forward pass, which are nearly all of its FLOPs."""
 
     @abstractmethod
     def small(self) -> Self:
-        """A small network of the same ops: what a measuring process runs first, to load all that it needs."""
+        """A small network with the same ops. A measuring process runs it first, to load all code it needs."""
 
     def feed_of(self, kind: FeedKind) -> Feed | None:
-        """The feed of that kind for one example; ``None`` if the network has none."""
+        """The feed of the given kind for one example; ``None`` if the network has none."""
         return next((feed for feed in self.feeds(1) if feed.kind is kind), None)
 
     @property
     def input_count(self) -> int:
-        """The number of features in an example."""
+        """The number of features of an example."""
         features = self.feed_of(FeedKind.FEATURES)
         return 0 if features is None else prod(features.shape[1:])
 
@@ -131,7 +132,7 @@ class Network(ABC):
         return 0 if labels is None or labels.class_count is None else labels.class_count
 
     def columns(self) -> dict[str, Any]:
-        """Its fields by name."""
+        """The fields by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def changed(self, **columns: Any) -> Self:
@@ -144,5 +145,5 @@ class Network(ABC):
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """A network from what `as_json` gave, without the family."""
+        """A network from the values that `as_json` returned, without ``family``."""
         return cls(**values)
