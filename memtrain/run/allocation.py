@@ -1,4 +1,4 @@
-"""The two ways to give the values of a schedule their bytes."""
+"""The two allocations of a run: a fresh array for each storage, or one packed arena for all."""
 
 from __future__ import annotations
 
@@ -23,27 +23,28 @@ AnyRun = Run | PackedRun
 
 
 def make_run(schedule: Schedule, allocation: str, ledger: Ledger | None = None) -> AnyRun:
-    """A run of ``schedule``, nothing loaded yet."""
+    """A run of ``schedule`` with this allocation, before its leaves are loaded."""
     return Run(schedule, ledger) if allocation == FRESH else PackedRun(schedule, ledger)
 
 
 def peak_bytes(liveness: Liveness, allocation: str) -> int:
-    """The most bytes that a run of the analysed schedule holds at any time, leaves included."""
+    """The most bytes that a run of the analysed schedule holds at any step, including leaves."""
     if allocation == FRESH:
         return liveness.peak_bytes
     return liveness.occupancy.leaf_bytes + pack(liveness.occupancy).arena_bytes
 
 
 def peak_array_count(liveness: Liveness, allocation: str) -> int:
-    """The number of arrays that a run holds at its peak; an arena counts as one, beside the leaves."""
+    """The number of arrays that a run holds at its peak. An arena counts as one array."""
     return liveness.peak_array_count if allocation == FRESH else len(liveness.schedule.persistent) + 1
 
 
 def planned(schedule: Schedule, policy: Policy, cost: CostOf, allocation: str) -> Plan:
-    """``schedule``, which keeps all, under ``policy``, with a peak within its budget in this allocation.
+    """``policy`` applied to ``schedule``, which keeps all. Its budget holds for this allocation.
 
-    In an arena, values take whole cache lines, and there can be gaps between them. If the arena exceeds the
-    budget, the plan is made for as many bytes less. Raises ``BudgetError``.
+    In an arena, values occupy whole cache lines, with possible gaps between them. If the arena exceeds the
+    budget by some bytes, a plan is made for a budget that is smaller by these bytes. Raises ``BudgetError``
+    if no plan is within the budget.
     """
     if policy.kind != BUDGET or allocation != PACKED:
         return rematerialise(schedule, policy, cost)
@@ -55,7 +56,7 @@ def planned(schedule: Schedule, policy: Policy, cost: CostOf, allocation: str) -
             budget, smallest = error.least_bytes, True
             continue
         taken = peak_bytes(analyse(plan.schedule), allocation)
-        if taken <= policy.number or not plan.passes:  # without backward, as in fresh: nothing to plan
+        if taken <= policy.number or not plan.passes:  # without backward there is no plan
             return replace(plan, policy=policy)
         if smallest:
             raise too_small(policy, taken)

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _AVX512 = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
-"""What OpenBLAS's SkylakeX kernels execute."""
+"""The instruction sets that OpenBLAS's SkylakeX kernels use."""
 
 _LARGE_PRODUCT_FLOPS = 64_000_000
-"""About 0.5 ms on one core."""
+"""A product of this size takes about 0.5 ms on one core."""
 
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -19,8 +19,9 @@ _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS
 def blas_environment(threads: int, given: Mapping[str, str]) -> dict[str, str]:
     """Environment variables for a process that computes with ``threads`` BLAS threads.
 
-    On AVX-512 CPUs that it does not know, OpenBLAS falls back to its AVX2 kernel, at half the speed. So the
-    AVX-512 kernel is named where the CPU has the instructions and the user (``given``) chose no kernel.
+    On AVX-512 CPUs that OpenBLAS does not know, it uses its AVX2 kernel, at half the speed. So the AVX-512
+    kernel is requested if the CPU has the instructions and the user chose no kernel in ``given``, the present
+    environment.
     """
     chosen = dict.fromkeys(_THREAD_VARIABLES, str(threads))
     if "OPENBLAS_CORETYPE" not in given and has_avx512():
@@ -29,10 +30,10 @@ def blas_environment(threads: int, given: Mapping[str, str]) -> dict[str, str]:
 
 
 def useful_threads(product_flops: int) -> int:
-    """Threads for products of so many FLOPs: all cores for large ones, one for small ones.
+    """The number of threads for a product of ``product_flops``: all cores if it is large, otherwise one.
 
-    The threads of OpenBLAS spin while they wait for each other. A second thread saves microseconds on a small
-    product, and costs milliseconds whenever another process has that core.
+    The threads of OpenBLAS spin while they wait for each other. For a small product, a second thread saves
+    microseconds. It costs milliseconds whenever another process occupies the second core.
     """
     if product_flops < _LARGE_PRODUCT_FLOPS:
         return 1
@@ -45,22 +46,22 @@ def has_avx512() -> bool:
 
 
 def usable_cores() -> int:
-    """The cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_name() -> str:
-    """The model of the first CPU as Linux names it; where it does not, the kind of machine."""
+    """The model of the first CPU as Linux names it; otherwise the kind of machine."""
     return _of_first_cpu("model name") or platform.machine()
 
 
 def _cpu_flags() -> set[str]:
-    """The instruction sets of the first CPU as Linux names them; empty where it cannot be read."""
+    """The instruction sets of the first CPU as Linux names them; empty if they cannot be read."""
     return set(_of_first_cpu("flags").split())
 
 
 def _of_first_cpu(name: str) -> str:
-    """The first entry of that name in /proc/cpuinfo; empty where there is none."""
+    """The first entry called ``name`` in /proc/cpuinfo; empty if there is none."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

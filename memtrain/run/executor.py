@@ -1,6 +1,6 @@
-"""Runs a schedule with numpy kernels, each value in an array of its own: fresh allocation.
+"""Fresh allocation: a run of a schedule with numpy kernels, in which each storage is a separate array.
 
-The allocator sees every array, so memory is measured this way. `memtrain.run.packed` is faster.
+The allocator sees every array, so memory is measured with fresh allocation. `memtrain.run.packed` is faster.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from memtrain.run.ledger import Ledger
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A step with everything that can be looked up before the run."""
+    """A step with the results of all lookups that can be done before the run."""
 
     op: Op
     node: int
@@ -33,7 +33,8 @@ class _Call:
 class Run(LeafArrays):
     """One schedule and the arrays that it holds.
 
-    Every storage is an array of its own, made when its step starts and dropped when the schedule frees it.
+    Every storage is a separate array. It is allocated when its step starts, and dropped when the schedule
+    frees it.
     """
 
     def __init__(self, schedule: Schedule, ledger: Ledger | None = None) -> None:
@@ -56,15 +57,15 @@ class Run(LeafArrays):
         ]
 
     def prepare(self) -> None:
-        """Do nothing: there is nothing to prepare, unlike in `PackedRun.prepare`."""
+        """Do nothing. The method exists because `PackedRun` has one."""
 
     def iterate(self) -> list[Array]:
-        """Run every step once; returns the asked values, which the run itself then no longer holds."""
+        """Run every step once; returns the asked values, which only the caller holds from then on."""
         self.execute(0, len(self._calls))
         return self.collect()
 
     def execute(self, start: int, stop: int) -> None:
-        """Run the steps from ``start`` to before ``stop``, in order, on what earlier steps have left."""
+        """Run the steps from ``start`` to before ``stop``. All earlier steps must have run."""
         ledger = self._ledger
         for number in range(start, stop):
             if ledger is not None:
@@ -72,7 +73,7 @@ class Run(LeafArrays):
             self._execute(self._calls[number])
 
     def collect(self) -> list[Array]:
-        """The asked values once every step has run; the run itself then no longer holds them."""
+        """The asked values after every step has run. From then on only the caller holds them."""
         asked = [self.array(i) for i in self.schedule.asked]
         persistent = {self.schedule.graph[i].storage for i in self.schedule.persistent}
         for call in self._calls:
@@ -81,7 +82,7 @@ class Run(LeafArrays):
         return asked
 
     def _execute(self, call: _Call) -> None:
-        # A function of its own, so that its references to dying arrays end with it.
+        # This is a separate function, so that its references to freed arrays end when it returns.
         values = self._values
         inputs = [self.array(i) for i in call.inputs]
         if call.op.is_view:
@@ -103,5 +104,5 @@ class Run(LeafArrays):
             self._drop(index)
 
     def _drop(self, index: int) -> None:
-        """Drop a value that the schedule frees. A storage ends with its own value, not with a view of it."""
+        """Drop a value that the schedule frees. A storage ends with its own value, not with a view."""
         self._values[index] = None

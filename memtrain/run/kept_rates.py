@@ -1,6 +1,7 @@
-"""The rates of this machine that are kept between commands, in the user's cache.
+"""The rates of this machine, kept in the user's cache between commands.
 
-A prediction reads them here and measures nothing. `memtrain.measure.host.Host` keeps what it measures.
+A prediction reads them from the cache and measures nothing. `memtrain.measure.host.Host` measures the rates
+and writes them to the cache.
 """
 
 from __future__ import annotations
@@ -27,18 +28,19 @@ UNKNOWN = (
     "the speed of this machine is not known yet, so the plan minimises FLOPs instead of time; "
     "`memtrain plan`, `train` or `sweep` measures it"
 )
-"""The note for a plan that should minimise time where no rates are kept and none may be measured."""
+"""The note for a plan that should minimise time if no rates are kept and none may be measured."""
 
 
 def kept_rates() -> Rates | None:
-    """The rates that were measured and kept on this machine; ``None`` where there are none."""
+    """The rates that are kept for this machine; ``None`` if there are none."""
     return next(filter(None, map(_kept, _folders())), None)
 
 
 def kept_or(measure: Callable[[], Rates]) -> Rates:
-    """The kept rates, or what ``measure`` gives, which is kept then.
+    """The kept rates; without any, the rates that ``measure`` returns, which are then kept.
 
-    Several processes with one cache measure once and take the same. Raises what ``measure`` raises.
+    Several processes that share a cache measure once and use the same rates. Any error of ``measure`` is
+    raised.
     """
     measured: Rates | None = None
     for folder in _folders():
@@ -55,7 +57,7 @@ def kept_or(measure: Callable[[], Rates]) -> Rates:
 
 
 def unkept_rates() -> str | None:
-    """Why plans that minimise time can differ from run to run here; ``None`` if the rates are kept."""
+    """Why plans that minimise time can differ between runs on this machine; ``None`` if rates are kept."""
     if kept_rates() is not None:
         return None
     return (
@@ -65,7 +67,7 @@ def unkept_rates() -> str | None:
 
 
 def _kept(folder: Path) -> Rates | None:
-    """The rates of this machine in a folder; ``None`` where there are none that can be used."""
+    """The rates of this machine in ``folder``; ``None`` if there are none that can be used."""
     with suppress(OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         _check_ours(folder)
         return Rates.of(json.loads((folder / _FILE).read_text(encoding="utf-8"))[machine_name()])
@@ -73,19 +75,19 @@ def _kept(folder: Path) -> Rates | None:
 
 
 def machine_name() -> str:
-    """Everything that rates depend on, as one text."""
+    """One text with everything on which rates depend."""
     return f"{cpu_name()}; {usable_cores()}; {np.__version__}; {__version__}"
 
 
 def _folders() -> Iterator[Path]:
-    """Where rates can be kept: the user's cache, else a folder of the user's among the temporary files."""
-    with suppress(RuntimeError):  # there may be no home
+    """The folders in which rates can be kept: the user's cache, else a temporary folder of the user."""
+    with suppress(RuntimeError):  # the user may have no home folder
         yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "memtrain")
     yield Path(tempfile.gettempdir(), f"memtrain.{os.geteuid()}")
 
 
 def _check_ours(folder: Path) -> None:
-    """Raise ``OSError`` unless it is a folder that only this user can write; a link is none."""
+    """Raise ``OSError`` unless ``folder`` is a real folder, not a link, that only this user can write."""
     about = folder.lstat()
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o022:
         raise PermissionError(f"{folder} is not a folder that only this user can write")
@@ -93,7 +95,7 @@ def _check_ours(folder: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold a folder of ours alone. Raises ``OSError`` where that cannot be, or it is another user's."""
+    """A context in which only this process uses ``folder``. Raises ``OSError`` if it is not this user's."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _check_ours(folder)
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -1,7 +1,7 @@
-"""Our own count of the bytes that real arrays hold. It replays nothing.
+"""The ledger: our own count of the bytes of real arrays. It does not use the prediction.
 
-The ``nbytes`` of an array are added when it is made, and subtracted when a weak reference reports its end.
-So it is a finding, not a tautology, that the result equals the prediction.
+The ``nbytes`` of an array are added when the array is allocated, and subtracted when a weak reference reports
+its end. So the equality of ledger and prediction is a finding, not a tautology.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from memtrain.graph.ops.base import Array
 
 
 class Ledger:
-    """Live bytes by role, and those at the peak."""
+    """The live bytes by role, now and at the peak."""
 
     def __init__(self) -> None:
         self.step = 0
-        """The step that runs now, set by the run."""
+        """The step that is running. The run sets it."""
         self.live_role_bytes = dict.fromkeys(Role, 0)
         self.peak_role_bytes = dict(self.live_role_bytes)
         self.live_bytes = self.peak_bytes = self.peak_step = 0
         self._alive: dict[int, tuple[ref[Array], Mapping[Role, int]]] = {}
 
     def born(self, array: Array, role: Role) -> None:
-        """Count an array that was just made."""
+        """Count a new array."""
         self.born_shared(array, {role: array.nbytes})
 
     def born_shared(self, array: Array, role_bytes: Mapping[Role, int]) -> None:
-        """Count an array whose bytes serve several roles."""
+        """Count a new array whose bytes have several roles."""
         key = id(array)
         self._alive[key] = (ref(array, lambda _: self._died(key)), role_bytes)
         for role, nbytes in role_bytes.items():
@@ -39,7 +39,7 @@ class Ledger:
             self.peak_role_bytes = dict(self.live_role_bytes)
 
     def relabel(self, array: Array, role: Role) -> None:
-        """Count the bytes of an array for another role from now on: another value takes it over."""
+        """Count the bytes of an array under another role from now on: another value takes over the array."""
         reference, before = self._alive[id(array)]
         after = {role: sum(before.values())}
         self._alive[id(array)] = (reference, after)

@@ -1,6 +1,6 @@
-"""Runs a schedule in one arena, compiled once into a list of bound calls: packed allocation.
+"""Packed allocation: a run of a schedule in one arena, compiled once into a list of bound calls.
 
-An iteration then allocates nothing, and a step costs no more than its numpy call.
+An iteration allocates nothing, and a step costs no more than its numpy calls.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from memtrain.run.ledger import Ledger
 
 
 class PackedRun(LeafArrays):
-    """One schedule, its leaves, and the arena that holds all else (`memtrain.planning.packing`)."""
+    """One schedule, its leaves, and the arena that holds all other values (`memtrain.planning.packing`)."""
 
     def __init__(self, schedule: Schedule, ledger: Ledger | None = None) -> None:
         super().__init__(schedule, ledger)
         self._packing = pack(occupancy_of(schedule))
-        self._arena: Array | None = None  # until something is loaded
+        self._arena: Array | None = None  # until leaves are loaded
         self._prepared = False
         self._calls: list[Call] = []
         self._asked: list[Array] = []
 
     def load(self, values: Mapping[str, Array]) -> None:
-        """As `LeafArrays.load`; makes the arena too."""
+        """Load the leaves as `LeafArrays.load` does, and allocate the arena."""
         self._arena, self._prepared, self._calls, self._asked = None, False, [], []
-        for index in range(len(self._values)):  # in place: a list of this length would show in a heap peak
+        for index in range(len(self._values)):  # in place, since a new list would show in a heap peak
             self._values[index] = None
         super().load(values)
         arena = empty((self._packing.arena_bytes,), np.dtype(np.uint8))
@@ -46,7 +46,7 @@ class PackedRun(LeafArrays):
         self._arena = arena
 
     def prepare(self) -> None:
-        """Bind the calls to the arena. The first iteration does this if it was not done before."""
+        """Bind the kernels to the arena. Otherwise the first iteration does it."""
         arena = self._arena
         if arena is None:
             raise GraphError("the run has no values yet; load the leaves first")
@@ -55,7 +55,7 @@ class PackedRun(LeafArrays):
         self._prepared = True
 
     def iterate(self) -> list[Array]:
-        """Run every step once; returns the asked values, which the next iteration overwrites."""
+        """Run every step once; returns the asked values, which the next iteration will overwrite."""
         if not self._prepared:
             self.prepare()
         for call in self._calls:
@@ -63,7 +63,7 @@ class PackedRun(LeafArrays):
         return self._asked
 
     def _bind(self, index: int, arena: Array) -> list[Call]:
-        """The call of a step; none for a view."""
+        """A list with the call of a step; empty for a view, which needs none."""
         step, packing = self.schedule.steps[index], self._packing
         node = self.schedule.graph[step.node]
         inputs = [self.array(i) for i in node.inputs]
@@ -92,6 +92,9 @@ def _part(arena: Array, offset: int, shape: tuple[int, ...], dtype: DType) -> Ar
 
 
 def _roles_in_arena(peak_role_bytes: Mapping[Role, int], arena_bytes: int) -> dict[Role, int]:
-    """The arena's bytes by role at the peak. Bytes added by alignment count as transient."""
+    """The bytes of the arena by role at the peak.
+
+    Recomputed values count as transient, and so do bytes that alignment adds and gaps.
+    """
     roles = {role: peak_role_bytes[role] for role in (Role.GRADIENT, Role.RETAINED, Role.WORKSPACE)}
     return roles | {Role.TRANSIENT: arena_bytes - sum(roles.values())}
