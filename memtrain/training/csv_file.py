@@ -1,8 +1,9 @@
-"""A table of numbers in a text file, read by blocks of lines.
+"""A table of numbers in a text file, read in blocks of lines.
 
 A number is a plain decimal number in ASCII (``-1.5e3``), with optional blanks or tabs around it. The first
-line names the columns if none of its fields is a number. It also does if its last field is a name and the
-others count up from 0 or 1 (``0,1,2,label``). Otherwise it is an example.
+line names the columns if none of its fields is a number, or if its last field is a name and the others count
+up from 0 or 1 (``0,1,2,label``). Otherwise the first line is an example. Only a caller that knows the labels
+can find that a first line of numbers (``0,1,2,3``) names the columns.
 """
 
 from __future__ import annotations
@@ -22,28 +23,28 @@ _BLOCK_BYTES = 256 * 1024
 _LONGEST_LINE_BYTES = 64 * 1024**2
 _BOM = b"\xef\xbb\xbf"
 _PLAIN = b"0123456789+-.eE, \t"
-"""From text of these characters, Python's ``float`` reads plain decimal numbers only."""
+"""Characters of plain decimal numbers. Python's ``float`` accepts no other notation made of these alone."""
 
 _NUMBER = re.compile(rb"[ \t]*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[ \t]*")
 _NOT_FINITE = re.compile(rb"[ \t]*[+-]?(nan|inf|infinity)[ \t]*", re.IGNORECASE)
 _MISSING = {b"", b"na", b"n/a", b"null", b"none", b"nan", b"?", b"-"}
-"""Texts that stand for a missing value. None of them is the name of a column."""
+"""Texts that mean a missing value. They are not taken for the name of a column."""
 
 
 class CsvTable:
-    """The table in an open file. Every iteration over it reads the file from its beginning."""
+    """The table in an open file. Each iteration reads the file from its beginning."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self._path, self._file = path, file
         self.columns = 0
-        """The number of values in a row. It and the next fields are known once the first lines are read."""
+        """The number of values in a row. This and the next fields are set when the first block is read."""
         self.counts = False
-        """Whether the first example is 0,1,2,… or 1,2,3,…: it could also be the names of the columns."""
+        """Whether the first example is 0,1,2,… or 1,2,3,…. Such a line may be the names of the columns."""
         self._named = False
         self._first_line = ""
 
     def lines(self) -> Iterator[list[bytes]]:
-        """The lines of the examples in blocks, all with the same number of values. Raises ``DataError``."""
+        """The lines of the examples, in blocks. Raises ``DataError`` if a line has more or fewer values."""
         count = 0
         for number, block in enumerate(_line_blocks(self._file)):
             lines = block if number else self._without_names(block)
@@ -72,9 +73,9 @@ class CsvTable:
             count += len(lines)
 
     def note(self, names_after_all: bool = False) -> str:
-        """How the first line was understood, where people should know it; empty for an ordinary example.
+        """A sentence on how the first line was understood; empty for an ordinary example.
 
-        ``names_after_all``: its numbers were found to name the columns.
+        ``names_after_all`` says that the first line is numeric, but was found to name the columns.
         """
         line = f"{self._path}: the first line ({self._first_line})"
         if self._named:
@@ -84,7 +85,7 @@ class CsvTable:
         return f"{line} is read as an example; remove it if it names the columns" if self.counts else ""
 
     def _without_names(self, lines: list[bytes]) -> list[bytes]:
-        """The first lines without the one that names the columns; enters what the first line says."""
+        """The first block of lines without a line of column names. Sets the fields of the table."""
         fields = lines[0].split(b",")
         self._first_line = _shown(lines[0])
         numeric = [_NUMBER.fullmatch(field) or _NOT_FINITE.fullmatch(field) for field in fields]
@@ -96,7 +97,7 @@ class CsvTable:
         return lines
 
     def _fault(self, lines: list[bytes], first: int) -> DataError:
-        """What is wrong with the numbers of some lines, the first of which is example ``first``."""
+        """The error for the first wrong number in ``lines``. Their first line is example ``first``."""
         for example, line in enumerate(lines, start=first):
             for column, field in enumerate(line.split(b","), start=1):
                 if _NOT_FINITE.fullmatch(field):
@@ -112,7 +113,7 @@ class CsvTable:
 
 
 def not_finite(path: Path, example: int, where: str, value: float) -> DataError:
-    """The error for a value that is not a number, or too large."""
+    """The error for a value that is not a number, or too large for float32."""
     return DataError(
         f"data file {path}: example {example}, {where} is {value}, not a finite number of float32",
         "correct or remove such examples",
@@ -120,9 +121,9 @@ def not_finite(path: Path, example: int, where: str, value: float) -> DataError:
 
 
 def _line_blocks(file: BinaryIO) -> Iterator[list[bytes]]:
-    """The non-blank lines of a file in blocks of at least one line.
+    """The non-blank lines of a file, in blocks of at least one line.
 
-    Raises ``ValueError`` for a file that is not text.
+    Raises ``ValueError`` for a file that is not text, or has a line that is too long.
     """
     file.seek(0)
     rest = file.read(len(_BOM)).removeprefix(_BOM)
@@ -144,7 +145,7 @@ def _line_blocks(file: BinaryIO) -> Iterator[list[bytes]]:
 
 
 def _floats(text: bytes) -> Array | None:
-    """The numbers of a comma-separated text as float64; ``None`` if a field is not a number."""
+    """The numbers of a comma-separated text, as float64; ``None`` if a field is not a number."""
     parts, start = [], 0
     while start <= len(text):
         stop = text.find(b",", start + _BLOCK_BYTES)
@@ -158,7 +159,7 @@ def _floats(text: bytes) -> Array | None:
 
 
 def _count_up(fields: list[bytes]) -> bool:
-    """Whether the fields are 0, 1, 2, … or 1, 2, 3, …, at least two of them."""
+    """Whether there are at least two fields, and they are 0, 1, 2, … or 1, 2, 3, …."""
     first = fields[0].strip()
     if len(fields) < 2 or first not in (b"0", b"1"):
         return False

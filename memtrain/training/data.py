@@ -25,17 +25,17 @@ SYNTHETIC = "synthetic"
 
 @dataclass(frozen=True)
 class Dataset:
-    """``x`` (examples, input_size) of floats, ``y`` (examples,) of int64 labels 0…output_size − 1."""
+    """Examples ``x``: (examples, input_size), and int64 labels ``y``: (examples,), 0…output_size − 1."""
 
     x: Array
     y: Array
     output_size: int
     note: str = ""
-    """How the first line of the file was read, where that had to be decided."""
+    """A sentence on how the first line of the file was understood; empty if it was clear."""
 
     @property
     def input_size(self) -> int:
-        """Numbers per example."""
+        """The number of values of an example."""
         return int(self.x.shape[1])
 
     @property
@@ -47,18 +47,18 @@ class Dataset:
         return len(self.x)
 
     def take(self, rows: Array) -> Dataset:
-        """A copy of the examples of ``rows``."""
+        """A copy of the examples with the numbers ``rows``."""
         return Dataset(self.x[rows], self.y[rows], self.output_size)
 
     def fed(self, feeds: Sequence[Feed]) -> dict[str, Array]:
-        """The values of each feed by its name: all examples as one batch."""
+        """The values of each feed, by its name, with all examples as one batch."""
         of_kind = {FeedKind.FEATURES: self.x, FeedKind.LABELS: self.y}
         return {feed.name: of_kind[feed.kind].reshape(feed.shape) for feed in feeds}
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some examples of a data set by their row numbers. Nothing is copied until they are taken."""
+    """Some examples of a data set, given by their row numbers. Only `take` copies examples."""
 
     data: Dataset
     rows: Array
@@ -72,29 +72,32 @@ class Part:
 
 
 def load(data: str, free_bytes: int | None = None) -> Dataset:
-    """The data set of that name or path. Raises ``DataError``, which says what is wrong and what to do.
+    """The data set ``data``, which is a name or a path. Raises ``DataError`` if it cannot be used.
 
-    A file that would take more than ``free_bytes`` is not read.
+    A file whose data would need more than ``free_bytes`` is not read.
     """
     return load_digits() if data == DIGITS else load_file(Path(data), free_bytes)
 
 
 def load_digits() -> Dataset:
-    """The 1,797 digits, pixels scaled to −1…1."""
+    """The 1,797 handwritten digits, with pixels scaled to −1…1."""
     with resources.files("memtrain.training").joinpath("digits.npz").open("rb") as file:
         arrays = np.load(file)
         return Dataset(arrays["x"].astype(np.float32) / 8 - 1, arrays["y"].astype(np.int64), 10)
 
 
 def synthetic(input_size: int, output_size: int, examples: int, seed: int) -> Dataset:
-    """Normal noise with random labels, of any shape."""
+    """Normal noise with random labels, for any sizes."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((examples, input_size), np.float32)
     return Dataset(x, rng.integers(0, output_size, examples), output_size)
 
 
 def load_file(path: Path, free_bytes: int | None = None) -> Dataset:
-    """Read ``.npz`` (arrays x and y) or ``.csv`` (a row per example, its label last; a header may be)."""
+    """The data in an ``.npz`` (arrays x and y) or ``.csv`` (a row per example with its label last).
+
+    A ``.csv`` may begin with the names of its columns.
+    """
     x, y, note = load_table(path, free_bytes)
     classes = np.unique(y)
     if not np.array_equal(classes, np.arange(len(classes))):
@@ -107,13 +110,13 @@ def load_file(path: Path, free_bytes: int | None = None) -> Dataset:
 
 
 def split(data: Dataset) -> tuple[Part, Part]:
-    """A fixed stratified split into training and test examples: the same on every call."""
+    """The training and the test examples: a stratified split, which is the same on every call."""
     training, test = split_rows(data.y, data.output_size)
     return Part(data, training), Part(data, test)
 
 
 def split_rows(y: Array, output_size: int, test_share: float = 0.2) -> tuple[Array, Array]:
-    """The row numbers of training and test examples; they depend on the labels ``y`` alone."""
+    """The row numbers of the training and the test examples. They depend only on the labels ``y``."""
     rng = np.random.default_rng(0)
     test = np.zeros(len(y), bool)
     for label in range(output_size):
@@ -124,14 +127,15 @@ def split_rows(y: Array, output_size: int, test_share: float = 0.2) -> tuple[Arr
 
 
 def row_dtype(examples: int) -> np.dtype[Any]:
-    """The smallest type for the numbers of so many rows."""
+    """The smallest integer type that holds the row numbers of ``examples`` rows."""
     return np.min_scalar_type(max(0, examples - 1))
 
 
 def draw_rows(examples: int, batch: int, seed: int) -> Iterator[Array]:
-    """The row numbers of one batch after another, without end. Every row is drawn once before any row again.
+    """The row numbers of an endless sequence of batches.
 
-    So a batch larger than the data holds some rows more than once.
+    Every row is drawn once before any row is drawn again. So a batch larger than the data has some rows more
+    than once.
     """
     rng = np.random.default_rng([seed, examples])
     order = np.empty(examples, row_dtype(examples))

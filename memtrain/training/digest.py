@@ -1,4 +1,4 @@
-"""A digest by which the training data of a network are recognised."""
+"""A digest that identifies the training data of a network."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from memtrain.graph.ops.base import Array
 
 
 class DataDigest:
-    """A digest of examples and labels in their order, whatever file and blocks they come from."""
+    """A digest of examples and labels in their order. It does not depend on their file or blocks."""
 
     def __init__(self) -> None:
         self._x, self._y = blake2b(), blake2b()
         self._inputs = 0
 
     def add(self, x: Array, y: Array) -> None:
-        """Include ``x`` (rows, inputs), as float32, and their labels ``y``."""
+        """Include the examples ``x`` (rows, inputs), as float32, and their labels ``y``."""
         self._inputs = x.shape[1]
         self._x.update(np.ascontiguousarray(x, "<f4").reshape(-1).data)
         self._y.update(np.ascontiguousarray(y, "<i8").data)

@@ -1,4 +1,4 @@
-"""Examples to predict, with labels or without, read a block at a time."""
+"""Examples to predict, with or without labels, read one block at a time."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Block = tuple[Array, Array | None]
 
 
 _KEPT_BYTES = 16
-"""The most bytes kept of each answer until the end, when the answers are judged."""
+"""The most bytes that are kept per example until the accuracy is computed at the end."""
 
 
 class Examples:
-    """The examples of the data set of that name or path, for a network with these sizes.
+    """The examples of the data set ``data`` (a name or a path), for a network with these sizes.
 
-    A ``.csv`` has labels when it has a column more than ``input_size``, a ``.npz`` when it has a ``y``.
+    A ``.csv`` has labels if it has ``input_size`` + 1 columns, and a ``.npz`` if it has an array ``y``.
     """
 
     def __init__(self, data: str, input_size: int, output_size: int, free_bytes: int | None = None) -> None:
@@ -44,12 +44,12 @@ class Examples:
         self._free_bytes = free_bytes
         self._held_bytes = 0
         self.most_bytes = 0
-        """The most bytes of examples and labels held at one time."""
+        """The most bytes of examples and labels that were held at one time."""
         self.note = ""
-        """How the first line of the file was read; known once the first block is read."""
+        """A sentence on how the first line of the file was understood; known after the first block."""
 
     def blocks(self, batch: int) -> Iterator[Block]:
-        """Blocks of whole batches; the last has the rest. Raises ``DataError`` when it reaches a fault."""
+        """Blocks of whole batches; the last block has the rest. Raises ``DataError`` at the first fault."""
         rows = -(-rows_at_a_time(self._input_size) // batch) * batch
         for x, y in _regrouped(self._read(rows), rows):
             held = self._held_bytes or x.nbytes + (0 if y is None else y.nbytes)
@@ -82,7 +82,7 @@ class Examples:
         rows = min(rows, count)
         if x.by_rows:
             blocks = x.rows(rows)
-        else:  # the numbers of one example stand all over the file
+        else:  # the values of one example are scattered over the file
             check_room(self._path, 4 * count * inputs, self._free_bytes)
             whole = filled(self._path, x)
             self._held_bytes = whole.nbytes
@@ -116,7 +116,7 @@ class Examples:
             )
 
     def _checked(self, y: Array, first: int) -> Array:
-        """Labels as int64; ``first`` come before them. Raises ``DataError`` for an invalid one."""
+        """Labels as int64. ``first`` examples come before them. Raises ``DataError`` for an invalid label."""
         bad = np.flatnonzero(~np.isin(y, np.arange(self._output_size)))
         if len(bad):
             raise self._misfit(f"example {first + bad[0] + 1} has the label {float(y[bad[0]]):g}")

@@ -1,6 +1,6 @@
-"""The schedules of a network: one iteration of training, and inference.
+"""The schedules of a network: an iteration of training, and inference.
 
-They differ only in the values that they ask for.
+The two differ only in the values that the schedule computes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from memtrain.training.optimizers import add_updates
 
 DEFERRED, EAGER = "deferred", "eager"
 UPDATES = (DEFERRED, EAGER)
-"""When parameters are updated: all after backward, or each as soon as its gradient exists."""
+"""The times of an update: for all parameters after backward, or for each as soon as its gradient exists."""
 
 MICRO_BATCH = "micro_batch"
-"""The kind of block that each micro-batch is."""
+"""The kind of the block that contains the nodes of a micro-batch."""
 
 
 def training(model: Model, optimizer: str, rate: float, update: str = DEFERRED) -> Schedule:
-    """Forward, backward, and the update of every trainable parameter; asks for the objective too."""
+    """The schedule of one iteration: the objective, backward, and the update of each trainable parameter."""
     b = model.builder
     gradients = gradient(b, model.objective, model.trainable)
     updated = add_updates(b, optimizer, rate, model.trainable, gradients)
@@ -37,9 +37,9 @@ def accumulating(
 ) -> Schedule:
     """The schedule of an iteration that sums the gradients of ``count`` micro-batches, one after the other.
 
-    The run holds the whole batch; each micro-batch is a view of its rows. Mean loss and gradients equal those
-    of the batch up to rounding. The regulariser is added once, with the last one. Raises ``SpecError`` for a
-    ``count`` that does not divide the batch.
+    The run holds the whole batch, and each micro-batch is a view of some of its rows. Mean loss and gradients
+    equal those of the batch up to rounding. The regulariser is added once, in the last micro-batch. Raises
+    ``SpecError`` if ``count`` does not divide the batch.
     """
     check_accumulate(count, batch)
     if count == 1:
@@ -54,7 +54,7 @@ def accumulating(
 
 
 Sums = tuple[Node, list[Node]]
-"""The objective of some micro-batches and its gradients."""
+"""The objective of some micro-batches, and its gradients."""
 
 
 class _MicroBatches:
@@ -72,7 +72,7 @@ class _MicroBatches:
         self.trainable = tuple(self._shared[node.id] for node in self._model.trainable)
 
     def add(self, number: int, before: Sums | None = None) -> Sums:
-        """Append a micro-batch; returns its sums added to those of the micro-batches ``before`` it."""
+        """Append a micro-batch; returns the sums over it and all micro-batches ``before`` it."""
         b, model, suffix = self.builder, self._model, f"[{number}]"
         known = dict(self._shared)
         with b.block(MICRO_BATCH, number):
@@ -93,7 +93,7 @@ class _MicroBatches:
         ]
 
     def _rows(self, feed: Node, number: int, suffix: str) -> Node:
-        """A view of the rows of a feed that belong to a micro-batch."""
+        """A view of those rows of a feed that belong to the micro-batch ``number``."""
         rest = feed.shape[1:]
         starts = ((number - 1) * self._row_count, *(0 for _ in rest))
         return self.builder.apply(
@@ -102,7 +102,7 @@ class _MicroBatches:
 
 
 def check_accumulate(count: int, batch: int) -> None:
-    """Raise ``SpecError`` unless a batch can be cut into so many micro-batches of one size."""
+    """Raise ``SpecError`` unless a batch can be cut into ``count`` micro-batches of equal size."""
     if batch % count:
         raise SpecError(
             f"accumulate {count} does not divide the batch of {batch:,} into equal micro-batches",
@@ -111,12 +111,12 @@ def check_accumulate(count: int, batch: int) -> None:
 
 
 def _nearest_divisor(count: int, batch: int) -> int:
-    """The largest number up to ``count`` that divides ``batch``; 1 where none is near."""
+    """The largest divisor of ``batch`` up to ``count``; 1 if it is more than 10,000 below ``count``."""
     largest = min(count, batch)
     near = range(largest, max(0, largest - 10_000), -1)
     return next((number for number in near if batch % number == 0), 1)
 
 
 def inference(model: Model) -> Schedule:
-    """Forward only, up to the outputs: no labels, no loss."""
+    """The schedule of inference: forward up to the outputs, without labels and loss."""
     return make_schedule(model.builder.graph(), model.outputs)

@@ -30,12 +30,12 @@ class Epoch:
 
     number: int
     loss: float
-    """Mean objective J over its iterations."""
+    """The mean of the objective J over the iterations of the epoch."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training."""
+    """The result of a finished training."""
 
     parameters: dict[str, Array]
     epochs: tuple[Epoch, ...]
@@ -46,13 +46,13 @@ class Trained:
     inference_peak_bytes: int
     """Ledger peak of predicting one batch."""
     inference_batch: int
-    """The number of examples in that batch: the training batch, or all test examples if they are fewer."""
+    """The number of examples in this batch: the training batch, or all test examples if they are fewer."""
     data_bytes: int
-    """Bytes of the data, apart from the network: examples, labels, and row numbers for split and order."""
+    """Bytes of the data: examples, labels, and the row numbers of the split and of the order."""
 
     @property
     def diverged(self) -> bool:
-        """Whether the training ended with numbers that are not finite."""
+        """Whether the training ended with values that are not finite."""
         finite = all(np.isfinite(value).all() for value in self.parameters.values())
         return not (finite and isfinite(self.epochs[-1].loss))
 
@@ -76,7 +76,7 @@ def train(
 ) -> Trained:
     """Train ``network`` and test it. ``on_epoch`` is called at the end of each epoch.
 
-    A plan for the budget of a ``policy`` minimises ``cost``. Raises ``DataError`` when there are no test
+    If ``policy`` is a budget, its plan minimises ``cost``. Raises ``DataError`` if there are no test
     examples.
     """
     if not len(test_data):
@@ -121,7 +121,7 @@ def train(
 
 
 def check_rate(rate: float) -> float:
-    """``rate`` itself. Raises ``SpecError`` unless it is a finite number > 0."""
+    """``rate``, unchanged. Raises ``SpecError`` unless it is a finite number > 0."""
     if not (isfinite(rate) and rate > 0):
         raise SpecError(f"--lr {rate:g} cannot be used", "give a finite number > 0, for instance 0.1")
     return rate

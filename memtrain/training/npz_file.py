@@ -1,4 +1,4 @@
-"""The arrays of an ``.npz``, read by blocks. Their claimed sizes are checked before any value is read."""
+"""The arrays of an ``.npz``, read in blocks. Their claimed sizes are checked before any value is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from memtrain.units import format_bytes
 _BLOCK_VALUES = 128 * 1024
 
 _LARGEST_DEFLATION = 1040
-"""Deflate expands a byte to 1,032 bytes at most. An archive that claims a larger ratio is refused."""
+"""The largest ratio of decompressed to compressed bytes that is accepted. Deflate reaches at most 1,032."""
 
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -25,7 +25,7 @@ _HEADERS = {
 
 
 class Npz:
-    """The arrays of an npz by name; none is read until it is asked for.
+    """The arrays of an npz by name. The constructor reads no values.
 
     Raises ``ValueError``, ``OSError`` or an error of `zipfile` for a file that is not an npz.
     """
@@ -41,14 +41,14 @@ class Npz:
         return name in self.names
 
     def open(self, name: str) -> Member:
-        """The array of that name. Raises ``ValueError`` if it is not an array."""
+        """The array called ``name``. Raises ``ValueError`` if the member is not an array."""
         return Member(self._archive, name, self._file_bytes)
 
 
 class Member:
-    """One array of an npz: its shape and dtype are known, its values are still in the file.
+    """One array of an npz. Its shape and dtype are known, and its values are still in the file.
 
-    Raises ``ValueError`` for what is not an array, or claims to be larger than its file can hold.
+    Raises ``ValueError`` for a member that is not an array, or claims to be larger than the file can hold.
     """
 
     def __init__(self, archive: ZipFile, name: str, file_bytes: int) -> None:
@@ -79,16 +79,19 @@ class Member:
         return not self._fortran_order or len(self.shape) < 2
 
     def read(self, count: int) -> Array:
-        """The next ``count`` values, flat, in the file's order. Raises ``ValueError`` if it ends early."""
+        """The next ``count`` values, in one axis and in the order of the file.
+
+        Raises ``ValueError`` if the file has fewer.
+        """
         found = self._file.read(count * self.dtype.itemsize)
         if len(found) < count * self.dtype.itemsize:
             raise ValueError(f"{self._name} ends too early")
         return np.frombuffer(found, self.dtype)
 
     def rows(self, most: int) -> Iterator[Array]:
-        """The array, if it is stored ``by_rows``, as matrices of at most ``most`` rows.
+        """The array as matrices of at most ``most`` rows. It must be stored ``by_rows``.
 
-        All axes but the first are one. Raises ``ValueError`` if it ends early.
+        All axes but the first are joined into one. Raises ``ValueError`` if the file has fewer values.
         """
         inputs = prod(self.shape[1:])
         for start in range(0, self.shape[0], most):
@@ -97,7 +100,7 @@ class Member:
         self.end()
 
     def fill(self, values: Array) -> None:
-        """Read the whole array into ``values`` (of its shape, in C order) by blocks, and cast them."""
+        """Read the whole array in blocks, cast it, and write it into ``values`` (same shape, C order)."""
         flat = values.reshape(-1) if self.by_rows else values.T.flat
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, values.size, _BLOCK_VALUES):
@@ -106,12 +109,12 @@ class Member:
         self.end()
 
     def array(self) -> Array:
-        """The whole array, in its own dtype."""
+        """The whole array in its dtype."""
         values = np.empty(self.shape, self.dtype)
         self.fill(values)
         return values
 
     def end(self) -> None:
-        """Read the end, where the checksum is compared. Raises ``ValueError`` when there is more."""
+        """Read to the end, where the checksum is compared. Raises ``ValueError`` if values are left over."""
         if self._file.read(1):
             raise ValueError(f"{self._name} holds more than its header says")

@@ -1,4 +1,4 @@
-"""Optimisers as update nodes with state leaves."""
+"""Optimisers: update nodes, and leaves for their state."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ LEARNING_RATES = {"sgd": 0.1, "momentum": 0.02, "adam": 0.001}
 """The default learning rate of each optimiser."""
 
 ITERATION = "t"
-"""The input leaf that counts iterations from 1 (adam)."""
+"""The name of the input leaf that counts iterations from 1. Only adam needs it."""
 
 
 def add_updates(
     b: Builder, optimizer: str, rate: float, parameters: tuple[Node, ...], gradients: list[Node]
 ) -> list[Node]:
-    """Append the update of every parameter in the update phase; returns the updated values."""
+    """Append the update of every parameter, in the update phase; returns the nodes of the new values."""
     with b.phase(Phase.UPDATE):
         return _OPTIMIZERS[optimizer](b, rate, parameters, gradients)
 

@@ -1,4 +1,4 @@
-"""Predictions of a network for examples, block by block, by the same inference that a sweep measures."""
+"""Predictions of a network for examples, block by block. The inference is the one that a sweep measures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from memtrain.training.table import rows_at_a_time
 
 
 class Predictor:
-    """A network that is ready for predictions, any number of times."""
+    """A network with its parameters, ready for any number of predictions."""
 
     def __init__(
         self, network: Network, batch: int, parameters: Mapping[str, Array], allocation: str = PACKED
@@ -36,26 +36,26 @@ class Predictor:
         self._ledgers: list[Ledger] = []
 
     def outputs(self, x: Array) -> Array:
-        """The outputs o for examples ``x`` (examples, features), a batch at a time."""
+        """The outputs o for the examples ``x`` (examples, features), computed batch by batch."""
         outputs = np.empty((len(x), *self._output.shape[1:]), self._output.dtype)
         for start in range(0, len(x), self._batch):
             batch = x[start : start + self._batch]
             run = self._run(len(batch))
             run.feed({feed.name: batch.reshape(feed.shape) for feed in self._inputs(len(batch))})
-            with np.errstate(all="ignore"):  # what is not finite shows in the outputs
+            with np.errstate(all="ignore"):  # the outputs show values that are not finite
                 outputs[start : start + len(batch)] = run.iterate()[0]
         return outputs
 
     @property
     def peak_bytes(self) -> int:
-        """The ledger peak of a batch."""
+        """The ledger peak of the inference of one batch."""
         return max((ledger.peak_bytes for ledger in self._ledgers), default=0)
 
     def _inputs(self, batch: int) -> list[Feed]:
         return [feed for feed in self._network.feeds(batch) if feed.kind is FeedKind.FEATURES]
 
     def _run(self, batch: int) -> AnyRun:
-        """A run for batches of this size: the usual batch, or the smaller rest at the end."""
+        """A run for ``batch`` examples: the usual batch, or the smaller rest at the end."""
         if batch not in self._runs:
             self._runs.clear()
             self._ledgers.append(Ledger())
@@ -68,7 +68,7 @@ class Predictor:
 def evaluate(
     network: Network, batch: int, parameters: Mapping[str, Array], part: Part, allocation: str = PACKED
 ) -> tuple[float, int]:
-    """The share of ``part`` that the network labels correctly, and the ledger peak of a batch."""
+    """The share of ``part`` that the network labels correctly, and the ledger peak of one batch."""
     predictor = Predictor(network, batch, parameters, allocation)
     rows = whole_batches(network, batch)
     right = 0
@@ -79,13 +79,13 @@ def evaluate(
 
 
 def whole_batches(network: Network, batch: int) -> int:
-    """The number of examples in a block of whole batches."""
+    """The number of examples in a block, which is a multiple of ``batch``."""
     return -(-rows_at_a_time(network.input_count) // batch) * batch
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How many of a number of examples are labelled correctly."""
+    """The number of correctly labelled examples (``right``) among ``count`` examples."""
 
     right: int
     count: int
@@ -100,13 +100,13 @@ class Predicted(NamedTuple):
     """The predictions for a block of examples."""
 
     labels: Array
-    """The most probable label of each."""
+    """The most probable label of each example."""
     probabilities: Array
-    """The probability of that label, from 0 to 1."""
+    """The probability of this label, from 0 to 1."""
 
 
 class Prediction:
-    """The predictions of a saved network and, when all examples are predicted, its accuracy."""
+    """The predictions of a saved network, and its accuracy once all examples are predicted."""
 
     def __init__(self, snapshot: Snapshot, examples: Examples) -> None:
         self._snapshot, self._examples = snapshot, examples
@@ -118,12 +118,13 @@ class Prediction:
         self._rest = self._outputs()
         self._failure: MemtrainError | None = None
         self.count = 0
-        """How many examples there were."""
+        """The number of examples predicted so far."""
 
     def blocks(self) -> Iterator[Predicted]:
-        """Labels and probabilities, block by block. Raises ``DataError`` when it reaches a fault.
+        """Labels and probabilities, block by block. Raises ``DataError`` at the first fault in the data.
 
-        They are computed once and kept, at about 9 bytes per example. Later calls return the kept ones.
+        Each block is computed once and kept, with about 9 bytes per example. Later calls yield the kept
+        blocks.
         """
         for number in count():
             if number == len(self._blocks) and not self._go_on():
@@ -131,7 +132,7 @@ class Prediction:
             yield self._blocks[number]
 
     def _go_on(self) -> bool:
-        """Predict the next block; returns whether there was one. After a failure it fails again."""
+        """Predict the next block; returns whether there was one. After a failure, each call fails again."""
         if self._failure is not None:
             raise self._failure
         try:
@@ -144,7 +145,7 @@ class Prediction:
         return outputs is not None
 
     def finish(self) -> None:
-        """Predict the remaining examples, so that the properties below cover all of them."""
+        """Predict the remaining examples. Afterwards the other properties cover all examples."""
         deque(self.blocks(), maxlen=0)
 
     def _outputs(self) -> Iterator[Array]:
@@ -163,22 +164,22 @@ class Prediction:
 
     @property
     def peak_bytes(self) -> int:
-        """The ledger peak of a batch."""
+        """The ledger peak of the inference of one batch."""
         return self._predictor.peak_bytes
 
     @property
     def data_bytes(self) -> int:
-        """Most bytes of examples and labels that were held at a time, apart from the network."""
+        """The most bytes of examples and labels that were held at one time."""
         return self._examples.most_bytes
 
     @property
     def note(self) -> str:
-        """How the first line of the data file was read."""
+        """A sentence on how the first line of the data file was understood."""
         return self._examples.note
 
     @property
     def trained_on(self) -> bool | None:
-        """Whether the model was made from these data; ``None`` where the model or the data cannot tell."""
+        """Whether the model was trained with these data; ``None`` if this cannot be known."""
         if self._snapshot.data_digest is None or not self._labels:
             return None
         return self._digest.text() == self._snapshot.data_digest
@@ -188,7 +189,7 @@ class Prediction:
         return Accuracy(sum(int(right.sum()) for right in self._right), self.count) if self._right else None
 
     def test_accuracy(self) -> Accuracy | None:
-        """The accuracy over the test examples of the training; ``None`` unless these are its data."""
+        """The accuracy over the test examples of the training; ``None`` for other data than its own."""
         if not self.trained_on:
             return None
         _, test = split_rows(np.concatenate(self._labels), self._snapshot.network.class_count)
@@ -196,14 +197,14 @@ class Prediction:
 
 
 def _predicted(outputs: Array) -> Predicted:
-    """Labels and probabilities from the outputs o (rows, classes), by softmax."""
+    """Labels and probabilities: the largest entry of the softmax of each row of outputs (rows, classes)."""
     shifted = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
     labels = outputs.argmax(axis=1).astype(np.min_scalar_type(outputs.shape[1] - 1))
     return Predicted(labels, shifted.max(axis=1) / shifted.sum(axis=1))
 
 
 def _check_finite(outputs: Array, before: int) -> None:
-    """Raise ``DataError`` for outputs that are not finite, since they give no label."""
+    """Raise ``DataError`` for outputs that are not finite. ``before`` examples come before them."""
     bad = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
     if len(bad):
         raise DataError(

@@ -1,4 +1,4 @@
-"""Weights on disk: an npz of plain arrays with the network they belong to. Loading executes no code of it."""
+"""Snapshots: an npz with the parameters of a network and its description. Loading one executes no code."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from memtrain.training.npz_file import Npz
 from memtrain.units import format_bytes
 
 _SPEC = "network"
-"""The member with the network as JSON; the other members are its parameters."""
+"""The member with the network as JSON. Except for the digest, the other members are its parameters."""
 
 _DIGEST = "data_digest"
-"""The member that identifies the data of the training; older snapshots have none."""
+"""The member with the digest of the training data. Older snapshots have none."""
 
 _LONGEST_TEXT_BYTES = 8 * 1024**2
-"""The description of a network is shorter, however deep it is."""
+"""The most bytes of a text member. The description of any network is shorter."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Snapshot:
 
     network: Network
     batch: int
-    """The number of examples in a batch, in training and in prediction."""
+    """The number of examples in a batch, for training and for prediction."""
     parameters: Mapping[str, Array]
     data_digest: str | None = None
-    """The digest of the data that were split for its training, if known."""
+    """The digest of the data that were split into training and test examples, if known."""
 
 
 def snapshot_bytes(snapshot: Snapshot) -> bytes:
@@ -52,9 +52,9 @@ def snapshot_bytes(snapshot: Snapshot) -> bytes:
 
 
 def load_snapshot(path: Path, free_bytes: int | None = None) -> Snapshot:
-    """The network in a file. Raises ``DataError`` for a file that is not a snapshot, or whose parts disagree.
+    """The snapshot in a file. Raises ``DataError`` for a file that is not one, or whose parts disagree.
 
-    Parameters of more than ``free_bytes`` are not read.
+    Parameters that need more than ``free_bytes`` are not read.
     """
     try:
         with open_regular(path) as file:
@@ -70,7 +70,7 @@ def load_snapshot(path: Path, free_bytes: int | None = None) -> Snapshot:
                 )
             parameters = {node.name: _parameter(arrays, node) for node in leaves}
             digest = _text(arrays, _DIGEST) if _DIGEST in arrays else None
-    except (Exception, MemoryError) as error:  # whatever a hostile file makes its reader stumble over
+    except (Exception, MemoryError) as error:  # a hostile file can make numpy raise any error
         raise DataError(
             f"model {path} cannot be read ({reason(error)})",
             "name a file that `memtrain train --save` wrote",
@@ -79,7 +79,7 @@ def load_snapshot(path: Path, free_bytes: int | None = None) -> Snapshot:
 
 
 def _text(arrays: Npz, name: str) -> str:
-    """A member that is text."""
+    """The text of a member."""
     member = arrays.open(name)
     if member.dtype.kind != "U" or member.shape or member.nbytes > _LONGEST_TEXT_BYTES:
         raise ValueError(f"{name} is not a text")

@@ -1,4 +1,4 @@
-"""Data files: their formats, the errors of unusable files, and reading a whole file into memory."""
+"""Data files: their formats, the errors for unusable files, and reading a whole file into memory."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from memtrain.units import format_bytes
 
 NPZ, CSV = ".npz", ".csv"
 BLOCK_BYTES = 1024**2
-"""About the number of bytes of examples that are read at a time."""
+"""The approximate number of bytes of examples that are read at a time."""
 
 _WANTED = "give numbers: x (examples, inputs), at least one of each, and y (examples,)"
 
 
 @contextmanager
 def open_data(path: Path) -> Iterator[BinaryIO]:
-    """A data file, open for reading. Whatever goes wrong while it is read becomes a ``DataError``."""
+    """A context with the data file open for reading. Any error inside it becomes a ``DataError``."""
     if path.suffix.lower() not in (NPZ, CSV):
         raise DataError(_no_data(path), "use digits, or the path of a .csv or .npz file")
     try:
@@ -43,7 +43,7 @@ def open_data(path: Path) -> Iterator[BinaryIO]:
             yield file
         except DataError:
             raise
-        except (Exception, MemoryError) as error:  # whatever a hostile file makes its reader stumble over
+        except (Exception, MemoryError) as error:  # a hostile file can make its reader raise any error
             raise DataError(
                 f"data file {path} cannot be read ({reason(error)})",
                 "save it again: numbers as a .csv, or np.savez(path, x=…, y=…) without pickled objects",
@@ -51,7 +51,7 @@ def open_data(path: Path) -> Iterator[BinaryIO]:
 
 
 def _no_data(path: Path) -> str:
-    """Why a path without one of the two endings is no data file."""
+    """Why a path that ends neither in ``.npz`` nor in ``.csv`` is not a data file."""
     if path.is_dir():
         return f"data {str(path)!r} is a directory"
     if path.suffix or path.exists():
@@ -60,10 +60,11 @@ def _no_data(path: Path) -> str:
 
 
 def load_table(path: Path, free_bytes: int | None) -> tuple[Array, Array, str]:
-    """The examples of a file as float32, its labels as they are, and how its first line was understood.
+    """The examples of a file as float32, its labels unchanged, and a note on its first line.
 
-    ``.npz`` has the arrays x and y, ``.csv`` a row per example with its label last. No more than the result
-    and a block of the file is held. Raises ``DataError``, also for data that need more than ``free_bytes``.
+    ``.npz`` has the arrays x and y, ``.csv`` a row per example with its label last. At most the result and
+    one block of the file are in memory. Raises ``DataError``, also for data that need more than
+    ``free_bytes``. The note says how the first line was understood; it is empty if this was clear.
     """
     with open_data(path) as file:
         if path.suffix.lower() == NPZ:
@@ -91,7 +92,7 @@ def _load_npz(path: Path, arrays: Npz, free_bytes: int | None) -> tuple[Array, A
 
 
 def _load_csv(path: Path, table: CsvTable, free_bytes: int | None) -> tuple[Array, Array, str]:
-    """Read the file twice: first to count the rows, then to fill an array of exactly that size."""
+    """Read the file twice: first to count the rows, then to fill an array of exactly this size."""
     count, inputs = sum(map(len, table.lines())), table.columns - 1
     if not inputs:
         raise _empty(path, (count, inputs))
@@ -108,7 +109,7 @@ def _load_csv(path: Path, table: CsvTable, free_bytes: int | None) -> tuple[Arra
 
 
 def require(path: Path, arrays: Npz, *names: str) -> None:
-    """Raise ``DataError`` unless there is an array of each of these names."""
+    """Raise ``DataError`` unless there is an array for each of ``names``."""
     missing = [name for name in names if name not in arrays]
     if missing:
         raise DataError(
@@ -118,7 +119,7 @@ def require(path: Path, arrays: Npz, *names: str) -> None:
 
 
 def _listed(names: list[str]) -> str:
-    """At most six names."""
+    """The text of a list of names, of which it has at most six."""
     return ", ".join([*names[:6], *(["…"] if names[6:] else [])]) or "none"
 
 
@@ -129,7 +130,7 @@ def check_numeric(path: Path, dtype: DType, what: str = "") -> None:
 
 
 def matrix_shape(path: Path, x: Member) -> tuple[int, int]:
-    """The number of examples, and of numbers in each. All axes but the first count as one (images).
+    """The number of examples, and the number of values in each, which can have several axes (images).
 
     Raises ``DataError`` for an array that is not numeric, or is empty.
     """
@@ -144,7 +145,7 @@ def _empty(path: Path, shape: tuple[int, ...]) -> DataError:
 
 
 def check_room(path: Path, needed_bytes: int, free_bytes: int | None) -> None:
-    """Raise ``DataError`` for data that would take more than is free, with a quarter for their reading."""
+    """Raise ``DataError`` for data that need more than is free. A quarter is added for their reading."""
     if free_bytes is not None and needed_bytes + needed_bytes // 4 > free_bytes:
         raise DataError(
             f"data file {path} takes {format_bytes(needed_bytes)} of memory, and a quarter more while it is "
@@ -154,12 +155,12 @@ def check_room(path: Path, needed_bytes: int, free_bytes: int | None) -> None:
 
 
 def rows_at_a_time(inputs: int) -> int:
-    """The number of examples in a block."""
+    """The number of examples in a block, for examples with ``inputs`` values."""
     return min(16 * 1024, max(1, BLOCK_BYTES // (4 * inputs)))
 
 
 def filled(path: Path, x: Member) -> Array:
-    """All examples as a matrix of float32, from an array stored column by column."""
+    """All examples as a matrix of float32. The array may be stored column by column."""
     values = np.empty(x.shape, np.float32)
     x.fill(values)
     matrix = values.reshape(x.shape[0], -1)
@@ -170,7 +171,10 @@ def filled(path: Path, x: Member) -> Array:
 
 
 def as_float32(path: Path, x: Array, first: int) -> Array:
-    """A block of examples as finite float32; ``first`` examples come before it. Raises ``DataError``."""
+    """A block of examples as float32. Raises ``DataError`` if one is not finite.
+
+    ``first`` examples come before the block.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         values = x.astype(np.float32, copy=False)
     bad = np.argwhere(~np.isfinite(values))
