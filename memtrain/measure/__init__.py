@@ -1,1 +1,1 @@
-"""The meters: each watches one cell in a fresh process of its own."""
+"""The meters. Each of them watches one cell in a fresh process."""

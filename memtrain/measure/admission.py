@@ -1,6 +1,6 @@
 """Admission: whether the machine has the memory that a run needs, and the message if it has not.
 
-A run needs more than the peak in a table: initial values and batches are made before a meter starts.
+A run needs more than its peak bytes, because initial values and batches are made before a meter starts.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def admitted(room: Room, *rows: Row, what: str = "not tried", force: bool | None = None) -> Iterator[None]:
-    """Wait until one process can run the cells of ``rows`` side by side, and hold the memory meanwhile.
+    """A context in which one process may run the cells of ``rows`` side by side. Entering waits for memory.
 
-    Raises ``NotTried``, with ``what`` before the reason, if even the whole free memory is too small. With
-    ``force`` the run is tried nevertheless; ``None`` means that the command has no such option.
+    Raises ``NotTried``, with ``what`` before the reason, if all free memory is too small. With ``force`` the
+    run is tried nevertheless. ``None`` means that the command has no option for it.
     """
     with room.take(sum(map(needed_bytes, rows))) as free_bytes:
         lack = None if force else lacking(rows, free_bytes)
@@ -33,7 +33,7 @@ def admitted(room: Room, *rows: Row, what: str = "not tried", force: bool | None
 
 
 def lacking(rows: Sequence[Row], free_bytes: int) -> str | None:
-    """What one process that runs the cells of ``rows`` lacks; ``None`` if ``free_bytes`` are enough."""
+    """Why ``free_bytes`` are too few for a process that runs the cells of ``rows``; ``None`` if enough."""
     needed = sum(map(needed_bytes, rows))
     if needed <= free_bytes:
         return None
@@ -46,9 +46,9 @@ def lacking(rows: Sequence[Row], free_bytes: int) -> str | None:
 
 
 def needed_bytes(row: Row) -> int:
-    """The bytes that a process takes for a cell: its peak, a copy of its initial values, and its batches.
+    """The bytes that a process needs for a cell: its peak, a copy of its initial values, and its batches.
 
-    It counts one batch more than there are steps, for the buffers into which a batch is drawn.
+    There is one batch per iteration, and one more for the buffers into which a batch is drawn.
     """
     batches = (row.cell.steps + 1) * (row["input_bytes"] or 0)
     return int((row["predicted_peak_bytes"] or 0) + (row["parameter_bytes"] or 0) + batches)

@@ -1,4 +1,4 @@
-"""The client side of a warm server process, and the meaning of its replies."""
+"""The client of a warm server process, which also interprets its replies."""
 
 from __future__ import annotations
 
@@ -23,23 +23,25 @@ MEMORY_SETTINGS = {
     "MALLOC_MMAP_THRESHOLD_": "49152",
     "PYTHONHASHSEED": "0",
 }
-"""Settings of processes that measure memory. A page counts only once it is written. Arrays of 12 pages or
-more go back to the kernel when they are freed. Every process lays out its dictionaries in the same way.
+"""Environment variables of processes that measure memory.
 
-Below a threshold like this one mapped arrays waste the rest of a page each; above it freed arrays leave holes
-in the heap. It was chosen on 70 random cells, of which all stayed within 1 MiB or 1 % of the ledger; at
-128 KiB some were off by 20 %. `scripts/meters` checks it on others.
+With them a page counts only once it is written, arrays of 12 pages or more go back to the kernel when they
+are freed, and every process lays out its dictionaries in the same way.
+
+With a lower threshold, more arrays are mapped separately, and each wastes the rest of a page. With a higher
+threshold, freed arrays leave holes in the heap. This threshold was chosen on 70 random cells: all stayed
+within 1 MiB or 1 % of the ledger. At 128 KiB some were off by 20 %. `scripts/meters` checks other cells.
 """
 
 _MEMRAY_FAILURE = re.compile(r"^(?:.*deactivating tracking.*|Memray ERROR.*)$", re.MULTILINE)
-"""The message of memray when it cannot go on, as on a full disk. It goes to stderr; nothing is raised."""
+"""The message of memray when it cannot continue, for example on a full disk. It raises no error then."""
 
 _HARMLESS = re.compile(r"^Memray WARNING: Correcting symbol for .*\n?", re.MULTILINE)
-"""The message of memray for an interpreter whose executable has its own entry for malloc, as Debian's has.
-memray counts at the corrected address and misses nothing."""
+"""The message of memray for an interpreter whose executable has its own entry for malloc, as on Debian.
+memray then counts at the corrected address and misses nothing."""
 
 MOST_START_S = 60
-"""Seconds that a server may take to load what it needs."""
+"""The most seconds that a server may take to load its modules and data."""
 
 SERVER_COMMAND = command_of("memtrain.measure.server")
 
@@ -51,14 +53,14 @@ class Server:
         """Start the process. Raises ``ChildFailed`` if it cannot start."""
         settings = blas_environment(threads, os.environ) | ({} if timing else MEMORY_SETTINGS)
         try:
-            # Of this process, so that it goes in any case: a child that is killed cleans nothing up.
+            # This process owns the folder and removes it, since a killed child removes nothing.
             self._folder = TemporaryFolder()
             self._process = subprocess.Popen(
                 [*SERVER_COMMAND, *([] if timing else ["heap"])],
                 env={**os.environ, **settings, "TMPDIR": self._folder.name},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                start_new_session=True,  # Ctrl-C is the sweep's to handle; kill() reaches the child too
+                start_new_session=True,  # the sweep handles Ctrl-C, and kill() also ends the child
                 text=True,
             )
         except OSError as error:
@@ -68,11 +70,11 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """The server's process id, and that of the group which its child belongs to."""
+        """The process id of the server, which is also the id of the process group of server and child."""
         return self._process.pid
 
     def ask(self, request: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
-        """The reply to a request. Raises ``ChildFailed`` when the server ends or the time is over."""
+        """The reply to a request. Raises ``ChildFailed`` if the server ends or the time is over."""
         try:
             _stream(self._process.stdin).write(json.dumps(request) + "\n")
             _stream(self._process.stdin).flush()
@@ -84,7 +86,7 @@ class Server:
         return self._read_line(timeout_s)
 
     def _read_line(self, timeout_s: float | None) -> dict[str, Any]:
-        # Not through the stream: what it reads beyond the line, a selector does not see.
+        # Read the descriptor, not the stream: a selector does not see what a stream has buffered.
         stdout = _stream(self._process.stdout).fileno()
         ends = None if timeout_s is None else monotonic() + timeout_s
         with selectors.DefaultSelector() as selector:
@@ -107,12 +109,12 @@ class Server:
         return reply
 
     def kill(self) -> None:
-        """End the server and its child at once. A caller that waits for a reply sees the stream end."""
+        """End the server and its child at once. A caller that waits for a reply then gets an error."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Kill the server and release its files. Only allowed while no caller waits for a reply."""
+        """Kill the server and release its files. No caller may be waiting for a reply."""
         self.kill()
         for stream in (self._process.stdin, self._process.stdout):
             with suppress(OSError, ValueError):
@@ -122,7 +124,7 @@ class Server:
 
 
 def figures_of(meter: str, reply: dict[str, Any]) -> dict[str, Any]:
-    """The figures in a server's reply. Raises ``ChildFailed`` and ``MeterUnavailable`` where it has none."""
+    """The figures in a server's reply. Raises ``ChildFailed`` or ``MeterUnavailable`` if it has none."""
     status, messages = reply["status"], _HARMLESS.sub("", reply["messages"]).strip()
     said = f" ({messages.splitlines()[-1]})" if messages else ""
     if "OpenBLAS" in messages and "malloc failed" in messages:
@@ -155,7 +157,7 @@ def figures_of(meter: str, reply: dict[str, Any]) -> dict[str, Any]:
 
 
 def signal_name(number: int) -> str:
-    """SIGKILL for 9; the number itself when it has no name."""
+    """The name of a signal: SIGKILL for 9. A signal without a name is given by its number."""
     try:
         return signal.Signals(number).name
     except ValueError:

@@ -1,4 +1,4 @@
-"""A check of this machine before measuring: what is there, what is not ideal, and the remedies."""
+"""A check of this machine before measuring: findings on everything that figures depend on, with remedies."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from memtrain.run.blas import has_avx512, usable_cores
 from memtrain.units import format_bytes, format_seconds
 
 TRIAL = cell_of(depth=4, batch=512)
-"""The cell on which the meters are tried. All its figures are known in advance."""
+"""The cell with which the meters are tried. Its memory figures are known in advance."""
 
 CHANGING = ("LD_PRELOAD", "GLIBC_TUNABLES", "PYTHONMALLOC", "PYTHONTRACEMALLOC", "PYTHONDEVMODE")
-"""Variables that measuring processes inherit and that change what an allocator takes."""
+"""Environment variables that measuring processes inherit, and that change how much an allocator takes."""
 
 LEAST_TEMPORARY_BYTES = 256 * 1024**2
 LEAST_FREE_BYTES = 1024**3
 
 
 class State(StrEnum):
-    """How serious a finding is."""
+    """The seriousness of a finding."""
 
     FINE = "fine"
     NOT_IDEAL = "not ideal"
@@ -39,7 +39,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was examined. Unless it is fine, it has a remedy."""
+    """The result for one thing that was examined, with a remedy unless the thing is fine."""
 
     subject: str
     found: str
@@ -49,7 +49,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Examination:
-    """The answer of ``doctor``: everything that was examined."""
+    """The answer of ``doctor``: all findings."""
 
     findings: tuple[Finding, ...]
 
@@ -60,7 +60,7 @@ class Examination:
 
 
 def examine(host: Host) -> list[Finding]:
-    """Look at everything that figures depend on, and try each meter on a cell whose figures are known."""
+    """Examine everything that figures depend on, and try each meter with `TRIAL`."""
     row = measured_row(host, TRIAL, Mode.TRAIN)
     return [
         *_software(),
@@ -76,7 +76,7 @@ def examine(host: Host) -> list[Finding]:
 
 
 def examine_memory() -> list[Finding]:
-    """Findings that need no measurement: what distorts one, or leaves it too little memory."""
+    """The findings that need no measurement: settings that distort figures, and too little memory."""
     return [_memory(), _swap(), _huge_pages()]
 
 
@@ -93,7 +93,7 @@ def _cpu() -> Finding:
 
 
 def _blas(row: Row) -> Finding:
-    """The kernel that measuring processes really load, not this one's."""
+    """The finding on the BLAS kernel that measuring processes load, which can differ from this process's."""
     if row["blas"] is None:
         return Finding("blas", "unknown: no measurement succeeded", State.BROKEN, row["reason"])
     settings = row.environment.get("settings", {})
@@ -121,11 +121,11 @@ def _ledger(row: Row) -> Finding:
 
 
 def _meter(row: Row, meter: str) -> Finding:
-    """The heap or the resident meter, held against the ledger."""
+    """The finding on the heap or resident meter, compared with the ledger."""
     off = row.difference_bytes(meter)
     if off is None:
         notes = [note for note in row.notes if meter in note]
-        if notes:  # the platform cannot, which is no defect
+        if notes:  # a platform without the meter is no defect
             return Finding(meter, notes[0], State.NOT_IDEAL, f"the {meter} column stays empty")
         return Finding(
             meter, row["reason"] or "no figure", State.BROKEN, "fix the cause and run doctor again"

@@ -1,4 +1,4 @@
-"""The environment of a process, which its figures depend on. It is recorded beside them."""
+"""The environment of a process. Figures depend on it, so it is recorded with them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SETTINGS = (
     *("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD"),
     *("PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONTRACEMALLOC", "PYTHONDEVMODE"),
 )
-"""Prefixes of the variables that affect memory or speed: of BLAS, numpy, the allocator and Python."""
+"""Prefixes of environment variables of BLAS, numpy, the allocator and Python that affect memory or speed."""
 
 
 def environment() -> dict[str, Any]:
@@ -44,7 +44,7 @@ def environment() -> dict[str, Any]:
 
 
 def _platform() -> str:
-    """The text of ``platform.platform``, on Linux without the process that it would start."""
+    """The text of ``platform.platform``. On Linux no process is started for it, as the function would do."""
     if sys.platform != "linux":
         return platform.platform()
     system = os.uname()

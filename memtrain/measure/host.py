@@ -1,4 +1,4 @@
-"""The host: everything that measurements on this machine share. It is made when measuring starts."""
+"""The host: everything that the measurements on this machine share. It is created when measuring starts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Host:
     """
 
     def __init__(self, rates: Rates | None = None) -> None:
-        """Start nothing. ``rates`` are for plans that minimise time; by default those of this machine."""
+        """Start no server. ``rates`` are for plans that minimise time; by default they are this machine's."""
         self.servers = Servers()
         self.gate = Gate()
         self.room = Room()
@@ -47,14 +47,14 @@ class Host:
 
     @property
     def rates(self) -> Rates:
-        """The rates of plans that minimise time, measured at most once. Raises ``MeasureError``."""
+        """The rates for plans that minimise time. They are measured at most once. Raises ``MeasureError``."""
         with self._finding:
             if self._rates is None:
                 self._rates = kept_or(measured_apart)
             return self._rates
 
     def plan_with(self, rates: Rates) -> None:
-        """Plan with rates that were recorded earlier, so that the plans are the same."""
+        """Use rates that were recorded earlier, so that plans are the same as then."""
         self._rates = rates
 
     def rates_for(self, cell: Cell) -> Rates | None:
@@ -66,14 +66,15 @@ class Host:
     ) -> dict[str, Any]:
         """The figures of one meter for one cell, or for a pair of cells, from a fresh process.
 
-        Raises ``ChildFailed`` when the process gave none, ``MeterUnavailable`` when this platform cannot.
+        Raises ``ChildFailed`` if the process gives no figures, and ``MeterUnavailable`` if this platform does
+        not have the meter.
         """
         request: dict[str, Any] = {"meter": meter, "cell": cell.values(), "mode": mode}
         if other is not None:
             request["other"] = other.values()
         rates = self.rates_for(cell) or (None if other is None else self.rates_for(other))
         if rates is not None:
-            request["rates"] = asdict(rates)  # so that both make the same plan
+            request["rates"] = asdict(rates)  # so that the child makes the same plan
         timing = meter in ("time", "pace")
         turn = self.gate.alone() if timing else self.gate.shared()
         with turn, self.servers.lend(timing, cell.threads) as server:
@@ -84,7 +85,7 @@ class Host:
         return figures
 
     def environment(self, cell: Cell) -> dict[str, Any]:
-        """The environment in which this cell is measured, as a measuring process sees it."""
+        """The environment of the processes that measure this cell."""
         return self.measure("environment", cell, Mode.INFER)
 
 
@@ -99,7 +100,7 @@ class Servers:
 
     @contextmanager
     def lend(self, timing: bool, threads: int) -> Iterator[Server]:
-        """A server with these settings, for one measurement; a server that failed is not used again."""
+        """A context with a server of these settings, for one measurement. A failed server is closed."""
         key = (timing, threads)
         with self._lock:
             if self._closed:
@@ -120,27 +121,27 @@ class Servers:
                 server.close()
 
     def open(self) -> None:
-        """Allow servers to be started."""
+        """Allow that servers are started."""
         with self._lock:
             if self._closed:
                 self._closed = False
                 atexit.register(self.close)
 
     def close(self) -> None:
-        """End all servers and their children, and start no more until opened again."""
+        """End all servers and their children. No server is started until `open` is called again."""
         with self._lock:
             atexit.unregister(self.close)
             self._closed = True
             idle = [server for servers in self._idle.values() for server in servers]
             self._idle.clear()
             for server in self._busy:
-                server.kill()  # its asker lets go of it
+                server.kill()  # the caller that borrowed it closes it
         for server in idle:
             server.close()
 
 
 class Gate:
-    """A gate: several callers may measure memory at a time, but only one alone may measure time."""
+    """A gate: several callers may measure memory at one time, but a caller that measures time runs alone."""
 
     def __init__(self) -> None:
         self._changed = Condition()
@@ -149,7 +150,7 @@ class Gate:
 
     @contextmanager
     def shared(self) -> Iterator[None]:
-        """Run beside others, but not beside (or before a waiting) timer."""
+        """A context that others may share. It waits while a caller runs, or waits to run, alone."""
         with self._changed:
             self._changed.wait_for(lambda: not self._timers)
             self._running += 1
@@ -162,7 +163,7 @@ class Gate:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Run while no other caller runs."""
+        """A context in which no other caller runs."""
         with self._changed:
             self._timers += 1
             self._changed.wait_for(lambda: not self._running)

@@ -1,7 +1,7 @@
-"""Starts a module of this very package in a process of its own, wherever that process is started.
+"""The start of a module of exactly this package in a new process, in any current directory.
 
-``python -m`` would look for the package in the current directory first. It would then run a file
-``json.py`` that happens to lie there, or the code of another checkout under this one's version.
+``python -m`` would search the current directory first. It could then run a file ``json.py`` of this
+directory, or the code of another checkout of the package.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def command_of(module: str) -> tuple[str, ...]:
 
 
 def _main() -> None:
-    """Import the package that this file belongs to, by its path, and run the module that is named."""
+    """Import the package of this file, by its path, and run the module that the command line names."""
     name = _PACKAGE.name
     spec = spec_from_file_location(name, _PACKAGE / "__init__.py", submodule_search_locations=[str(_PACKAGE)])
     if spec is None or spec.loader is None:

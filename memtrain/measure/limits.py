@@ -1,12 +1,12 @@
-"""A hard limit on what a run may allocate, which shows what happens when memory runs out.
+"""A hard limit on the bytes that a run may allocate. It shows what happens when memory runs out.
 
-The kernel refuses a process's mappings beyond RLIMIT_DATA, and numpy then raises ``MemoryError``. The limit
-is the size of the process after warm-up, with the free memory of its heap filled, plus the allowed bytes,
-plus a slack for what the allocator adds to the arrays.
+The kernel refuses mappings of a process beyond RLIMIT_DATA, and numpy then raises ``MemoryError``. The limit
+is the sum of three numbers: the size of the process after warm-up, with the free memory of its heap filled;
+the allowed bytes; and a slack for the bytes that the allocator adds to arrays.
 
-That is exact for the allocator of glibc, whose heap can be seen and filled. With another allocator (jemalloc
-is preloaded, or glibc is told to use huge pages) the free memory of the process is not known. The limit
-bounds the process nevertheless, and a note says that it is not exact.
+The limit is exact for the allocator of glibc, whose heap can be examined and filled. With another allocator
+(a preloaded jemalloc, or glibc with huge pages) the free memory of the process is not known. Then the limit
+still bounds the process, and a note says that it is not exact.
 """
 
 from __future__ import annotations
@@ -31,50 +31,50 @@ from memtrain.planning.schedule import Schedule
 from memtrain.run.ledger import Ledger
 
 M_TOP_PAD = -2
-"""glibc's name for what its heap takes beyond what it is asked for."""
+"""The glibc parameter for the bytes that its heap takes beyond each request."""
 
 LARGEST_HOLE_BYTES = 32 * 1024
-"""Larger blocks are mapped by themselves or taken from what is left at the heap's end."""
+"""The largest free block of the heap that is filled. Larger arrays are mapped, or lie at the heap's end."""
 
 SMALLEST_HOLE_BYTES = 1024
-"""Smaller ones hold no array of their own."""
+"""The smallest free block that is filled. Smaller blocks hold no array."""
 
 HEAP_GROWTH_BYTES = 384 * 1024
-"""Growth of the heap by small allocations other than arrays, and by blocks that stay unused."""
+"""Bytes by which the heap grows for small objects other than arrays, and for blocks that stay unused."""
 
 MOST_SLACK_BYTES, MOST_SLACK_SHARE = 1024**2, 0.01
 
 
 def slack_bytes(liveness: Liveness, budget_bytes: int) -> int:
-    """Bytes that allocator and interpreter need besides the arrays: about a page per array at the peak.
+    """Bytes that allocator and interpreter need besides the arrays: a page per array, and some for the heap.
 
-    At most max(1 MiB, 1 % of the budget).
+    The slack is at most max(1 MiB, 1 % of the budget).
     """
     wanted = HEAP_GROWTH_BYTES + PAGE_BYTES * liveness.peak_array_count
     return min(wanted, most_slack_bytes(budget_bytes))
 
 
 def most_slack_bytes(budget_bytes: int) -> int:
-    """The largest slack that is allowed."""
+    """The largest slack for a budget, in bytes."""
     return max(MOST_SLACK_BYTES, int(MOST_SLACK_SHARE * budget_bytes))
 
 
 class Watching(Ledger):
-    """A ledger that also records the size of the process, which the limit bounds, when an array is made."""
+    """A ledger that also records the size of the process, which the limit bounds, at each new array."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.step = -1  # before the first
+        self.step = -1  # no step runs yet
         self.taken_bytes = 0
-        """The most that the process had mapped beyond what it had when `begin` was called."""
+        """The most bytes by which the process has grown since the call of `begin`."""
         self._before_bytes = 0
 
     def begin(self) -> None:
-        """Count from the present size of the process."""
+        """Record the present size of the process, from which growth is counted."""
         self._before_bytes = status_bytes("VmData")
 
     def born_shared(self, array: Array, role_bytes: Mapping[Role, int]) -> None:
-        """Count an array, and look at the process."""
+        """Count an array, and record the size of the process."""
         super().born_shared(array, role_bytes)
         self.taken_bytes = max(self.taken_bytes, status_bytes("VmData") - self._before_bytes)
 
@@ -84,9 +84,9 @@ def run_limited(
 ) -> tuple[Watching, list[float | None]]:
     """Run ``workload`` under the memory limit of its cell; returns its ledger and the losses.
 
-    A ``MemoryError`` says at which step memory ran out.
+    Raises a ``MemoryError`` that names the step at which memory ran out.
     """
-    # A small network warms up, for the cell itself may be beyond all memory.
+    # Warm up with a small network, because the cell itself may need more than all memory.
     small = replace(
         cell, network=cell.network.small(), batch=64, memory_limit_bytes=None, policy=NONE, accumulate=1
     )
@@ -94,7 +94,7 @@ def run_limited(
     limit_bytes = cell.memory_limit_bytes or 0
     slack = slack_bytes(analyse(workload.schedule), limit_bytes)
     ledger = Watching()
-    run = workload.new_run(ledger)  # before the limit: laying out an arena takes memory
+    run = workload.new_run(ledger)  # before the limit, since packing needs memory itself
     workload.reserve()
     gc.collect()
     give_back()
@@ -112,7 +112,7 @@ def run_limited(
 
 
 class OutOfMemory(MemoryError):
-    """Where memory ran out: ``node`` is the value that was being computed."""
+    """Memory ran out while the value ``node`` was computed. ``node`` is empty before the first step."""
 
     def __init__(self, node: str, message: str) -> None:
         super().__init__(message)
@@ -120,7 +120,7 @@ class OutOfMemory(MemoryError):
 
 
 def _out_of_memory(schedule: Schedule, number: int, said: str) -> OutOfMemory:
-    """The error for the step under way, in words."""
+    """The error for the step ``number``; −1 means before the first step. ``said`` is the original message."""
     if number < 0:
         where, node = "out of memory before the first step, while parameters and inputs were allocated", ""
     else:
@@ -132,9 +132,9 @@ def _out_of_memory(schedule: Schedule, number: int, said: str) -> OutOfMemory:
 
 @contextmanager
 def data_limit(extra_bytes: int) -> Iterator[None]:
-    """Let this process allocate ``extra_bytes`` more than it has now, and nothing beyond.
+    """A context in which this process can allocate ``extra_bytes`` more than it has now, and no more.
 
-    Raises ``MeterUnavailable`` where the kernel has no such limit, ``MeasureError`` where a lower one holds.
+    Raises ``MeterUnavailable`` if the system has no such limit, and ``MeasureError`` if it sets a lower one.
     """
     if sys.platform != "linux":
         raise MeterUnavailable("a memory limit needs Linux (RLIMIT_DATA)")
@@ -152,11 +152,11 @@ def data_limit(extra_bytes: int) -> Iterator[None]:
             )
         resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
 
-    limit()  # first, so that nothing below can take more than this, whatever the allocator does
+    limit()  # a first limit, so that filling the heap cannot take more than this
     try:
         if inexact_limits() is None:
             _fill_heap(filler)
-            limit()  # exactly: filling gives pages at the heap's end back
+            limit()  # the exact limit: filling gave pages at the heap's end back
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
@@ -165,9 +165,9 @@ def data_limit(extra_bytes: int) -> Iterator[None]:
 
 
 def inexact_limits() -> str | None:
-    """Why a limit is not exact in this process; ``None`` where it is.
+    """Why a limit is not exact in this process; ``None`` if it is exact.
 
-    It is exact where small blocks come from glibc's heap, which the kernel names and which ``sbrk`` grows.
+    It is exact if small blocks come from the heap that glibc grows by ``sbrk`` and that the kernel names.
     """
     libc = _libc()
     block = libc.malloc(SMALLEST_HOLE_BYTES)
@@ -182,10 +182,10 @@ def inexact_limits() -> str | None:
 
 
 def _fill_heap(filler: list[int]) -> None:
-    """Take what the heap has free, so that a run cannot live on memory left from before the limit.
+    """Allocate all free memory of the heap, so that a run cannot use memory from before the limit.
 
-    The blocks are added to ``filler``; they cannot be more than the heap holds. From now on it grows by a
-    page at a time, not by 132 KiB that are free again at once.
+    The blocks are added to ``filler``. Together they cannot exceed the size of the heap. From now on the heap
+    grows by one page at a time instead of 132 KiB, most of which would be free again.
     """
     libc = _libc()
     libc.mallopt(M_TOP_PAD, 0)
@@ -197,13 +197,13 @@ def _fill_heap(filler: list[int]) -> None:
             filler.append(block)
             left_bytes -= size
             continue
-        libc.free(block)  # the heap has grown: no hole of this size is left
+        libc.free(block)  # the block is not inside: no free block of this size is left
         size //= 2
     libc.malloc_trim(0)
 
 
 def _heaps() -> list[range]:
-    """The addresses of the heap that ``sbrk`` grows, as the kernel names it; it can consist of parts."""
+    """The address ranges of the heap that ``sbrk`` grows, as the kernel lists them."""
     with open("/proc/self/maps", "rb", buffering=0) as file:
         lines = file.readall().decode(errors="replace").splitlines()
     spans = [line.split()[0].split("-") for line in lines if line.endswith("[heap]")]

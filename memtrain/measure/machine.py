@@ -17,9 +17,9 @@ _CGROUPS, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def free_memory_bytes(cgroups: Path = _CGROUPS, own: Path = _OWN) -> int:
-    """Bytes that a process can still take: the least of what the host and its control groups have left.
+    """The bytes that a process can still allocate: the least that the host or a control group has left.
 
-    File pages of a group that were not used lately count as free: the kernel can drop them.
+    File pages of a group that were not used lately count as free, because the kernel can drop them.
     """
     free = psutil.virtual_memory().available
     for folder, limit_name, used_name, idle_name in _memory_groups(cgroups, own):
@@ -30,7 +30,10 @@ def free_memory_bytes(cgroups: Path = _CGROUPS, own: Path = _OWN) -> int:
 
 
 def _memory_groups(cgroups: Path, own: Path) -> Iterator[tuple[Path, str, str, str]]:
-    """Folders of this process's groups up to the root, with their files for limit, use and idle pages."""
+    """The folders of this process's control groups up to the root, for versions 2 and 1.
+
+    Each comes with the names of its files for the limit and the use, and of the entry for idle pages.
+    """
     try:
         lines = own.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -50,7 +53,7 @@ def _memory_groups(cgroups: Path, own: Path) -> Iterator[tuple[Path, str, str, s
 
 
 class Room:
-    """Free memory, shared among the processes that run at the same time."""
+    """The free memory, shared by the processes that run at the same time."""
 
     def __init__(self) -> None:
         self._changed = Condition()
@@ -59,9 +62,10 @@ class Room:
 
     @contextmanager
     def take(self, needed_bytes: int) -> Iterator[int]:
-        """Wait until there is room beside the others. Yields the bytes that were free while none ran.
+        """A context that waits until ``needed_bytes`` are free, and reserves them.
 
-        A caller that needs more than that enters when no other runs, and decides what to do.
+        Yields the bytes that were free when no other caller was inside. A caller that needs more than these
+        enters when no other is inside, and must decide what to do.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._fits(needed_bytes))
@@ -81,9 +85,9 @@ class Room:
 
 
 def status_bytes(name: str) -> int:
-    """An entry of this process's /proc/self/status: VmRSS, VmHWM, VmData, … Raises ``MeterUnavailable``.
+    """An entry of /proc/self/status in bytes: VmRSS, VmHWM, VmData, … Raises ``MeterUnavailable``.
 
-    Read without a file object, whose buffer would be mapped, and counted, while it reads.
+    No file object is used, because its buffer would be memory of this process, too.
     """
     try:
         status = os.open("/proc/self/status", os.O_RDONLY)
@@ -99,7 +103,7 @@ def status_bytes(name: str) -> int:
 
 
 def _entry(path: Path, name: str) -> int:
-    """The number behind a name in a file of such lines; 0 where there is none."""
+    """The number after ``name`` in a file with lines of a name and a number; 0 if there is none."""
     try:
         lines = path.read_text(encoding="ascii").splitlines()
     except OSError:
@@ -108,7 +112,7 @@ def _entry(path: Path, name: str) -> int:
 
 
 def _number(path: Path) -> int | None:
-    """The number in a file; ``None`` when there is no such file, or no number in it (``max``)."""
+    """The number in a file; ``None`` if the file does not exist or has no number (``max``)."""
     try:
         return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):

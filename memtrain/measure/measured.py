@@ -1,4 +1,4 @@
-"""The row of a cell with the figures of the meters."""
+"""The measured row of a cell: the predicted row, completed by the meters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from memtrain.measure.host import Host
 from memtrain.measure.meters import METERS
 
 HEAP_SLACK_BYTES = 16 * 1024
-"""A heap figure further than this below the ledger cannot be true."""
+"""The most bytes by which a heap figure can be below the ledger; a lower figure cannot be true."""
 
 
 def measured_row(
@@ -28,12 +28,12 @@ def measured_row(
     repeat: int = 1,
     force: bool | None = None,
 ) -> Row:
-    """The row of a cell. Each meter runs in a process of its own; the ledger always does.
+    """The row of a cell, measured by ``meters`` and always by the ledger. Each meter has its own process.
 
     A cell that cannot run gives a row with the status and the reason. If the ledger succeeds and another
-    meter fails, the column of that meter stays empty and the row is marked as failed. A cell beyond the free
-    memory is not tried, unless ``force`` (see `memtrain.measure.admission`). Each meter is repeated
-    ``repeat`` times, each time in a new process; the row has the medians and the spreads.
+    meter fails, the column of the other meter is empty and the row is marked as failed. A cell that needs
+    more than the free memory is not tried, unless ``force`` (see `memtrain.measure.admission`). Each meter is
+    repeated ``repeat`` times, each time in a new process, and the row has the medians and the spreads.
     """
     row = planned_row(cell, mode, host.rates_for(cell))
     if not row.ok:
@@ -49,7 +49,7 @@ def measured_row(
 
 
 def _measure(host: Host, row: Row, meters: Sequence[str], timeout_s: float | None, repeat: int) -> None:
-    """Enter the figures of the meters, the ledger first. Without a ledger no other meter runs."""
+    """Enter the figures of the meters, the ledger first. If the ledger fails, no other meter runs."""
     for meter in METERS:
         if meter != "ledger" and meter not in meters:
             continue
@@ -87,7 +87,7 @@ def _enter_spreads(row: Row, given: Sequence[dict[str, Any]]) -> None:
 
 
 def _check(row: Row) -> None:
-    """Remove figures that cannot be true, and mark the row."""
+    """Mark the row as failed if its figures contradict each other; remove an impossible heap figure."""
     ledger, heap, predicted = (row[f"{count}_peak_bytes"] for count in ("ledger", "heap", "predicted"))
     if ledger is not None and ledger != predicted:
         _fail(row, "error", f"predicted {predicted:,} B, and the ledger counted {ledger:,} B")
@@ -97,7 +97,7 @@ def _check(row: Row) -> None:
 
 
 def _fail(row: Row, status: str, reason: str) -> None:
-    """Mark a row as failed. The first status stays; reasons are joined."""
+    """Mark a row as failed. If it is marked already, its status stays and the reason is added."""
     if row.ok:
         row["status"] = status
     row["reason"] = "; ".join(filter(None, [row["reason"], reason]))

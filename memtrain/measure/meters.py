@@ -1,8 +1,8 @@
-"""The meters, each a function that runs in a process of its own and watches one cell on its bench.
+"""The meters. Each is a function that runs in its own process and watches one cell.
 
-Each meter warms up with one iteration of the cell's own schedule, in which BLAS maps its buffers and numpy
-its caches. Then it frees the arrays and gives the memory back to the kernel. What the process holds then is
-the baseline. Peaks are bytes above it.
+The heap and the resident meter warm up with one iteration of the cell's schedule, in which BLAS and numpy
+allocate their own buffers. Then they free the arrays and give the memory back to the kernel. The bytes that
+the process still holds are the baseline, and peaks are bytes above it.
 """
 
 from __future__ import annotations
@@ -27,27 +27,29 @@ from memtrain.run.ledger import Ledger
 from memtrain.units import format_bytes
 
 CONTROL_BYTES = 4 * 1024**2
-"""A known allocation that the heap meter must see at the peak; it is subtracted from its figure."""
+"""Bytes of a known allocation that the heap meter must count. They are subtracted from its figure."""
 
 CLOSING_BYTES = CONTROL_BYTES - 4099
-"""A known allocation that the heap meter must see at the end: then it has seen all before it.
+"""Bytes of a known allocation at the end. If the heap meter counted it, it also counted all before it.
 
-It is smaller than the first control, so that the peak does not move, and no array of numbers has an odd size.
+It is smaller than the first control, so that it does not raise the peak. Its number of bytes is odd, so that
+it cannot be taken for an array of numbers.
 """
 
 LEAST_SPACE_BYTES, RECORD_BYTES = 1024**2, 128
-"""What memray writes at most: for itself, and for the allocations of a step."""
+"""The most bytes that memray writes: a fixed part, and a part for each step."""
 
 TIMED_S = 0.05
-"""The time meter goes on until it has measured this long, if the cell's steps are done sooner."""
+"""The least seconds that the time meter measures, with more iterations than the cell has if necessary."""
 
 Figures = dict[str, Any]
 
 
 def ledger_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
-    """Our own count of real arrays, by role at the peak; also the losses and the environment.
+    """The ledger: bytes of real arrays at the peak, by role; also the losses and the environment.
 
-    Under the cell's memory limit, if it has one: then a ``MemoryError`` names the step where memory ran out.
+    If the cell has a memory limit, it runs under this limit. Then a ``MemoryError`` names the step at which
+    memory ran out.
     """
     workload = bench.workload(cell, mode)
     ledger: Ledger
@@ -82,7 +84,7 @@ def heap_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
     run = workload.new_run()
 
     def requested(file: str, action: Callable[[], object]) -> tuple[int, int]:
-        """The most bytes that ``action`` held at one time, and those that it left, as memray counted them."""
+        """The most bytes that ``action`` held at one time, and the bytes that it left, counted by memray."""
         path = Path(folder, file)
         with memray.Tracker(path):
             control = np.empty(CONTROL_BYTES, np.uint8)
@@ -104,13 +106,13 @@ def heap_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
     with tempfile.TemporaryDirectory(prefix="memtrain-") as folder:
         check_space(folder, RECORD_BYTES * len(workload.schedule.steps) * cell.steps)
         load_peak, lasting = requested("load.bin", lambda: workload.load(run))
-        run.prepare()  # the calls of a packed run belong to the baseline, as its schedule does
+        run.prepare()  # the bound calls of a packed run belong to the baseline
         passing, _ = requested("iterate.bin", lambda: workload.iterate_all(run))
     return {"heap_peak_bytes": max(load_peak, lasting + passing)}
 
 
 def check_space(folder: str, needed_bytes: int) -> None:
-    """Raise ``MeasureError`` if the disk has no room for memray's file: memray would notice it too late."""
+    """Raise ``MeasureError`` if the disk has no room for memray's file. memray would raise no error."""
     free = shutil.disk_usage(folder).free
     if free < LEAST_SPACE_BYTES + needed_bytes:
         raise MeasureError(
@@ -120,12 +122,12 @@ def check_space(folder: str, needed_bytes: int) -> None:
 
 
 def resident_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
-    """The kernel's high-water mark of the memory that the process really occupied."""
+    """The most physical memory that the process occupied above its baseline, counted by the kernel."""
     workload = bench.workload(cell, mode)
     workload.warm_up()
     run = workload.new_run()
     try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM starts anew
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets VmHWM
         baseline = status_bytes("VmRSS")
     except OSError as error:
         raise MeterUnavailable(
@@ -136,7 +138,7 @@ def resident_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
 
 
 def time_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
-    """Median seconds of an iteration."""
+    """The median seconds of an iteration. One iteration before these is not timed."""
     workload = bench.workload(cell, mode, timing=True)
     run = workload.new_run()
     workload.load(run)
@@ -150,9 +152,9 @@ def time_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
 
 
 def limit_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
-    """One iteration under the cell's memory limit: the ledger peak, and the bytes that the process took.
+    """The ledger peak of an iteration under the cell's memory limit, and the bytes that the process took.
 
-    Raises ``MeterUnavailable`` where a limit proves nothing, since it is not exact.
+    Raises ``MeterUnavailable`` if the limit is not exact, because it proves nothing then.
     """
     inexact = inexact_limits()
     if inexact is not None:

@@ -1,4 +1,4 @@
-"""Two cells compared in one process: their times, or their gradients."""
+"""The comparison of two cells in one process: of their times, or of their gradients."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ PACED_S, FEWEST_ROUNDS = 0.5, 3
 
 
 def pace_meter(bench: Bench, cell: Cell, mode: Mode, other: Cell) -> Figures:
-    """Median seconds of an iteration of ``cell`` and of ``other``, and the median of their ratio.
+    """The median seconds of an iteration of ``cell`` and of ``other``, and the median of their ratio.
 
-    They run in turns, so that other load on the machine affects both.
+    The cells take turns, so that other load on the machine affects both.
     """
     pair = [bench.workload(each, mode, timing=True) for each in (cell, other)]
     runs = [workload.new_run() for workload in pair]
@@ -43,10 +43,10 @@ def pace_meter(bench: Bench, cell: Cell, mode: Mode, other: Cell) -> Figures:
 
 
 def likeness_meter(bench: Bench, cell: Cell, mode: Mode, other: Cell) -> Figures:
-    """How far gradients and updated parameters of ``cell`` are from those of ``other``.
+    """The differences of gradients, updated parameters and optimiser state between ``cell`` and ``other``.
 
-    ``differing`` names what differs in any bit; ``largest_difference`` is that of any value, relative to
-    the largest entry of ``other``'s.
+    ``differing`` names the values that differ in any bit. ``largest_difference`` is the largest difference of
+    any value, relative to the largest entry of this value in ``other``.
     """
     found, right = (trained_values(bench.workload(each, mode)) for each in (cell, other))
     differing = [name for name in right if found[name].tobytes() != right[name].tobytes()]
@@ -62,7 +62,7 @@ def likeness_meter(bench: Bench, cell: Cell, mode: Mode, other: Cell) -> Figures
 
 
 def trained_values(workload: Workload) -> dict[str, Array]:
-    """After the cell's iterations: the last one's gradients, the parameters and the optimiser's state."""
+    """The gradients of the cell's last iteration; parameters and optimiser state after it. By name."""
     run = Run(workload.schedule)
     workload.load(run)
     for number in range(workload.steps - 1):
@@ -82,7 +82,7 @@ def trained_values(workload: Workload) -> dict[str, Array]:
 
 
 def _parameters_by_gradient(graph: Graph) -> dict[int, Node]:
-    """By gradient: the parameter that it updates, directly or through the state of the optimiser."""
+    """By id of a gradient: the parameter that it updates, directly or through the optimiser state."""
     found: dict[int, Node] = {}
     for update in graph:
         parameter = graph[update.storage]

@@ -1,7 +1,7 @@
-"""The speed of this machine, by which plans weigh steps. Measuring it takes about a second.
+"""The rates of this machine: its speed, by which plans weigh steps. A measurement takes about a second.
 
-Only a `memtrain.measure.host.Host` asks for a measurement. Run as a program this module measures in a process
-of its own, with one thread, and writes the rates as JSON.
+Only `memtrain.measure.host.Host` requests a measurement. The module runs as a program in its own process: it
+measures with one thread, and writes the rates as JSON.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _FLOAT = np.dtype(np.float32)
 
 
 def measured_apart() -> Rates:
-    """The rates of this machine, measured in a process of its own. Raises ``MeasureError``."""
+    """The rates of this machine, measured in a new process. Raises ``MeasureError``."""
     command = command_of("memtrain.measure.rates")
     settings = {**os.environ, **blas_environment(1, os.environ)}
     try:
@@ -58,7 +58,7 @@ def measured_rates() -> Rates:
 
 
 def _rate(op: Op, *shapes: tuple[int, int], of: Callable[[Graph, Node], int]) -> float:
-    """What a step of the op does in a second, in the middle of many runs."""
+    """The FLOPs or bytes (``of``) per second of a step of ``op``: the median of many runs."""
     b = Builder()
     leaves = [b.apply(Leaf(Role.INPUT, shape, _FLOAT)) for shape in shapes]
     node = b.apply(op, *leaves)

@@ -1,6 +1,6 @@
-"""A warm server: started with the settings of a measurement, it forks a fresh child for each.
+"""A warm server: a process that has the settings of a measurement, and forks a fresh child for each one.
 
-A child starts in 15 ms instead of 300, has imported everything and computed nothing. Requests and
+A child starts in 15 ms instead of 300. It has imported all modules, and has computed nothing. Requests and
 replies are lines of JSON on stdin and stdout. When stdin closes, the server and its child end.
 """
 
@@ -29,10 +29,10 @@ from memtrain.planning.cost import Rates
 from memtrain.training.data import DIGITS
 
 OUTPUT_LIMIT = 65536
-"""Bytes of a child's stderr that are kept."""
+"""The most bytes of a child's output that are kept."""
 
 READY = {"ready": True}
-"""The first line that a server writes, once it is loaded: loading takes no time of a measurement."""
+"""The first line that a server writes, once it is loaded. So no time-out of a measurement includes loading."""
 
 ANSWERS: dict[str, Callable[..., dict[str, Any]]] = {
     **METERS,
@@ -44,17 +44,17 @@ ANSWERS: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Load what children share, then serve."""
+    """Load the modules and data that children share, then serve."""
     if "heap" in sys.argv[1:]:
         with suppress(ImportError):
-            importlib.import_module("memray")  # children find it loaded
+            importlib.import_module("memray")  # so that children need not load it
     serve(loaded_bench())
 
 
 def loaded_bench() -> Bench:
     """The bench that all children share."""
     bench = Bench()
-    bench.examples(DIGITS)  # the likely ones; they take longer to load than a small cell to run
+    bench.examples(DIGITS)  # the usual data, which take longer to load than a small cell to run
     return bench
 
 
@@ -62,14 +62,14 @@ def serve(bench: Bench) -> None:
     """Answer requests until stdin closes or the client stops reading."""
     try:
         _serve(bench)
-    except BrokenPipeError:  # the client has gone; nobody reads what is still buffered
+    except BrokenPipeError:  # the client has ended, and nobody reads the buffered rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _serve(bench: Bench) -> None:
     gc.freeze()
     print(json.dumps(READY), flush=True)
-    while (line := sys.stdin.readline()).endswith("\n"):  # an incomplete line: the client was killed
+    while (line := sys.stdin.readline()).endswith("\n"):  # incomplete if the client was killed
         try:
             reply = _measure_in_child(bench, json.loads(line))
         except OSError as error:
@@ -85,9 +85,9 @@ def _refused(reason: str) -> dict[str, Any]:
 
 
 def _measure_in_child(bench: Bench, request: dict[str, Any]) -> dict[str, Any] | None:
-    """How the child ended and what it wrote; ``None`` if the client has gone.
+    """The exit status and the output of the child; ``None`` if the client has ended.
 
-    Raises ``OSError`` where the system has no process or file left for it.
+    Raises ``OSError`` if the system has no process or file left.
     """
     with _messages_file() as messages:
         read_end, write_end = os.pipe()
@@ -116,7 +116,7 @@ def _measure_in_child(bench: Bench, request: dict[str, Any]) -> dict[str, Any] |
 
 
 def _messages_file() -> IO[bytes]:
-    """The file for the output of a child: in memory if possible, since the disk may be full."""
+    """A file for the output of a child. It is in memory if possible, since the disk may be full."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("messages"), "w+b")
     return tempfile.TemporaryFile()
@@ -131,7 +131,7 @@ def _read_all(pipe: int) -> bytes | None:
         while True:
             ready = {key.fd for key, _ in selector.select()}
             if pipe not in ready:
-                return None  # nothing is asked while a child runs: stdin can only have closed
+                return None  # no request comes while a child runs, so stdin has closed
             part = os.read(pipe, 65536)
             if not part:
                 return b"".join(parts)
@@ -139,15 +139,15 @@ def _read_all(pipe: int) -> bytes | None:
 
 
 def _child(bench: Bench, request: dict[str, Any], write_end: int) -> None:
-    """Measure, write the figures or what went wrong, and end without running anyone's exit code."""
+    """Measure, write the figures or the error, and end without any exit handlers. Does not return."""
     code = 1
     try:
         gc.disable()
-        with np.errstate(all="ignore"):  # a diverging loss is not a meter's concern
+        with np.errstate(all="ignore"):  # a loss that diverges is no error of a meter
             answer_of = ANSWERS[request["meter"]]
             others = [cell_of(**request["other"])] if "other" in request else []
             if "rates" in request:
-                bench.rates = Rates.of(request["rates"])  # this child's own: it ends after its answer
+                bench.rates = Rates.of(request["rates"])  # of this child only, which ends after its answer
             figures = answer_of(bench, cell_of(**request["cell"]), Mode(request["mode"]), *others)
         answer: dict[str, Any] = {"figures": figures}
         code = 0
@@ -157,7 +157,7 @@ def _child(bench: Bench, request: dict[str, Any], write_end: int) -> None:
         answer = {"unavailable": str(error)}
     except MemtrainError as error:
         answer = {"error": str(error)}
-    except BaseException as error:  # whatever it is, it must reach the asker as a reason
+    except BaseException as error:  # every error must reach the client as a reason
         answer = {"error": f"{type(error).__name__}: {error}"}
     try:
         with os.fdopen(write_end, "w", encoding="utf-8") as pipe:

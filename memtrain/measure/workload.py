@@ -1,4 +1,4 @@
-"""What a meter watches: a cell with its initial values and batches, ready to run."""
+"""A workload: a cell with its initial values and batches, ready to run. Meters watch workloads."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from memtrain.training.optimizers import ITERATION
 
 
 class Bench:
-    """What the workloads of a measuring process share. A server makes it; its children inherit it."""
+    """The data that the workloads of a process share. A server makes a bench, and its children inherit it."""
 
     def __init__(self, rates: Rates | None = None) -> None:
         self.rates = rates
-        """The rates of plans that minimise time; ``None`` in a process that makes no such plan."""
+        """The rates for plans that minimise time; ``None`` in a process that makes no such plan."""
         self.environment = environment()
         self._examples: dict[str, Part] = {}
 
     def examples(self, data: str) -> Part:
-        """The training examples of a data set, loaded once."""
+        """The training examples of a data set. Each data set is loaded once."""
         if data not in self._examples:
             self._examples[data] = training_part(data)
         return self._examples[data]
 
     def workload(self, cell: Cell, mode: Mode, *, timing: bool = False) -> Workload:
-        """A cell ready to run."""
+        """The workload of a cell."""
         examples = None if cell.data == SYNTHETIC else self.examples(cell.data)
         return Workload(cell, mode, timing=timing, rates=self.rates, examples=examples)
 
 
 class Workload:
-    """All that a run of the cell needs, made before any meter starts: it belongs to the baseline."""
+    """Everything that a run of the cell needs. It is made before a meter starts, so it is in the baseline."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Workload:
         rates: Rates | None = None,
         examples: Part | None = None,
     ) -> None:
-        """``rates`` are for its plan, ``examples`` those of its data, loaded here if they are not given."""
+        """``rates`` are for its plan. ``examples`` are those of its data, which are loaded by default."""
         self.schedule = cell.schedule(mode, rates)
         self._allocation = cell.allocation_for(timing=timing)
         self.mode = mode
@@ -62,11 +62,11 @@ class Workload:
         self._batches = list(islice(batches(cell, examples), cell.steps))
 
     def new_run(self, ledger: Ledger | None = None) -> AnyRun:
-        """A run of the cell, nothing loaded yet."""
+        """A run of the cell, before its leaves are loaded."""
         return make_run(self.schedule, self._allocation, ledger)
 
     def load(self, run: AnyRun) -> None:
-        """Make the run's parameters, state and input buffers."""
+        """Allocate the run's parameters, optimiser state and input buffers, and set their initial values."""
         run.load(self._start)
 
     def feed(self, run: AnyRun, number: int) -> None:
@@ -74,22 +74,22 @@ class Workload:
         run.feed(self._batches[number % len(self._batches)])
 
     def iterate(self, run: AnyRun, number: int) -> float | None:
-        """One iteration on batch ``number``; the objective when training."""
+        """Run one iteration on batch ``number``; returns the objective, or ``None`` for inference."""
         self.feed(run, number)
         asked = run.iterate()
         return float(asked[0]) if self.mode is Mode.TRAIN else None
 
     def run_all(self, run: AnyRun, iterations: int | None = None) -> list[float | None]:
-        """Load, then every iteration of the cell: what a memory meter watches."""
+        """Load the leaves and run every iteration of the cell, or ``iterations``; returns the objectives."""
         self.load(run)
         return self.iterate_all(run, iterations)
 
     def iterate_all(self, run: AnyRun, iterations: int | None = None) -> list[float | None]:
-        """Every iteration of the cell, or so many."""
+        """Run every iteration of the cell, or ``iterations`` of them; returns the objectives."""
         return [self.iterate(run, number) for number in range(iterations or self.steps)]
 
     def warm_up(self) -> None:
-        """One iteration, freed, and the memory given back to the kernel."""
+        """Run one iteration, free its arrays, and give the memory back to the kernel."""
         run = self.new_run()
         self.load(run)
         self.iterate(run, 0)
@@ -99,14 +99,14 @@ class Workload:
         give_back()
 
     def reserve(self) -> None:
-        """Hold free pools for the objects that Python makes during a run."""
+        """Reserve memory for the small objects that Python makes during a run."""
         self._reserve = _reserve_pools(len(self.schedule.steps))
 
 
 def batches(cell: Cell, examples: Part | None = None) -> Iterator[dict[str, Array]]:
-    """The batches of a cell by leaf name, without end: examples, labels and the count of iterations.
+    """The endless batches of a cell, by leaf name: examples, labels and the number of the iteration.
 
-    They are drawn from ``examples``, the training examples of its data, which are loaded if not given.
+    They are drawn from ``examples``, the training examples of its data. By default these are loaded.
     """
     data: Dataset | Part
     if cell.data == SYNTHETIC:
@@ -119,22 +119,22 @@ def batches(cell: Cell, examples: Part | None = None) -> Iterator[dict[str, Arra
 
 
 def training_part(data: str) -> Part:
-    """The training examples of a data set, loaded."""
+    """The training examples of the data set ``data``."""
     return split(load(data))[0]
 
 
 def _reserve_pools(step_count: int) -> list[bytes]:
-    """Make Python hold free pools for its small objects, a few MiB and 2 KB a step, while the result lives.
+    """Make Python hold free pools for small objects (a few MiB, and 2 KB per step) while the result lives.
 
-    Python maps pools from the system 1 MiB at a time, whenever none is free. During a run that would show in
-    a heap peak as an array of 1 MiB.
+    When no pool is free, Python allocates 1 MiB of pools. During a run, this would show in a heap peak like
+    an array of 1 MiB.
     """
     small = [bytes(400) for _ in range(8000 + 5 * step_count)]
-    return small[::500]  # a few stay in every MiB, so that none is given back
+    return small[::500]  # some objects stay in every MiB, so that Python keeps it
 
 
 def give_back() -> None:
-    """Give freed memory back to the kernel, where the C library can (glibc)."""
+    """Give freed memory back to the kernel, if the C library can do it (glibc)."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
