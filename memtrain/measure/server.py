@@ -32,7 +32,7 @@ OUTPUT_LIMIT = 65536
 """The most bytes of a child's output that are kept."""
 
 READY = {"ready": True}
-"""The first line that a server writes, once it is loaded. So no time-out of a measurement includes loading."""
+"""The first line that a server writes, once it is loaded. No time-out of a measurement includes loading."""
 
 ANSWERS: dict[str, Callable[..., dict[str, Any]]] = {
     **METERS,
