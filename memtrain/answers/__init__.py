@@ -1,1 +1,1 @@
-"""Conclusions from cells: laws, capacity, ways to hold less, and comparison."""
+"""Conclusions from cells: laws, capacity, ways to hold less, and comparisons."""

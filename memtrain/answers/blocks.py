@@ -1,9 +1,9 @@
-"""Small blocks that numpy keeps when they are freed, so that a heap meter does not see them.
+"""Small blocks that numpy keeps after they are freed. A heap meter does not see when they are used again.
 
-It keeps up to 7 freed blocks of each size below 1 KiB (NCACHE and NBUCKETS in its alloc.c; measured as well).
-After the warm-up a run uses these blocks, and requests only further ones from the system. So heap peaks bend
-where there are more than 7 arrays of a size, and jump where arrays reach 1 KiB, even if the true peaks lie
-on a line.
+numpy keeps up to 7 freed blocks of each size below 1 KiB (NCACHE and NBUCKETS in its alloc.c; measured as
+well). After the warm-up a run uses the kept blocks, and requests only additional blocks from the system. So
+heap peaks bend where there are more than 7 arrays of a size, and jump where arrays reach 1 KiB, even if the
+true peaks lie on a line.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from memtrain.cells.cell import Cell, Mode
 from memtrain.planning.liveness import analyse
 
 KEPT_BYTES, KEPT_COUNT = 1024, 7
-"""Blocks below this size are kept, up to this number of each size."""
+"""numpy keeps freed blocks below this size, and at most this number of each size."""
 
 Standing = dict[tuple[str, int], int]
-"""The bytes of each array that is live at the predicted peak: values by node, workspaces by number."""
+"""The bytes of each array that is live at the predicted peak: of values by node, of workspace by number."""
 
 
 def standing(cell: Cell, mode: Mode) -> Standing:
@@ -31,12 +31,12 @@ def standing(cell: Cell, mode: Mode) -> Standing:
 
 
 def jump_bytes(before: Standing, after: Standing) -> int:
-    """The most by which heap peaks can jump between two batches: arrays become large enough to see."""
+    """The most bytes by which heap peaks jump between two batches because arrays reach 1 KiB."""
     return KEPT_BYTES * sum(count < KEPT_BYTES <= after.get(name, 0) for name, count in before.items())
 
 
 def bend_bytes(before: Standing, after: Standing) -> int:
-    """The most by which heap peaks can bend between two depths: the further blocks that are kept."""
+    """The most bytes by which heap peaks bend between two depths because more blocks are kept."""
     return abs(_kept_bytes(after) - _kept_bytes(before))
 
 

@@ -1,4 +1,7 @@
-"""What fits into a given memory, predicted; `memtrain.answers.confirm` confirms it by runs."""
+"""Capacity: the predicted largest batches and depths that fit into a memory.
+
+`memtrain.answers.confirm` confirms them by runs.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,16 @@ from memtrain.planning.liveness import analyse
 from memtrain.run.allocation import peak_bytes
 
 MOST_BATCH, MOST_DEPTH = 2**62, 4096
-"""The largest sizes that are searched: a graph of more layers takes seconds to predict."""
+"""The largest sizes that are searched. A prediction for more layers would take seconds."""
 
 
 @dataclass(frozen=True)
 class Boundary:
-    """One depth in one mode: the largest batch inside the memory, and the smallest that is surely outside.
+    """For one depth and mode: the largest batch that fits, and the smallest batch that must fail.
 
-    ``batch`` is ``None`` where not even one example fits. ``limit_bytes`` is the budget plus the slack that
-    allocator and interpreter are given; a batch between the two may fit or not. ``confirmed_…`` is ``None``
-    where nothing was run.
+    ``batch`` is ``None`` if not even one example fits. ``limit_bytes`` is the budget plus a slack for
+    allocator and interpreter. A batch between ``batch`` and ``outside_batch`` may fit or fail.
+    ``confirmed_…`` is ``None`` if nothing was run.
     """
 
     depth: int
@@ -36,15 +39,15 @@ class Boundary:
     confirmed_inside: bool | None = None
     confirmed_outside: bool | None = None
     inside_reason: str = ""
-    """Why the batch inside did not run; empty if it ran."""
+    """Why ``batch`` did not run; empty if it ran."""
     outside_reason: str = ""
-    """How the batch outside ended: as expected, it names the step at which memory ran out."""
+    """How the run of ``outside_batch`` ended. As expected, this names the step at which memory ran out."""
     outside_node: str = ""
     """The value that was being computed when memory ran out."""
     slack_needed_bytes: int | None = None
-    """The bytes that the process took beyond its arrays when the batch inside ran."""
+    """The bytes that the process took beyond its arrays when ``batch`` ran."""
     training_examples: int | None = None
-    """The number of training examples; a larger batch repeats some. ``None`` for synthetic data."""
+    """The number of training examples. A larger batch repeats some of them. ``None`` for synthetic data."""
 
     @property
     def ok(self) -> bool:
@@ -52,7 +55,7 @@ class Boundary:
         return self.confirmed_inside is not False and self.confirmed_outside is not False
 
     def problems(self) -> list[tuple[str, str]]:
-        """The batches that ended unexpectedly or were not tried, each with the reason."""
+        """The batches that ended unexpectedly or were not tried, and for each the reason."""
         found, of = [], f"depth {self.depth}, {self.mode}: batch"
         if self.inside_reason:
             why = self.inside_reason
@@ -68,9 +71,9 @@ class Boundary:
 
 @dataclass(frozen=True)
 class LargestDepth:
-    """For a batch in one mode: the deepest network that fits.
+    """For one batch and mode: the depth of the deepest network that fits.
 
-    ``MOST_DEPTH`` where a deeper one may fit, too; ``None`` where not even depth 0 does.
+    If it is ``MOST_DEPTH``, deeper networks may fit, too. It is ``None`` if not even depth 0 fits.
     """
 
     batch: int
@@ -81,7 +84,10 @@ class LargestDepth:
 
 @dataclass(frozen=True)
 class Capacity:
-    """What fits into ``budget_bytes`` above the baseline. ``cell`` gives everything but depth and batch."""
+    """The batches and depths that fit into ``budget_bytes`` above the baseline.
+
+    ``cell`` has all other settings.
+    """
 
     cell: Cell
     budget_bytes: int
@@ -94,7 +100,7 @@ class Capacity:
         return next((boundary.training_examples for boundary in self.boundaries), None)
 
     def largest_batches(self) -> dict[tuple[int, Mode], int]:
-        """By depth and mode the largest batch that fits; 0 where none does."""
+        """By depth and mode: the largest batch that fits, or 0 if none does."""
         return {(boundary.depth, boundary.mode): boundary.batch or 0 for boundary in self.boundaries}
 
 
@@ -107,8 +113,8 @@ def find_capacity(
 ) -> Capacity:
     """The largest batch for each depth and the largest depth for each batch, in both modes. Runs nothing.
 
-    ``batches`` may be a function of the boundaries that were found. ``training_examples`` is their number, if
-    known; it does not bound the batch.
+    ``batches`` may be a function of the boundaries that were found. ``training_examples`` is the number of
+    examples, if known. It does not limit the batch.
     """
     cell = cell.changed(memory_limit_bytes=budget_bytes, steps=2)
     predict = _predictor()
@@ -132,7 +138,7 @@ def default_batches(boundaries: Sequence[Boundary]) -> list[int]:
 
 
 Predict = Callable[[Cell, Mode], tuple[int, int]]
-"""Predicted peak and slack, in bytes."""
+"""A function that gives the predicted peak and the slack of a cell, in bytes."""
 
 
 def _predictor() -> Predict:
@@ -156,7 +162,7 @@ def _boundary(cell: Cell, budget_bytes: int, depth: int, mode: Mode, predict: Pr
     limit_bytes = budget_bytes + predict(at(inside or 1), mode)[1]
     outside = (largest(limit_bytes) or 0) + 1
     while predict(at(outside), mode)[0] <= (own_limit := budget_bytes + predict(at(outside), mode)[1]):
-        outside = (largest(own_limit) or 0) + 1  # more buffers stand at its peak: so more slack
+        outside = (largest(own_limit) or 0) + 1  # more arrays at its peak need more slack
     return Boundary(
         depth=depth,
         batch=inside,
@@ -175,12 +181,12 @@ def _largest_depths(
     found = {}
     for mode in Mode:
         most = MOST_DEPTH
-        for batch in sorted(set(batches)):  # a depth too large for a batch is too large for a larger one
+        for batch in sorted(set(batches)):  # a depth too large for one batch is too large for all larger ones
 
             def peak(depth: int, batch: int = batch, mode: Mode = mode) -> int:
                 return predict(cell.changed(depth=depth, batch=batch), mode)[0]
 
-            # Depth 0 stands apart: inputs × outputs can be more than a narrow layer between them.
+            # The search starts at 1, since depth 0 (inputs × outputs) can need more than a narrow layer.
             depth = largest_within(peak, budget_bytes, 1, most)
             most = depth or 1
             if depth is None and peak(0) <= budget_bytes:

@@ -1,4 +1,4 @@
-"""Two sets of results compared: the same cells before and after, and the figures that grew beyond noise."""
+"""The comparison of two sets of results, before and after: the figures that grew beyond noise."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ MEASURED = {
 """The meters that are compared, with their columns."""
 
 EXACT = ("ledger", "heap")
-"""Meters that read the same bytes every time, so that any difference comes from the code."""
+"""Meters that give the same bytes every time. Any difference comes from the code."""
 
 LEAST_REPEATS = 5
-"""The repetitions that a time needs to be judged; fewer do not show its spread."""
+"""The least repetitions for a judgement on a time. Fewer do not show its spread."""
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """One cell and mode in both sets; ``None`` where a set has no such row."""
+    """The rows of one cell and mode in both sets; ``None`` if a set has no such row."""
 
     cell: Cell
     mode: Mode
@@ -38,13 +38,13 @@ class Pairing:
     after: Row | None
 
     def figures(self, meter: str) -> tuple[float | None, float | None]:
-        """The figure before and after; ``None`` where it is missing."""
+        """The figures of a meter before and after; ``None`` for a missing figure."""
         column = MEASURED[meter]
         before, after = (None if row is None else row[column] for row in (self.before, self.after))
         return before, after
 
     def ratio(self, meter: str) -> float | None:
-        """After ÷ before; ``None`` where one is missing, or the first is 0."""
+        """After ÷ before; ``None`` if a figure is missing, or the first is 0."""
         before, after = self.figures(meter)
         return after / before if before and after is not None else None
 
@@ -57,19 +57,19 @@ class Pairing:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows joined by cell and mode, in the order of the first set, then what only the second has."""
+    """Rows joined by cell and mode, in the order of the first set. Rows only in the second set come last."""
 
     pairings: tuple[Pairing, ...]
     meters: tuple[str, ...]
-    """Those that the first set has figures of, among those asked for."""
+    """The requested meters of which the first set has figures."""
     absent: tuple[str, ...]
-    """The others that were asked for."""
+    """The other requested meters."""
 
     @cached_property
     def time_spread(self) -> float:
-        """The largest spread of times in the first set plus that in the second, as a share of the time.
+        """The sum of the largest spreads of times in the first and in the second set, as shares of the time.
 
-        Other programs can slow down one cell and not the next, so the largest spread counts for every cell.
+        Other programs can slow down one cell and not the next, so the largest spread is used for all cells.
         """
         found = 0.0
         for side in ("before", "after"):
@@ -80,11 +80,11 @@ class Comparison:
         return found
 
     def noise(self, pairing: Pairing, meter: str) -> float | None:
-        """How far a figure may rise without a change of the code; ``None`` where this is not known.
+        """The bytes or seconds by which a figure may rise without a change of the code; ``None`` if unknown.
 
-        0 for the exact meters. Resident may rise by its tolerance, or by both spreads together: beyond those,
-        every repetition after is above every one before. A time may rise by `time_spread`, where the cell was
-        repeated often enough in both sets.
+        It is 0 for the exact meters. Resident may rise by its tolerance, or by the sum of both spreads if
+        this is more: beyond the sum, every repetition after is above every repetition before. A time may rise
+        by `time_spread`. This is unknown unless the cell was repeated often enough in both sets.
         """
         if meter in EXACT:
             return 0
@@ -97,7 +97,7 @@ class Comparison:
         return max(promised, sum(row[SPREADS[MEASURED[meter]]] or 0 for row in rows))
 
     def grown(self, pairing: Pairing, meter: str, allowed: Fraction) -> bool:
-        """Whether a figure is above the first by more than ``allowed`` (a share of it), and beyond noise."""
+        """Whether a figure grew by more than ``allowed`` (a share of the first figure), and beyond noise."""
         before, after = pairing.figures(meter)
         noise = self.noise(pairing, meter)
         if before is None or after is None or noise is None:
@@ -105,7 +105,10 @@ class Comparison:
         return Fraction(after) > Fraction(before) * (1 + allowed) and after - before > noise
 
     def regressions(self, allowed: Fraction) -> list[tuple[Pairing, str]]:
-        """The rows that grew by more than the share ``allowed`` and beyond noise, fail or are missing."""
+        """The rows that grew by more than ``allowed`` and beyond noise, that failed, or that are missing.
+
+        Each has its reason. Rows that failed in the first set are left out.
+        """
         found = []
         for pairing in self.pairings:
             before, after = pairing.before, pairing.after
@@ -125,7 +128,7 @@ class Comparison:
         return found
 
     def judged(self, meter: str) -> tuple[int, int]:
-        """The number of rows in which a rise can be told from noise, and the number with both figures."""
+        """The number of rows with both figures whose noise is known, and the number with both figures."""
         both = [found for found in self.pairings if None not in found.figures(meter)]
         return sum(self.noise(found, meter) is not None for found in both), len(both)
 
@@ -133,9 +136,9 @@ class Comparison:
 def compare(
     before: Sequence[Row], after: Sequence[Row], meters: Sequence[str] = tuple(MEASURED)
 ) -> Comparison:
-    """Join two sets of rows.
+    """The comparison of two sets of rows.
 
-    Raises ``SpecError`` for an unknown meter, where no cell is in both sets, or where none has a figure.
+    Raises ``SpecError`` for an unknown meter, if no cell is in both sets, or if the first set has no figure.
     """
     for meter in meters:
         if meter not in MEASURED:
@@ -159,7 +162,7 @@ def compare(
 
 
 def _growth(meter: str, before: float, after: float) -> str:
-    """The growth of a figure in words: in percent, or both values if it was 0."""
+    """The text of a growth: in percent, or with both values if the first is 0."""
     if before:
         return f"{100 * (after / before - 1):+.2f} %"
     text = format_seconds if meter == "time" else format_bytes
@@ -167,7 +170,7 @@ def _growth(meter: str, before: float, after: float) -> str:
 
 
 def _difference(before: Sequence[Row], after: Sequence[Row]) -> str:
-    """The columns without a common value, with their values: `` (depth: 1, 4 before and 9 after)``."""
+    """The columns without a common value, with the values: `` (depth: 1, 4 before and 9 after)``."""
     names = [*CELL_NAMES, "mode"]
     parts = []
     for name in names:
@@ -178,5 +181,5 @@ def _difference(before: Sequence[Row], after: Sequence[Row]) -> str:
 
 
 def _few(values: Sequence[str]) -> str:
-    """The first values of a list."""
+    """The text of a list of values, of which it has at most four."""
     return ", ".join([*values[:4], *(["…"] if values[4:] else [])])

@@ -1,4 +1,4 @@
-"""The boundaries of a capacity confirmed by runs under a hard memory limit."""
+"""The confirmation of a capacity: each boundary is run under a hard memory limit."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ def confirm(
     timeout_s: float | None = None,
     done: Callable[[Boundary], None] = lambda boundary: None,
 ) -> Capacity:
-    """Run each boundary's two batches, each in a fresh process under the hard limit.
+    """``capacity`` with the results of running both batches of each boundary under the hard limit.
 
-    A batch for which the machine lacks memory is not run and stays unconfirmed.
+    Each run has a fresh process. A batch for which the machine lacks memory is not run, and stays
+    unconfirmed. ``done`` is called with each finished boundary.
     """
 
     def confirmed(boundary: Boundary) -> Boundary:
@@ -59,7 +60,7 @@ def _confirmed(host: Host, cell: Cell, boundary: Boundary, timeout_s: float | No
 
 @dataclass(frozen=True)
 class _Trial:
-    """The result of a run under the limit. ``fits`` is ``None`` if it was not tried."""
+    """The result of a run under the limit. ``fits`` is ``None`` if nothing was run."""
 
     fits: bool | None
     reason: str = ""

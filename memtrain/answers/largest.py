@@ -1,8 +1,8 @@
 """The largest size whose predicted peak stays within a budget. Nothing is run.
 
-Live bytes at a step grow linearly with the batch (and, where the peak stays at the same step, with the
-depth). So a line through the last two predictions finds the answer in a few steps. A bracket makes it correct
-also where the peak moves from one step to another.
+Live bytes at a step grow linearly with the batch, and with the depth as long as the peak stays at the same
+step. So a line through the last two predictions finds the answer with a few predictions. The answer is also
+bracketed. So it is correct even if the peak moves from one step to another.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 FIRST_LOOKS = (1, 16, 32)
-"""Sizes above the least that are tried first, since the slope over the smallest sizes differs."""
+"""These sizes above the least are tried first, because the slope over the smallest sizes differs."""
 
 MOST_MISSES = 3
-"""After this many guesses that did not halve the bracket, it is halved."""
+"""After this number of guesses that did not halve the bracket, its middle is tried."""
 
 
 def largest_within(peak_bytes: Callable[[int], int], budget_bytes: int, least: int, most: int) -> int | None:
     """The largest size from ``least`` to ``most`` whose peak is within the budget; ``None`` if none is.
 
-    ``peak_bytes`` must not fall as the size rises.
+    ``peak_bytes`` gives the peak of a size. It must not fall when the size rises.
     """
     inside, outside = least, most + 1
     last_size, last_bytes = least, peak_bytes(least)

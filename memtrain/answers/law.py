@@ -1,9 +1,9 @@
 """The law peak = c0 + c1·L + c2·B + c3·L·B, fitted to measured heap peaks over a regime, and checked.
 
-A law is stated only where it holds. Its regime (`memtrain.answers.regime`) is found from predictions, which
-are exact and cheap. Predictions must be linear also at depths and batches between those of the sweep. Heap
-peaks also hold the memory that numpy needs for itself. Each heap peak must follow the law to 0.1 %, and also
-the law that is fitted to all other peaks. Where there is no law, the answer is the reason.
+A law is stated only for the range in which it holds. This regime (`memtrain.answers.regime`) is found from
+predictions, which are exact and cheap. They must be linear also at depths and batches between those of the
+sweep. Heap peaks include the memory that numpy needs for itself. Each heap peak must follow the law to 0.1 %,
+and also the law that is fitted to all other peaks. If there is no law, the answer is the reason.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from memtrain.planning.remat.policy import NONE
 from memtrain.run.allocation import PACKED
 
 HeapMeter = Callable[[Cell, Mode], int | None]
-"""Measures the heap peak of a cell that the law needs and the sweep did not measure."""
+"""A function that measures the heap peak of a cell which the law needs and the sweep lacks."""
 
 MOST_ERROR = 0.001
-"""The largest relative error, of any kind, of a law that is stated."""
+"""The largest relative error of any kind that a stated law may have."""
 
 
 MOST_TRIED = 5
-"""The number of regimes of a group that are tried, those with the most cells first."""
+"""The number of regimes that are tried per group. Those with the most cells come first."""
 
 SMALLEST_CELLS = 3
-"""The number of smallest missing cells that are measured too: there numpy's own memory matters most."""
+"""The number of small missing cells that are measured. In these, numpy's own memory matters most."""
 
 RECOMPUTED = f"under a policy other than {NONE}, the kept bytes grow with depth in steps, not along a line"
 PACKED_SIZE = "the size of a packed arena is found by a search and does not follow a line"
@@ -64,23 +64,23 @@ class Law:
     example_bytes: float
     layer_example_bytes: float
     predicted_layer_example_bytes: float
-    """The same, predicted. If this is exactly 0, ``layer_example_bytes`` is noise of the meter."""
+    """``layer_example_bytes`` of the predicted peaks. If it is exactly 0, the measured one is noise."""
     largest_error: float
     """The largest relative error over the cells."""
     hold_out_error: float
-    """The largest relative error when the law for each cell is fitted to all other cells."""
+    """The largest relative error at a cell when the law is fitted to all other cells."""
     unseen_error: float
-    """The largest relative error at unmeasured cells of the range, where predictions stand for peaks."""
+    """The largest relative error at unmeasured cells of the range, computed from predictions."""
     unseen_count: int
     cells: tuple[Cell, ...]
     probes: tuple[Cell, ...]
-    """The cells among ``cells`` that were measured for the law only, not for the sweep."""
+    """Those of ``cells`` that were measured only for the law, not for the sweep."""
     others: tuple[Cell, ...]
     """Measured cells of the sweep that the law does not cover."""
 
     @property
     def cell(self) -> Cell:
-        """One of the cells; they differ in depth and batch only."""
+        """The first of the cells. All cells have the same settings except for depth and batch."""
         return self.cells[0]
 
     def peak_bytes(self, depth: float, batch: float) -> float:
@@ -95,7 +95,7 @@ class Law:
 
 @dataclass(frozen=True)
 class NoLaw:
-    """Why no law is stated for cells that differ from ``cell`` in depth and batch only."""
+    """The reason why there is no law for the cells that differ from ``cell`` only in depth and batch."""
 
     mode: Mode
     cell: Cell
@@ -106,10 +106,11 @@ Verdict = Law | NoLaw
 
 
 def fit_laws(rows: Sequence[Row], heap: HeapMeter) -> list[Verdict]:
-    """A law, or the reason why there is none, for each mode and each group of cells.
+    """For each mode and each group of cells, a law or the reason why there is none.
 
-    The cells of a group differ in depth and batch only. A group of one cell has no verdict. A law holds for
-    most of the cells of its group. A few more cells are measured with ``heap`` to check it.
+    The cells of a group differ only in depth and batch. A group of one cell has no verdict. A law holds for
+    more than half of the measured cells of its group. A few more cells are measured with ``heap`` to check
+    the law.
     """
     groups: dict[tuple[Mode, Cell], list[Row]] = defaultdict(list)
     for row in rows:
@@ -132,7 +133,7 @@ def _judge(mode: Mode, rows: list[Row], heap: HeapMeter) -> Verdict:
         for row in rows
         if row["heap_peak_bytes"] is not None
     }
-    layered = {pair: peak for pair, peak in measured.items() if pair[0]}  # depth 0 is another network
+    layered = {pair: peak for pair, peak in measured.items() if pair[0]}  # depth 0 has other layers
     if not measured or len(layered) < 2:
         return NoLaw(mode, cell, TOO_FEW if measured else NO_HEAP)
     group = _Group(mode, cell, layered)
@@ -148,7 +149,7 @@ def _judge(mode: Mode, rows: list[Row], heap: HeapMeter) -> Verdict:
 
 
 def _no_line(mode: Mode, cell: Cell) -> str | None:
-    """Why the peaks of such cells cannot be linear; ``None`` if they may be."""
+    """Why the peaks of cells like ``cell`` cannot be linear; ``None`` if they may be."""
     if not isinstance(cell["width"], int):
         return WIDTHS
     if mode is Mode.TRAIN and cell.policy != NONE:
@@ -159,7 +160,7 @@ def _no_line(mode: Mode, cell: Cell) -> str | None:
 
 
 class _Group:
-    """Cells that differ in depth and batch only: heap peaks of some, predictions of these and more."""
+    """Cells that differ only in depth and batch, with predicted peaks and, for some, heap peaks."""
 
     def __init__(self, mode: Mode, cell: Cell, heap_bytes: dict[Pair, int]) -> None:
         self._mode = mode
@@ -171,7 +172,10 @@ class _Group:
         self._predicted_bytes = {pair: self._predicted(pair) for pair in pairs}
 
     def regimes(self) -> list[tuple[Regime, int]]:
-        """Regimes, each with the number of measured cells in it: most cells first, then the largest cells."""
+        """The regimes, each with its number of measured cells.
+
+        Regimes with the most cells come first, and among equal numbers those with the largest cells.
+        """
         found = regimes(self._depths, self._batches, self._predicted_bytes)
 
         def size(regime: Regime) -> tuple[int, int, int]:
@@ -181,10 +185,10 @@ class _Group:
         return [(regime, size(regime)[0]) for regime in sorted(found, key=size, reverse=True)]
 
     def law(self, regime: Regime, heap: HeapMeter) -> Law | str:
-        """The law of a regime, or why there is none."""
+        """The law of a regime, or the reason why there is none."""
         known = {pair: peak for pair, peak in self._heap_bytes.items() if pair in regime}
         if is_checkable(terms_of(known)) and max(errors(known)) > MOST_ERROR:
-            return OFF  # more cells cannot change that
+            return OFF  # more cells would not help
         if self._off_by_small_blocks(regime):
             return SMALL
         probes = self._probes(regime, list(known))
@@ -220,7 +224,7 @@ class _Group:
         )
 
     def _probes(self, regime: Regime, pairs: list[Pair]) -> list[Pair]:
-        """Cells to measure besides ``pairs``: corners, the smallest ones, and as many as a check needs."""
+        """The cells to measure besides ``pairs``: corners, small cells, and as many as a check needs."""
         probes = [pair for pair in regime.corners if pair not in pairs]
         others = [pair for pair in regime.pairs if pair not in pairs and pair not in probes]
         for count, pair in enumerate(sorted(others, key=self._predicted_bytes.__getitem__)):
@@ -230,20 +234,20 @@ class _Group:
         return probes
 
     def _off_by_small_blocks(self, regime: Regime) -> bool:
-        """Whether blocks that a heap meter may miss can move peaks between the corners off the law."""
+        """Whether small blocks that a heap meter may miss can make its peaks deviate from the law."""
         least, wide, deep, largest = (standing(self._plain(pair), self._mode) for pair in regime.corners)
         off = max(jump_bytes(least, wide), jump_bytes(deep, largest))
         off += max(bend_bytes(least, deep), bend_bytes(wide, largest))
         return off > MOST_ERROR * self._predicted_bytes[regime.corners[0]]
 
     def _predicted_slope(self, regime: Regime) -> float:
-        """The predicted bytes per layer and example. Predictions of a regime are exactly linear."""
+        """The predicted bytes per layer and example, exact since predictions of a regime are linear."""
         first, wide, deep, last = (self._predicted_bytes[pair] for pair in regime.corners)
         layers, examples = regime.depths[-1] - regime.depths[0], regime.batches[-1] - regime.batches[0]
         return (last - deep - wide + first) / (layers * examples)
 
     def _unseen_error(self, pairs: Sequence[Pair], unseen: Sequence[Pair]) -> float:
-        """The largest relative error at ``unseen`` of the line through the predictions of ``pairs``."""
+        """The largest relative error at ``unseen`` of the law that is fitted to predictions of ``pairs``."""
         line = line_through({pair: self._predicted_bytes[pair] for pair in pairs})
         predictions = np.array([self._predicted_bytes[pair] for pair in unseen], float)
         return largest_share(terms_of(unseen) @ line - predictions, predictions)
@@ -252,7 +256,7 @@ class _Group:
         return predicted_row(self._plain(pair), self._mode)["predicted_peak_bytes"] or 0
 
     def _plain(self, pair: Pair) -> Cell:
-        """The cell without its policy, which does not affect inference but may have too small a budget."""
+        """The cell without its policy. Inference ignores a policy, but its budget may be too small."""
         return self._at(pair).changed(policy=NONE)
 
     def _at(self, pair: Pair) -> Cell:

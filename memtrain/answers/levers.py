@@ -1,12 +1,13 @@
-"""Other ways to hold less than a cell does, and which of their combinations fit into a memory.
+"""Levers: settings with which a cell holds less, and their combinations that fit into a memory.
 
 The levers are the update (eager), the optimiser (sgd), micro-batches, the dtype (float32), and a plan of
-rematerialisation on top. Eager updates and plans change no bit of the result, micro-batches change its
-rounding, optimiser and dtype change what is trained: so those two come last.
+rematerialisation in addition. Eager updates and plans change no bit of the result, and micro-batches change
+its rounding. Another optimiser or dtype changes the training itself, so these two are tried last.
 
-Peaks are predicted. From three micro-batches on, the middle ones are equal. So the peak of a thousand is that
-of three with as many rows, plus the rest of the batch. With more micro-batches each has fewer rows, so the
-peak only falls. The fewest that fit are found by bisection.
+Peaks are predicted. From three micro-batches on, the middle ones are equal. So the peak of a thousand
+micro-batches is the peak of three with the same number of rows each, plus the input bytes of the other rows.
+With more micro-batches each has fewer rows, so the peak only falls. The smallest number that fits is found
+by bisection.
 """
 
 from __future__ import annotations
@@ -27,43 +28,43 @@ from memtrain.run.allocation import peak_bytes
 from memtrain.training.iteration import EAGER
 
 MOST_MICRO_BATCHES, MOST_LAYERS = 1024, 16_384
-"""The most micro-batches that are tried, and layers in all of them; more take minutes to build."""
+"""The most micro-batches that are tried, and the most layers of all together. More take minutes to build."""
 
 WORTHWHILE = 0.05
-"""If micro-batches alone take at most this share of extra time, no faster plan is searched."""
+"""If micro-batches alone cost at most this share of extra time, no plan is searched."""
 
 ALIKE = 3
-"""From this number of micro-batches on, a further one is equal to the one before it."""
+"""From this number of micro-batches on, an additional one is equal to the one before it."""
 
 
 class Peaks:
-    """The predicted peaks of cells without a plan, and of their smallest plans, each computed once."""
+    """The predicted peaks of cells that keep all, and of their smallest plans. Each is computed once."""
 
     def __init__(self) -> None:
         self._kept, self._least = cache(_kept_bytes), cache(_least_bytes)
         self.standing_bytes = cache(_standing_bytes)
 
     def kept_bytes(self, cell: Cell) -> int:
-        """The peak bytes of ``cell`` when everything that backward reads is kept."""
+        """The peak bytes of ``cell`` if all values that backward reads are kept."""
         few, rest = _few(cell)
         return self._kept(few) + rest
 
     def least_bytes(self, cell: Cell) -> int:
-        """The peak bytes of its smallest plan."""
+        """The peak bytes of the smallest plan of ``cell``."""
         few, rest = _few(cell)
         return self._least(few) + rest
 
     def fits(self, cell: Cell, memory_bytes: int) -> bool:
-        """Whether all can be kept within a memory."""
+        """Whether ``cell`` fits into a memory without a plan."""
         return self.standing_bytes(cell) <= memory_bytes and self.kept_bytes(cell) <= memory_bytes
 
     def has_plan(self, cell: Cell, memory_bytes: int) -> bool:
-        """Whether a plan of rematerialisation is within a memory."""
+        """Whether ``cell`` fits into a memory with a plan of rematerialisation."""
         return self.standing_bytes(cell) <= memory_bytes and self.least_bytes(cell) <= memory_bytes
 
 
 def _few(cell: Cell) -> tuple[Cell, int]:
-    """A cell of few micro-batches, and by how many bytes its peaks are below those of ``cell``."""
+    """A similar cell with few micro-batches, and the bytes by which the peaks of ``cell`` are higher."""
     cell = cell.changed(policy=NONE)
     if cell.accumulate <= ALIKE:
         return cell, 0
@@ -80,9 +81,10 @@ def _least_bytes(cell: Cell) -> int:
 
 
 def _standing_bytes(cell: Cell) -> int:
-    """Bytes that are live at one time under any plan: a lower bound of the peak, found without a graph.
+    """Bytes that are live at one time under any plan: a lower bound of the peak, found without scheduling.
 
-    These are the parameters and the batch. With deferred updates all gradients are added.
+    These are the parameters and the batch. All gradients are added, unless updates are eager and there are no
+    micro-batches.
     """
     parameters = parameter_bytes(cell)
     gradients = parameters if cell.accumulate > 1 or cell.update != EAGER else 0
@@ -102,32 +104,32 @@ def parameter_bytes(cell: Cell) -> int:
 
 
 def most_accumulate(cell: Cell) -> int:
-    """The most micro-batches that are tried."""
+    """The most micro-batches that are tried for ``cell``."""
     return max(1, min(cell.batch, MOST_MICRO_BATCHES, MOST_LAYERS // (cell.network.depth + 1)))
 
 
 def _counts(cell: Cell) -> list[int]:
-    """The numbers of micro-batches that are tried: divisors of the batch, rising."""
+    """The numbers of micro-batches that are tried: the divisors of the batch, in rising order."""
     return [count for count in range(1, most_accumulate(cell) + 1) if cell.batch % count == 0]
 
 
 def _updates(cell: Cell) -> list[Cell]:
-    """``cell``, and the same with eager updates."""
+    """``cell``, and ``cell`` with eager updates."""
     return list(dict.fromkeys([cell, cell.changed(update=EAGER)]))
 
 
 def _tiers(cell: Cell) -> list[list[Cell]]:
-    """``cell``; then ``cell`` with another optimiser or dtype; then with both."""
+    """Lists of cells: ``cell``; then ``cell`` with another optimiser or dtype; then with both."""
     sgd, single = cell.changed(optimizer="sgd"), cell.changed(dtype="float32")
-    if cell in (sgd, single):  # there is one other cell, or none
+    if cell in (sgd, single):  # there is at most one other cell
         return [[one] for one in dict.fromkeys([cell, sgd, single])]
     return [[cell], [sgd, single], [sgd.changed(dtype="float32")]]
 
 
 def _fewest(counts: Sequence[int], fits: Callable[[int], bool]) -> int | None:
-    """The first of the rising ``counts`` that fits.
+    """The first of the rising ``counts`` that fits; ``None`` if none does.
 
-    From ``ALIKE`` on, every count above one that fits also fits.
+    From ``ALIKE`` on, if a count fits, all larger counts fit, too.
     """
     few = bisect_left(counts, ALIKE)
     for count in counts[:few]:
@@ -138,9 +140,10 @@ def _fewest(counts: Sequence[int], fits: Callable[[int], bool]) -> int | None:
 
 
 def single_levers(cell: Cell, memory_bytes: int | None, peaks: Peaks) -> Iterator[Cell]:
-    """``cell`` with one lever changed. Micro-batches are as many as the memory needs, or as hold less.
+    """The cells that differ from ``cell`` in one lever.
 
-    If no number of them is enough for the memory, they are as many as are enough with a plan on top.
+    For micro-batches this is the smallest number that fits into the memory, or without a memory the smallest
+    that holds less than ``cell``. If no number fits, it is the smallest that fits with a plan in addition.
     """
     less = peaks.kept_bytes(cell) - 1
     wanted = less if memory_bytes is None else min(memory_bytes, less)
@@ -167,11 +170,11 @@ def single_levers(cell: Cell, memory_bytes: int | None, peaks: Peaks) -> Iterato
 def combinations(
     cell: Cell, memory_bytes: int, peaks: Peaks, option: Callable[[Cell], Option]
 ) -> Iterator[list[Option]]:
-    """Combinations of levers that fit into a memory, made by ``option``: those that change least first.
+    """Lists of combinations of levers that fit into a memory. Later lists change more of the training.
 
-    The combinations of a list change equally much of the training. A list has the fewest micro-batches that
-    fit without a plan. It also has plans for fewer of them, as long as more micro-batches make a plan
-    cheaper.
+    All combinations of one list change the training equally; ``option`` makes each from its cell. A list has
+    the smallest number of micro-batches that fits without a plan. It also has plans for smaller numbers, as
+    long as more micro-batches make a plan cheaper.
     """
     for tier in _tiers(cell):
         yield [way for one in tier for way in _ways(one, memory_bytes, peaks, option)]
@@ -199,7 +202,7 @@ def _ways(cell: Cell, memory_bytes: int, peaks: Peaks, option: Callable[[Cell], 
         return
     cheapest = float("inf")
     for count in counts[counts.index(first) :]:
-        # With micro-batches all sums of gradients stand either way: then eager updates change little.
+        # With micro-batches, all sums of gradients are live with either update: eager changes little.
         cells = islice(planned(count), None if count == 1 else 1)
         found = [option(one.changed(policy=str(Policy(BUDGET, memory_bytes)))) for one in cells]
         yield from found
@@ -213,9 +216,10 @@ def _ways(cell: Cell, memory_bytes: int, peaks: Peaks, option: Callable[[Cell], 
 
 
 def _smallest(cell: Cell, peaks: Peaks, most: float) -> float:
-    """The least bytes that ``cell`` needs with its number of micro-batches, whatever else is changed.
+    """The least bytes that ``cell`` needs with its number of micro-batches and any other levers.
 
-    If that is surely above ``most``, the result is some number above ``most``, which is found much faster.
+    If they are surely more than ``most``, the result is some number above ``most``, which is found much
+    faster.
     """
     least = float("inf")
     for one in reversed(_updates(_tiers(cell)[-1][0])):
@@ -233,9 +237,10 @@ def least_of_all(cell: Cell, peaks: Peaks) -> int:
 
 
 def largest_batch(cell: Cell, memory_bytes: int, peaks: Peaks) -> int | None:
-    """The largest batch, up to that of ``cell``, that any combination of levers fits into a memory.
+    """The largest batch, up to that of ``cell``, that fits into a memory with any combination of levers.
 
-    It is one batch, two micro-batches, or micro-batches of one example: nothing else holds less.
+    It is trained whole, as two micro-batches, or as micro-batches of one example. No other number of
+    micro-batches holds less than the best of these.
     """
 
     def least(batch: int, count: int) -> int:

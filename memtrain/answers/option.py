@@ -1,4 +1,4 @@
-"""The answer of ``plan`` as data: ways to train a network, and the command that trains in each way."""
+"""The answer of ``plan`` as data: ways to train a network, and the command for each of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from memtrain.run.allocation import FRESH
 from memtrain.training.data import SYNTHETIC
 
 ROUNDING = 1e-9
-"""The largest difference allowed to sums in float64, as a share of the largest entry; rounding is less."""
+"""The largest difference that sums in float64 may have, as a share of the largest entry. Rounding is less."""
 
 
 class Kind(StrEnum):
@@ -23,15 +23,15 @@ class Kind(StrEnum):
 
     KEEP_ALL = "keep_all"
     CHOSEN = "chosen"
-    """The cheapest plan of rematerialisation within the memory, all else as it was given."""
+    """The cheapest plan of rematerialisation within the memory, with all other settings as given."""
     POINT = "point"
     """A point of the trade-off between memory and time: the cheapest plan for its budget."""
     RULE = "rule"
-    """One of the rules sqrt and revolve."""
+    """The policy sqrt or revolve, whose plan does not depend on a budget."""
     LEVER = "lever"
-    """One or more other settings, perhaps with a plan of rematerialisation on top."""
+    """One or more other settings, possibly with a plan of rematerialisation in addition."""
     BATCH = "batch"
-    """The largest batch that fits, where the given one does not."""
+    """The largest batch that fits, if the given batch does not."""
 
 
 @dataclass(frozen=True)
@@ -43,54 +43,54 @@ class Option:
     cell: Cell
     predicted_peak_bytes: int
     predicted_extra: float
-    """The time, or FLOPs, that an iteration takes beyond one that keeps all, as a share of that."""
+    """The extra time (or FLOPs) of an iteration, as a share of an iteration of keep-all."""
     abstract_count: int
-    """Stages that the abstract plan computes again."""
+    """The number of stages that the abstract plan recomputes."""
     executed_count: int
-    """Stages that are computed again because a later step reads their values."""
+    """The number of stages that are recomputed because a later step reads their values."""
     values: tuple[tuple[Node, int], ...]
-    """The forward values that backward reads, and how often each is computed again; 0 means kept."""
+    """The forward values that backward reads, each with its number of recomputations; 0 means kept."""
     least_bytes: int
-    """The smallest budget that a plan could have in this cell."""
+    """The smallest budget for which this cell has a plan."""
     exact: bool = True
-    """Whether its gradients must equal those of keep-all in every bit; micro-batches round differently."""
+    """Whether its gradients must have the same bits as those of keep-all. Micro-batches round differently."""
     row: Row | None = None
     time_ratio: float | None = None
-    """The time of its iteration ÷ that of keep-all, run in turns."""
+    """The time of an iteration ÷ the time of an iteration of keep-all. The two were run in turns."""
     step_s: float | None = None
     differing: tuple[str, ...] | None = None
-    """The gradients and parameters that are not the same in every bit; ``None``: not compared.
+    """The gradients and parameters that differ from keep-all in any bit; ``None`` if they were not compared.
 
-    Those of micro-batches are compared in float64 (see `memtrain.answers.trial`).
+    Micro-batches are compared in float64 (see `memtrain.answers.trial`).
     """
     largest_difference: float | None = None
     """The largest difference of any gradient or parameter, as a share of the largest entry."""
     changed_by_plan: tuple[str, ...] = ()
-    """Values that differ from those of the same micro-batches without a plan. There must be none."""
+    """Values that differ from the same micro-batches without a plan. There must be none."""
     failure: str = ""
-    """Why its comparison with keep-all ended with an error, which is a fault; else empty."""
+    """The error with which the comparison with keep-all ended, which is a fault; empty without an error."""
     notes: tuple[str, ...] = ()
 
     @property
     def ledger_peak_bytes(self) -> int | None:
-        """As measured; ``None`` where it was not."""
+        """The measured ledger peak; ``None`` if it was not measured."""
         return None if self.row is None else self.row["ledger_peak_bytes"]
 
     @property
     def heap_peak_bytes(self) -> int | None:
-        """As measured; ``None`` where it was not."""
+        """The measured heap peak; ``None`` if it was not measured."""
         return None if self.row is None else self.row["heap_peak_bytes"]
 
     @property
     def measured_extra(self) -> float | None:
-        """The measured extra time, as a share of that of keep-all."""
+        """The measured extra time, as a share of the time of keep-all; ``None`` if it was not measured."""
         return None if self.time_ratio is None else self.time_ratio - 1
 
     @property
     def same(self) -> bool:
-        """Whether gradients and parameters are as they must be, if they were compared.
+        """Whether gradients and parameters are as required, or were not compared.
 
-        A plan must give the same bits, micro-batches the same up to rounding.
+        A plan must give the same bits. Micro-batches must give the same values up to rounding.
         """
         if self.exact:
             return not self.differing
@@ -98,7 +98,7 @@ class Option:
 
     @property
     def ok(self) -> bool:
-        """Whether the measured figures and gradients are as predicted."""
+        """Whether no measured figure or gradient contradicts the prediction."""
         fine = self.row is None or (self.row.ok and self.row.agrees("heap") is not False)
         return fine and self.same and not self.failure
 
@@ -111,20 +111,20 @@ class Ways:
     memory_bytes: int | None
     keep_all: Option
     chosen: Option | None
-    """The answer: keep-all, a plan, or one of ``levers``; ``None`` without a memory, or if nothing fits."""
+    """The answer: keep-all, a plan, or one of ``levers``. ``None`` if there is no memory, or nothing fits."""
     points: tuple[Option, ...] = ()
     """The trade-off: the cheapest plans from the smallest peak to keep-all."""
     rules: tuple[Option, ...] = ()
     levers: tuple[Option, ...] = ()
     left_out: tuple[tuple[str, int], ...] = ()
-    """Names and peaks of levers that would need more memory than changing nothing."""
+    """Names and peaks of levers that would need more memory than keep-all."""
     parameter_bytes: int = 0
     least_bytes: int | None = None
-    """The least memory that any way needs; known only where nothing fits."""
+    """The least memory that any way needs; known only if nothing fits."""
     smaller: Option | None = None
-    """The largest batch that fits, where nothing makes the given batch fit; ``None``: no batch does."""
+    """The largest batch that fits, if nothing makes the given batch fit; ``None`` if no batch fits."""
     most_accumulate: int | None = None
-    """The most micro-batches that were tried, where that is fewer than the batch has examples."""
+    """The most micro-batches that were tried, if they are fewer than the examples of the batch."""
     obstacle: Obstacle | None = None
     """The peak of keep-all, if no plan has a smaller one."""
 
@@ -137,11 +137,11 @@ class Ways:
 
 
 def command_of(cell: Cell) -> str:
-    """The command that trains the network of a cell; a sweep of this cell where its data are synthetic."""
+    """The command that trains the network of a cell. With synthetic data it is a sweep of this cell."""
     words = ["memtrain", "train"] if cell.data != SYNTHETIC else ["memtrain", "sweep", "--mode", "train"]
     options = _settings(cell)
     if cell.data != SYNTHETIC and cell.policy.startswith(BUDGET):
-        options["allocation"] = FRESH  # as it was planned and measured; an arena can need a few bytes more
+        options["allocation"] = FRESH  # as in the prediction; an arena can need a few bytes more
     return _command(words, options)
 
 

@@ -1,8 +1,8 @@
 """Regimes: depths and batches over which peak bytes are exactly linear in L (depth), B (batch) and L·B.
 
-Each step of an iteration holds bytes that are linear in L, B and L·B; the peak is the largest of them. So
-the peak follows one line as long as the same step is the largest, and another line beyond. Between two
-cells of one line nothing else can be larger: a largest of lines bends upwards only.
+The live bytes of each step are linear in L, B and L·B, and the peak is their maximum. So the peak is linear
+as long as it stays at the same step, and another line holds beyond. A maximum of lines is convex. So if the
+peaks of three sizes lie on one line, the peaks of all sizes between them lie on this line, too.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ Pair = tuple[int, int]
 """A depth and a batch."""
 
 FEWEST = 3
-"""The least number of depths, and of batches, in a regime: two always lie on a line."""
+"""The least number of depths, and of batches, in a regime. Two peaks would always lie on a line."""
 
 
 @dataclass(frozen=True)
 class Regime:
-    """Depths and batches, ascending, at all of whose pairs the peaks lie on one line."""
+    """Depths and batches in rising order. The peaks of all their pairs follow one linear law."""
 
     depths: tuple[int, ...]
     batches: tuple[int, ...]
@@ -31,19 +31,20 @@ class Regime:
 
     @property
     def corners(self) -> list[Pair]:
-        """The ends of both ranges, the shallow ones first; between them a law is never stretched."""
+        """The pairs of the smallest and largest depth and batch; the smallest depth comes first."""
         return list(product((self.depths[0], self.depths[-1]), (self.batches[0], self.batches[-1])))
 
     @property
     def pairs(self) -> list[Pair]:
-        """Every depth with every batch."""
+        """All pairs of a depth and a batch."""
         return list(product(self.depths, self.batches))
 
 
 def tried(values: Iterable[int], step: int = 1) -> list[int]:
-    """``values`` and what lies halfway between two neighbours, all multiples of ``step``.
+    """``values`` and the numbers halfway between neighbours, all multiples of ``step``.
 
-    Where these are fewer than `FEWEST` there is more beyond: twice the largest, or the next ones.
+    If these are fewer than `FEWEST`, larger numbers are added: twice the largest and its half-way number, and
+    then the next multiples of ``step``.
     """
     found = _with_halves(values, step)
     if len(found) < FEWEST:
@@ -59,7 +60,7 @@ def _with_halves(values: Iterable[int], step: int) -> list[int]:
 
 
 def regimes(depths: Sequence[int], batches: Sequence[int], peak_bytes: Mapping[Pair, int]) -> list[Regime]:
-    """For every range of ``batches`` the longest ranges of ``depths`` that make a regime with it."""
+    """For every range of ``batches``, the longest ranges of ``depths`` with which it is a regime."""
     triples = [batches[k : k + 3] for k in range(len(batches) - 2)]
     bends = {
         depth: [_bends(triple, [peak_bytes[depth, batch] for batch in triple]) for triple in triples]
@@ -82,9 +83,9 @@ def _runs(
     ends: tuple[int, int],
     peak_bytes: Mapping[Pair, int],
 ) -> list[list[int]]:
-    """Neighbouring depths, all ``straight``, whose peaks at both ``ends`` lie on a line; as many as can be.
+    """The longest runs of neighbouring ``straight`` depths whose peaks at both batches ``ends`` are linear.
 
-    Where peaks are linear in B at each depth, and linear in L at two batches, they are so at all batches.
+    Peaks that are linear in B at each depth, and in L at two batches, are linear in L at all batches.
     """
     runs: list[list[int]] = [[]]
     for depth in depths:

@@ -1,4 +1,4 @@
-"""The answer of ``sweep``: rows, and the laws that they follow."""
+"""The answer of ``sweep``: its rows, and the laws that they follow."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from memtrain.measure.host import Host
 
 @dataclass(frozen=True)
 class Swept:
-    """The rows of a sweep in the order of its grid; for each group of cells a law, or why there is none."""
+    """The rows of a sweep in the order of its grid; for each group of cells, a law or why there is none."""
 
     rows: Sequence[Row]
     laws: Sequence[Verdict] = ()
 
 
 def laws_of(host: Host, rows: Sequence[Row], timeout_s: float | None = None) -> list[Verdict]:
-    """The laws that the heap peaks of ``rows`` follow, or why they follow none (`memtrain.answers.law`)."""
+    """The laws that the heap peaks of ``rows`` follow, or why there is none (`memtrain.answers.law`)."""
     return fit_laws(rows, partial(_heap_peak, host, timeout_s=timeout_s))
 
 

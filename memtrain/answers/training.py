@@ -29,7 +29,7 @@ class Training:
     trained: Trained
 
     def snapshot(self, examples: Dataset) -> bytes:
-        """The trained network as the content of a .npz file, with a digest of ``examples``, its data."""
+        """The trained network as the content of an .npz file. It has a digest of its data, ``examples``."""
         digest = DataDigest()
         digest.add(examples.x, examples.y)
         network, batch = self.cell.network, self.cell.batch
@@ -37,12 +37,12 @@ class Training:
 
 
 def learning_rate(cell: Cell, given: float | None) -> float:
-    """The ``given`` learning rate, or the usual one of the optimiser. Raises ``SpecError``."""
+    """The ``given`` learning rate, or the default of the optimiser. Raises ``SpecError``."""
     return check_rate(LEARNING_RATES[cell.optimizer] if given is None else given)
 
 
 def training_rates(cell: Cell) -> Rates | None:
-    """The rates with which the training of ``cell`` is planned, if any.
+    """The rates by which the training of ``cell`` is planned; ``None`` if the plan uses none.
 
     Raises ``SpecError`` if the training needs more memory than is free.
     """

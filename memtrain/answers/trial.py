@@ -1,10 +1,10 @@
-"""Runs of the options of ``plan``: memory, time compared with keep-all, and gradients.
+"""Measurements of the options of ``plan``: memory, and time and gradients compared with keep-all.
 
-A plan of rematerialisation must give every gradient in the same bits. Micro-batches add the same numbers up
-in another order, so theirs differ by rounding. In float32 that rounding can move a unit across the kink of a
-ReLU, which changes its derivative: one unit of a million changes a gradient by 0.3 %. So
-micro-batches are compared in float64, where the rounding is a billion times smaller; and a plan on top of
-them is compared, bit by bit, with the same micro-batches without the plan.
+A plan of rematerialisation must give the same bits of every gradient. Micro-batches add the same numbers in
+another order, so their gradients differ by rounding. In float32 the rounding can move a unit across the kink
+of a ReLU, which changes its derivative: one unit of a million changes a gradient by 0.3 %. So micro-batches
+are compared in float64, where the rounding is a billion times smaller. A plan in addition to micro-batches is
+compared, bit by bit, with the same micro-batches without the plan.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ def measure_ways(
     timeout_s: float | None = None,
     done: Callable[[Option], None] = lambda option: None,
 ) -> Ways:
-    """``ways`` with every option run: its ledger and heap, and its time and gradients beside keep-all's."""
+    """``ways`` with every option measured: ledger, heap, and time and gradients compared with keep-all.
+
+    ``done`` is called with each measured option.
+    """
     runner = _Runner(host, ways.keep_all.cell, timeout_s)
     found: dict[tuple[Kind, Cell], Option] = {}
     for option in ways.options:
@@ -54,7 +57,7 @@ def measure_ways(
 
 
 class _Runner:
-    """Measures options beside one that keeps all."""
+    """Measures options, and compares them with the cell ``keep_all``."""
 
     def __init__(self, host: Host, keep_all: Cell, timeout_s: float | None) -> None:
         self._host, self._keep_all, self._timeout_s = host, keep_all, timeout_s
@@ -77,7 +80,7 @@ class _Runner:
             return replace(option, notes=(*option.notes, str(reason)))
 
     def _compared(self, option: Option) -> Option:
-        """``option`` with the difference of its gradients from keep-all's, if both must be equal."""
+        """``option`` with the difference of its gradients from keep-all, if the two must be equal."""
         cell, base = option.cell, self._keep_all
         if (cell.optimizer, cell["dtype"]) != (base.optimizer, base["dtype"]):
             return option
@@ -97,7 +100,7 @@ class _Runner:
         )
 
     def _pair(self, meter: str, cell: Cell, other: Cell) -> dict[str, Any]:
-        """The figures of a meter for two cells in one process. Raises ``NotTried`` without memory."""
+        """The figures of a meter for two cells in one process. Raises ``NotTried`` if memory is too small."""
         host, what = self._host, "time" if meter == "pace" else "gradients"
         rows = [predicted_row(each, Mode.TRAIN, host.rates_for(each)) for each in (cell, other)]
         with admitted(host.room, *rows, what=f"{what} not compared"):

@@ -1,4 +1,4 @@
-"""Ways to make a cell fit into a memory: plans of rematerialisation and other levers. Nothing is run."""
+"""Ways to make a cell fit into a memory: plans of rematerialisation and other levers, all predicted."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from memtrain.planning.schedule import Schedule
 from memtrain.run.allocation import peak_bytes
 
 MOST_EXTRA = 1.5
-"""Policies whose extra time is more than this many iterations are left out."""
+"""The most extra time of a policy, as a share of an iteration. Slower policies are left out."""
 
 
 def find_ways(cell: Cell, memory_bytes: int | None, points: int = 0, rates: Rates | None = None) -> Ways:
-    """Ways to make ``cell``, under policy none, fit into a memory, and ``points`` plans of the trade-off.
+    """The ways to make ``cell`` fit into a memory, and ``points`` plans of the trade-off. Nothing is run.
 
-    If no plan of rematerialisation is enough, the answer is the cheapest combination of levers that is
-    enough. If none is, it is the largest batch that fits. Nothing is run. Options are compared by the time
-    that they take at ``rates``, where that is the cost of the cell; without rates by FLOPs.
+    The policy of ``cell`` is ignored. If no plan of rematerialisation is within the memory, the answer is the
+    cheapest combination of levers that is. If no combination is, the answer is the largest batch that fits.
+    Options are compared by their time at ``rates``, if the cost of the cell is time; otherwise by FLOPs.
     """
     if rates is None:
         cell = cell.changed(cost=FLOPS)
@@ -65,7 +65,7 @@ def find_ways(cell: Cell, memory_bytes: int | None, points: int = 0, rates: Rate
 
 
 class _Finder:
-    """Predicts options of one cell."""
+    """Finds and predicts the options of one cell."""
 
     def __init__(self, cell: Cell, rates: Rates | None) -> None:
         self.cell, self._rates = cell, rates
@@ -80,13 +80,13 @@ class _Finder:
         return self._option(kind, self.cell.changed(policy=str(Policy(BUDGET, budget_bytes))))
 
     def points(self, count: int) -> list[Option]:
-        """Plans for ``count`` budgets at equal distances, from the smallest possible to that of keep-all."""
+        """Plans for ``count`` budgets at equal distances, from the smallest to the peak of keep-all."""
         least, most = self.keep_all.least_bytes, self.keep_all.predicted_peak_bytes
         found: list[Option] = []
         for index in range(count):
             budget = most if count == 1 else least + (most - least) * index // (count - 1)
             plan = self.within(budget, Kind.POINT)
-            # A plan that holds no less and is no cheaper than a later one is left out.
+            # Leave out a plan if another plan holds no more and costs no more.
             while found and found[-1].predicted_peak_bytes >= plan.predicted_peak_bytes:
                 if found[-1].predicted_extra < plan.predicted_extra:
                     break
@@ -96,7 +96,7 @@ class _Finder:
         return found
 
     def rules(self) -> Iterator[Option]:
-        """The policies sqrt and revolve, which use only the number of stages."""
+        """Options with the policies sqrt and revolve, which use only the number of stages."""
         policies = [Policy(SQRT)]
         (chain,) = chains(self.cell.keep_all(Mode.TRAIN))[:1]
         policies += [Policy(REVOLVE, 2**power) for power in range(12) if 2**power < len(chain)]
@@ -106,7 +106,10 @@ class _Finder:
                 yield option
 
     def levers(self, memory_bytes: int | None) -> tuple[list[Option], list[tuple[str, int]]]:
-        """Single levers, with a plan where the memory needs one; and those that need more than keep-all."""
+        """Options that change one lever, and the levers that need more than keep-all, with their peaks.
+
+        If a lever alone does not fit into the memory, an option with the lever and a plan is added.
+        """
         helpful, left_out = [], []
         most = self.keep_all.predicted_peak_bytes
         for cell in single_levers(self.cell, memory_bytes, self._peaks):
@@ -123,14 +126,14 @@ class _Finder:
         return helpful, left_out
 
     def answer(self, memory_bytes: int) -> Option | None:
-        """The answer: keep-all, a plan, or the cheapest combination of levers; ``None`` if nothing fits.
+        """The answer: keep-all, a plan, or a combination of levers; ``None`` if nothing fits.
 
-        A combination that changes less of the training comes first.
+        It is the cheapest of the combinations that change the least of the training.
         """
         if self.keep_all.predicted_peak_bytes <= memory_bytes:
             return self.keep_all
         if self.keep_all.least_bytes <= memory_bytes:
-            with suppress(BudgetError):  # in one arena a plan may need a few bytes more
+            with suppress(BudgetError):  # in an arena a plan may need a few bytes more
                 return self.within(memory_bytes, Kind.CHOSEN)
         for options in combinations(self.cell, memory_bytes, self._peaks, self._lever):
             found = [option for option in options if option.predicted_peak_bytes <= memory_bytes]
@@ -139,7 +142,7 @@ class _Finder:
         return None
 
     def without(self, ways: Ways, memory_bytes: int) -> Ways:
-        """``ways`` if nothing makes the cell fit, with the needed bytes and the largest batch that fits."""
+        """``ways`` if nothing makes the cell fit, with the least memory and the largest batch that fits."""
         batch = largest_batch(self.cell, memory_bytes, self._peaks)
         smaller = None
         if batch is not None:
@@ -154,7 +157,7 @@ class _Finder:
         )
 
     def _name(self, cell: Cell) -> str:
-        """The name of an option: the settings that differ from the given cell."""
+        """The name of an option: the settings in which ``cell`` differs from the given cell."""
         changed = [
             f"--{name} {cell[name]}"
             for name in ("batch", "update", "optimizer", "accumulate", "dtype")
