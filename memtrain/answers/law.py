@@ -109,8 +109,7 @@ def fit_laws(rows: Sequence[Row], heap: HeapMeter) -> list[Verdict]:
     """For each mode and each group of cells, a law or the reason why there is none.
 
     The cells of a group differ only in depth and batch. A group of one cell has no verdict. A law holds for
-    more than half of the measured cells of its group. A few more cells are measured with ``heap`` to check
-    the law.
+    more than half of the measured cells of its group. ``heap`` measures a few more cells as a check.
     """
     groups: dict[tuple[Mode, Cell], list[Row]] = defaultdict(list)
     for row in rows:
@@ -172,10 +171,7 @@ class _Group:
         self._predicted_bytes = {pair: self._predicted(pair) for pair in pairs}
 
     def regimes(self) -> list[tuple[Regime, int]]:
-        """The regimes, each with its number of measured cells.
-
-        Regimes with the most cells come first, and among equal numbers those with the largest cells.
-        """
+        """The regimes with their numbers of measured cells: most cells first, then the largest cells."""
         found = regimes(self._depths, self._batches, self._predicted_bytes)
 
         def size(regime: Regime) -> tuple[int, int, int]:

@@ -83,8 +83,7 @@ def _least_bytes(cell: Cell) -> int:
 def _standing_bytes(cell: Cell) -> int:
     """Bytes that are live at one time under any plan: a lower bound of the peak, found without scheduling.
 
-    These are the parameters and the batch. All gradients are added, unless updates are eager and there are no
-    micro-batches.
+    These are parameters and batch, and all gradients unless updates are eager without micro-batches.
     """
     parameters = parameter_bytes(cell)
     gradients = parameters if cell.accumulate > 1 or cell.update != EAGER else 0
@@ -218,8 +217,7 @@ def _ways(cell: Cell, memory_bytes: int, peaks: Peaks, option: Callable[[Cell], 
 def _smallest(cell: Cell, peaks: Peaks, most: float) -> float:
     """The least bytes that ``cell`` needs with its number of micro-batches and any other levers.
 
-    If they are surely more than ``most``, the result is some number above ``most``, which is found much
-    faster.
+    If they surely exceed ``most``, the result is some number above ``most``, which is found much faster.
     """
     least = float("inf")
     for one in reversed(_updates(_tiers(cell)[-1][0])):
