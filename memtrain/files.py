@@ -1,7 +1,8 @@
-"""Files: read only if regular, written as a whole, and overwritten only if the user asks for it.
+"""Files: they are read only if regular, written as a whole, and overwritten only if the user requests it.
 
-A file is whole at any moment: a new file beside it is written, synced to the disk and renamed. An output goes
-into an existing folder. Only `RESULTS`, the default folder of rows, is made if it does not exist.
+A file is complete at any moment: its new content is written to a temporary file in the same folder, synced to
+the disk and renamed. The folder of an output must exist. Only `RESULTS`, the default folder of rows, is made
+if it does not exist.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from secrets import token_hex
 from memtrain.errors import InputError, StoreError, shown
 
 RESULTS = Path("results")
-"""The default folder of rows: the only one that is made if it does not exist."""
+"""The default folder of rows. No other folder is made if it does not exist."""
 
 MOST_RESULTS_BYTES = 2 * 1024**3
 """The largest CSV or journal of results that is read."""
 
 Content = str | bytes | Iterable[str]
-"""The content of a file; pieces of text are written one by one, as they are made."""
+"""The content of a file. Pieces of text are written one after the other, as the iterable gives them."""
 
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
@@ -34,13 +35,13 @@ _KINDS = (
     (stat.S_ISCHR, "a character device"),
     (stat.S_ISBLK, "a block device"),
 )
-"""What a path can be besides a regular file."""
+"""The kinds of files that are not regular."""
 
 
 def open_regular(path: Path, most_bytes: int | None = None) -> BufferedReader:
-    """``path``, open for reading bytes. Raises ``OSError`` unless it is a regular file, and not too large.
+    """``path``, open for reading bytes. Raises ``OSError`` unless it is a regular file, and small enough.
 
-    A pipe could keep its reader waiting for ever, and a device may have no end.
+    A reader of a pipe might wait for ever, and a device may have no end.
     """
     found = os.stat(path)
     if not stat.S_ISREG(found.st_mode):
@@ -51,24 +52,24 @@ def open_regular(path: Path, most_bytes: int | None = None) -> BufferedReader:
 
 
 def kind_of(mode: int) -> str:
-    """The kind of a path that is not a regular file, by its ``st_mode``, with an article."""
+    """The kind of a file that is not regular, by its ``st_mode``: "a pipe"."""
     return next((name for is_one, name in _KINDS if is_one(mode)), "a special file")
 
 
 def reason(error: BaseException) -> str:
-    """Why something failed, in one line without the path."""
+    """The reason of an error in one line, without the path."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).partition("\n")[0] or type(error).__name__
 
 
 def is_special(path: Path) -> bool:
-    """Whether ``path`` is a pipe or a device: it is written to, and no file can replace it."""
+    """Whether ``path`` is a pipe or a device. Such a path is written to, and never replaced by a file."""
     return path.exists() and not path.is_file()
 
 
 def write_new(path: Path, content: Content, force: bool) -> None:
-    """Write a whole file. Raises ``InputError`` when it exists and ``force`` is not set."""
+    """Write a whole file. Raises ``InputError`` if it exists, unless ``force``, and ``StoreError``."""
     refuse_existing(path, force)
     if isinstance(content, str) and not content.endswith("\n"):
         content += "\n"
@@ -80,13 +81,16 @@ def write_new(path: Path, content: Content, force: bool) -> None:
 
 
 def make_results_folder(path: Path) -> None:
-    """Make the folder of ``path`` if that is `RESULTS`; no other is made. Raises ``OSError``."""
+    """Make the folder of ``path`` if it is `RESULTS`. Raises ``OSError``."""
     if path.parent == RESULTS:
         RESULTS.mkdir(exist_ok=True)
 
 
 def write_whole(path: Path, content: Content) -> None:
-    """Replace the content of ``path`` with ``content``, all of it or nothing. Raises ``OSError``."""
+    """Replace the content of a file with ``content``, completely or not at all. Raises ``OSError``.
+
+    A pipe or a device is written to directly, and can receive a part of ``content`` only.
+    """
     pieces = _pieces(content)
     if is_special(path):
         with path.open("wb") as target:
@@ -96,7 +100,7 @@ def write_whole(path: Path, content: Content) -> None:
     beside = _write_beside(path.parent, pieces)
     try:
         with suppress(OSError):
-            os.chmod(beside, path.stat().st_mode & 0o777)  # as it was, if it was there
+            os.chmod(beside, path.stat().st_mode & 0o777)  # the mode of the old file, if there was one
         os.replace(beside, path)
     except BaseException:
         with suppress(OSError):
@@ -113,7 +117,7 @@ def _pieces(content: Content) -> Iterable[bytes]:
 
 
 def _write_beside(folder: Path, pieces: Iterable[bytes]) -> Path:
-    """A new file in ``folder``, on the disk. Its name is short, however long that of the target is."""
+    """The path of a new file in ``folder``, synced to the disk. Its name is short even for a long target."""
     beside = folder / f".memtrain-{os.getpid()}-{token_hex(4)}.new"
     try:
         with open(beside, "xb") as file:
@@ -129,7 +133,7 @@ def _write_beside(folder: Path, pieces: Iterable[bytes]) -> Path:
 
 def _sync_folder(folder: Path) -> None:
     """Sync the folder to the disk, so that the new name of the file lasts."""
-    with suppress(OSError):  # not every file system can
+    with suppress(OSError):  # not every file system can sync a folder
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -140,10 +144,11 @@ def _sync_folder(folder: Path) -> None:
 def check_outputs(
     outputs: Mapping[str, Path | None], force: bool, inputs: Iterable[str | Path | None] = ()
 ) -> None:
-    """Raise, before anything runs, for outputs (by option) that cannot all be written.
+    """Raise an error, before anything runs, if the ``outputs`` (paths by option) cannot all be written.
 
-    ``inputs`` are the files that the command reads; not even ``force`` overwrites them. Raises ``InputError``
-    for paths that cannot be outputs, and ``StoreError`` if a file beside the target cannot be written now.
+    ``inputs`` are the files that the command reads. Even ``force`` does not overwrite them. Raises
+    ``InputError`` for paths that cannot be outputs, and ``StoreError`` if no file can be written now in the
+    folder of an output.
     """
     used: dict[Path, str] = {}
     for given in inputs:
@@ -165,14 +170,14 @@ def check_outputs(
 
 
 def _checked_path(option: str, path: Path) -> Path:
-    """``path`` without links. Raises ``InputError`` if no file can be written there."""
+    """``path`` with its links resolved. Raises ``InputError`` if no file can be written there."""
     if path == Path():
         raise InputError(f"{option} is empty", "give the path of a file")
     try:
         resolved = path.resolve()
         folder, found = resolved.parent, _stat(path)
         above = _stat(folder)
-    except (OSError, RuntimeError, ValueError) as error:  # Python < 3.13 says RuntimeError of a loop of links
+    except (OSError, RuntimeError, ValueError) as error:  # Python < 3.13: RuntimeError for a loop of links
         raise InputError(
             f"{option}: {shown(path)} cannot be a file ({reason(error)})", "give another path"
         ) from error
@@ -191,7 +196,7 @@ def _checked_path(option: str, path: Path) -> Path:
 
 
 def _stat(path: Path) -> os.stat_result | None:
-    """The status of ``path``; ``None`` if nothing is there. Raises ``OSError`` if it cannot be read."""
+    """The status of ``path``; ``None`` if it does not exist. Raises ``OSError`` if it cannot be read."""
     try:
         return os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -199,7 +204,7 @@ def _stat(path: Path) -> os.stat_result | None:
 
 
 def _try_to_write(path: Path) -> None:
-    """Write one byte as `write_whole` will, and remove it again. Raises ``OSError``."""
+    """Write one byte in the way of `write_whole`, and remove it again. Raises ``OSError``."""
     if is_special(path):
         if not os.access(path, os.W_OK):
             raise PermissionError(EACCES, os.strerror(EACCES))
@@ -209,7 +214,7 @@ def _try_to_write(path: Path) -> None:
 
 
 def cannot_write(path: Path, error: OSError, done: str = "") -> StoreError:
-    """The error for an output that cannot be written, with what was ``done`` before, and the remedy."""
+    """The error for an output that cannot be written, with a remedy. ``done`` says what was done before."""
     remedies = {
         EFBIG: "raise the limit on file sizes (ulimit -f)",
         ENOSPC: "free some space, or write to another disk",
@@ -219,18 +224,18 @@ def cannot_write(path: Path, error: OSError, done: str = "") -> StoreError:
 
 
 def refuse_existing(path: Path, force: bool) -> None:
-    """Raise ``InputError`` for a file that exists, unless it may be overwritten; a pipe or device may."""
+    """Raise ``InputError`` for a file that exists, unless ``force``. Pipes and devices are always allowed."""
     if not force and path.is_file():
         raise already_there(path)
 
 
 def already_there(path: Path, remedy: str = "name another file or add --force") -> InputError:
-    """The error for an output that exists."""
+    """The error for an output that exists already."""
     return InputError(f"{path} exists already", remedy)
 
 
 def quoted(word: str) -> str:
-    """``word`` quoted for a shell, also if it has tabs or bytes that are not text."""
+    """``word`` quoted for a shell, even if it contains tabs or bytes that are not text."""
     content = os.fsencode(word)
     if word.isprintable() and content.decode(errors="ignore") == word:
         return shlex.quote(word)

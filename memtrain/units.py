@@ -1,4 +1,4 @@
-"""Bytes and seconds as text for people, and back. All other modules use integer bytes and seconds."""
+"""Bytes, seconds and other numbers as text for people, and text as bytes. Other modules use plain numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _LARGEST_BYTES = 2**63 - 1
 
 
 def parse_bytes(text: str, option: str) -> int:
-    """``64MiB`` is 64·1024², ``64MB`` is 64·1000², a bare number is bytes. Raises ``RangeError``."""
+    """The bytes of a text: ``64MiB`` is 64·1024², ``64MB`` is 64·1000², and a number without unit is bytes.
+
+    Raises ``RangeError`` that names ``option``.
+    """
     given = f"{option} {shown(text)}"
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text, re.ASCII)
     if not match:
@@ -40,7 +43,7 @@ def parse_bytes(text: str, option: str) -> int:
 
 
 def _unknown_unit(given: str, number: str, unit: str) -> RangeError:
-    """The error for a unit that is not known: ``64M`` could be 64MiB or 64MB."""
+    """The error for an unknown unit. For ``64M`` it names both 64MiB and 64MB."""
     letter = unit[0].upper()
     if letter in "KMGT":
         power = dict(zip("KMGT", ("", "²", "³", "⁴"), strict=True))[letter]
@@ -51,7 +54,7 @@ def _unknown_unit(given: str, number: str, unit: str) -> RangeError:
 
 
 def parse_percent(text: str, option: str) -> Fraction:
-    """``5%`` as exactly 5/100. Raises ``RangeError``."""
+    """The share of a text in percent, without rounding: ``5%`` is 5/100. Raises ``RangeError``."""
     match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*%\s*", text, re.ASCII)
     if not match:
         number = text.strip()
@@ -61,7 +64,7 @@ def parse_percent(text: str, option: str) -> Fraction:
 
 
 def binary_unit(count: float) -> tuple[int, str]:
-    """The binary unit in which ``count`` bytes are a short number: its bytes, and its name."""
+    """The size and the name of the binary unit in which ``count`` bytes are a short number."""
     power = 0
     while power < len(_UNITS) - 1 and abs(count) / 1024**power >= 999.5:
         power += 1
@@ -69,9 +72,10 @@ def binary_unit(count: float) -> tuple[int, str]:
 
 
 def format_bytes(count: float | None) -> str:
-    """Bytes in the binary unit that keeps the number short: ``21.3 MiB``. Missing is empty.
+    """The text of bytes in the binary unit that keeps the number short: ``21.3 MiB``. Missing is empty.
 
-    A whole number of units has no decimal: ``16 KiB`` is exact, ``16.0 KiB`` is rounded.
+    Below 100 units, a number without a decimal is exact: ``16 KiB``, but ``16.0 KiB`` is rounded. From 100
+    units on, numbers are rounded to whole units.
     """
     if count is None:
         return ""
@@ -82,7 +86,7 @@ def format_bytes(count: float | None) -> str:
 
 
 def format_exact_bytes(count: int) -> str:
-    """Bytes in the largest binary unit of which they are a whole number, as `parse_bytes` reads them."""
+    """The text of bytes in the largest binary unit of which they are a multiple; `parse_bytes` reads it."""
     power = 0
     while power < 4 and count and count % 1024 ** (power + 1) == 0:
         power += 1
@@ -90,18 +94,18 @@ def format_exact_bytes(count: int) -> str:
 
 
 def format_count(value: float) -> str:
-    """A number with thousands separators, and a decimal where it matters: ``1,024``, ``0.5``, ``0``."""
+    """The text of a number with thousands separators: ``1,024``. It has a decimal only below 100: ``0.5``."""
     rounded = _rounded(value, 1 if abs(value) < 100 else 0)
     return f"{rounded:,.0f}" if rounded == int(rounded) else f"{rounded:,.1f}"
 
 
 def format_percent(share: float, digits: int = 0) -> str:
-    """A share in percent: ``70 %``."""
+    """The text of a share in percent: ``70 %``."""
     return f"{_rounded(100 * share, digits):.{digits}f} %"
 
 
 def format_flops(count: float) -> str:
-    """Floating-point operations in the decimal unit that keeps the number short: ``6.7 MFLOP``."""
+    """The text of FLOPs in the decimal unit that keeps the number short: ``6.7 MFLOP``."""
     power = 0
     prefixes = ("", "k", "M", "G", "T", "P", "E", "Z")
     while power < len(prefixes) - 1 and abs(count) / 1000**power >= 999.5:
@@ -110,7 +114,7 @@ def format_flops(count: float) -> str:
 
 
 def format_seconds(seconds: float | None) -> str:
-    """Seconds in the unit that keeps the number short: ``12.3 ms``. Missing is empty."""
+    """The text of seconds in the unit that keeps the number short: ``12.3 ms``. Missing is empty."""
     if seconds is None:
         return ""
     for factor, unit in ((1e-6, "µs"), (1e-3, "ms")):
@@ -121,7 +125,7 @@ def format_seconds(seconds: float | None) -> str:
 
 
 def format_difference(part: float | None, whole: float | None) -> str:
-    """How many percent ``part`` is above ``whole``, signed: ``+0.02``. Missing is empty."""
+    """The percentage by which ``part`` is above ``whole``, with its sign: ``+0.02``. Missing is empty."""
     if part is None or not whole:
         return ""
     percent = 100 * (part - whole) / whole

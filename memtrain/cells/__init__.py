@@ -1,1 +1,1 @@
-"""Cells and rows: one point of a sweep, with all that is known of it."""
+"""Cells and rows: one point of a sweep, and all its figures."""

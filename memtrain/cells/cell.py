@@ -1,4 +1,4 @@
-"""A cell: one point of a sweep. Its figures depend on nothing but the cell and the machine."""
+"""A cell: one point of a sweep. Its figures depend only on the cell and the machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from memtrain.training.optimizers import LEARNING_RATES, OPTIMIZERS
 
 
 class Mode(StrEnum):
-    """What a row measures."""
+    """The mode of a row: training or inference."""
 
     TRAIN = "train"
     INFER = "infer"
@@ -36,11 +36,12 @@ class Mode(StrEnum):
 
 
 AUTO = "auto"
-"""Fresh arrays where memory is measured, so that the allocator sees each; packed where time is."""
+"""The allocation that is fresh when memory is measured, so that the allocator sees every array, and packed
+when time is measured."""
 
 SECONDS, FLOPS = "seconds", "flops"
 COSTS = (SECONDS, FLOPS)
-"""What a ``budget`` policy minimises: seconds at the rates of this machine, or FLOPs, equal everywhere."""
+"""The costs that a ``budget`` plan can minimise: seconds at this machine's rates, or FLOPs."""
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": OPTIMIZERS,
@@ -51,14 +52,14 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 _LEAST = {**dict.fromkeys(("batch", "threads", "accumulate"), 1), "seed": 0, "steps": 2}
 MOST_DEPTH = 100_000
 MOST_THREADS = 1024
-"""Larger values are almost surely typing mistakes: such a graph takes minutes to build."""
+"""Larger values are almost surely typing mistakes. A graph of that depth takes minutes to build."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A network, a batch, and how it is run. Raises ``SpecError`` for one that cannot exist.
+    """A network, a batch, and how it is run. Raises ``SpecError`` for values that no cell can have.
 
-    ``steps`` is the number of iterations that a memory meter watches: at least 2, so that the optimiser's
+    ``steps`` is the number of iterations that a memory meter watches. It is at least 2, so that the optimiser
     state is in use at the peak. `cell_of` makes a cell from its columns.
     """
 
@@ -101,7 +102,7 @@ class Cell:
         check_accumulate(self.accumulate, self.batch)
 
     def __getitem__(self, column: str) -> Any:
-        """The value of a column; ``None`` if it does not apply to this family. Raises ``KeyError``."""
+        """The value of a column; ``None`` if it does not apply to the family. Raises ``KeyError``."""
         if column in RUN_NAMES:
             return getattr(self, column)
         if column not in NETWORK_NAMES:
@@ -115,21 +116,21 @@ class Cell:
         return replace(self, **run, network=self.network.changed(**network) if network else self.network)
 
     def schedule(self, mode: Mode, rates: Rates | None = None) -> Schedule:
-        """The schedule of one iteration. Raises ``BudgetError`` where the policy's budget is too small."""
+        """The schedule of one iteration. Raises ``BudgetError`` if the budget of the policy is too small."""
         return self.plan(mode, rates).schedule
 
     @no_collection()
     def plan(self, mode: Mode, rates: Rates | None = None) -> Plan:
-        """The policy applied to the schedule that keeps all.
+        """The policy of the cell, applied to the schedule that keeps all.
 
-        A plan that minimises seconds uses these ``rates``; without them it minimises FLOPs.
+        A plan that minimises seconds uses ``rates``. Without them it minimises FLOPs.
         """
         cost = rates.seconds if rates is not None and self.plans_by_time else flops
         return planned(self.keep_all(mode), read_policy(self.policy), cost, self.allocation)
 
     @no_collection()
     def keep_all(self, mode: Mode) -> Schedule:
-        """The schedule of one iteration that keeps all that backward reads."""
+        """The schedule of one iteration that keeps all values which backward reads."""
         if Mode(mode) is Mode.INFER:
             return inference(self.network.build(self.batch))
         rate = LEARNING_RATES[self.optimizer]
@@ -141,29 +142,29 @@ class Cell:
         return self.cost == SECONDS and read_policy(self.policy).kind == BUDGET
 
     def allocation_for(self, *, timing: bool) -> str:
-        """The allocation, fresh or packed, of the time meter (``timing``) or of the memory meters."""
+        """The allocation, fresh or packed, for the time meter (``timing``) or for the memory meters."""
         if self.allocation == AUTO:
             return PACKED if timing else FRESH
         return self.allocation
 
     def values(self) -> dict[str, Any]:
-        """The value of every column that describes the cell; `cell_of` makes the cell from them."""
+        """The values of all columns that describe the cell. `cell_of` makes an equal cell from them."""
         return {name: self[name] for name in CELL_NAMES}
 
     def columns(self) -> dict[str, Any]:
-        """The same values as a row writes them: several widths are one text."""
+        """The values of all columns that describe the cell. As in a row, several widths are one text."""
         return {name: written(value) for name, value in self.values().items()}
 
     def key(self, mode: Mode) -> str:
-        """A text that always identifies cell and mode: the columns that are not at their defaults."""
+        """A text that identifies cell and mode in every version: the columns not at their defaults."""
         told = {name: value for name, value in self.values().items() if value != BY_NAME[name].default}
         return json.dumps({**told, "mode": mode}, separators=(",", ":"))
 
 
 def cell_of(**columns: Any) -> Cell:
-    """The cell of these columns; those that are not given take their defaults. Raises ``SpecError``.
+    """The cell with the given columns. Columns that are not given have their defaults. Raises ``SpecError``.
 
-    A column that does not apply to the family may be given as ``None`` only.
+    A column that does not apply to the family may only be ``None``.
     """
     for name in columns:
         if name not in CELL_NAMES:

@@ -1,6 +1,6 @@
 """The table of all columns. Key, CSV, journal, options, comparison and report read it.
 
-Columns are only ever appended, and none is renamed: a file of an older version reads as before.
+New columns are appended, and no column is renamed. So files of older versions can still be read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from memtrain.cells.kinds import BYTES, COUNT, NUMBER, SECONDS, TEXT, TRUTH, WID
 
 
 class Part(Enum):
-    """What part of a row a column belongs to."""
+    """The part of a row to which a column belongs."""
 
     NETWORK = "network"
     RUN = "run"
@@ -23,9 +23,9 @@ class Part(Enum):
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a row; ``since`` is the edition of this table that added it.
+    """A column of a row. ``since`` is the edition of this table that added the column.
 
-    The unit is in the name: ``_bytes``, ``_s``, ``_count``.
+    The name has the unit as its ending: ``_bytes``, ``_s``, ``_count``.
     """
 
     name: str
@@ -33,23 +33,23 @@ class Column:
     part: Part
     about: str
     default: Any = None
-    """The value where none is given, and in files without the column; missing is ``None``."""
+    """The value if none is given, and in files without the column; missing is ``None``."""
     since: int = 1
     least: int = 1
     """The least whole number that is allowed."""
     choices: tuple[str, ...] = ()
-    """The words that are allowed; if there are none, any text is."""
+    """The words that are allowed. If there are none, any text is allowed."""
     called: str = ""
-    """The name of its parameter, where that is not the column's own."""
+    """The name of the parameter of the column, if it differs from the name of the column."""
 
     @property
     def parameter(self) -> str:
-        """The name of the parameter of a command: ``input_size``."""
+        """The name of the column as a parameter of a command: ``input_size``."""
         return self.called or self.name
 
     @property
     def option(self) -> str:
-        """The name of the option on the command line: ``--input-size``."""
+        """The name of the column as an option on the command line: ``--input-size``."""
         return f"--{self.parameter.replace('_', '-')}"
 
 
@@ -160,7 +160,7 @@ CELL_NAMES = tuple(column.name for column in CELL_COLUMNS)
 FIGURE_NAMES = tuple(column.name for column in COLUMNS if column.part is Part.FIGURE)
 
 STATUSES = ("ok", "memory_limit", "killed", "timeout", "error")
-"""The possible ends of a measurement."""
+"""The possible values of ``status``: how a measurement ended."""
 
 SPREADS = {
     "ledger_peak_bytes": "ledger_spread_bytes",
@@ -168,4 +168,4 @@ SPREADS = {
     "resident_peak_bytes": "resident_spread_bytes",
     "step_s": "step_spread_s",
 }
-"""By repeated figure: the column with its largest less its smallest value."""
+"""By figure: the column with its spread, which is its largest − its smallest value over the repetitions."""

@@ -12,17 +12,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of value."""
+    """A kind of values in a column."""
 
     words: str
     """The name of the kind in a message: "a whole number"."""
     read: Callable[[str], Any]
     """Reads a value from its text. Raises ``ValueError``."""
     types: tuple[type, ...]
-    """The Python types of its values in JSON; missing is null."""
+    """The Python types of values of this kind in JSON. A missing value is null."""
 
     def check(self, value: object) -> None:
-        """Raise ``TypeError`` for a value from JSON that is of another kind."""
+        """Raise ``TypeError`` if a value from JSON has another kind."""
         truth = isinstance(value, bool) and bool not in self.types
         if value is not None and (truth or not isinstance(value, self.types)):
             raise TypeError(f"{value!r} is not {self.words}")
@@ -55,26 +55,26 @@ def _widths(text: str) -> int | tuple[int, ...]:
 TEXT = Kind("a text", str, (str,))
 COUNT = Kind("a whole number", _whole, (int,))
 BYTES = Kind("a number of bytes", _whole, (int,))
-NUMBER = Kind("a number", float, (int, float))  # the loss of a training that diverged may be nan
+NUMBER = Kind("a number", float, (int, float))  # the loss of a diverged training may be nan
 SECONDS = Kind("a finite number of seconds", _seconds, (int, float))
 TRUTH = Kind("true or false", _truth, (bool,))
 WIDTHS = Kind("a whole number, or several joined by -", _widths, (int, list, tuple))
 
 
 def written(value: Any) -> Any:
-    """``value`` as CSV and JSON write it: several widths are joined by -."""
+    """``value`` as CSV and JSON write it. Several widths are joined by -."""
     return "-".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def as_text(value: object) -> object:
-    """``value`` as a CSV writes it: missing is empty, truth is ``true`` or ``false``."""
+    """``value`` as a CSV writes it: missing is empty, and a truth value is ``true`` or ``false``."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else value
 
 
 def csv_line(values: Iterable[object]) -> str:
-    """A line of a CSV: missing is empty, truth is ``true`` or ``false``."""
+    """A line of a CSV with these values, each written as by `as_text`."""
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(map(as_text, values))
     return line.getvalue()

@@ -1,4 +1,4 @@
-"""A row: one cell and mode with its figures. The columns are a contract (design §5)."""
+"""A row: one cell and mode with its figures. Its columns are a contract with the readers of result files."""
 
 from __future__ import annotations
 
@@ -18,17 +18,20 @@ from memtrain.run.kept_rates import UNKNOWN, kept_rates
 from memtrain.units import format_bytes
 
 PAGE_BYTES = 4096
-"""The page size of most machines. Where pages are larger, resident figures are coarser."""
+"""The page size of most machines. On machines with larger pages, resident figures are coarser."""
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a meter may be from the ledger: a share of it, or bytes by the number of arrays if more."""
+    """The bytes by which a meter may differ from the ledger.
+
+    They are the larger of a share of the ledger, and fixed bytes plus bytes per array.
+    """
 
     share: float
     least_bytes: int
     array_bytes: int
-    """Bytes that each array at the peak may take besides its values."""
+    """The bytes that each array at the peak may need besides its values."""
 
     def bytes(self, peak_bytes: float, array_count: int) -> float:
         """The tolerance for a peak of ``peak_bytes`` in ``array_count`` arrays."""
@@ -43,14 +46,14 @@ TOLERANCES = {
     "heap": Tolerance(0.001, 16 * 1024, 32),
     "resident": Tolerance(0.01, 1024**2, PAGE_BYTES),
 }
-"""What each meter promises. numpy takes some KiB of buffers in a call, and 32 B for the shape and strides of
-an array; the heap has holes, and an array that is mapped by itself takes whole pages."""
+"""The tolerance of each meter. numpy needs some KiB of buffers in a call, and 32 B for the shape and strides
+of an array. The heap has holes, and an array that is mapped separately occupies whole pages."""
 
 
 class Row(Mapping[str, Any]):
     """One cell and mode with its figures: a mapping from every column to its value.
 
-    As a mapping, and not a data class, it becomes one line of a pandas data frame with a column per column.
+    Because it is a mapping and no data class, pandas makes a line of a data frame from it, with all columns.
     """
 
     def __init__(
@@ -72,15 +75,15 @@ class Row(Mapping[str, Any]):
         }
         """The predicted and measured figures, by column; missing is ``None``, never 0."""
         self.peak_node = peak_node
-        """The value that is computed at the predicted peak."""
+        """The name of the value that is computed at the predicted peak."""
         self.retained = [dict(entry) for entry in retained]
-        """Each retained intermediate: name, bytes, label within its block, and the path of its blocks."""
+        """The retained intermediates, each with name, bytes, label within its block, and scope."""
         self.environment = dict(environment or {})
         self.notes = list(notes)
-        """A line for each meter without a figure: the reason."""
+        """Remarks, each one line, such as the reason why a meter has no figure."""
 
     def changed(self, **parts: Any) -> Row:
-        """The same row with other values of some parts, which are the parameters of ``Row``."""
+        """The same row with other values of some ``parts``. These are the parameters of ``Row``."""
         names = ("cell", "mode", "figures", "peak_node", "retained", "environment", "notes")
         return Row(**{name: getattr(self, name) for name in names} | parts)
 
@@ -93,7 +96,7 @@ class Row(Mapping[str, Any]):
         ]
 
     def columns(self) -> dict[str, Any]:
-        """The row as it is written: the value of every column, in order."""
+        """The row as it is written: the values of all columns, in order."""
         return {name: written(self[name]) for name in NAMES}
 
     def __getitem__(self, column: str) -> Any:
@@ -111,13 +114,13 @@ class Row(Mapping[str, Any]):
         return len(NAMES)
 
     def __eq__(self, other: object) -> bool:
-        """Whether the other is a row with the same parts."""
+        """Whether ``other`` is a row with equal parts."""
         return vars(self) == vars(other) if isinstance(other, Row) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        """The cell and its peaks in one line; of a failed row, the status."""
+        """The cell and its peaks in one line; for a failed row, the cell and the status."""
         peaks = [
             f"{meter} {peak:,} B"
             for meter in ("predicted", "ledger", "heap", "resident")
@@ -127,32 +130,32 @@ class Row(Mapping[str, Any]):
         return f"<Row depth {self.cell['depth']}, batch {self.cell.batch}, {self.mode}: {said}>"
 
     def __setitem__(self, column: str, value: Any) -> None:
-        """Enter a figure. Raises ``KeyError`` if the column is not a figure."""
+        """Set a figure. Raises ``KeyError`` if the column is not a figure."""
         if column not in self.figures:
             raise KeyError(column)
         self.figures[column] = value
 
     def difference_bytes(self, meter: str) -> int | None:
-        """How far the heap or resident peak is above the ledger's; ``None`` where one is missing."""
+        """The bytes by which the heap or resident peak is above the ledger; ``None`` if one is missing."""
         measured, ledger = self[f"{meter}_peak_bytes"], self["ledger_peak_bytes"]
         return None if measured is None or ledger is None else measured - ledger
 
     def agrees(self, meter: str) -> bool | None:
-        """Whether the heap or resident peak is as near to the ledger as promised."""
+        """Whether the heap or resident peak is within its tolerance; ``None`` if a figure is missing."""
         off = self.difference_bytes(meter)
         if off is None:
             return None
         return abs(off) <= self._allowed_bytes(meter, self["ledger_peak_bytes"])
 
     def spread_bytes(self, meter: str) -> int | None:
-        """The largest less the smallest peak of a repeated meter; ``None`` where it was not repeated."""
+        """The largest − the smallest peak of a repeated meter; ``None`` if it was not repeated."""
         spread: int | None = self[f"{meter}_spread_bytes"]
         return spread
 
     def steady(self, meter: str) -> bool:
-        """Whether the figures of a repeated meter lie as near together as promised.
+        """Whether the spread of a repeated meter is as small as required.
 
-        Ledger and heap must be the same bytes every time, resident within its tolerance.
+        Ledger and heap must be equal every time. Resident must be within its tolerance.
         """
         spread = self.spread_bytes(meter) or 0
         if meter != "resident":
@@ -164,25 +167,25 @@ class Row(Mapping[str, Any]):
 
     @property
     def rates(self) -> Rates | None:
-        """The rates that its plan used; ``None`` if it used none, or they are not known."""
+        """The rates that the plan of the row used; ``None`` if it used none, or they are not known."""
         recorded = self.environment.get("rates")
         return None if recorded is None else Rates.of(recorded)
 
     @property
     def settled(self) -> bool:
-        """Whether measuring again would give nothing new: the row is ok, or its memory limit was reached."""
+        """Whether another measurement would give nothing new: the row is ok, or ran out as predicted."""
         limit = self.cell.memory_limit_bytes
         beyond = limit is not None and (self["predicted_peak_bytes"] or 0) > limit
         return self.ok or (self["status"] == "memory_limit" and bool(beyond))
 
     @property
     def ok(self) -> bool:
-        """Whether every figure that was asked for is there and can be trusted."""
+        """Whether the status is ok: no meter failed, and no figures contradict each other."""
         return bool(self["status"] == "ok")
 
 
 def kept_entry(node: Node) -> dict[str, Any]:
-    """A retained intermediate as a row records it, in JSON values."""
+    """The entry of a retained intermediate in a row, in JSON values."""
     return {
         "name": node.name,
         "bytes": node.nbytes,
@@ -192,10 +195,10 @@ def kept_entry(node: Node) -> dict[str, Any]:
 
 
 def predicted_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
-    """The row of a cell with everything that is known before anything runs.
+    """The row of a cell with all predicted figures. Nothing is run.
 
-    A plan that minimises time uses ``rates``, or else the rates that are kept on this machine. Without
-    any, it minimises FLOPs, and a note says so.
+    A plan that minimises time uses ``rates``, or by default the rates that are kept on this machine. Without
+    any rates it minimises FLOPs, and a note says so.
     """
     mode = Mode(mode)
     if rates is None and cell.plans_by_time:
@@ -215,7 +218,7 @@ def predicted_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
 
 
 def planned_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
-    """The predicted row of a cell; a failed row where its policy has no plan."""
+    """The predicted row of a cell, or a failed row if its policy has no plan."""
     try:
         return predicted_row(cell, mode, rates)
     except SpecError as error:
@@ -224,5 +227,5 @@ def planned_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
 
 
 def notes_of(rows: Iterable[Row]) -> list[str]:
-    """The notes of the rows, each once."""
+    """All notes of the rows, each once."""
     return list(dict.fromkeys(note for row in rows for note in row.notes))
