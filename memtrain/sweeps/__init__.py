@@ -1,1 +1,1 @@
-"""Ranges, the grid of cells, its measurement, the store of rows, and the law they follow."""
+"""Sweeps: ranges, the grid of cells, its measurement, and the store of rows."""

@@ -16,17 +16,17 @@ from memtrain.measure.machine import free_memory_bytes
 from memtrain.training.data import DIGITS, SYNTHETIC, load, split
 
 DEFAULT_AXES: dict[str, list[Any]] = {"depth": [1, 2, 4, 8, 16], "batch": [64, 256, 1024]}
-"""Plain ``memtrain sweep``: the main job."""
+"""The axes of ``memtrain sweep`` without options, which is the main job."""
 
 MOST_CELLS = 100_000
 
 
 def make_grid(axes: Mapping[str, Sequence[Any] | Any], layers: Sequence[int] | None = None) -> list[Cell]:
-    """The product of the axes: every combination is a cell; the first axes vary slowest.
+    """The cells of all combinations of the axes. The first axes vary slowest.
 
-    A key is a field of `Cell`, its value a list or one value. Sizes come from the data, unless
-    ``input_size`` or ``output_size`` is given or ``layers`` (input, hidden…, output) lists them all:
-    in these cases the data are synthetic. Raises ``SpecError`` and ``DataError``.
+    A key of ``axes`` is a column of a cell, and its value is a list or one value. Sizes come from the data,
+    unless ``input_size`` or ``output_size`` is given, or ``layers`` (input, hidden…, output) lists all sizes.
+    In these cases the data are synthetic. Raises ``SpecError`` and ``DataError``.
     """
     for name in axes:
         if name not in CELL_NAMES:
@@ -63,7 +63,10 @@ def make_grid(axes: Mapping[str, Sequence[Any] | Any], layers: Sequence[int] | N
 
 
 def make_cell(fields: Mapping[str, Any], layers: Sequence[int] | None = None) -> Cell:
-    """One cell: ``fields`` as in `make_grid`, one value each; ``None`` is the default of a cell."""
+    """The cell of ``fields``, which are like the axes of `make_grid`, but with one value each.
+
+    ``None`` means the default of the column.
+    """
     given = {name: value for name, value in fields.items() if value is not None}
     if layers is None:
         given.setdefault("depth", BY_NAME["depth"].default)
@@ -73,7 +76,7 @@ def make_cell(fields: Mapping[str, Any], layers: Sequence[int] | None = None) ->
 
 
 def oversized_batches(cells: Sequence[Cell]) -> dict[str, int]:
-    """The data sets that are smaller than a batch of some cell, with their number of training examples."""
+    """The data sets with fewer training examples than a batch of some cell, each with their number."""
     largest: dict[str, int] = {}
     for cell in cells:
         largest[cell.data] = max(cell.batch, largest.get(cell.data, 0))
@@ -82,26 +85,26 @@ def oversized_batches(cells: Sequence[Cell]) -> dict[str, int]:
 
 
 def training_examples(data: str) -> int | None:
-    """The number of training examples of a data set; ``None`` for synthetic data, made for each batch."""
+    """The number of training examples of a data set; ``None`` for synthetic data, which fit any batch."""
     return None if data == SYNTHETIC else len(split(load(data, free_memory_bytes()))[0])
 
 
 def _as_list(values: Sequence[Any] | Any) -> list[Any]:
-    """The values of an axis, each once, as Python's own types."""
+    """The values of an axis without repetitions, as types of Python."""
     several = isinstance(values, (list, tuple, range, np.ndarray))
     plain = [_plain(value) for value in (values if several else [values])]
     return [value for index, value in enumerate(plain) if value not in plain[:index]]
 
 
 def _plain(value: Any) -> Any:
-    """A number of numpy as Python's, a path as its text."""
+    """``value`` as a type of Python: a number of numpy as a number, a path as text."""
     if isinstance(value, PathLike):
         return fspath(value)
     return value.item() if isinstance(value, np.generic) else value
 
 
 def _sizes(data: str) -> dict[str, Any]:
-    """The sizes of the network that a data set gives; none for synthetic data."""
+    """The sizes that a data set requires of its network; none for synthetic data."""
     if data == SYNTHETIC:
         return {}
     examples = load(data, free_memory_bytes())

@@ -1,7 +1,7 @@
-"""The journal of a sweep: a line of JSON for each finished row, on the disk before the next is measured.
+"""The journal of a sweep: one line of JSON for each finished row, synced to the disk as soon as it is added.
 
-The journal is the truth; the CSV beside it is made from it. The first line records the request and where it
-ran.
+The journal is the record of the sweep, and the CSV in the same folder is made from it. The first line has the
+request and the environment in which it was measured.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ MUST_AGREE = (
     "huge_pages",
     "settings",
 )
-"""The entries of the environment that must be equal for all figures of one file."""
+"""The entries of the environment that must be the same for all figures of one file."""
 
 
 def journal_path(rows: Path) -> Path:
-    """The journal beside a CSV; of a journal, itself. Raises ``InputError`` for a path without a name.
+    """The path of the journal of a CSV; a journal is returned itself. Raises ``InputError`` without a name.
 
-    For a link it is the journal beside the target of the link, so that a file has one journal only.
+    For a link this is the journal in the folder of its target, so that a file has one journal only.
     """
     if not rows.name.removesuffix(SUFFIX):
         raise InputError(f"{shown(rows)} is not the name of a file", "name the CSV of a sweep")
@@ -59,7 +59,7 @@ def journal_path(rows: Path) -> Path:
 
 
 class Journal:
-    """An open journal, locked against a second sweep."""
+    """An open journal. A lock keeps a second sweep from using it."""
 
     def __init__(self, path: Path, file: FileIO, end: int) -> None:
         self.path = path
@@ -67,9 +67,9 @@ class Journal:
 
     @classmethod
     def create(cls, path: Path, request: Request, about: Mapping[str, Any], force: bool) -> Journal:
-        """A new journal. Raises ``InputError`` when there is one (unless ``force``), or one in use.
+        """A new journal. Raises ``InputError`` if one exists (unless ``force``), or is in use.
 
-        ``about`` has the environment, the command and the options in force.
+        ``about`` has the environment, the command and its options.
         """
         journal = cls(path, _locked(path, os.O_CREAT | (0 if force else os.O_EXCL)), 0)
         header = {"memtrain_journal": SCHEMA_VERSION, "request": request.as_json(), **about}
@@ -77,14 +77,14 @@ class Journal:
             journal._append(header)
         except OSError as error:
             with suppress(OSError):
-                path.unlink()  # without its first line nobody could go on with it
+                path.unlink()  # without its first line it cannot be resumed
             journal.close()
             raise cannot_write(path, error, "no row was measured") from error
         return journal
 
     @classmethod
     def reopen(cls, path: Path) -> tuple[Journal, Stored]:
-        """The journal of an earlier sweep, and what it holds. Raises ``InputError`` and ``StoreError``."""
+        """The journal of an earlier sweep, and its content. Raises ``InputError`` and ``StoreError``."""
         if not path.is_file():
             raise InputError(
                 f"--resume: {path} is not a regular file"
@@ -104,7 +104,7 @@ class Journal:
         return cls(path, file, stored.whole_bytes), stored
 
     def add(self, row: Row) -> None:
-        """Append a row and sync it to the disk. After a ``StoreError`` the earlier lines are whole."""
+        """Append a row and sync it to the disk. After a ``StoreError`` the earlier lines are intact."""
         line = {
             "cell": row.cell.values(),
             "mode": row.mode,
@@ -128,7 +128,10 @@ class Journal:
             self._file.close()
 
     def _append(self, values: Mapping[str, Any]) -> None:
-        """Write a line and sync it to the disk, or leave the file as it was. Raises ``OSError``."""
+        """Write a line and sync it to the disk. Raises ``OSError``, and then restores the file.
+
+        Raises ``StoreError`` if the file was moved or removed.
+        """
         line = (json.dumps(values, separators=(",", ":")) + "\n").encode()
         try:
             self._check_there()
@@ -158,7 +161,7 @@ class Journal:
 
 
 def check_same(stored: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Raise ``InputError`` unless figures measured here may stand beside those that are stored."""
+    """Raise ``InputError`` unless figures of the environments ``stored`` and ``here`` are comparable."""
     before, now = ({**_flat(values)} for values in (stored, here))
     different = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
     if different:
@@ -170,14 +173,14 @@ def check_same(stored: Mapping[str, Any], here: Mapping[str, Any]) -> None:
 
 
 def _flat(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries that must agree, with each setting as one entry."""
+    """The entries of an environment that must agree. Each setting is one entry."""
     settings = environment.get("settings")
     settings = settings if isinstance(settings, dict) else {}
     return {name: environment.get(name) for name in MUST_AGREE if name != "settings"} | settings
 
 
 def is_in_use(path: Path) -> bool:
-    """Whether a sweep is writing this journal now."""
+    """Whether a sweep has this journal open."""
     try:
         with open_regular(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -189,7 +192,7 @@ def is_in_use(path: Path) -> bool:
 
 
 def _locked(path: Path, flags: int) -> FileIO:
-    """The file, open for reading and writing, and locked by this process."""
+    """The file, open for reading and writing, and locked by this process. Raises ``InputError``."""
     try:
         make_results_folder(path)
         file = FileIO(os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o666), "r+")

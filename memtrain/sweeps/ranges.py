@@ -15,11 +15,11 @@ _EXAMPLES = "a number (8), a list (2,4,8) or a range (1:1024:x2 doubles, 1:16:+3
 _LIST = "one value, or several separated by commas"
 _LARGEST = 2**63 - 1
 MOST_VALUES = 10_000
-"""More values than anyone means."""
+"""The most values of a range. More are almost surely a mistake."""
 
 
 def parse_values(column: Column, text: str, option: str) -> list[Any]:
-    """The values that a text gives for a column: of a range, or of a comma list. Raises ``InputError``."""
+    """The values of a range or of a comma-separated list, as values of ``column``. Raises ``InputError``."""
     if column.kind in (COUNT, WIDTHS):
         return parse_integers(text, option, least=column.least)
     if column.kind is NUMBER:
@@ -31,14 +31,14 @@ def parse_values(column: Column, text: str, option: str) -> list[Any]:
 
 
 def parse_sizes(text: str, option: str) -> list[int]:
-    """The whole numbers ≥ 1 of a comma list, in order, with repetitions. Raises ``RangeError``."""
+    """The whole numbers ≥ 1 of a comma-separated list, with repetitions. Raises ``RangeError``."""
     sizes = [_integer(part, text, option, _size_remedy(text)) for part in _parts(text, option)]
     _check_least(sizes, 1, text, option)
     return sizes
 
 
 def parse_integers(text: str, option: str, least: int = 1) -> list[int]:
-    """The whole numbers of a range, each once, in the order given. Raises ``RangeError``."""
+    """The whole numbers ≥ ``least`` of a range, without repetitions, in order. Raises ``RangeError``."""
     values: list[int] = []
     for part in _parts(text, option, _EXAMPLES):
         values += _progression(part, option) if ":" in part else [_integer(part, text, option, _remedy(text))]
@@ -47,7 +47,7 @@ def parse_integers(text: str, option: str, least: int = 1) -> list[int]:
 
 
 def parse_numbers(text: str, option: str) -> list[float]:
-    """The numbers ≥ 0 of a comma list. Raises ``RangeError``."""
+    """The numbers ≥ 0 of a comma-separated list. Raises ``RangeError``."""
     values = []
     for part in _parts(text, option):
         try:
@@ -64,12 +64,12 @@ def parse_numbers(text: str, option: str) -> list[float]:
 
 
 def parse_words(text: str, option: str) -> list[str]:
-    """The words of a comma list, each once. Raises ``RangeError`` when there is none."""
+    """The words of a comma-separated list, without repetitions. Raises ``RangeError`` if there is none."""
     return list(dict.fromkeys(_parts(text, option)))
 
 
 def parse_cells(text: str, option: str) -> list[tuple[int, int]]:
-    """The depths and batches of a comma list such as ``8x256,16x1024``, each once. Raises ``RangeError``."""
+    """The pairs (depth, batch) of a list such as ``8x256,16x1024``, each once. Raises ``RangeError``."""
     remedy = "write depth × batch, such as 8x256"
     sizes = []
     for part in _parts(text, option, "cells such as 8x256, separated by commas"):
@@ -93,7 +93,7 @@ def _check_least(values: list[int], least: int, text: str, option: str) -> None:
 
 
 def _given(option: str, part: str, text: str) -> str:
-    """The option with the part that is wrong, behind the whole text where that is more."""
+    """The option and its text as a message quotes them, and the wrong ``part`` if the text has others."""
     whole = f"{option} {shown(text)}"
     return whole if part.strip() == text.strip() else f"{whole}: {shown(part)}"
 
@@ -135,7 +135,7 @@ def _progression(text: str, option: str) -> list[int]:
 
 
 def _no_range(text: str, option: str) -> RangeError:
-    """The error for a range without a step, or with a step of neither kind."""
+    """The error for a range without a valid step."""
     given = f"{option} {shown(text)}"
     if found := re.fullmatch(r"\s*(\d{1,18}):(\d{1,18})(?::(\d{1,18})?)?\s*", text, re.ASCII):
         mistake = f"{given} has a step without x or +" if found[3] else f"{given} is a range without a step"
@@ -144,7 +144,7 @@ def _no_range(text: str, option: str) -> RangeError:
 
 
 def _write_range(one: int, other: int, step: int) -> str:
-    """The ranges that two numbers can mean."""
+    """The remedy that names the ranges which two numbers can mean."""
     start, stop = sorted((one, other))
     times, more = max(2, step), max(1, step)
     multiplied = f"{start}:{stop}:x{times} (each {times} times the one before) or " if start else ""
@@ -152,7 +152,7 @@ def _write_range(one: int, other: int, step: int) -> str:
 
 
 def _remedy(text: str) -> str:
-    """What to write in place of values that are not whole numbers."""
+    """The remedy for values that are not whole numbers: what to write instead."""
     if found := re.fullmatch(r"\s*(\d{1,18})\s*(?:\.\.\.?|-|–|…|to)\s*(\d{1,18})\s*", text, re.ASCII):
         return _write_range(int(found[1]), int(found[2]), 1)
     if re.fullmatch(r"\s*\d+(\s*[;/ ]\s*\d+)+\s*", text, re.ASCII):
@@ -161,14 +161,14 @@ def _remedy(text: str) -> str:
 
 
 def _size_remedy(text: str) -> str:
-    """What to write in place of sizes that are not whole numbers: ``784-512-10`` means ``784,512,10``."""
+    """The remedy for sizes that are not whole numbers: ``784-512-10`` means ``784,512,10``."""
     if re.fullmatch(r"\s*\d+(\s*\D\s*\d+)+\s*", text, re.ASCII):
         return f"write {_commas(text)}"
     return "write whole numbers separated by commas"
 
 
 def _commas(text: str) -> str:
-    """The whole numbers in ``text`` as a list."""
+    """The whole numbers in ``text``, separated by commas."""
     return ",".join(re.findall("[0-9]+", text))
 
 

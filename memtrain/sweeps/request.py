@@ -1,4 +1,4 @@
-"""The request of a sweep, complete enough to repeat it."""
+"""The request of a sweep, with which the sweep can be repeated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_REPEATS = 1000
 
 @dataclass(frozen=True)
 class Request:
-    """The axes of a grid, modes, meters, and how often each is repeated. Raises ``SpecError``."""
+    """The axes of a grid, the modes, the meters, and the number of repetitions. Raises ``SpecError``."""
 
     axes: Mapping[str, Any]
     layers: Sequence[int] | None = None
@@ -36,26 +36,26 @@ class Request:
             raise SpecError(
                 f"--repeat {self.repeat} cannot be used", f"give a whole number from 1 to {MOST_REPEATS:,}"
             )
-        # in their order, and the ledger always
+        # in the order of METERS, and always with the ledger
         in_order = tuple(meter for meter in METERS if meter in self.meters or meter == "ledger")
         object.__setattr__(self, "meters", in_order)
 
     def cells(self) -> list[Cell]:
-        """The grid. Raises ``InputError`` for invalid axes."""
+        """The cells of the grid. Raises ``InputError`` for invalid axes."""
         return make_grid(self.axes, self.layers)
 
     def as_json(self) -> dict[str, Any]:
-        """JSON values."""
+        """The request as JSON values, which `read_request` reads."""
         return asdict(self)
 
 
 def make_tasks(cells: Sequence[Cell], mode: str) -> list[Task]:
-    """Each cell in each of its modes."""
+    """The tasks of a sweep: each cell in each mode that ``mode`` includes."""
     return [(cell, one) for cell in cells for one in MODES[mode]]
 
 
 def read_request(values: Any) -> Request:
-    """A request from its JSON. Raises ``StoreError``."""
+    """The request of its JSON values. Raises ``StoreError`` for invalid values."""
     names = {field.name for field in fields(Request)}
     if (
         not isinstance(values, dict)

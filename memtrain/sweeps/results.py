@@ -1,4 +1,4 @@
-"""Results read back: the rows of a CSV, with what its journal has besides."""
+"""Results read from files: the rows of a CSV, completed from its journal."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from memtrain.sweeps.stored import read_journal
 
 @dataclass(frozen=True)
 class Results:
-    """The rows of a file, in its order."""
+    """The rows of a file, in the order of the file."""
 
     path: Path
     rows: tuple[Row, ...]
     command: str = ""
-    """The command that made them, if known."""
+    """The command that measured the rows, if known."""
 
 
 def read_results(path: Path) -> Results:
-    """The rows of a CSV that a sweep wrote, with what its journal knows besides.
+    """The rows of a CSV that a sweep wrote, completed from its journal.
 
-    Without the journal, what is retained is predicted anew, for cells whose prediction is still the same.
-    Unknown columns are ignored; columns that were added later may be missing. Raises ``DataError`` for values
-    that cannot be read, naming the line, and ``NoRowsError`` for a CSV without the columns or rows of a
-    sweep.
+    Without the journal, retained intermediates are predicted again, if their predicted bytes have not
+    changed. Unknown columns are ignored. Columns that were added in later versions may be missing. Raises
+    ``DataError``, which names the line, for values that cannot be read, and ``NoRowsError`` for a CSV without
+    the columns or rows of a sweep.
     """
     try:
         with (
@@ -65,7 +65,7 @@ def read_results(path: Path) -> Results:
         if stored_row is not None and _same(stored_row.figures, row.figures):
             row.peak_node, row.retained = stored_row.peak_node, stored_row.retained
             row.environment, row.notes = stored_row.environment, stored_row.notes
-        if not any(entry["scope"] for entry in row.retained):  # of a journal that does not know blocks, too
+        if not any(entry["scope"] for entry in row.retained):  # also for old journals without scopes
             foreseen = planned_row(row.cell, row.mode, recorded)
             if foreseen["retained_bytes"] == row["retained_bytes"]:
                 row.peak_node, row.retained = foreseen.peak_node, foreseen.retained
@@ -86,7 +86,7 @@ def _check_is_sweep(path: Path, lines: Sequence[Mapping[str, str | None]]) -> No
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two sets of figures are equal. Two missing numbers of a diverged run (NaN) are equal, too."""
+    """Whether two sets of figures are equal. NaN, the loss of a diverged run, equals NaN here."""
     return all(
         one[name] == value or (isinstance(value, float) and isnan(value) and one[name] != one[name])
         for name, value in other.items()
@@ -103,7 +103,7 @@ def _row(path: Path, number: int, line: Mapping[str, str | None]) -> Row:
 
 
 def _value(name: str, text: str | None) -> Any:
-    """The value of a column: missing is ``None``. Raises ``ValueError``, which says what is wrong."""
+    """The value of a column from its text; missing is ``None``. Raises ``ValueError`` with the reason."""
     if text is None:
         raise ValueError(f"it ends before {name}")
     if name == "status" and text not in STATUSES:

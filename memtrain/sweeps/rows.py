@@ -1,4 +1,4 @@
-"""The rows that a sweep returns in Python: a list that a notebook shows as a table."""
+"""The rows that `sweep` returns in Python: a list that a notebook shows as a table."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SHOWN = (
 
 
 class Rows(list[Row]):
-    """Rows in the order of the grid, training before inference; ``pandas.DataFrame(rows)`` takes them."""
+    """Rows in the order of the grid, training before inference. ``pandas.DataFrame(rows)`` accepts them."""
 
     def __repr__(self) -> str:
-        """A line for each row."""
+        """The rows as text, with a line for each."""
         return "[" + ",\n ".join(map(repr, self)) + "]"
 
     def to_records(self) -> list[dict[str, Any]]:
@@ -31,7 +31,7 @@ class Rows(list[Row]):
         return [row.columns() for row in self]
 
     def _repr_html_(self) -> str:
-        """A table of the cells and their figures, for Jupyter."""
+        """The table of cells and figures that Jupyter shows."""
         records = self.to_records()
         names = [
             name

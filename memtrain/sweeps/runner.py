@@ -1,4 +1,4 @@
-"""Runs the cells of a sweep over any ``concurrent.futures.Executor``."""
+"""The loop that runs the tasks of a sweep on any ``concurrent.futures.Executor``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def run_tasks(
     measure_row: Callable[[Cell, Mode], Row],
     started: Callable[[Cell, Mode], None] = lambda cell, mode: None,
 ) -> Iterator[Row]:
-    """Rows as they finish. ``started`` is called with the first task that is not done yet.
+    """The rows, in the order in which they finish. ``started`` is called with the first unfinished task.
 
     When the caller stops iterating, tasks that have not begun are cancelled.
     """

@@ -1,4 +1,4 @@
-"""A sweep on disk: begun or resumed, its rows stored as they finish."""
+"""The session of a sweep: the sweep is begun or resumed, and its rows are stored as they finish."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from memtrain.training.data import DIGITS, SYNTHETIC
 
 
 class Session:
-    """A sweep: its request, its store, and the rows that are done."""
+    """A sweep: its request, its store, and the rows that are finished."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Session:
 
     @property
     def rows(self) -> list[Row]:
-        """The rows that are done, in the order of the grid."""
+        """The finished rows, in the order of the grid."""
         return [self.done[task] for task in self.tasks if task in self.done]
 
     def add(self, row: Row) -> None:
@@ -53,10 +53,10 @@ class Session:
 
 
 def begin(host: Host, request: Request, path: Path, about: Mapping[str, Any], force: bool) -> Session:
-    """A new sweep into ``path``. ``about`` is kept with it: environment, command, options.
+    """A new sweep that writes to ``path``. Its journal records ``about``: environment, command, options.
 
-    If plans minimise time, the rates of the host are recorded too. Raises ``InputError`` when files are in
-    the way, unless ``force``, and ``StoreError``.
+    If a plan minimises time, the rates of the host are recorded, too. Raises ``InputError`` if files exist
+    (unless ``force``), and ``StoreError`` if files cannot be written.
     """
     tasks = make_tasks(request.cells(), request.mode)
     recorded = asdict(host.rates) if any(cell.plans_by_time for cell, _ in tasks) else None
@@ -65,10 +65,10 @@ def begin(host: Host, request: Request, path: Path, about: Mapping[str, Any], fo
 
 
 def resume(host: Host, path: Path) -> Session:
-    """The sweep whose CSV (or journal) is ``path``, with what is done of it.
+    """The sweep whose CSV (or journal) is ``path``, with its finished rows.
 
-    From now on the host plans with the rates that were recorded. Raises ``InputError`` where the sweep cannot
-    go on here: another machine or version, other data, no journal.
+    From now on the host plans with the recorded rates. Raises ``InputError`` if the sweep cannot be continued
+    here: on another machine, with another version or other data, or without a journal.
     """
     journal, stored = Journal.reopen(journal_path(path))
     try:
@@ -94,14 +94,14 @@ def resume(host: Host, path: Path) -> Session:
 def check_new(
     request: Request, path: Path, others: Mapping[str, Path | None], force: bool, config: Path | None = None
 ) -> None:
-    """Raise ``InputError`` where a new sweep could not write its CSV, its journal, or ``others``."""
+    """Raise ``InputError`` if a new sweep could not write its CSV, its journal, or ``others``."""
     if path.name.endswith(SUFFIX):
         raise InputError(
             f"--export-csv {path} has the ending of a journal ({SUFFIX})", "give a name that ends with .csv"
         )
     check_outputs({"--export-csv": path}, force=True)
     outputs, inputs = {"--export-csv": path, **others}, [*_data_files(request), config]
-    if is_special(path):  # it gets no journal
+    if is_special(path):  # it has no journal
         check_outputs(outputs, force, inputs)
         return
     journal = journal_path(path)
@@ -126,7 +126,7 @@ def _tasks(stored: Stored) -> list[Task]:
         return make_tasks(stored.request.cells(), stored.request.mode)
     except MemtrainError:
         raise
-    except Exception as error:  # whatever a hostile journal asks for
+    except Exception as error:  # a hostile journal can cause any error
         raise StoreError(
             "the journal does not record what the sweep was to measure; begin a new file"
         ) from error
@@ -138,7 +138,7 @@ def _data_files(request: Request) -> list[str]:
 
 
 def _fingerprints(request: Request) -> dict[str, str]:
-    """By data file: a digest of its content."""
+    """The digest of the content of each data file, by its path."""
     found = {}
     for name in _data_files(request):
         with open_regular(Path(name)) as file:
@@ -147,7 +147,7 @@ def _fingerprints(request: Request) -> dict[str, str]:
 
 
 def _check_data(stored: Stored) -> None:
-    """Raise ``InputError`` unless the data files are there and unchanged."""
+    """Raise ``InputError`` unless the data files exist and are unchanged."""
     relative = [name for name in _data_files(stored.request) if not os.path.isabs(name)]
     if relative and stored.folder != os.getcwd():
         raise InputError(

@@ -1,4 +1,4 @@
-"""The rows of a sweep on disk: the journal, and the CSV made from it after each row."""
+"""The rows of a sweep on disk: the journal, and the CSV that is written from the same rows."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from memtrain.sweeps.runner import Task
 from memtrain.sweeps.stored import Stored
 
 QUICK_S = 0.01
-"""A CSV that takes no longer than this to write is written after every row."""
+"""A CSV is written after every row as long as writing it takes no longer than this."""
 
 
 class RowStore:
-    """Rows in the order of the grid.
+    """The files of a sweep, with its rows in the order of the grid.
 
-    The journal has a row before `add` returns. The CSV is written as a whole, usually at once. Once it is so
-    long that writing it would take a twentieth of the time, it is written less often. A path that is a pipe
-    or a device gets no journal, only the rows at the end.
+    The journal has a row before `add` returns. The CSV is always written as a whole, usually after each row.
+    A long CSV is written less often, so that writing takes about a twentieth of the time at most. A path that
+    is a pipe or a device has no journal, and all rows are written at the end.
     """
 
     def __init__(self, path: Path, tasks: Sequence[Task], journal: Journal | None) -> None:
@@ -46,9 +46,9 @@ class RowStore:
         about: Mapping[str, Any],
         force: bool = False,
     ) -> RowStore:
-        """A new file; ``about`` says where and how it is made (`Journal.create`).
+        """A new store. ``about`` has the environment, the command and its options (`Journal.create`).
 
-        Raises ``InputError`` when it exists and ``force`` is not set, and ``StoreError``.
+        Raises ``InputError`` if a file exists (unless ``force``), and ``StoreError``.
         """
         refuse_existing(path, force)
         journal = None if is_special(path) else Journal.create(journal_path(path), request, about, force)
@@ -59,7 +59,7 @@ class RowStore:
 
     @classmethod
     def resume(cls, path: Path, tasks: Sequence[Task], journal: Journal, stored: Stored) -> RowStore:
-        """The file of an earlier sweep, with its rows."""
+        """The store of an earlier sweep, with its rows."""
         store = cls(path, tasks, journal)
         for row in stored.rows.values():
             store._enter(row)
@@ -83,7 +83,7 @@ class RowStore:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Close the journal after the CSV is brought up to date."""
+        """Write the CSV once more, and close the journal."""
         if self._journal is not None:
             with suppress(StoreError) if error is not None else nullcontext():
                 self._write()
@@ -107,5 +107,5 @@ class RowStore:
 
 
 def rows_csv(rows: Sequence[Row]) -> str:
-    """Rows as the text of a CSV file."""
+    """The text of a CSV file with these rows."""
     return "".join(csv_line(values) for values in (NAMES, *(row.columns().values() for row in rows)))

@@ -1,7 +1,6 @@
-"""What a journal holds, read from its lines.
+"""The content of a journal, read from its lines.
 
-A sweep that is killed can leave a last line that is not whole. Such a line does not count: its row is
-measured again.
+A killed sweep can leave an incomplete last line. Such a line is ignored, and its row is measured again.
 """
 
 from __future__ import annotations
@@ -25,25 +24,25 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Stored:
-    """What a journal holds."""
+    """The content of a journal."""
 
     request: Request
     environment: dict[str, Any]
     command: str
     folder: str
-    """Where the sweep was begun."""
+    """The current directory in which the sweep was begun."""
     data: dict[str, str]
-    """Fingerprints of its data files."""
+    """The digests of its data files, by path."""
     rates: Rates | None
-    """The rates of its plans, if any of them minimises time."""
+    """The rates for its plans; ``None`` if no plan minimises time."""
     rows: dict[str, Row]
-    """The last row of each cell and mode, by their key."""
+    """The last row of each cell and mode, by key."""
     whole_bytes: int
-    """The length of all whole lines. What follows is an incomplete line."""
+    """The length of all complete lines. An incomplete line may follow."""
 
 
 def read_journal(path: Path) -> Stored:
-    """What a journal holds, without touching it. Raises ``OSError`` and ``StoreError``."""
+    """The content of a journal, which is not changed. Raises ``OSError`` and ``StoreError``."""
     with open_regular(path, MOST_RESULTS_BYTES) as file:
         return _read(path, file.read())
 
@@ -61,7 +60,7 @@ def _read(path: Path, content: bytes) -> Stored:
         elif values is not None and (row := _row(values)) is not None:
             rows[row.cell.key(row.mode)] = row
         elif not line.endswith(b"\n"):
-            break  # torn: the next row is written over it
+            break  # incomplete: the next row will overwrite it
         whole += len(line)
     if header is None:
         raise StoreError(f"{path} is empty: the sweep ended before its first row; start again with --force")
@@ -69,7 +68,7 @@ def _read(path: Path, content: bytes) -> Stored:
 
 
 def _rates(values: Any) -> Rates | None:
-    """Rates as they were recorded. Raises ``StoreError`` for values that are not rates."""
+    """The recorded rates. Raises ``StoreError`` for values that are not rates."""
     try:
         return None if values is None else Rates.of(values)
     except (TypeError, ValueError) as error:
@@ -93,7 +92,7 @@ def _header(values: Mapping[str, Any]) -> Stored:
 
 
 def _values(line: bytes) -> dict[str, Any] | None:
-    """The JSON object of a line; ``None`` if the line is not whole, or not an object."""
+    """The JSON object of a line; ``None`` if the line is incomplete or not an object."""
     if not line.endswith(b"\n"):
         return None
     try:
@@ -104,7 +103,7 @@ def _values(line: bytes) -> dict[str, Any] | None:
 
 
 def _row(values: Mapping[str, Any]) -> Row | None:
-    """A row from its JSON; ``None`` for values that are not a row."""
+    """The row of its JSON values; ``None`` for values that are not a row."""
     try:
         return Row(
             cell=cell_of(**values["cell"]),
@@ -120,7 +119,7 @@ def _row(values: Mapping[str, Any]) -> Row | None:
 
 
 def _kept(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A retained intermediate from its JSON; journals of the first edition have name and bytes only."""
+    """A retained intermediate from its JSON values. Those of the first edition are only name and bytes."""
     name = str(values["name"])
     scope = [[str(kind), None if number is None else int(number)] for kind, number in values.get("scope", [])]
     return {
@@ -132,14 +131,14 @@ def _kept(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _environment(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row was measured in. Raises ``ValueError``, ``TypeError`` or ``StoreError`` if invalid."""
+    """The environment of a row. Raises ``ValueError``, ``TypeError`` or ``StoreError`` if it is invalid."""
     known = dict(values)
     _rates(known.get("rates"))
     return known
 
 
 def _figures(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Figures from JSON. Raises ``TypeError`` for a value of another kind, ``KeyError`` for a wrong name."""
+    """The figures of a row. Raises ``TypeError`` for a wrong kind of value, ``KeyError`` for a wrong name."""
     for name, value in values.items():
         if name not in FIGURE_NAMES:
             raise KeyError(name)

@@ -24,7 +24,7 @@ MOST_JOBS = 64
 CHILD_S = 0.06
 CHILD_FLOPS_PER_S = 5e10
 """Rough estimates of the start time and the speed of a measuring process. The remaining time is computed from
-the rows that are done, so only the proportion of these numbers matters."""
+the finished rows, so only the ratio of these numbers matters."""
 LONGEST_TIMEOUT_S = 1_000_000
 
 
@@ -38,13 +38,13 @@ def sweep(
     layers: str | Sequence[int] | None = None,
     **axes: Any,
 ) -> Rows:
-    """Measure every combination of ``axes``; rows in the order of the grid, training before inference.
+    """Measure every combination of ``axes``. The rows are in the order of the grid, training first.
 
     ``axes`` are columns of a cell. Each is a value, a list, or a text as on the command line:
     ``sweep(depth="1:16:x2", batch=[64, 256], activation="relu,gelu")``. A row is a mapping of all columns:
     ``row["heap_peak_bytes"]``. Peaks are bytes above the baseline. With ``repeat``, each figure is the median
-    of so many measurements, and the row has their spreads. Raises ``InputError`` for options that cannot be
-    used; a cell that fails is a row with a reason.
+    of this number of measurements, and the row has the spreads. Raises ``InputError`` for invalid options. A
+    cell that fails gives a row with a reason.
     """
     given = {
         name: _from_text(name, value) if isinstance(value, str) else value for name, value in axes.items()
@@ -62,14 +62,14 @@ def sweep(
 
 
 def _from_text(name: str, text: str) -> list[Any]:
-    """The values of an axis that is given as text. Raises ``InputError``."""
+    """The values of an axis that was given as text. Raises ``InputError``."""
     if name not in CELL_NAMES:
         raise unknown_choice("option", name, CELL_NAMES)
     return parse_values(BY_NAME[name], text, name)
 
 
 def default_jobs() -> int:
-    """The number of measurements at a time: one per core, at most 4, since each cell needs memory too."""
+    """The number of parallel measurements: one per core, but at most 4, because each cell needs memory."""
     return min(usable_cores(), 4)
 
 
@@ -96,7 +96,7 @@ def run_sweep(
     started: Callable[[Cell, Mode], None] = lambda cell, mode: None,
     finished: Callable[[Row], None] = lambda row: None,
 ) -> list[Row]:
-    """Measure ``tasks`` and return their rows in order. ``force`` tries what free memory is too small for."""
+    """Measure ``tasks``; returns their rows in order. ``force`` also tries cells beyond the free memory."""
     check_limits(jobs, timeout_s)
     measure_row = partial(
         measured_row,
@@ -108,7 +108,7 @@ def run_sweep(
     )
     order = {task: index for index, task in enumerate(tasks)}
     rows: list[Row] = []
-    # The host inside of the executor: after an interrupt no thread waits for a measurement any more.
+    # The host is the inner context: it ends first, so that after an interrupt no thread waits for a reply.
     with ThreadPoolExecutor(jobs or default_jobs()) as executor, host:
         for row in run_tasks(tasks, executor, measure_row, started):
             finished(row)
@@ -117,6 +117,6 @@ def run_sweep(
 
 
 def expected_s(cell: Cell, mode: Mode, meters: Sequence[str]) -> float:
-    """About how long the row of a cell takes to measure, from its matrix products."""
+    """The estimated seconds of measuring a row, computed from the FLOPs of its matrix products."""
     flops = cell.network.forward_flops(cell.batch) * (3 if mode is Mode.TRAIN else 1)
     return len(meters) * (CHILD_S + (cell.steps + 1) * flops / CHILD_FLOPS_PER_S)
