@@ -1,7 +1,8 @@
-"""Compares engines on the same networks: prints a table and the ratios, writes results/bench.csv.
+"""A comparison of engines on the same networks. It prints a table and ratios, and writes results/bench.csv.
 
-Every figure comes from a fresh process of `scripts/engines.py`; engines take turns, so that what else the
-machine does meets all of them. All use as many threads, on the same cores, and otherwise their defaults.
+Every figure comes from a fresh process of `scripts/engines.py`. The engines take turns, so that other load on
+the machine affects all of them. All use the same number of threads on the same cores, and otherwise their
+defaults.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ COLUMNS = (
     "ceiling_fraction",
 )
 LARGE_BYTES = 100 * 1024**2
-"""Activations from which on resident peaks are compared: below, libraries' own pages weigh too much."""
+"""Resident peaks are compared if activations exceed this. In smaller networks the libraries dominate."""
 
 Cell = tuple[int, int, int]
 Key = tuple[str, Cell, str]
 
 
 def step_flops(cell: Cell, mode: str) -> int:
-    """Multiplications and additions of the matrix products; training needs no gradient of the input."""
+    """The FLOPs of the matrix products of a step. Training needs no gradient of the input."""
     depth, width, batch = cell
     sizes = [64, *[width] * depth, 10]
     forward = 2 * batch * sum(a * b for a, b in pairwise(sizes))
@@ -56,16 +57,16 @@ def step_flops(cell: Cell, mode: str) -> int:
 
 
 class Children:
-    """Starts engines in processes of their own, all on the same cores with the same threads."""
+    """Starts each engine in a new process, always on the same cores and with the same number of threads."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self.cores = sorted(os.sched_getaffinity(0))[:threads]
-        # memtrain's own choice of kernel stands before numpy is imported; the peers bring their own BLAS
+        # memtrain's BLAS kernel must be chosen before numpy is imported; the peers have their own BLAS
         self.settings = blas_environment(threads, os.environ)
 
     def ask(self, *arguments: object) -> object:
-        """The JSON answer of an engine; nothing when it failed, which is said."""
+        """The JSON answer of an engine; ``None`` if it failed. The reason is then printed to stderr."""
         child = subprocess.run(
             [sys.executable, str(ROOT / "scripts" / "engines.py"), *map(str, arguments)],
             env={**os.environ, **self.settings},
@@ -83,7 +84,7 @@ class Children:
 def measure(
     children: Children, rounds: int, log: Console
 ) -> tuple[dict[Key, dict[str, float]], dict[Key, list[float]], float]:
-    """Figures by engine, cell and mode; the seconds of each round; and the best sgemm rate seen."""
+    """Figures by engine, cell and mode; the seconds of each round; and the best measured sgemm rate."""
     seconds: dict[Key, list[float]] = {}
     figures: dict[Key, dict[str, float]] = {}
     ceilings = [children.ask(engine, "ceiling") for engine in ENGINES if engine != "torch.compile"]
@@ -111,7 +112,7 @@ def measure(
 
 
 def write(figures: dict[Key, dict[str, float]], path: Path) -> None:
-    """All rows as CSV; what was not measured is empty."""
+    """Write all rows as CSV. Missing figures are empty."""
     path.parent.mkdir(exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -123,7 +124,7 @@ def write(figures: dict[Key, dict[str, float]], path: Path) -> None:
 
 
 def table(figures: dict[Key, dict[str, float]], mode: str) -> Table:
-    """A line per network: each engine's step, of the ceiling, and its peaks."""
+    """A table with a line per network: for each engine, its step, the share of the ceiling, and its peaks."""
     shown = Table(
         title=f"{mode}: step ms (of the sgemm ceiling) · heap MiB · resident MiB", title_justify="left"
     )
@@ -144,10 +145,10 @@ def table(figures: dict[Key, dict[str, float]], mode: str) -> Table:
 
 
 def ratios(figures: dict[Key, dict[str, float]], seconds: dict[Key, list[float]]) -> list[str]:
-    """Sentences: how memtrain stands beside each peer.
+    """A sentence for each peer and mode, with the ratios of memtrain's figures to the peer's.
 
-    A ratio of times is the median over the rounds, in each of which the engines took turns: what else the
-    machine did for minutes met both.
+    A ratio of times is the median over the rounds. The engines took turns in each round, so that other load
+    on the machine affected both.
     """
     lines = []
     for peer, mode in product(ENGINES[1:], MODES):

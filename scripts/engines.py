@@ -1,10 +1,10 @@
-"""One engine, one network, one meter, in this process: what `scripts/bench` starts afresh for each figure.
+"""One measurement of one engine on one network, in this process. `scripts/bench` starts one for each figure.
 
     python scripts/engines.py ENGINE DEPTH WIDTH BATCH MODE METER     METER: time, heap, resident, tracked
     python scripts/engines.py ENGINE ceiling                          the rate of a 4096³ sgemm
 
 Every engine trains the same multilayer perceptron: no bias, ReLU, cross-entropy, plain gradient descent,
-float32, 64 inputs, 10 classes, from the same numbers. The answer is a line of JSON on standard output.
+float32, 64 inputs, 10 classes, the same initial values and batch. The answer is a line of JSON on stdout.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TRACKED_ROUNDS = 5
 
 
 class Numbers:
-    """The start values and the batch that every engine is given."""
+    """The initial values and the batch that all engines use."""
 
     def __init__(self, depth: int, width: int, batch: int) -> None:
         random = np.random.default_rng(0)
@@ -147,7 +147,7 @@ ENGINES: dict[str, Callable[[Numbers, str], Callable[[], Step]]] = {
 
 
 def seconds_per_step(step: Step) -> list[float]:
-    """At least 7 steps, and for half a second or more, after warming up."""
+    """The seconds of each of at least 7 steps, which take at least half a second, after a warm-up."""
     for _ in range(WARM_UP):
         step()
     seconds: list[float] = []
@@ -159,7 +159,7 @@ def seconds_per_step(step: Step) -> list[float]:
 
 
 def warm(start: Callable[[], Step]) -> None:
-    """Two steps of the network itself (compiled and loaded what there is), all freed and given back."""
+    """Run two steps of the network, so that code is compiled and loaded; then give back all memory."""
     step = start()
     step()
     step()
@@ -169,7 +169,7 @@ def warm(start: Callable[[], Step]) -> None:
 
 
 def heap_peak_bytes(start: Callable[[], Step]) -> int:
-    """The most bytes requested from the allocator at a time, parameters and batch included (memray)."""
+    """The most bytes requested from the allocator at one time, including parameters and batch (memray)."""
     import memray
 
     warm(start)
@@ -183,7 +183,7 @@ def heap_peak_bytes(start: Callable[[], Step]) -> int:
 
 
 def resident_peak_bytes(start: Callable[[], Step]) -> int:
-    """The kernel's high-water mark above what the process holds before, parameters and batch included."""
+    """The resident peak of the process above its baseline, including parameters and batch (VmHWM)."""
 
     def status(name: str) -> int:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
@@ -199,7 +199,7 @@ def resident_peak_bytes(start: Callable[[], Step]) -> int:
 
 
 def tracked_seconds(start: Callable[[], Step]) -> dict[str, float]:
-    """Median seconds of a step without and with memray watching, in turns."""
+    """The median seconds of a step without and with a memray tracker, measured in turns."""
     import memray
 
     step = start()
@@ -215,7 +215,7 @@ def tracked_seconds(start: Callable[[], Step]) -> dict[str, float]:
 
 
 def timed(step: Step) -> list[float]:
-    """The seconds of a few steps, one by one."""
+    """The seconds of each of a few steps."""
     seconds: list[float] = []
     while len(seconds) < 3 or sum(seconds) < 0.1:
         before = perf_counter()
@@ -225,7 +225,7 @@ def timed(step: Step) -> list[float]:
 
 
 def ceiling_flops(engine: str) -> float:
-    """FLOP/s of a product of two 4096×4096 matrices, best of 5."""
+    """The FLOP/s of a product of two 4096×4096 matrices: the best of 5."""
     size = 4096
     a = np.random.default_rng(0).standard_normal((size, size), np.float32)
     if engine == "jax":
@@ -240,7 +240,7 @@ def ceiling_flops(engine: str) -> float:
         call = lambda: torch.mm(x, x, out=out)  # noqa: E731
     else:
         result = np.empty_like(a)
-        b = a.copy()  # a product with itself would be another BLAS routine
+        b = a.copy()  # a product of a with itself would use another BLAS routine
         call = lambda: np.matmul(a, b, out=result)  # noqa: E731
     call()
     seconds = []
@@ -258,7 +258,7 @@ def main() -> None:
     else:
         depth, width, batch, mode, meter = rest
         numbers = Numbers(int(depth), int(width), int(batch))
-        if meter == "tracked":  # what the heap meter of `memtrain sweep` watches: fresh arrays
+        if meter == "tracked":  # fresh arrays, as the heap meter of `memtrain sweep` has them
             answer = tracked_seconds(memtrain_engine(numbers, mode, "fresh"))
         else:
             start = ENGINES[engine](numbers, mode)

@@ -1,11 +1,11 @@
-"""Laws of grids made at random, each held against cells that were not fitted; `scripts/laws` calls it.
+"""A check of the laws of random grids: each law is compared with cells to which it was not fitted.
 
-    python scripts/laws.py [GRIDS] [--seed N] [--heap N]
+    python scripts/laws.py [GRIDS] [--seed N] [--heap N]     (or scripts/laws)
 
-For each grid the laws are fitted exactly as a sweep does. Cells at other depths and batches, within the range
-for which a law is stated, must then have the peak that it says, to 0.1 %. The heap peaks of the first grids
-are measured, at the unseen cells, too; those of the others are the predicted ones, which takes no process.
-It ends with 1 where a law is wrong.
+For each grid the laws are fitted exactly as by a sweep. Cells at other depths and batches, within the range
+of a law, must then have the peak of the law to 0.1 %. The heap peaks of the first grids, and of their unseen
+cells, are measured. For the other grids predicted peaks are used, which need no process. The exit code is 1
+if a law is wrong.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from memtrain.training.iteration import UPDATES
 from memtrain.training.optimizers import OPTIMIZERS
 
 UNSEEN, UNSEEN_MEASURED = 12, 4
-"""Cells that a law is held against: predicted, and with a heap meter."""
+"""The number of cells with which a law is compared: predicted, and measured by the heap meter."""
 
 MOST_MEASURED_BYTES = 64 * 1024**2
-"""Grids with a larger cell are not measured, so that two cores do it in minutes."""
+"""Grids with a larger cell are not measured, so that two cores need only minutes."""
 
 POLICIES = ("sqrt", "revolve:2", "revolve:4", "budget:4MiB")
 
 
 @dataclass
 class Tally:
-    """What was found of grids whose heap peaks were measured, or of those with predicted ones."""
+    """The counts of one kind of grids: those with measured heap peaks, or those with predicted peaks."""
 
     grids: int = 0
     stating: int = 0
@@ -54,7 +54,7 @@ class Tally:
 
 
 def main() -> int:
-    """Fit and check; 1 where a law is wrong."""
+    """Fit and check; returns 1 if a law is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("grids", nargs="?", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
@@ -84,7 +84,7 @@ def main() -> int:
 
 
 def grid(random: Random) -> list[Cell]:
-    """The cells of a sweep over some depths and batches, with all else drawn, too."""
+    """The cells of a random sweep over some depths and batches. All other settings are random, too."""
 
     def some(most_count: int, least: int, most: int) -> list[int]:
         count = random.randint(1, most_count)
@@ -118,7 +118,7 @@ def grid(random: Random) -> list[Cell]:
 
 
 def check(cells: list[Cell], heap: HeapMeter, unseen_count: int, random: Random, tally: Tally) -> None:
-    """Fit the laws of a sweep over ``cells`` and hold each against cells that were not fitted."""
+    """Fit the laws of a sweep over ``cells``, and compare each with cells to which it was not fitted."""
     tally.grids += 1
     rows = [Row(cell, mode, {"heap_peak_bytes": heap(cell, mode)}) for cell, mode in product(cells, Mode)]
     verdicts = fit_laws(rows, heap)
@@ -139,7 +139,7 @@ def check(cells: list[Cell], heap: HeapMeter, unseen_count: int, random: Random,
 
 
 def unseen(law: Law, count: int, random: Random) -> set[Cell]:
-    """Cells within the range of a law that it was not fitted to, as many as there are up to ``count``."""
+    """Cells within the range of a law to which it was not fitted: all, but at most ``count``."""
     cell, step = replace(law.cell, policy=NONE), law.cell.accumulate
     found = {
         cell.changed(
@@ -152,14 +152,14 @@ def unseen(law: Law, count: int, random: Random) -> set[Cell]:
 
 
 def predicted_peak(cell: Cell, mode: Mode) -> int | None:
-    """The predicted peak of a cell without a plan: where there is one no law is stated, whatever the peak."""
+    """The predicted peak of a cell without its policy. A cell with a plan has no law, whatever its peak."""
     plain = cell.changed(policy=NONE, allocation=FRESH)
     peak: int | None = predicted_row(plain, mode)["predicted_peak_bytes"]
     return peak
 
 
 def measured_peak(host: Host, cell: Cell, mode: Mode) -> int | None:
-    """The heap peak of a cell; ``None`` where no plan fits into the budget of its policy."""
+    """The heap peak of a cell; ``None`` if no plan is within the budget of its policy."""
     try:
         return int(host.measure("heap", cell, mode)["heap_peak_bytes"])
     except ChildFailed:
@@ -167,7 +167,7 @@ def measured_peak(host: Host, cell: Cell, mode: Mode) -> int | None:
 
 
 def small(cell: Cell) -> bool:
-    """Whether measuring the cell is quick."""
+    """Whether a measurement of the cell is quick."""
     return (predicted_peak(cell, Mode.TRAIN) or 0) <= MOST_MEASURED_BYTES
 
 

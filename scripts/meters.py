@@ -1,4 +1,4 @@
-"""Hold random cells, large and small, against what each meter promises. See `scripts/meters`."""
+"""A check of the tolerances of all meters on random cells, large and small. See `scripts/meters`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from memtrain.training.optimizers import OPTIMIZERS
 METERS = ("ledger", "heap", "resident")
 
 MOST_BYTES, MOST_S = 200 * 1024**2, 1.0
-"""Cells that are larger, or whose row takes longer than about this, show nothing new."""
+"""Limits of the cells. Larger cells, or cells whose row takes more seconds, show nothing new."""
 
 
 def main() -> int:
-    """Measure the cells; 1 if a promise is broken in silence, or predicted is not the ledger."""
+    """Measure the cells; returns 1 if a sweep does not report a broken tolerance, or predicted ≠ ledger."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("count", nargs="?", type=int, default=500)
     parser.add_argument("seed", nargs="?", type=int, default=0)
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def draw_tasks(count: int, rng: random.Random) -> list[Task]:
-    """Cells of every option, each in a mode, none beyond `MOST_BYTES` or `MOST_S`, none without a plan."""
+    """Random cells, each in one mode, within `MOST_BYTES` and `MOST_S`. Cells without a plan are left out."""
     tasks: dict[Task, None] = {}
     while len(tasks) < count:
         cell, mode = draw_cell(rng), rng.choice((Mode.TRAIN, Mode.TRAIN, Mode.INFER))
@@ -63,7 +63,7 @@ def draw_tasks(count: int, rng: random.Random) -> list[Task]:
 
 
 def draw_cell(rng: random.Random) -> Cell:
-    """A cell of random options; its policy may be a budget that some plan keeps."""
+    """A cell with random options. Its policy may be a budget."""
     accumulate = rng.choice((1, 1, 1, 2, 4, 8))
     cell = cell_of(
         depth=rng.choice((0, 1, 1, 2, 3, 4, 6, 8, 12, 16, 24, 33, 50, 75, 100, 150)),
@@ -91,17 +91,17 @@ def draw_cell(rng: random.Random) -> Cell:
 
 
 def kept(row: Row) -> bool:
-    """Whether every figure is there and as near as promised."""
+    """Whether no figure is missing, and all are within their tolerances."""
     return row.ok and all(row.agrees(meter) for meter in TOLERANCES)
 
 
 def said(row: Row) -> bool:
-    """Whether what a sweep says of this row alone tells that something is wrong."""
+    """Whether the findings of a sweep with only this row report that something is wrong."""
     return "do NOT all agree" in " ".join(findings([row], []))
 
 
 def show_if_unusual(row: Row) -> None:
-    """A line for a row that does not keep what is promised."""
+    """Print a line for a row that is not within the tolerances."""
     if not kept(row):
         off = ", ".join(
             f"{meter} {row.difference_bytes(meter):+,} B" for meter in TOLERANCES if off_by(row, meter)
@@ -114,12 +114,12 @@ def show_if_unusual(row: Row) -> None:
 
 
 def off_by(row: Row, meter: str) -> bool:
-    """Whether a figure is there that is further off than promised."""
+    """Whether the figure of a meter was measured and is beyond its tolerance."""
     return row.agrees(meter) is False
 
 
 def summary(rows: list[Row]) -> str:
-    """How many rows keep each promise, and how far off the heap and the resident peak are at most."""
+    """A line with the numbers of rows within each tolerance, and the largest differences from the ledger."""
     exact = sum(row["ledger_peak_bytes"] == row["predicted_peak_bytes"] for row in rows)
     near = {meter: sum(row.agrees(meter) is True for row in rows) for meter in TOLERANCES}
     most = [max((abs(row.difference_bytes(meter) or 0) for row in rows), default=0) for meter in TOLERANCES]

@@ -1,4 +1,4 @@
-"""The table of a sweep as the terminal shows it, as a picture: `scripts/pictures` calls it.
+"""A picture of the table of a sweep as the terminal shows it. `scripts/pictures` calls this module.
 
 python scripts/pictures.py FOLDER      reads FOLDER/sweep.csv, writes FOLDER/terminal.svg
 """

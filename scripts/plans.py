@@ -1,4 +1,4 @@
-"""Hold rematerialisation against what it promises, on larger networks than the tests. See `scripts/plans`."""
+"""Checks of rematerialisation on networks that are too large for the tests. See `scripts/plans`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DEEP = cell_of(depth=100, width=256, batch=2048, steps=2, cost="flops")
 
 
 def main() -> int:
-    """Run the checks asked for; 1 if one does not hold."""
+    """Run the requested checks; returns 1 if one fails."""
     host = Host()
     checks: dict[str, Callable[[], bool]] = {
         "bits": bits,
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def bits() -> bool:
-    """Every policy, activation and optimiser at depths 1 … 20: the same bits after two iterations."""
+    """All policies, activations and optimisers at depths 1 … 20 give the same bits after two iterations."""
     count, wrong = 0, []
     for depth, activation, optimizer in product(range(1, 21), ACTIVATIONS, OPTIMIZERS):
         cell = cell_of(
@@ -69,12 +69,12 @@ def bits() -> bool:
 
 
 def trained_bytes(cell: Cell) -> list[bytes]:
-    """Gradients of the last of two iterations, parameters and the optimiser's state."""
+    """The bytes of the gradients of the second iteration, and of parameters and optimiser state after it."""
     return [value.tobytes() for value in trained_values(Workload(cell, Mode.TRAIN)).values()]
 
 
 def budgets(host: Host) -> bool:
-    """30 budgets from the smallest to keep-all: predicted = ledger ≤ budget, heap near it, cost falling."""
+    """For 30 budgets from the smallest to keep-all, predicted = ledger ≤ budget, heap agrees, cost falls."""
     schedule = PLAIN.keep_all(Mode.TRAIN)
     least, most = smallest_budget(schedule), analyse(schedule).peak_bytes
     print(f"\n30 budgets, {sizes_of(PLAIN)}: {least:,} to {most:,} B")
@@ -103,7 +103,7 @@ def budgets(host: Host) -> bool:
 
 
 def deep_sqrt(host: Host) -> bool:
-    """At depth 100 `sqrt` leaves a quarter of retained and recomputed values, for 40 % more time at most."""
+    """At depth 100, `sqrt` keeps at most a quarter of the bytes, and takes at most 40 % more time."""
     peaks = {}
     for policy in ("none", "sqrt"):
         cell = DEEP.changed(policy=policy)
@@ -124,7 +124,7 @@ def deep_sqrt(host: Host) -> bool:
 
 
 def planning() -> bool:
-    """Planning 100 layers takes 2 s at most."""
+    """Planning 100 layers takes at most 2 s."""
     print()
     fine = True
     for activation in ("relu", "gelu"):
@@ -143,7 +143,7 @@ def planning() -> bool:
 
 
 def thousand() -> bool:
-    """Planning 1,000 layers: 60 s and 1 GiB at most, never worse than sqrt or revolve at the same peak."""
+    """Planning 1,000 layers takes at most 60 s and 1 GiB, and no plan is worse than sqrt or revolve."""
     print()
     fine = True
     for activation in ("relu", "gelu"):
@@ -173,7 +173,7 @@ def thousand() -> bool:
 
 
 def sizes_of(cell: Cell) -> str:
-    """Depth, width and batch in words."""
+    """The text of depth, width and batch."""
     return f"{cell['depth']} layers of {cell['width']}, batch {cell.batch}"
 
 
@@ -192,7 +192,7 @@ def kept_peak_bytes(liveness: Liveness) -> int:
 
 
 def verdict(claim: str, holds: bool) -> bool:
-    """Print it."""
+    """Print a claim and whether it holds; returns ``holds``."""
     print(f"{claim}: {'yes' if holds else 'NO'}", flush=True)
     return holds
 

@@ -1,10 +1,10 @@
-"""Hold this checkout against another one: the same figures, and the same bits.
+"""A comparison of this checkout with another one: both must give the same figures and the same bits.
 
     scripts/same OTHER_CHECKOUT [NAME...]
 
-Both are asked by their command lines, so that they need not share any code. The cells cover every option. Of
-each row all columns are compared but times, resident peaks and versions; of each training the saved
-parameters bit by bit. Prints what differs, and ends with 1 if anything does.
+Both are called by their command lines, so that they need not share any code. The cells cover every option.
+Of each row, all columns are compared that do not depend on the machine or the version. Of each training, the
+saved parameters are compared bit by bit. Differences are printed, and the exit code is 1 if there are any.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ SWEEPS = {
     "layers": {"layers": "30,7,50,3,12", "batch": "20", "activation": ",".join(ACTIVATIONS), **EVERY},
     "micro-batches": {"depth": "2,6", "batch": "60", "accumulate": "1,2,3,4,60", "activation": "relu,gelu"},
 }
-"""By name: the options of a sweep, each with and without biases."""
+"""The options of each sweep, by its name. Each sweep is run with and without biases."""
 
 TRAININGS = {
     "activation": ACTIVATIONS,
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def sweeps(other: Path, options: dict[str, str]) -> Iterator[str]:
-    """What differs between the rows of a sweep."""
+    """The differences between the rows of a sweep."""
     for bias in ("--no-bias", "--bias"):
         words = ["sweep", "-q", bias, "--meters", "ledger", "--export-csv", "-"]
         words += [word for name, value in options.items() for word in (f"--{name}", value)]
@@ -129,7 +129,7 @@ def sweeps(other: Path, options: dict[str, str]) -> Iterator[str]:
 
 
 def rows(text: str) -> dict[tuple[str, ...], dict[str, str]]:
-    """Rows by what stands before the status."""
+    """The rows of a CSV by the values of all columns up to ``mode``, and of ``accumulate`` and ``cost``."""
     found = {}
     for row in csv.DictReader(io.StringIO(text)):
         names = list(row)
@@ -139,7 +139,7 @@ def rows(text: str) -> dict[tuple[str, ...], dict[str, str]]:
 
 
 def trainings(other: Path) -> Iterator[str]:
-    """What differs between the parameters after an epoch."""
+    """The differences between the parameters after an epoch."""
     count = 0
     for values in product(*TRAININGS.values()):
         chosen = dict(zip(TRAININGS, values, strict=True))
@@ -156,7 +156,7 @@ def trainings(other: Path) -> Iterator[str]:
 
 
 def saved(checkout: Path, words: list[str]) -> dict[str, bytes]:
-    """The bytes of every parameter that a training saves."""
+    """The bytes of each parameter that a training saves, by name."""
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder, "model.npz")
         run(checkout, [*words, "--save", str(model)])
@@ -165,7 +165,7 @@ def saved(checkout: Path, words: list[str]) -> dict[str, bytes]:
 
 
 def run(checkout: Path, words: list[str]) -> str:
-    """What a checkout's command writes."""
+    """The output of the command of a checkout."""
     settings = {**os.environ, "PYTHONPATH": str(checkout), "PYTHONSAFEPATH": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "memtrain", *words], env=settings, capture_output=True, text=True, cwd="/"
