@@ -1,6 +1,7 @@
-"""How much cheaper plans can be that drop a kept value before its backward and compute it again.
+"""An oracle for plans in any order: how much cheaper they are than memory-persistent plans.
 
-Run as a program, this prints the figures of the README: ``python tests/all_orders.py``.
+A plan in any order may drop a kept value before its backward, and recompute it. Run as a program, the module
+prints the figures of the README: ``python tests/all_orders.py``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from memtrain.planning.remat.stage import Stage
 
 
 def simple_chain(costs: Sequence[int], sizes: Sequence[int]) -> list[Stage]:
-    """Stages of which nothing is held but their outputs; the last has none."""
+    """Stages of which only the outputs are held. The last stage has no output."""
     outputs = [*sizes, 0]
     return [
         Stage(cost, 0, output, 0, output, given + output, output, 0, 0, 0)
@@ -26,18 +27,18 @@ def simple_chain(costs: Sequence[int], sizes: Sequence[int]) -> list[Stage]:
 
 
 def cheapest_of_all_orders(costs: Sequence[int], sizes: Sequence[int], budget_bytes: int) -> int | None:
-    """The least cost when any value may go at any time, to be computed again: Dijkstra over what is held.
+    """The least cost if any value may be freed at any time and recomputed: Dijkstra over the held values.
 
-    Value k (from 1) is computed from value k − 1 at the cost c_k while both stand; value 0 costs and holds
-    nothing. The backward of stage k needs value k − 1; that of the last comes after the last stage, which
-    leaves no value.
+    Value k (from 1) is computed from value k − 1 at the cost c_k, and both are live then. Value 0 has no cost
+    and no bytes. The backward of stage k needs value k − 1. The last stage is computed before its backward,
+    and has no value.
     """
     last = len(costs)
     start = (
         frozenset({0}),
         last,
         False,
-    )  # values that are held, next backward, whether the last was computed
+    )  # held values, next backward, whether the last stage was computed
     best, heap = {start: 0}, [(0, 0, start)]
     held = [0, *sizes]
     while heap:
@@ -67,7 +68,7 @@ def cheapest_of_all_orders(costs: Sequence[int], sizes: Sequence[int], budget_by
 
 
 def cheapest_persistent(costs: Sequence[int], sizes: Sequence[int], budget_bytes: int) -> int | None:
-    """The least cost of plans that keep what they keep until its backward."""
+    """The least cost of memory-persistent plans, which keep each kept value until its backward."""
     stages = simple_chain(costs, sizes)
     moves = plan_within(stages, budget_bytes)
     return None if moves is None else simulate(stages, moves).cost
@@ -75,30 +76,30 @@ def cheapest_persistent(costs: Sequence[int], sizes: Sequence[int], budget_bytes
 
 @dataclass(frozen=True)
 class Comparison:
-    """One chain with one budget at which not all can be kept."""
+    """One chain, with one budget that is too small to keep all."""
 
     costs: tuple[int, ...]
     sizes: tuple[int, ...]
     budget_bytes: int
     of_all: int
-    """The least cost of any order."""
+    """The least cost of plans in any order."""
     persistent: int
-    """That of plans that keep what they keep until its backward."""
+    """The least cost of memory-persistent plans."""
 
     @property
     def saving(self) -> float:
-        """Of the whole cost of forward steps."""
+        """The saving of the best order, as a share of the whole cost of forward steps."""
         return 1 - self.of_all / self.persistent
 
     @property
     def extra_saving(self) -> float:
-        """Of what is computed again only."""
+        """The saving of the best order, as a share of the cost of recomputations only."""
         again = self.persistent - sum(self.costs)
         return (self.persistent - self.of_all) / again if again else 0.0
 
 
 def compare_with_all_orders(count: int, seeds: range) -> Iterator[Comparison]:
-    """Random chains, each with every whole budget that some order can do with, but not keeping all."""
+    """Random chains, each with every budget that is enough for some order, but not to keep all."""
     for seed in seeds:
         rng = Random(f"orders {count} {seed}")
         costs = tuple(rng.randint(1, 10) for _ in range(count))
@@ -106,13 +107,13 @@ def compare_with_all_orders(count: int, seeds: range) -> Iterator[Comparison]:
         for budget_bytes in range(1, sum(sizes)):
             of_all = cheapest_of_all_orders(costs, sizes, budget_bytes)
             persistent = cheapest_persistent(costs, sizes, budget_bytes)
-            assert (of_all is None) == (persistent is None)  # neither needs less than the other
+            assert (of_all is None) == (persistent is None)  # both need the same least bytes
             if of_all is not None:
                 yield Comparison(costs, sizes, budget_bytes, of_all, persistent)
 
 
 def inner_chain(costs: Sequence[int], sizes: Sequence[int], inner: Sequence[int]) -> list[Stage]:
-    """The same with inner values, which a stage computes beside its output and its own backward reads."""
+    """Stages with outputs and inner values, which only the backward of the same stage reads."""
     outputs = [*sizes, 0]
     return [
         Stage(cost, cost, output, own, output, given + output, output + own, own, 0, own)
@@ -126,7 +127,7 @@ NOTHING, OUTPUT, WHOLE = range(3)
 def cheapest_of_all_orders_of_inner(
     costs: Sequence[int], sizes: Sequence[int], inner: Sequence[int], budget_bytes: int
 ) -> int | None:
-    """As `cheapest_of_all_orders`, of stages held not at all, by their output, or whole."""
+    """`cheapest_of_all_orders` for stages of which nothing, the output, or everything is held."""
     last, held = len(costs), [0, *sizes, 0]
 
     def nbytes(state: tuple[tuple[int, ...], int, bool]) -> int:
@@ -170,7 +171,7 @@ def cheapest_of_all_orders_of_inner(
 
 
 def compare_with_all_orders_of_inner(count: int, seeds: range) -> Iterator[Comparison]:
-    """As `compare_with_all_orders`, of chains with inner values."""
+    """`compare_with_all_orders` for chains with inner values."""
     for seed in seeds:
         rng = Random(f"inner {count} {seed}")
         costs, inner = (tuple(rng.randint(1, 10) for _ in range(count)) for _ in range(2))
@@ -185,7 +186,7 @@ def compare_with_all_orders_of_inner(count: int, seeds: range) -> Iterator[Compa
 
 
 def main() -> None:
-    """How much orders save that are not memory-persistent: the figures of the README."""
+    """Print how much plans in any order save: the figures of the README."""
     for title, compare, sizes in (
         ("outputs only", compare_with_all_orders, ((4, 2000), (6, 1000), (8, 400), (10, 50))),
         ("with inner values", compare_with_all_orders_of_inner, ((3, 500), (4, 300), (5, 60))),

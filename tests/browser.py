@@ -30,11 +30,11 @@ ARGUMENTS = [
 ]
 
 MOST_WAIT_S = 60
-"""After this long without an answer the browser is taken to be broken."""
+"""After this many seconds without an answer the browser is considered broken."""
 
 
 class Browser:
-    """One tab of a running browser; it remembers what the tab has said and asked for."""
+    """One tab of a running browser. It records the console messages and the requests of the tab."""
 
     def __init__(self, to_browser: int, from_browser: int) -> None:
         self._to, self._from, self._rest, self._count = to_browser, from_browser, b"", 0
@@ -59,7 +59,7 @@ class Browser:
         return answer["result"]
 
     def run(self, script, *arguments):
-        """What the body of a function returns in the page; ``arguments`` are JSON values."""
+        """The result of a function body that is run in the page; ``arguments`` are JSON values."""
         call = f"(function () {{{script}\n}}).apply(null, {json.dumps(arguments)})"
         found = self.command("Runtime.evaluate", expression=call, returnByValue=True)
         assert "exceptionDetails" not in found, found["exceptionDetails"]["exception"].get("description")
@@ -86,7 +86,7 @@ class Browser:
             self.command("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def point(self, x, y):
-        """Move the mouse there; it has to move a little."""
+        """Move the mouse to a point in two steps, since only a movement triggers events."""
         for shift in (1, 0):
             self.command("Input.dispatchMouseEvent", type="mouseMoved", x=x + shift, y=y)
 
@@ -100,7 +100,7 @@ class Browser:
         return json.loads(message)
 
     def _take(self, event):
-        """Remember what the console says and what is asked of a network; forget other events."""
+        """Record console messages and network requests; ignore other events."""
         method, told = event.get("method"), event.get("params", {})
         if method == "Network.requestWillBeSent":
             self.asked.append(told["request"]["url"])
@@ -146,7 +146,7 @@ def browser(folder):
 
 
 def show(driver, path, width=1200, height=900, scheme="light", ready="#lives svg.main-svg"):
-    """Open a file as on a screen of that width, in light or dark, until ``ready`` is in it."""
+    """Open a file on a screen of this size and colour scheme, and wait until ``ready`` is in the page."""
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     driver.command("Emulation.setDeviceMetricsOverride", **size)
     features = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -156,7 +156,7 @@ def show(driver, path, width=1200, height=900, scheme="light", ready="#lives svg
 
 
 def until(driver, script, *arguments, seconds=15):
-    """What ``script`` returns, as soon as it is something."""
+    """The first result of ``script`` that is not empty. Waits for it for up to ``seconds``."""
     end = time.monotonic() + seconds
     while not (found := driver.run(script, *arguments)):
         assert time.monotonic() < end, f"never came true: {script}"
@@ -165,14 +165,14 @@ def until(driver, script, *arguments, seconds=15):
 
 
 def requested(driver):
-    """The addresses asked for since the last call: not data of a page itself, nor the empty tab's."""
-    driver.run("")  # so that what came before is read
+    """The addresses requested since the last call, without data of a page itself and of the empty tab."""
+    driver.run("")  # so that earlier events are read
     asked, driver.asked = set(driver.asked), []
     return {address for address in asked if not address.startswith(("data:", "blob:", "chrome:", "about:"))}
 
 
 def complaints(driver):
-    """What the console has said since this was last called."""
+    """The console messages since the last call."""
     driver.run("")
     said, driver.said = driver.said, []
     return said

@@ -1,9 +1,9 @@
-"""What liveness must give, worked out from the definitions alone, and random graphs to try it on.
+"""A brute-force oracle of liveness, computed from the definitions alone, and random graphs to test it on.
 
-The definitions read neither ``Node.storage`` nor ``Step.frees`` nor ``memtrain.planning.liveness``: a value
-is held while a later step reads it (or a view of it), or because it was asked for, or is persistent. A value
-that is computed more than once is another one each time, and who reads it reads the last. Only
-``check_presence`` follows the frees.
+The definitions read neither ``Node.storage`` nor ``Step.frees`` nor ``memtrain.planning.liveness``. A value
+is held while a later step reads it or a view of it, if it was asked for, or if it is persistent. Each
+computation of a node gives another value, and a step reads the latest one. Only ``check_presence`` follows
+the frees.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ Made = tuple[int, int]
 
 @dataclass(frozen=True)
 class History:
-    """Which bytes each step of a schedule reads, makes (or looks at, or writes into) and takes over."""
+    """For each step: the values that it reads, the value that holds its result, and the one it takes over."""
 
     reads: list[set[Made]]
     gives: list[Made]
     takes: list[Made | None]
     wanted: set[Made]
-    """What is read at the end: asked values, and leaves that persist."""
+    """The values that are held until the end: asked values and persistent leaves."""
 
 
 def holder(graph: Graph, index: int) -> int:
-    """The value whose bytes ``index`` looks at or has overwritten; itself when it has its own."""
+    """The value whose bytes ``index`` has: the base of a view, the target of an update, or ``index``."""
     op = graph[index].op
     while op.is_view or op.writes is not None:
         index = graph[index].inputs[op.writes or 0]
@@ -85,7 +85,7 @@ def history(schedule: Schedule) -> History:
 
 
 def held_after(schedule: Schedule, place: int) -> set[int]:
-    """Values with bytes of their own that must be there when step ``place`` is over."""
+    """Values with bytes of their own that must be held after step ``place``."""
     return {index for index, _ in _held_after(history(schedule), place)}
 
 
@@ -94,7 +94,7 @@ def _held_after(past: History, place: int) -> set[Made]:
 
 
 def _held_during(past: History, place: int) -> set[Made]:
-    """The same while step ``place`` runs: what it reads and what it makes stand together."""
+    """Values that must be held while step ``place`` runs, including its inputs and its output."""
     wanted = _wanted_after(past, place) | past.reads[place] | {past.gives[place]}
     return (wanted & _made(past, place)) - _taken(past, place)
 
@@ -108,17 +108,17 @@ def _made(past: History, place: int) -> set[Made]:
 
 
 def _taken(past: History, place: int) -> set[Made]:
-    """Values whose buffer by now is another's."""
+    """Values whose buffers other values have taken over by step ``place``."""
     return {made for made in past.takes[: place + 1] if made is not None}
 
 
 def retained(schedule: Schedule) -> set[int]:
-    """Forward values that a step of another phase reads, but for those asked for and leaves."""
+    """Forward values that a step of another phase reads, except asked values and leaves."""
     return _read_elsewhere(schedule, Phase.FORWARD)
 
 
 def recomputed(schedule: Schedule) -> set[int]:
-    """Values computed again that a step of another phase reads, but for those asked for."""
+    """Recomputed values that a step of another phase reads, except asked values."""
     return _read_elsewhere(schedule, Phase.RECOMPUTE)
 
 
@@ -128,7 +128,7 @@ def _read_elsewhere(schedule: Schedule, phase: Phase) -> set[int]:
 
 
 def _crossing(schedule: Schedule, past: History) -> set[Made]:
-    """Values of forward or recomputation that are intermediates, and read by a step of another phase."""
+    """Intermediates of forward or recomputation that a step of another phase reads."""
     steps = schedule.steps
     asked = {holder(schedule.graph, i) for i in schedule.asked}
     return {
@@ -143,7 +143,7 @@ def _crossing(schedule: Schedule, past: History) -> set[Made]:
 
 
 def gradients(schedule: Schedule) -> set[int]:
-    """What backward leaves for an update, and what was in the same buffer in backward before it."""
+    """Backward values that an update reads, and backward values that were in their buffers before."""
     graph = schedule.graph
     found = {
         holder(graph, i)
@@ -160,7 +160,7 @@ def gradients(schedule: Schedule) -> set[int]:
 
 
 def brute_force(schedule: Schedule) -> Truth:
-    """Live bytes of every step, and who stands at the first step with the most."""
+    """The live bytes of each step, and the bytes by role at the first step with the most."""
     graph, past = schedule.graph, history(schedule)
     live_bytes, peak_step, peak_roles = [], 0, {}
     kept, grads = _crossing(schedule, past), gradients(schedule)
@@ -185,12 +185,12 @@ def brute_force(schedule: Schedule) -> Truth:
 
 
 def check_presence(schedule: Schedule) -> None:
-    """Follow frees and reuses: what a step reads is there, and what nobody wants is not left over.
+    """Follow frees and reuses: the inputs of each step must be present, and nothing else may be left over.
 
-    There means the bytes of its last computation: those of an earlier one are not what is meant.
+    A value is present if the bytes of its latest computation are held.
     """
     graph, past = schedule.graph, history(schedule)
-    there: dict[int, Made] = {i: (i, -1) for i in schedule.persistent}  # by value: the bytes it is in
+    there: dict[int, Made] = {i: (i, -1) for i in schedule.persistent}  # by value: its bytes
     alive = set(there.values())
     for place, step in enumerate(schedule.steps):
         node = graph[step.node]
@@ -209,7 +209,7 @@ def check_presence(schedule: Schedule) -> None:
         there[step.node] = past.gives[place]
         alive.add(past.gives[place])
         for i in step.frees:
-            made = there.pop(i, None)  # a view has gone with a buffer that was taken over
+            made = there.pop(i, None)  # a view ends with a buffer that was taken over
             if holder(graph, i) == i:
                 alive.remove(made)
     assert set(schedule.asked) <= there.keys()
@@ -220,7 +220,7 @@ def check_presence(schedule: Schedule) -> None:
 
 
 class Program(Schedule):
-    """A schedule that a failure shows as one line per step."""
+    """A schedule that is printed as one line per step, for messages of failed tests."""
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         lines = [
@@ -237,7 +237,7 @@ FAMILIES = ("unary", "unary", "unary", "exp", "binary", "binary", "matmul", "vie
 
 @dataclass
 class Grower:
-    """Appends random nodes to a graph; ``pool`` is what they may read."""
+    """Appends random nodes to a graph. They read nodes of ``pool``."""
 
     rng: Random
     b: Builder
@@ -312,7 +312,10 @@ class Grower:
 
 
 def program(seed: int, size: int) -> Program:
-    """A random forward graph, perhaps its gradients, perhaps theirs, perhaps updates; asked at random."""
+    """A random schedule: a forward graph, possibly with gradients, second gradients and updates.
+
+    Its asked values are random, too.
+    """
     rng, b = Random(seed), Builder()
     grower = Grower(rng, b, np.dtype(rng.choice(("float32", "float64"))))
     for _ in range(rng.randint(1, 2)):
@@ -348,13 +351,13 @@ def programs() -> st.SearchStrategy[Program]:
 
 
 def with_repeats(schedule: Schedule, seed: int) -> Program:
-    """The same work with some of forward computed again here and there, alone or with what it reads.
+    """``schedule`` with random recomputations of forward values, alone or together with their inputs.
 
-    A value whose bytes are made anew takes all that looks at them along, so that nobody reads an old view.
-    Nothing is computed from a leaf that was updated before.
+    The views of a recomputed value are recomputed with it, so that no step reads an old view. No value is
+    recomputed from a leaf that has been updated.
     """
     rng, graph = Random(seed), schedule.graph
-    groups = [[(step.node, step.phase)] for step in schedule.steps]  # nothing comes in between
+    groups = [[(step.node, step.phase)] for step in schedule.steps]  # nothing is inserted inside a group
     for _ in range(rng.randint(1, 4)):
         place = rng.randint(min(1, len(groups)), len(groups))
         done = {index for group in groups[:place] for index, _ in group}

@@ -1,4 +1,4 @@
-"""Runs memtrain as a user does: a process of its own, its streams, its files and its exit code."""
+"""Runs of memtrain as a user starts it: in a new process, with its streams, files and exit code."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ step_s loss_first loss_last blas cpu python numpy memtrain repeat_count ledger_s
 heap_spread_bytes resident_spread_bytes step_spread_s peak_recomputed_bytes accumulate cost
 peak_array_count
 """.split()  # noqa: SIM905
-"""The contract of a row: later columns are appended, none is renamed."""
+"""The columns of a row. They are a contract: new columns are appended, and none is renamed."""
 
 SMALL = ("sweep", "--depth", "1", "--batch", "4", "--width", "8")
 LEDGER = (*SMALL, "--meters", "ledger")
 
 
 def start(*arguments, cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **environment):
-    """A process of memtrain in a group of its own."""
+    """A new process of memtrain, in its own process group."""
     inherited = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
     return subprocess.Popen(
         [sys.executable, "-m", "memtrain", *map(str, arguments)],
@@ -45,7 +45,7 @@ def start(*arguments, cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **env
 
 
 def finish(process):
-    """Its exit code and what it wrote; never a traceback."""
+    """The exit code and the output of a process. A traceback fails the test."""
     try:
         streams = process.communicate(timeout=60)
     finally:
@@ -57,15 +57,17 @@ def finish(process):
 
 
 def memtrain(*arguments, cwd, **options):
-    """Run it to its end."""
+    """Run memtrain to its end; returns its exit code and output."""
     return finish(start(*arguments, cwd=cwd, **options))
 
 
 def called(*arguments, cwd):
-    """The same in this process, much sooner: streams, directory, environment and signals are put back.
+    """Run memtrain in this process, which is much faster.
 
-    It is for commands that give up or that measure nothing here. What a process does with its streams, its
-    signals and its imports needs `memtrain`.
+    Streams, directory, environment and signals are restored.
+
+    It is for commands that are refused, or that measure nothing here. A test of streams, signals or imports
+    of a process needs `memtrain`.
     """
     from memtrain.cli.app import main
 
@@ -92,9 +94,9 @@ def called(*arguments, cwd):
 
 
 def refused(*arguments, cwd, code=2, **options):
-    """What it says when it gives up: one line on stderr, and nothing on stdout.
+    """The message of a command that is refused: one line on stderr, and nothing on stdout.
 
-    It runs in this process unless ``options`` say how a process of its own is started.
+    The command runs in this process, unless ``options`` say how a new process is started.
     """
     said = (memtrain if options else called)(*arguments, cwd=cwd, **options)
     assert (said.code, said.out) == (code, ""), said.err
@@ -104,14 +106,14 @@ def refused(*arguments, cwd, code=2, **options):
 
 
 def rows_of(text):
-    """The rows of a CSV, every one of them whole."""
+    """The rows of a CSV. Each must be complete."""
     rows = list(csv.DictReader(io.StringIO(text)))
     assert all(None not in row and None not in row.values() for row in rows)
     return rows
 
 
 def strict_json(text):
-    """JSON as the standard has it: no NaN, no Infinity."""
+    """The values of a JSON text. NaN and Infinity, which the standard lacks, fail the test."""
 
     def refuse(name):
         raise ValueError(f"{name} is no JSON")
@@ -120,7 +122,7 @@ def strict_json(text):
 
 
 def wait_for_rows(process, output, count):
-    """Until a sweep that still runs has written more rows than that."""
+    """Wait until a running sweep has written more than ``count`` rows."""
     while process.poll() is None and not (output.exists() and output.read_text().count("\n") > count):
         time.sleep(0.01)
     assert process.poll() is None

@@ -1,4 +1,4 @@
-"""One BLAS thread for all tests, set before numpy loads: a second one spins where others compute."""
+"""Settings of all tests: one BLAS thread, set before numpy loads. A second one would disturb other tests."""
 
 import os
 import subprocess
@@ -10,11 +10,11 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 
 COVERED = ("graph", "models", "planning", "run", "cells", "explaining", "answers")
-"""The rooms whose lines are counted, where coverage is asked for: they run in the process of the tests."""
+"""The rooms whose lines coverage counts. Their code runs in the process of the tests."""
 
 
 def pytest_collection_modifyitems(items):
-    """Count no lines in the tests of other rooms, nor in those that start processes."""
+    """Count no lines in tests of other rooms, and in tests that start processes."""
     for item in items:
         if item.path.parent.name not in COVERED or item.get_closest_marker("measure"):
             item.add_marker("no_cover")
@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 1 MiB of its own; skips where mounting is not allowed."""
+    """A new file system of 1 MiB. The test is skipped if mounting is not allowed."""
     place = tmp_path / "disk"
     place.mkdir()
     mounted = subprocess.run(

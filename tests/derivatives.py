@@ -16,9 +16,9 @@ from memtrain.run.executor import Run
 
 
 def check_gradient(apply, arrays, order=1):
-    """Assert that the graph's derivative of ``order`` is that of central differences, in float64.
+    """Assert that the derivative of ``order`` that the graph gives equals central differences, in float64.
 
-    The target is Σ f(x) ⊙ r for a random r; for each further order it is the derivative of the last
+    The target is Σ f(x) ⊙ r for a random r. For each higher order, the target is the derivative of the last
     target along a random direction of all inputs.
     """
     rng = np.random.default_rng(order)
@@ -57,8 +57,8 @@ def check_gradient(apply, arrays, order=1):
 
 
 def evaluate(b, asked, values):
-    """The values of nodes, with ``values`` by leaf name."""
+    """The values of the nodes ``asked``, for ``values`` by leaf name."""
     run = Run(make_schedule(b.graph(), asked))
     run.load(values)
-    found = dict(zip(run.schedule.asked, run.iterate(), strict=True))  # two gradients may be one node
+    found = dict(zip(run.schedule.asked, run.iterate(), strict=True))  # two gradients can be the same node
     return [np.array(found[node.id]) for node in asked]

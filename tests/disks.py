@@ -6,7 +6,7 @@ import os
 
 
 def fill(disk, leave):
-    """Fill a disk but for some bytes."""
+    """Fill a disk, except for ``leave`` bytes."""
     room = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
     with open(disk / "filler", "wb") as file:
         file.write(bytes(max(0, room - leave)))

@@ -1,7 +1,7 @@
 """One table with examples of every registered op, and for each op its formula in plain numpy.
 
-An example is a function of ``Sizes``, so that the same example serves small (central differences) and
-large (memory). It gives the op and, for each input, a shape or a ``Special`` kind of values.
+An example is a function of ``Sizes``, so that it can be small (for central differences) or large (for
+memory). It gives the op and, for each input, a shape or a ``Special`` kind of values.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ INT64 = np.dtype(np.int64)
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large an example is: n rows of q, in which floating type."""
+    """The sizes of an example: n rows of q elements, and the floating-point type."""
 
     n: int
     q: int
@@ -49,7 +49,7 @@ SMALL = Sizes(3, 4)
 
 @dataclass(frozen=True)
 class Special:
-    """An input that is not just any number: labels below ``classes``, a count, or squares."""
+    """An input whose values are not any numbers: labels below ``classes``, a count, or squares."""
 
     kind: str
     shape: Shape = ()
@@ -181,7 +181,7 @@ EXAMPLES: dict[str, list[Example]] = {
 }
 
 CASES = [(name, place) for name, found in EXAMPLES.items() for place in range(len(found))]
-"""Every example by the name of its op and its place in the list of that op."""
+"""All examples: the name of the op, and the position in the list of examples of this op."""
 
 
 def make(name: str, place: int = 0, sizes: Sizes = SMALL) -> tuple[Op, list[Array]]:
@@ -203,7 +203,7 @@ def _values(rng: np.random.Generator, wanted: Shape | Special, dtype: DType) -> 
 
 
 def leaf(b: Builder, name: str, shape: Shape, dtype: str | DType = "float64") -> Node:
-    """A leaf to build graphs on."""
+    """A leaf on which a test builds a graph."""
     return b.apply(source.Leaf(Role.INPUT, shape, np.dtype(dtype)), name=name)
 
 
@@ -213,9 +213,9 @@ def leaves(b: Builder, arrays: Sequence[Array]) -> list[Node]:
 
 
 def buffers(op: Op, arrays: Sequence[Array]) -> tuple[Array, list[Array]]:
-    """The output (the written input, for an update) and the workspace that the op declares.
+    """The output (for an update, the written input) and the workspace that the op declares.
 
-    New arrays are full of NaN (or −1), so that a kernel that reads what it was not given is found out.
+    New arrays are full of NaN (or −1), so that a kernel which reads uninitialised memory is noticed.
     """
     nodes = leaves(Builder(), arrays)
     out = _garbage(*op.result(*nodes)) if op.writes is None else arrays[op.writes]
@@ -223,7 +223,7 @@ def buffers(op: Op, arrays: Sequence[Array]) -> tuple[Array, list[Array]]:
 
 
 def compute(op: Op, arrays: Sequence[Array]) -> Array:
-    """The op applied to arrays in a buffer of its own, or written into input ``writes``."""
+    """The result of the op on ``arrays``, in a new buffer or in the input that the op writes."""
     if op.is_view:
         return op.view(arrays[0])
     out, work = buffers(op, arrays)
@@ -349,7 +349,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
         x, [(a, size - e) for a, e, size in zip(op.starts, op.stops, op.shape, strict=True)]
     ),
 }
-"""Every op that computes, in plain numpy: ``FORMULAS[name](op, *inputs)``."""
+"""The formula of every op with a kernel, in plain numpy: ``FORMULAS[name](op, *inputs)``."""
 
 
 def parameter(b, name="W", shape=(3,)):

@@ -1,4 +1,4 @@
-"""Hosts for tests: measurements that are made up, or real ones that are changed on their way."""
+"""Hosts for tests: some invent their measurements, and others change real measurements."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from memtrain.measure.host import Host
 
 
 class FakeHost(Host):
-    """A host that starts no process: figures are what ``measure(meter, cell, mode, timeout_s)`` gives."""
+    """A host that starts no process. Its figures come from ``measure(meter, cell, mode, timeout_s)``."""
 
     def __init__(self, measure, rates=None):
         super().__init__(rates)
@@ -21,7 +21,10 @@ class FakeHost(Host):
 
 
 class AlteredHost(Host):
-    """A host that really measures, through ``measure(real, meter, cell, mode, timeout_s, other)``."""
+    """A host whose figures come from ``measure(real, meter, cell, mode, timeout_s, other)``.
+
+    ``real`` is the method that really measures.
+    """
 
     def __init__(self, measure):
         super().__init__()
@@ -32,7 +35,7 @@ class AlteredHost(Host):
 
 
 def altered(measure):
-    """Such a host; ``real`` is bound to what was asked."""
+    """An `AlteredHost` for a ``measure`` whose ``real`` takes no arguments: they are bound already."""
 
     def ask(real, meter, cell, mode, timeout_s=None, other=None):
         return measure(partial(real, meter, cell, mode, timeout_s, other), meter, cell, other)
@@ -41,7 +44,7 @@ def altered(measure):
 
 
 def in_turn(**series):
-    """A measure whose figures of a meter come one after the other."""
+    """A ``measure`` function that gives the figures of each meter one after the other."""
 
     def measure(meter, cell, mode, timeout_s):
         peak = predicted_row(cell, mode)["predicted_peak_bytes"]

@@ -1,4 +1,4 @@
-"""A measuring server whose children come to grief in one meter for cells of depth 2, as FAULT says."""
+"""A measuring server whose children fail in one meter for cells of depth 2. FAULT names the failure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def no_memory(bench, cell, mode):
 
 
 def says(text):
-    """All is well, but something is written to stderr."""
+    """The measurement succeeds, but something is written to stderr."""
 
     def answer(bench, cell, mode):
         figures = WELL(bench, cell, mode)
@@ -41,7 +41,7 @@ def says(text):
 
 
 def stops_early(bench, cell, mode):
-    """memray ends its tracking amid the run, without a word."""
+    """memray stops its tracking during the run, without a message."""
     import memray
 
     class Brief:
@@ -86,7 +86,7 @@ def unguarded(bench, cell, mode):
 
 
 def hang_elsewhere(bench, cell, mode):
-    """Hangs for cells that only the law asks for."""
+    """Hangs for cells that only the law measures."""
     if cell["depth"] in (4, 8) and cell.batch == 64:
         return WELL(bench, cell, mode)
     time.sleep(1000)

@@ -1,10 +1,10 @@
-"""Command lines and data files made at random, seeded: whatever is given, memtrain ends in a promised way.
+"""Random command lines and data files, seeded: memtrain must end in one of the defined ways for all of them.
 
     python tests/fuzzing.py [CASES] [FIRST_SEED]     (or scripts/fuzz)
 
-A case is a command line, half of them with a data file that is broken in some way. It must end by itself
-with exit code 0, 1 or 2, without a traceback, with something said on stderr when it is not 0; and nothing
-that stands in a file may be executed.
+A case is a command line, in half of the cases with a data file that is broken in some way. The command must
+end with exit code 0, 1 or 2, without a traceback, and with a message on stderr if the code is not 0. No
+content of a file may be executed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from memtrain.training.data import load_digits
 LIMIT_S = 30
 MEMORY_BYTES = 6 * 1024**3
 
-# The first three of each are good ones.
+# The first three values of each list are valid.
 INTEGERS = ["1", "2", "3", "8", "0", "-1", "1e30", "1000000000000", "9" * 40, "nan", "", " 5 ", "0x10", "٣"]
 RANGES = ["1", "2", "1,2", "1:4:x2", "1:4:+1", *INTEGERS[4:], "4:1:x2", "1:4:x1", "1:4:+0", "::", "1:2", ","]
 NUMBERS = ["0", "1e-4", "0.5", "-1", "nan", "inf", "1e400", "1e308", "", "x", "1,2", "-0.0"]
@@ -93,7 +93,7 @@ PLANS = {
     "--cost": ["flops", "seconds", "time", ""],
     "--accumulate": ["1", "2", "3", "0", "-1", "x", "1e9", "4", "9" * 30],
 }
-"""How a network is made to fit."""
+"""The options with which a network can be made to fit."""
 
 FLAGS = [
     "--bias",
@@ -193,7 +193,7 @@ MARKER = "executed"
 
 @dataclass(frozen=True)
 class Case:
-    """A command line, and the file ``data.csv`` or ``data.npz`` if it is given one."""
+    """A command line, and its file ``data.csv`` or ``data.npz`` if it has one."""
 
     seed: int
     arguments: tuple[str, ...]
@@ -201,7 +201,7 @@ class Case:
 
 
 def make_case(seed: int) -> Case:
-    """The case of that seed."""
+    """The case of a seed."""
     random = Random(seed)
     if random.random() < 0.5:
         file = _data_file(random)
@@ -235,7 +235,7 @@ def _garbled(random: Random) -> str:
 
 
 class _Payload:
-    """What a hostile pickle would run."""
+    """An object whose pickle runs code when it is loaded."""
 
     def __reduce__(self):
         return open, (MARKER, "w")
@@ -320,7 +320,7 @@ def _npz(random: Random) -> bytes:
 
 
 def _header(random: Random) -> bytes:
-    """An .npy header that claims what it likes."""
+    """An .npy header with random claims."""
     shape = random.choice(["(6, 3)", "(2684354560,)", "(10**10, 3)", "(-1, 3)", "()", "(6, 3", "(1,)*40"])
     dtype = random.choice(["'<f4'", "'<i8'", "'|O'", "'<U99999999'", "'x'", "__import__('os')", "7"])
     order = random.choice(["False", "True", "1"])
@@ -342,7 +342,7 @@ def _mutated(random: Random, content: bytes) -> bytes:
 
 
 def run(case: Case) -> tuple[int | None, str]:
-    """The exit code of a case (``None``: it hung; negative: a signal) and what it wrote on stderr."""
+    """The exit code of a case (``None``: it hung; negative: a signal) and its output on stderr."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as said:
         if case.file is not None:
             Path(folder, case.file[0]).write_bytes(case.file[1])
@@ -394,7 +394,7 @@ def _wait(child: int) -> int | None:
 
 
 def fault(case: Case, code: int | None, said: str) -> str | None:
-    """What is wrong with how a case ended; ``None`` when nothing is."""
+    """What is wrong with the end of a case; ``None`` if nothing is wrong."""
     if code is None:
         return f"it had not ended after {LIMIT_S} s"
     if code not in (0, 1, 2):
@@ -407,7 +407,7 @@ def fault(case: Case, code: int | None, said: str) -> str | None:
 
 
 def main() -> None:
-    """Run cases and say what was found; exit 1 when one ended otherwise than promised."""
+    """Run cases and print the faults. The exit code is 1 if there are any."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
     first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     prepare()
@@ -427,7 +427,7 @@ def main() -> None:
 
 
 def prepare() -> None:
-    """Load what the cases need, once, so that a case costs a fork."""
+    """Load all modules once, so that each case needs only a fork."""
     for module in pkgutil.walk_packages(memtrain.__path__, "memtrain."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)

@@ -1,6 +1,7 @@
 """The heap peak of every kernel, of a known allocation and of a sloppy kernel, by memray.
 
-Run as a program, it prints them as JSON: in a process of its own, for one tracker may be active in each.
+Run as a program, the module prints them as JSON. It needs its own process, since a process can have only one
+active tracker.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ STRIDED = [name for name in OPS if has_kernel(name) and OPS[name].strided]
 
 
 class _Sloppy(activation.Relu):
-    """A kernel that makes an array that it did not declare."""
+    """A kernel that allocates an array which it does not declare."""
 
     def kernel(self, out, *inputs, work):
         np.copyto(out, np.maximum(inputs[0], 0))
 
 
 def measure_all() -> dict[str, int]:
-    """Heap peak of every kernel at every size, of a known allocation, and of a sloppy kernel."""
+    """The heap peaks of every kernel at every size, of a known allocation, and of a sloppy kernel."""
     peaks = {"nothing": heap_peak(lambda: None)}
     peaks["control"] = heap_peak(lambda: np.empty(CONTROL_BYTES, np.uint8))
     for dtype in DTYPES:
@@ -58,7 +59,7 @@ def measure_all() -> dict[str, int]:
 
 
 def kernel_peak(op: Op, arrays: list[Array]) -> int:
-    """Heap peak of one call after a warm-up, with its buffers made before; −1 for inputs it refuses."""
+    """The heap peak of one call after a warm-up, without its buffers; −1 for inputs that the op refuses."""
     try:
         out, work = buffers(op, arrays)
     except GraphError:
@@ -72,7 +73,7 @@ def kernel_peak(op: Op, arrays: list[Array]) -> int:
 
 
 def heap_peak(call: Callable[[], object]) -> int:
-    """Most bytes that were requested at one time while ``call`` ran."""
+    """The most bytes that were requested at one time while ``call`` ran."""
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder, "record.bin")
         with memray.Tracker(record):

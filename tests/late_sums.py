@@ -1,6 +1,6 @@
-"""Late sums, an oracle of early ones: each cotangent is collected when the value's own turn comes.
+"""Late sums, an oracle of early sums: a cotangent is summed only when backward reaches its value.
 
-What its parts are made of is held until then.
+Until then, the values from which its parts are computed are held.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from memtrain.graph.ops.source import Fill
 
 
 def late_gradient(b, target, wrt):
-    """∂target/∂v for each v of ``wrt``: each cotangent in one go, when all who read the value are done."""
+    """∂target/∂v for each v of ``wrt``. Each cotangent is summed at once, after all readers of the value."""
     nodes = b.nodes[: target.id + 1]
     depends = {node.id for node in wrt}
     for node in nodes:
@@ -47,7 +47,7 @@ def late_gradient(b, target, wrt):
 
 
 def reached(b, target):
-    """The values that ``target`` depends on."""
+    """The values on which ``target`` depends."""
     found = {target.id}
     for node in reversed(b.nodes):
         found.update(node.inputs if node.id in found else ())

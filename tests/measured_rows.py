@@ -1,4 +1,4 @@
-"""Rows of four cells in both modes, as a sweep that measured would have them."""
+"""Rows of four cells in both modes, with the figures of a measured sweep."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from memtrain.measure.measured import measured_row
 
 
 def some_rows(**extra):
-    """Rows of four cells in both modes, measured by a fake."""
+    """Rows of four cells in both modes, with figures from a fake host."""
     cells = [cell_of(depth=depth, batch=batch) for depth in (1, 2) for batch in (4, 64)]
     return [
         measured_row(
@@ -23,7 +23,7 @@ def some_rows(**extra):
 
 
 def grown(rows, share, meter="heap_peak_bytes", which=3):
-    """The same rows, of which one has grown."""
+    """A copy of ``rows`` in which a figure of one row has grown by ``share``."""
     changed = [row.changed(figures={**row.figures}) for row in rows]
     figures = changed[which].figures
     figures[meter] = type(figures[meter])(figures[meter] * (1 + share))

@@ -1,4 +1,4 @@
-"""Networks of a given batch, as tests speak of them: sizes and options in one line."""
+"""Networks with a batch, written by tests in one line of sizes and options."""
 
 from typing import NamedTuple
 
@@ -10,14 +10,14 @@ from memtrain.models.network import Network
 Arrays = dict[str, np.ndarray]
 
 KINDS = ("relu", "tanh", "gelu", "silu")
-"""Activations of each kind: by the output, with a jump and without; by the input besides, of two forms.
+"""Activations of each kind: two whose rule reads the output, and two whose rule reads the input.
 
-What depends on depth, bias, loss or batch too is shown of these in all combinations, of the others in some.
+Tests that also vary depth, bias, loss or batch try these in all combinations, and other activations in some.
 """
 
 
 class Sized(NamedTuple):
-    """A network and how many examples it is given at a time."""
+    """A network and its batch."""
 
     network: Network
     batch: int
@@ -59,7 +59,7 @@ def initial_values(sized, seed):
 
 
 def draw(spec: Sized, seed: int) -> Arrays:
-    """Parameters by name and a batch."""
+    """Random parameters and a random batch, by leaf name."""
     rng = np.random.default_rng(seed)
     sizes = (spec.input_size, *spec.hidden, spec.output_size)
     values = {}

@@ -1,7 +1,7 @@
-"""What a packing must hold, worked out from the steps of a schedule: no code is shared with what it checks.
+"""An oracle of packings: the arrays that an arena must hold, computed from the steps of a schedule.
 
-It follows the steps (reuse, frees, views, workspace) and reads nothing of ``memtrain.planning.packing`` but
-the offsets.
+It follows the steps (reuse, frees, views, workspace). Of ``memtrain.planning.packing`` it reads only the
+offsets, so it shares no code with the packing.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ LINE = 64
 """Bytes of a cache line."""
 
 Owner = tuple[str, int]
-"""A value by its node, or one array of the workspace of the step under way."""
+"""A value by its step, or an array of the workspace of the present step by its number."""
 
 
 def present(schedule: Schedule) -> list[dict[Owner, int]]:
-    """For each step, the bytes of every array that the arena has to hold while it runs.
+    """For each step, the bytes of every array that the arena must hold while the step runs.
 
-    A value is named by the step that made it.
+    A value is named by the step that computed it.
     """
     graph, born, found = schedule.graph, {}, []
     for here, step in enumerate(schedule.steps):
         node = graph[step.node]
-        born.pop(step.reuse, None)  # its bytes are now the new value's
+        born.pop(step.reuse, None)  # the new value has its bytes now
         if not node.op.is_view and node.op.writes is None:
             born[node.id] = here
         wanted = node.op.workspace(*[graph[i] for i in node.inputs])
@@ -37,7 +37,7 @@ def present(schedule: Schedule) -> list[dict[Owner, int]]:
 
 
 def reused(schedule: Schedule) -> dict[int, int]:
-    """By step that takes over a buffer: the step that made the value in it."""
+    """For each step that takes over a buffer: the step that computed the former value of the buffer."""
     made, found = {}, {}
     for here, step in enumerate(schedule.steps):
         if step.reuse is not None:
@@ -47,7 +47,7 @@ def reused(schedule: Schedule) -> dict[int, int]:
 
 
 def rounded(nbytes: int) -> int:
-    """Bytes in whole cache lines."""
+    """``nbytes`` rounded up to whole cache lines."""
     lines, rest = divmod(nbytes, LINE)
     return (lines + (rest > 0)) * LINE
 
@@ -57,7 +57,7 @@ def least_bytes(schedule: Schedule) -> int:
 
 
 def check_packing(schedule: Schedule, packing: Packing) -> None:
-    """Fail unless all that lives at a step lies apart, on whole lines, and inside of the arena."""
+    """Fail unless all arrays of a step are disjoint, begin at cache lines, and lie inside of the arena."""
     for here, (step, arrays) in enumerate(zip(schedule.steps, present(schedule), strict=True)):
         if step.reuse is not None:
             before, after = (packing.value_offsets[i] for i in (reused(schedule)[here], here))

@@ -1,4 +1,4 @@
-"""Where the repository, its parts and the helpers of the tests lie."""
+"""The paths of the repository, of its parts, and of the helpers of the tests."""
 
 from pathlib import Path
 

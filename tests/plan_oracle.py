@@ -1,6 +1,6 @@
-"""All plans there are for a chain, each gone through as the fields of a stage define it.
+"""An oracle of plans: all plans of a chain, simulated from the definitions of the fields of a stage.
 
-Nothing of ``memtrain.planning.remat`` is read but ``Stage`` and ``Move``.
+Of ``memtrain.planning.remat`` it uses only ``Stage`` and ``Move``.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ class Truth:
 
 
 def simulate(stages: Sequence[Stage], moves: Moves) -> Truth:
-    """What a plan holds and costs when what nobody reads is neither computed nor kept.
+    """The peak and the cost of a plan. Values that no move reads are neither computed nor kept.
 
-    An output is read by the next stage and its backward, inner values by their own backward. Each is there
-    from when it is computed to its last read before it is computed again. The last stage has no output.
+    The next stage and its backward read an output; the backward of the same stage reads inner values. Each
+    value is held from its computation to its last read before it is recomputed. The last stage has no output.
     """
     last = len(stages) - 1
 
     def until(i: int, stage: int) -> range:
-        """The moves from after ``i`` until a stage is computed again."""
+        """The moves after ``i`` and before the stage is recomputed."""
         again = (j for j in range(i + 1, len(moves)) if moves[j] == (stage, False))
         return range(i + 1, next(again, len(moves)))
 
     @cache
     def output_ends(i: int) -> int | None:
-        """The last move that reads the output that move ``i`` computes."""
+        """The last move that reads the output which move ``i`` computes."""
         k = moves[i].stage
         reads = [j for j in until(i, k) if moves[j].stage == k + 1 and (moves[j].backward or done(j))]
         return max(reads, default=None)
@@ -48,7 +48,7 @@ def simulate(stages: Sequence[Stage], moves: Moves) -> Truth:
     def done(i: int) -> bool:
         return moves[i].stage == last or output_ends(i) is not None or inner_ends(i) is not None
 
-    kept: dict[tuple[str, int], int] = {}  # until which move
+    kept: dict[tuple[str, int], int] = {}  # by value: its last move
     sizes = {("output", k): stage.output_bytes for k, stage in enumerate(stages)}
     sizes |= {("inner", k): stage.inner_bytes for k, stage in enumerate(stages)}
     peak = cost = 0
@@ -84,10 +84,10 @@ def simulate(stages: Sequence[Stage], moves: Moves) -> Truth:
 
 
 def persistent_plans(first: int, last: int) -> Iterator[Moves]:
-    """All plans for the stages from ``first`` to ``last`` that keep what they keep until its backward.
+    """All memory-persistent plans for the stages from ``first`` to ``last``. The input of the first is kept.
 
-    The input of the first is kept. Either some stages are gone through, the input of the next is kept, all
-    from there on is worked off and then the rest; or the first is kept with its inner values.
+    Either the plan runs ahead over some stages, keeps the input of the next stage, solves the stages from
+    there on and then the stages before. Or it keeps the first stage whole, and solves the rest.
     """
     backward = Move(first, backward=True)
     if first == last:

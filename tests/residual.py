@@ -1,4 +1,4 @@
-"""A second family for tests, as somebody would add one: h ← h + φ(W h), without bias and regulariser."""
+"""A second family, added by tests in the way of a user: h ← h + φ(W h), without bias and regulariser."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class Residual(Network):
 
 
 def register():
-    """Make the family known to this process."""
+    """Register the family in this process."""
     FAMILIES[Residual.family] = Residual
 
 
-if __name__ == "__main__":  # the command, which knows the family, too
+if __name__ == "__main__":  # the command of memtrain, with this family
     register()
     from memtrain.__main__ import main
 

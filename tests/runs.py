@@ -1,4 +1,4 @@
-"""Runs to hold others against: an evaluator that frees nothing, and runs whose buffers are watched."""
+"""Runs to compare with: an evaluator that frees nothing, and runs whose buffers are watched."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from memtrain.run.executor import Run
 
 
 def evaluate(schedule: Schedule, leaves: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """One iteration in which every value has its own array and none is ever freed or overwritten.
+    """Run one iteration in which every value has its own array, and none is freed or overwritten.
 
-    Returns the asked values; ``leaves`` (by name) are replaced by what updates made of them.
+    Returns the asked values. Updated ``leaves`` (by name) are replaced by their new values.
     """
     graph = schedule.graph
     values: dict[int, np.ndarray] = {i: leaves[graph[i].name] for i in schedule.persistent}
@@ -39,7 +39,7 @@ def evaluate(schedule: Schedule, leaves: dict[str, np.ndarray]) -> list[np.ndarr
 
 
 def leaf_values(schedule: Schedule, seed: int) -> dict[str, np.ndarray]:
-    """A value for every leaf: numbers in [−1, 1], small squares for optimizers, labels, t = 1."""
+    """A value for every leaf: numbers in [−1, 1], small squares for optimiser state, labels, and t = 1."""
     rng = np.random.default_rng(seed)
     values = {}
     for index in schedule.persistent:
@@ -61,11 +61,11 @@ def same_bits(found: list[np.ndarray], expected: list[np.ndarray]) -> bool:
     )
 
 
-# -- what is watched ---------------------------------------------------------------------------------
+# -- watched runs ------------------------------------------------------------------------------------
 
 
 def outcome(run: Run, leaves: dict[str, np.ndarray]) -> list[list[np.ndarray]]:
-    """Copies of what two iterations were asked for, and of the leaves afterwards."""
+    """Copies of the asked values of two iterations, and of the leaves after them."""
     run.load(leaves)
     with np.errstate(all="ignore"):
         found = [[np.array(x) for x in run.iterate()] for _ in range(2)]
@@ -73,10 +73,10 @@ def outcome(run: Run, leaves: dict[str, np.ndarray]) -> list[list[np.ndarray]]:
 
 
 class Poisoned(Run):
-    """Fills each fresh buffer with rubbish when it is made, and again when the schedule frees it."""
+    """A run that fills each buffer with rubbish when it is allocated, and when the schedule frees it."""
 
     def iterate(self):
-        self.asked_for = []  # a view that was asked for is still read when the run is over
+        self.asked_for = []  # an asked view is still read after the run
         return super().iterate()
 
     def _execute(self, call):
@@ -86,7 +86,7 @@ class Poisoned(Run):
 
     def _empty(self, shape, dtype, role):
         memory = np.empty(shape, dtype)
-        array = memory.view()  # views of it do not keep it alive, so that a freed base shows in them
+        array = memory.view()  # its views do not keep it alive, so they show when it is freed
         _spoil(memory)
         finalize(array, _spoil, memory)
         return array
@@ -97,7 +97,7 @@ def _spoil(memory: np.ndarray) -> None:
 
 
 class Watched(Run):
-    """After each step, asks weak references which values live, and compares with the definition."""
+    """A run that compares, after each step, the values alive by weak references with the definition."""
 
     def iterate(self):
         self.alive, self.references = [], {}

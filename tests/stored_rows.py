@@ -1,4 +1,4 @@
-"""Rows of a small sweep with everything in them that a row can have, and a file of them with its journal."""
+"""Rows of a small sweep in which no part of a row is empty, and their file with its journal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ABOUT = {"environment": ENVIRONMENT}
 
 
 def rows():
-    """A row for each task, with everything in it that a row can have."""
+    """A row for each task, in which no part is empty."""
     made = [predicted_row(cell, mode) for cell, mode in TASKS]
     for row in made:
         row["ledger_peak_bytes"] = row["predicted_peak_bytes"]

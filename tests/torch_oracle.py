@@ -1,6 +1,6 @@
-"""The book's network once more, by PyTorch, from values by the names of our leaves.
+"""The network of the book in PyTorch, with values by the names of our leaves.
 
-A test that imports this is skipped where PyTorch is not installed.
+A test that imports this module is skipped if PyTorch is not installed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def tensors_of(values: Arrays) -> dict[str, torch.Tensor]:
 
 
 def objective(spec: Sized, t: dict[str, torch.Tensor]) -> torch.Tensor:
-    """J by PyTorch, from tensors by the names of our leaves."""
+    """J computed by PyTorch, from tensors by the names of our leaves."""
     value = t["x"]
     for k in range(1, spec.depth + 2):
         value = F.linear(value, t[f"W{k}"], t.get(f"b{k}"))
@@ -51,7 +51,7 @@ def parameters_of(t: dict[str, torch.Tensor]) -> list[torch.Tensor]:
 
 
 def assert_close(found: np.ndarray, tensor: torch.Tensor, tolerance: float) -> None:
-    """Equal to ``tolerance`` of the largest entry."""
+    """Fail unless the two are equal to ``tolerance`` of the largest entry."""
     expected = tensor.detach().numpy()
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()

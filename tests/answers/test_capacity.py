@@ -1,4 +1,4 @@
-"""What fits: the search against brute force, and the limit against real processes."""
+"""Capacity: the search, compared with brute force, and the limit, tried with real processes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="limits need Linux")
     most=st.integers(1, 300),
 )
 def test_the_search_finds_what_trying_all_sizes_finds(lines, caps, budget, most):
-    """Peaks as they are: the largest of several lines, some with a workspace that stops growing."""
+    """Realistic peaks: the maximum of several lines, some with a workspace that stops growing."""
 
     def peak(size):
         return max(a + b * size for a, b in lines) + sum(min(cap, size * per) for cap, per in caps)
@@ -108,7 +108,7 @@ def test_the_largest_depth_fits_and_one_more_layer_does_not():
 
 
 def test_a_network_without_hidden_layers_may_be_the_largest_of_all():
-    """With 1000 × 1000 weights depth 0 is beyond a budget that many layers of width 1 fit into."""
+    """With 1000 × 1000 weights, depth 0 exceeds a budget in which many layers of width 1 fit."""
     cell = cell_of(width=1, data="synthetic", input_size=1000, output_size=1000)
     for entry in find_capacity(cell, 100_000, [1], [1, 4]).depths:
         peaks = [
@@ -128,7 +128,7 @@ def test_training_never_fits_more_than_inference_and_the_slack_is_bounded():
 
 
 def fake(fits):
-    """A measure under which a batch runs if ``fits`` says so."""
+    """A ``measure`` function with which a batch runs if ``fits`` is true for it."""
 
     def measure(meter, cell, mode, timeout_s):
         assert meter == "limit"
@@ -219,7 +219,7 @@ def test_a_sweep_under_a_limit_shows_that_training_runs_out_of_memory_first(tmp_
 
 
 def marked(text):
-    """Whether each row of figures marks the batch that fits, by depth and mode."""
+    """By depth and mode: whether the row of the table marks the batch that fits."""
     rows = re.findall(r"^ +(\d+)  (train|infer) +([\d,]+)(\*?) ", text, re.MULTILINE)
     return {
         (int(depth), mode): (int(batch.replace(",", "")), bool(mark)) for depth, mode, batch, mark in rows
@@ -227,7 +227,7 @@ def marked(text):
 
 
 def test_a_batch_larger_than_the_training_examples_is_marked_and_the_number_is_told(tmp_path):
-    """Of 625 examples four fifths are trained on: 500. Counted here by hand, not by the split."""
+    """Four fifths of 625 examples are training examples: 500, computed by hand and not by the split."""
     lines = (f"{number / 625},{number % 7},{number % 2}\n" for number in range(625))
     (tmp_path / "d.csv").write_text("".join(lines))
     line = ("frontier", "--memory", "8MiB", "--depth", "1,32", "--no-confirm", "--data", "d.csv")
@@ -255,7 +255,7 @@ def test_nothing_is_marked_where_no_batch_is_larger_or_examples_are_made(options
 
 @linux
 def test_an_array_beyond_the_limit_cannot_be_had():
-    """The control: numpy by itself, 64 KiB within and beyond the limit."""
+    """The control: numpy gets an array if the limit is 64 KiB larger, and not if it is 64 KiB smaller."""
     code = (
         "import json, numpy as np\n"
         "from memtrain.measure.limits import data_limit\n"

@@ -1,4 +1,4 @@
-"""Two results side by side: what has grown beyond what is allowed and what its meter may vary."""
+"""Comparisons of two results: the figures that grew by more than the allowed share and beyond noise."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def test_a_regression_of_6_percent_is_caught_at_5_and_one_of_4_is_not(share, cod
 
 
 ARRAYS = 10
-"""The arrays of `one_cell`, each of which may take the rest of a page."""
+"""The number of arrays of `one_cell`. Each may waste the rest of a page."""
 
 
 def one_cell(meter, before, after, **known):
-    """The rows of one cell before and after; of ``known``, a pair is before and after, too."""
+    """The rows of one cell before and after. A pair in ``known`` is a value before and after, too."""
     rows = [measured_row(FakeHost(in_turn(time=[0.1])), cell_of(), Mode.TRAIN) for _ in range(2)]
     known = {"peak_array_count": (ARRAYS, ARRAYS), **known}
     for name, pair in {MEASURED[meter]: (before, after), **known}.items():
@@ -51,7 +51,7 @@ def one_cell(meter, before, after, **known):
 
 
 def has_grown(meter, before, after, allowed, **known):
-    """Whether the only cell has grown."""
+    """Whether the figure of the only cell has grown."""
     old, new = one_cell(meter, before, after, **known)
     return bool(compare([old], [new], [meter]).regressions(allowed))
 

@@ -1,4 +1,4 @@
-"""The fitted law: planted lines are found, what is no law is none and says why, each is said once."""
+"""Laws: planted lines are found, other peaks have no law but a reason, and each is stated once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from memtrain.report.section import Origin
 
 
 def measured(cell, mode=Mode.TRAIN, extra=0):
-    """A row whose heap figure is the prediction and ``extra`` bytes: no process is started."""
+    """A row whose heap figure is the prediction + ``extra`` bytes. No process is started."""
     row = predicted_row(cell, mode)
     row["heap_peak_bytes"] = row["predicted_peak_bytes"] + extra
     return row
@@ -47,7 +47,7 @@ def grid(depths, batches, **fields):
 
 
 def said(rows, heap=predicted_heap):
-    """The sentences of the laws of ``rows``."""
+    """The sentences that state the laws of ``rows``."""
     sentences = summary(rows, fit_laws(rows, heap))
     return [text for text in sentences if text.startswith(("Each extra layer", "No law"))]
 
@@ -77,7 +77,7 @@ def test_the_slope_is_the_bytes_that_a_layer_retains_per_example(fields, per_exa
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_with_micro_batches_a_further_layer_costs_an_example_less_and_its_gradient_once_more(count):
-    """Only one micro-batch is retained at a time; a second gradient stands beside the sum of those before."""
+    """Only one micro-batch is retained at a time; a new gradient is live with the sum of the earlier ones."""
     rows = [measured(cell) for cell in grid([4, 8, 16], [1024, 2048, 4096], accumulate=count)]
     (law,) = fit_laws(rows, predicted_heap)
     assert law.layer_example_bytes == pytest.approx(4 * 256 / count, rel=1e-9)
@@ -98,10 +98,10 @@ def test_a_constant_that_every_process_adds_goes_into_the_base():
 
 
 def test_a_law_says_for_which_depths_and_batches_it_is_and_which_cells_it_is_not_for():
-    """The grid of the defaults; its other cells have their peak at the update, or one layer.
+    """The default grid. Its cells outside of the law have their peak at the update, or one layer.
 
-    Batches 64 and 256 share a law, too, with as many cells: that of the larger cells is stated. Predicted are
-    3, 6, 12 and 640 as well, 7 depths and 3 batches in all.
+    Batches 64 and 256 also have a law, with the same number of cells. The law of the larger cells is stated.
+    Depths 3, 6 and 12 and batch 640 are also predicted: 7 depths and 3 batches in all.
     """
     rows = [measured(cell) for cell in grid([1, 2, 4, 8, 16], [64, 256, 1024])]
     (law,) = fit_laws(rows, predicted_heap)
@@ -122,7 +122,7 @@ def test_a_law_says_for_which_depths_and_batches_it_is_and_which_cells_it_is_not
 
 
 def test_a_slope_that_is_predicted_to_be_0_is_said_to_be_nothing_whatever_the_noise_of_the_meter():
-    """The weights of inference: the heap of deep cells with large batches is raised by 0.01 %."""
+    """In inference only weights grow with depth. Deep cells with large batches have 0.01 % more heap."""
     rows = [measured(cell, Mode.INFER) for cell in grid([2, 4, 8, 16], BATCHES)]
     for row in rows:
         row["heap_peak_bytes"] += row.cell["depth"] * row.cell.batch // 30
@@ -201,7 +201,7 @@ def test_rows_without_a_heap_figure_have_no_law():
 
 
 def test_depth_0_is_in_no_law_with_deeper_networks():
-    """Peaks of depth 0 that lie on the law by chance are not counted for it."""
+    """Peaks of depth 0 do not count for a law, even if they follow it by chance."""
     rows = [measured(cell, Mode.INFER) for cell in grid([0, *DEPTHS], BATCHES)]
     (law,) = fit_laws(rows, predicted_heap)
     assert law.depths[0] == 2
@@ -217,7 +217,7 @@ def test_a_law_of_half_of_the_cells_is_not_stated():
 
 
 def test_heap_peaks_off_the_line_by_more_than_promised_give_no_law():
-    """One of eight heap peaks is raised: by 0.2 % of it that shows, by 0.02 % it does not matter."""
+    """One of eight heap peaks is raised. A rise by 0.2 % prevents the law, and a rise by 0.02 % does not."""
     cells = grid([2, 4, 8, 16], BATCHES)
     for share, stated in ((0.0002, True), (0.002, False)):
         rows = [measured(cell) for cell in cells]
@@ -231,7 +231,7 @@ def test_heap_peaks_off_the_line_by_more_than_promised_give_no_law():
 
 
 def test_a_peak_left_out_is_held_against_the_fit_to_the_others():
-    """The formula with leverages is what fitting again and again finds."""
+    """The formula with leverages gives the errors of repeated fits."""
     peaks = {pair: 1e6 + 3e4 * pair[0] * pair[1] + 1e3 * (sum(pair) % 7) for pair in product(DEPTHS, BATCHES)}
     fitted, held_out = errors(peaks)
     again = 0.0
@@ -251,7 +251,7 @@ def test_a_cell_without_which_no_law_can_be_fitted_cannot_be_held_out():
 
 
 def test_a_heap_that_jumps_between_the_cells_of_the_sweep_is_found():
-    """The sweep has both ends, where a line fits; the smallest cells between them are measured too."""
+    """A line fits to the ends, which the sweep has. The smallest cells between them are measured, too."""
 
     def heap(cell, mode):
         return predicted_heap(cell, mode) + (4000 if cell.batch > 128 else 1000)
@@ -264,7 +264,7 @@ def test_a_heap_that_jumps_between_the_cells_of_the_sweep_is_found():
 
 
 def test_batches_between_which_arrays_become_visible_to_a_heap_meter_have_no_law():
-    """At width 20, h takes 80·B bytes and o 40·B: both are seen, at 1 KiB or more, from batch 26 on."""
+    """At width 20, h has 80·B bytes and o 40·B. memray sees both from batch 26 on: they reach 1 KiB."""
     for batches, stated in (([2, 1016], False), ([26, 1016], True)):
         rows = [measured(cell, Mode.INFER) for cell in grid([2, 4, 9, 14], batches, width=20)]
         (found,) = fit_laws(rows, predicted_heap)
@@ -273,7 +273,7 @@ def test_batches_between_which_arrays_become_visible_to_a_heap_meter_have_no_law
 
 
 def test_a_workspace_that_becomes_visible_counts_too():
-    """The loss takes an index of 8 bytes an example: not seen in micro-batches of 17, but in those of 170."""
+    """The index of the loss has 8 bytes per example. memray sees it in micro-batches of 170, not of 17."""
     fields = {"width": 10, "activation": "gelu_tanh", "optimizer": "adam", "l2": 0.0, "dtype": "float64"}
     for batches, stated in (([136, 208, 1080, 1360], False), ([1080, 1360], True)):
         cells = grid([3, 8], batches, accumulate=8, update="eager", **fields)
@@ -283,7 +283,7 @@ def test_a_workspace_that_becomes_visible_counts_too():
 
 
 def test_depths_between_which_more_small_blocks_are_kept_have_no_law():
-    """numpy keeps 7 freed blocks of a size: at width 6 weights and biases are small ones."""
+    """numpy keeps 7 freed blocks of each small size. At width 6 weights and biases are small."""
     fields = {"width": 6, "bias": True, "activation": "gelu", "dtype": "float64"}
     for depths, stated in (([1, 2, 4, 9], False), ([9, 12, 20], True)):
         rows = [measured(cell, Mode.INFER) for cell in grid(depths, [350, 578, 1369], **fields)]
@@ -301,7 +301,7 @@ def test_what_small_blocks_can_do_is_counted_by_hand():
 
 @pytest.mark.measure
 def test_heap_peaks_bend_where_numpy_keeps_no_more_blocks():
-    """Each layer of width 6 has a weight of 288 B and a bias of 48 B; the first seven are not seen."""
+    """Each layer of width 6 has a weight of 288 B and a bias of 48 B. memray does not see the first seven."""
     cells = [
         cell_of(depth=depth, width=6, batch=199, bias=True, dtype="float64") for depth in (2, 4, 6, 10, 12)
     ]
@@ -326,7 +326,7 @@ def test_modes_and_activations_have_laws_of_their_own():
 
 
 def test_each_law_and_each_reason_is_said_once():
-    """A policy sweep: inference recomputes nothing under any policy, and has one law."""
+    """In a sweep over policies, inference has one law, since it recomputes nothing under any policy."""
     policies = ("none", "sqrt", "revolve:4")
     rows = [
         measured(cell, mode)
@@ -375,7 +375,7 @@ def test_laws_of_micro_batches_are_for_batches_that_they_divide():
 
 
 def test_stated_laws_hold_at_cells_that_were_not_fitted():
-    """Fifteen grids made at random; `scripts/laws` does hundreds, with heap meters too."""
+    """Fifteen random grids. `scripts/laws` checks hundreds, also with heap meters."""
     done = subprocess.run(
         [sys.executable, SCRIPTS / "laws.py", "15", "--seed", "1", "--heap", "0"],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Combinations of levers, held against trying all of them, and the answer where nothing fits."""
+"""Combinations of levers, compared with trying all of them, and the answer if nothing fits."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def least_bytes(cell):
 
 
 def combinations(cell):
-    """All of them, none left out because it could be foreseen."""
+    """All combinations of levers of a cell, without any shortcut."""
     divisors = [count for count in range(1, cell.batch + 1) if cell.batch % count == 0]
     choices = ({cell.update, "eager"}, {cell.optimizer, "sgd"}, {cell["dtype"], "float32"}, divisors)
     names = ("update", "optimizer", "dtype", "accumulate")
@@ -49,7 +49,7 @@ def combinations(cell):
 
 
 def changes(cell, other):
-    """How much of the training is another one."""
+    """The number of settings that change the training: optimiser and dtype."""
     return (cell.optimizer != other.optimizer) + (cell["dtype"] != other["dtype"])
 
 
@@ -77,7 +77,7 @@ def random_cell(rng):
 
 
 def test_where_only_micro_batches_fit_the_fewest_that_do_are_the_answer():
-    """At the peak ∂W2 of the last micro-batch is made: the sums, the parameters and the batch stand by."""
+    """The peak is at ∂W2 of the last micro-batch, with the sums, the parameters and the batch live."""
     weights = 4 * (64 * 256 + 256 * 50_000)
 
     def peak(count):
@@ -252,7 +252,7 @@ BASE = cell_of(depth=6, width=16, batch=64, cost="flops", steps=2)
 
 @pytest.fixture
 def planned():
-    """What fits of a small cell, with nothing but two micro-batches under a plan."""
+    """The ways of a small cell, with a plan on two micro-batches as the only option."""
     micro = BASE.changed(accumulate=2)
     memory = (least_bytes(micro) + kept_bytes(micro)) // 2
     cell = micro.changed(policy=f"budget:{memory}")

@@ -1,4 +1,4 @@
-"""Why no plan of rematerialisation is smaller: the peak at which it is shown."""
+"""The obstacle: the peak that shows why no plan of rematerialisation is smaller."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def answer(cell, memory_bytes=None):
 
 
 def test_at_the_update_all_gradients_wait_and_no_plan_can_shrink_them():
-    """Depth 8, batch 1, λ = 0: the peak is at the last gradient, with all other gradients beside it."""
+    """At depth 8, batch 1 and λ = 0, the peak is at the last gradient, when all other gradients are live."""
     cell = cell_of(depth=8, batch=1, l2=0.0, optimizer="adam", cost="flops")
     obstacle = obstacle_of(cell)
     assert (obstacle.phase, obstacle.kept, obstacle.needed) == (Phase.UPDATE, (), True)
@@ -28,14 +28,14 @@ def test_at_the_update_all_gradients_wait_and_no_plan_can_shrink_them():
 
 
 def test_a_value_that_backward_reads_at_the_peak_is_named():
-    """Of the book's network: at step 16 backward computes ∂L/∂h, and then reads h for φ′."""
+    """In the network of the book, step 16 of backward computes ∂L/∂h, and the next step reads h for φ′."""
     cell = cell_of(depth=1, cost="flops")
     assert "No plan is smaller: the peak is at step 16 (backward, ∂L/∂h), with " in answer(cell)
     assert "This part of backward needs all kept values that are still live: h." in answer(cell)
 
 
 def test_of_equal_peaks_the_one_that_no_plan_can_lower_is_shown():
-    """At batch 256 and width 256 each layer gains as much in gradients as it frees in intermediates."""
+    """At batch 256 and width 256, each layer adds as many bytes of gradients as it frees of intermediates."""
     cell = cell_of(depth=16, batch=256, cost="flops")
     liveness = analyse(cell.keep_all(Mode.TRAIN))
     obstacle = obstacle_of(cell)
@@ -59,7 +59,7 @@ def test_it_is_said_where_a_memory_is_too_small_for_any_plan_too():
 
 
 def test_where_a_kept_value_is_not_needed_only_the_plans_are_spoken_of():
-    """Found by trying random cells: z1 is live at the only peak, and another stage reads it."""
+    """A cell found by random trials: z1 is live at the only peak, and another stage reads z1."""
     cell = cell_of(
         depth=2,
         width=64,

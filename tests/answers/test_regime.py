@@ -1,4 +1,4 @@
-"""Regimes found in peaks made by hand: largest of lines, with and without what bends them."""
+"""Regimes in constructed peaks: maxima of lines, with and without deviations."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_one_line_is_one_regime():
 
 
 def test_where_another_line_is_larger_another_regime_begins():
-    """100 is the larger up to L·B = 50: with batch 10 to depth 5, with batch 20 to depth 2.5."""
+    """The constant 100 is the maximum up to L·B = 50: depth 5 with batch 10, depth 2.5 with batch 20."""
     depths, batches = [1, 2, 3, 4, 5, 6, 7, 8], [10, 15, 20]
     found = regimes(depths, batches, peaks(depths, batches, lambda L, B: max(100, 50 + L * B)))
     assert found == [Regime((5, 6, 7, 8), (10, 15, 20))]

@@ -1,4 +1,4 @@
-"""What would make a cell fit: found, run, measured and shown."""
+"""Ways to make a cell fit: how they are found, measured and shown."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def predicted(cell):
 
 @pytest.fixture(scope="module")
 def measured():
-    """The frontier of a small cell with a plan for half of what it needs, run and measured."""
+    """The measured frontier of a small cell, with a plan for half of the memory that the cell needs."""
     with Host() as host:
         return measure_ways(host, find_ways(CELL, predicted(CELL) * 2 // 3, points=4))
 
 
-# -- what is found -----------------------------------------------------------------------------------
+# -- finding -----------------------------------------------------------------------------------------
 
 
 def test_what_fits_as_it_is_gets_no_plan():
@@ -123,7 +123,7 @@ def test_accumulation_gives_the_same_up_to_rounding(measured):
     assert equality(lever) == f"to {lever.largest_difference:.0e}"
 
 
-# -- what goes wrong ---------------------------------------------------------------------------------
+# -- failures ----------------------------------------------------------------------------------------
 
 
 def test_gradients_that_differ_are_a_failure():
@@ -172,7 +172,7 @@ def test_the_likeness_meter_sees_a_difference():
     assert same == {"differing": [], "compared_count": 26, "largest_difference": 0.0}
 
 
-# -- what is shown -----------------------------------------------------------------------------------
+# -- output ------------------------------------------------------------------------------------------
 
 
 def test_the_csv_has_a_row_per_option_with_empty_fields_for_what_was_not_measured(measured):
@@ -321,7 +321,7 @@ def test_training_under_a_budget_ends_with_the_same_weights(tmp_path):
     assert memtrain(*network, "--policy", least, cwd=tmp_path).code == 0
 
 
-# -- what a hostile reader found -----------------------------------------------------------------------
+# -- rare cases --------------------------------------------------------------------------------------
 
 
 def test_a_sweep_over_micro_batches_has_its_law(tmp_path):

@@ -1,4 +1,4 @@
-"""The table of columns agrees with what the rooms know, and every option of a cell comes from it."""
+"""The table of columns: it agrees with the rooms, and all options of a cell come from it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_defaults_are_those_of_the_cell():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_columns_of_a_family_are_in_the_table(family):
     unknown = set(columns_of(family)) - {column.name for column in COLUMNS if column.part is Part.NETWORK}
-    assert unknown <= {"loss"}  # of the Python interface alone
+    assert unknown <= {"loss"}  # only in the Python interface
 
 
 def test_a_column_has_a_value_of_its_kind_in_every_cell():
@@ -50,7 +50,7 @@ def test_the_options_of_a_cell_are_worded_by_the_table(command):
     options = {option.name: option for option in get_command(app).commands[command].params}
     own = [BY_NAME[name] for name in CELL_NAMES if BY_NAME[name].parameter in options]
     if command in ("plan", "frontier"):
-        own.remove(BY_NAME["memory_limit_bytes"])  # their --memory is no column
+        own.remove(BY_NAME["memory_limit_bytes"])  # the --memory of these commands is no column
     assert len(own) >= 10
     for column in own:
         assert options[column.parameter].help.startswith(column.about), column.name

@@ -1,4 +1,4 @@
-"""Activations and erf against the math module, and far out."""
+"""Activations and erf, compared with the math module, and for extreme arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Phase and block of a builder are contexts that end."""
+"""The contexts of a builder: phase and block end with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sums that are made early against sums that are made late: what they hold."""
+"""The peaks of early sums of cotangents, compared with late sums."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def peak_of(b, asked):
 
 
 def fan(seed, size, kinds, build_gradient):
-    """The peak of the gradient of Σ over all ends of a random tree of 6 by 6 values; ``kinds`` of nodes."""
+    """The peak of a gradient: of the sum of all leaves of a random tree with 6 by 6 values.
+
+    ``kinds`` are the kinds of its nodes.
+    """
     rng, b = Random(seed), Builder()
     x, *others = leaves = [leaf(b, name, (6, 6)) for name in "xvw"]
     pool = [b.apply(Tanh(), x)]
@@ -46,7 +49,7 @@ def fan(seed, size, kinds, build_gradient):
 
 
 def excesses(kinds):
-    """How much more early sums hold than late ones, over random trees."""
+    """The bytes by which the peak of early sums exceeds that of late sums, for random trees."""
     return [
         fan(seed, 3 + seed % 25, kinds, gradient) - fan(seed, 3 + seed % 25, kinds, late_gradient)
         for seed in range(200)
@@ -54,7 +57,7 @@ def excesses(kinds):
 
 
 def test_where_a_part_takes_the_buffer_of_what_its_rule_reads_early_sums_never_hold_more():
-    """A part then costs nothing when it is made, and one sum stands where late one array a reader does."""
+    """Then a new part needs no memory, and one sum is held instead of one array per reader."""
     found = excesses(["tanh"])
     assert max(found) <= 0
     assert sum(excess < 0 for excess in found) > 150
@@ -62,7 +65,7 @@ def test_where_a_part_takes_the_buffer_of_what_its_rule_reads_early_sums_never_h
 
 @pytest.mark.parametrize("kinds", [["product"], ["times"], ["tanh", "product", "times"]])
 def test_elsewhere_early_sums_seldom_hold_more_and_never_more_than_two_arrays(kinds):
-    """A part is made while more of forward is still kept: there part and sum may stand at the peak."""
+    """An early part is computed while more of forward is still kept, so part and sum may be at the peak."""
     found = excesses(kinds)
     assert max(found) <= 2 * UNIT
     assert sum(excess > 0 for excess in found) < 0.06 * len(found)

@@ -1,4 +1,4 @@
-"""Every registered op against central differences, of first to third order, and the names of gradients."""
+"""Derivatives of first to third order of every op, compared with central differences; names of gradients."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_the_check_catches_a_wrong_rule():
     check_gradient(lambda b, x: b.apply(_WrongOnlyTwice(), x), x, order=1)
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         check_gradient(lambda b, x: b.apply(_WrongOnlyTwice(), x), x, order=2)
-    assert OPS["tanh"] is activation.Tanh  # the wrong ones have no name of their own, so no entry
+    assert OPS["tanh"] is activation.Tanh  # a wrong op has no name of its own, so it is not registered
     assert OPS["mse"] is loss.Mse
 
 

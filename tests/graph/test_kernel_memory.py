@@ -1,5 +1,6 @@
-"""What each kernel takes beyond its output and declared workspace, seen by memray in a fresh process;
-and that a kernel gives the same bits in the buffer of an input that it may reuse.
+"""The memory of each kernel beyond its output and workspace, and kernels in reused buffers.
+
+memray counts the memory in a fresh process. In a reused buffer a kernel must give the same bits.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def peaks():
     command = [sys.executable, "-W", "error", TESTS / "kernel_peaks.py"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    # Only here does memray tell that it could not write its record; corrected addresses mean nothing.
+    # Only stderr tells that memray could not write its record. Corrected symbols are harmless.
     said = [line for line in done.stderr.splitlines() if "Memray WARNING: Correcting symbol" not in line]
     assert not said
     return json.loads(done.stdout)
@@ -63,7 +64,7 @@ def test_labels_of_an_accepted_type_are_not_cast_in_a_hidden_buffer(peaks, name,
 
 
 def assert_reuse_keeps_the_bits(op, arrays):
-    """The result in the buffer of each input that the op allows is that in a fresh buffer."""
+    """Fail unless the op gives the same bits in a fresh buffer and in the buffer of each reusable input."""
     given = [x.copy() for x in arrays]
     fresh = compute(op, arrays)
     for have, want in zip(arrays, given, strict=True):
@@ -83,7 +84,7 @@ def assert_reuse_keeps_the_bits(op, arrays):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("name", "place"), [case for case in KERNELS if OPS[case[0]].writes is None])
 def test_a_kernel_changes_no_input_and_gives_the_same_bits_in_a_reused_buffer(name, place, dtype):
-    for n, q in ((3, 4), (131, 257), (20011, 2)):  # the last two in several blocks
+    for n, q in ((3, 4), (131, 257), (20011, 2)):  # the last two have several blocks
         assert_reuse_keeps_the_bits(*make(name, place, Sizes(n, q, np.dtype(dtype))))
 
 

@@ -1,4 +1,4 @@
-"""Every registered kernel against its formula in plain numpy."""
+"""Every registered kernel, compared with its formula in plain numpy."""
 
 from __future__ import annotations
 

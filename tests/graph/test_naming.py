@@ -1,4 +1,4 @@
-"""Names are unique in a graph; cotangents are named after the book, with the scope of their value."""
+"""Names: unique in a graph, as in the book for cotangents, and with the scope of their value."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_cotangent_stands_in_the_block_of_its_value_and_what_helps_in_that_of_
         assert graph.named(f"∂L/∂h{k}").label == "∂L/∂h"
         assert graph.named(f"∂L/∂z{k}").scope == scope
     assert slope.scope == graph.named("part 1 of ∂L/∂w").scope == ()
-    assert graph.named("part 2 of ∂L/∂w").scope == ()  # what the second reader of w, in block 1, passes back
+    assert graph.named("part 2 of ∂L/∂w").scope == ()  # from the second reader of w, which is in block 1
     gradient(b, sum_to(b, multiply(b, slope, slope), ()), [x])
     helpers = [node for node in b.nodes[len(graph) :] if node.name == f"{node.op.name}#{node.id}"]
     assert {node.scope for node in helpers if node.op.name == "exp"} == {first, second}

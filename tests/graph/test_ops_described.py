@@ -1,4 +1,4 @@
-"""What each op says of itself: FLOPs, formula, purpose, glyph, and what its rule reads. None is forgotten."""
+"""The descriptions of every registered op: FLOPs, formula, purpose, glyph, and what its vjp rule reads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ N, M, Q = Dim(6, "n"), Dim(4, "m"), Dim(3, "q")
 
 
 def applied(name, place=0, sizes=SMALL):
-    """A graph with the op of an example applied to leaves, and the node."""
+    """A graph in which the op of an example is applied to leaves, and the node of the op."""
     op, arrays = make(name, place, sizes)
     b = Builder()
     node = b.apply(op, *leaves(b, arrays), name="r")
@@ -43,7 +43,7 @@ def test_every_op_says_what_it_costs_how_it_is_written_and_what_it_needs_its_inp
     read = [graph[index] for index in node.inputs]
     factors = [words.rstrip("ᵀ").removeprefix("φ′(").rstrip(")") for words, _ in formula.factors]
     assert set(factors) <= {given.name for given in read}
-    if name not in ("nll_grad", "mse_grad", "add_scaled"):  # there a number stands before the factors
+    if name not in ("nll_grad", "mse_grad", "add_scaled"):  # in these, a number precedes the factors
         assert set(factors) == {given.name for given in read}
     assert all(given.name in formula.right for given in read)
     for given in read:
@@ -98,7 +98,7 @@ def test_matrix_products_take_their_flops_at_the_rate_of_products():
 
 
 class Page:
-    """A graph with a few named values, to write formulas of."""
+    """A graph with a few named values, of which a test writes formulas."""
 
     def __init__(self):
         self.b = Builder()
@@ -148,7 +148,7 @@ class Page:
         (Relu(), ("x",), "φ(x)"),
         (Gelu(), ("x",), "φ(x)"),
         (TanhGrad(), ("g", "h"), "g ⊙ φ′(z)"),
-        (ReluGrad(), ("g", "x"), "g ⊙ φ′(x)"),  # of a leaf nothing else is known
+        (ReluGrad(), ("g", "x"), "g ⊙ φ′(x)"),  # x is a leaf, so its input is not known
         (GeluGrad(), ("g", "z"), "g ⊙ φ′(z)"),
         (LogSoftmax(), ("o",), "log softmax(o)"),
         (LogSoftmaxGrad(), ("o", "p"), "o − exp(p) ⊙ Σ_q o"),

@@ -1,4 +1,4 @@
-"""SiLU, leaky ReLU, ELU, softplus, hard-swish, Mish: near 0, far out, as PyTorch, and what they keep."""
+"""SiLU, leaky ReLU, ELU, softplus, hard-swish and Mish: near 0, at extreme arguments, and beside PyTorch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEPT_ARRAYS = {"leaky_relu": 3, "elu": 3, "softplus": 3, "silu": 6, "hard_swish"
 
 
 def derivatives(name, z):
-    """The activation at z, its slope and its curvature."""
+    """The value, the slope and the curvature of an activation at z."""
     b = Builder()
     given = leaf(b, "z", z.shape, z.dtype)
     asked = [b.apply(ACTIVATIONS[name](), given)]
@@ -36,7 +36,7 @@ def derivatives(name, z):
 
 @pytest.mark.parametrize("name", KEPT_ARRAYS)
 def test_three_layers_keep_the_output_alone_or_the_input_besides(name):
-    """As many arrays as PyTorch's rules keep, or half of them where the slope follows from the output."""
+    """The same number of arrays as PyTorch keeps, or half if the slope is a function of the output."""
     found = analyse(cell_of(depth=3, batch=128, activation=name).schedule(Mode.TRAIN))
     assert [node.nbytes for node in found.retained].count(131_072) == KEPT_ARRAYS[name]
     assert found.peak_role_bytes[Role.RETAINED] <= 131_072 * KEPT_ARRAYS[name]
@@ -75,7 +75,7 @@ def test_far_out_values_and_slopes_reach_their_limits(name, dtype):
     np.testing.assert_allclose(value, [left, 1000], rtol=1e-6)
     np.testing.assert_allclose(slope, [0.01 if name == "leaky_relu" else 0, 1], rtol=1e-6)
     np.testing.assert_array_equal(compute(OPS[name](), [z[2:]]), z[2:])
-    ends = z[2:3] if name == "silu" else z[2:]  # as GELU's, its rule has no limit at infinity
+    ends = z[2:3] if name == "silu" else z[2:]  # as for GELU, its vjp rule has no limit at infinity
     slopes = compute(OPS[f"{name}_grad"](), [np.ones_like(ends), ends])
     np.testing.assert_allclose(slopes, 1, rtol=4e-16)
 
@@ -138,7 +138,7 @@ def test_values_slopes_and_curvatures_are_pytorchs(name, dtype, error):
     value = theirs(given)
     (slope,) = torch.autograd.grad(value.sum(), given, create_graph=True)
     wanted = [value.detach(), slope.detach()]
-    if slope.requires_grad and name != "hard_swish":  # its second derivative is missing in PyTorch
+    if slope.requires_grad and name != "hard_swish":  # PyTorch lacks its second derivative
         wanted.append(torch.autograd.grad(slope.sum(), given)[0])
     for have, want in zip(found, wanted, strict=False):
         np.testing.assert_allclose(have, want.numpy(), rtol=error, atol=error)
@@ -152,7 +152,7 @@ def test_values_slopes_and_curvatures_are_pytorchs(name, dtype, error):
     ],
 )
 def test_three_layers_of_256_keep_five_arrays_or_three_at_batch_128(activation, kept):
-    """No more than PyTorch's fused rules keep: 5 each, 3 with a leaky ReLU in place."""
+    """No more arrays than PyTorch's fused rules keep: 5, or 3 with an in-place leaky ReLU."""
     b, dtype = Builder(), np.dtype(np.float32)
     value = b.apply(Leaf(Role.INPUT, (128, 256), dtype), name="x")
     weights = [parameter(b, f"W{k}", "W", (256, 256), dtype) for k in (1, 2, 3)]

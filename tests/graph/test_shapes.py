@@ -1,4 +1,4 @@
-"""Inputs that do not fit are refused by name and shape, and so are graphs that cannot be computed."""
+"""Refusals: of inputs that do not fit, with names and shapes, and of graphs that cannot be computed."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_labels_of_an_accepted_type_are_read(dtype):
     try:
         loss.Nll().result(*leaves(Builder(), [logp, y]))
     except GraphError:
-        assert dtype is not np.int64  # other integers may be refused, but not accepted and then not read
+        assert dtype is not np.int64  # other integers may be refused, but not accepted and then ignored
         return
     assert compute(loss.Nll(), [logp, y]) == pytest.approx(-(math.log(0.5) + math.log(0.6)) / 2)
     np.testing.assert_allclose(compute(loss.NllGrad((2, 3)), [np.array(1.0), y]).sum(1), -0.5)

@@ -1,7 +1,6 @@
-"""Values that many read: peaks by hand, rules asked once, and sums held against two oracles.
+"""Values with many readers: peaks by hand, vjp rules applied once, and sums compared with two oracles.
 
-The oracles are central differences, and late sums: each cotangent is collected when the value's own turn
-comes, and what its parts are made of is held until then.
+The oracles are central differences and late sums (`late_sums`).
 """
 
 from __future__ import annotations
@@ -50,11 +49,12 @@ def reading_network(readers):
 
 @pytest.mark.parametrize("readers", [2, 3, 6])
 def test_a_value_that_several_read_holds_one_sum_and_one_part(readers):
-    """By hand for k readers, when the j-th part is there and not yet added, in arrays of 6 by 6.
+    """By hand for k readers, right before the j-th part is added, in arrays of 6 by 6.
 
-    The leaves (1 + k), h, the outputs that are still to be read (k − j), the cotangent at the j-th reader,
-    the gradients of j weights, the sum and the part; and the number 1, while a later reader still takes it.
-    Late, at the first part: the leaves, h, the cotangents at k readers, the gradients of k weights, the part.
+    Live are the leaves (1 + k), h, the outputs that are still to be read (k − j), the cotangent at the j-th
+    reader, the gradients of j weights, the sum and the part; and the number 1, while a later reader needs it.
+    With late sums, live at the first part are the leaves, h, the cotangents at k readers, the gradients of k
+    weights, and the part.
     """
     b, total, leaves = reading_network(readers)
     assert peak_of(b, gradient(b, total, leaves)) == (2 * readers + 5) * UNIT + 8 * (readers > 2)
@@ -63,7 +63,7 @@ def test_a_value_that_several_read_holds_one_sum_and_one_part(readers):
 
 
 def used_layer(uses, build_gradient):
-    """The peak of ∂‖hk‖²/∂W for h1 = tanh(x Wᵀ), h2 = tanh(h1 Wᵀ), …: one layer of 256, 128 examples."""
+    """The peak of ∂‖hk‖²/∂W for h1 = tanh(x Wᵀ), h2 = tanh(h1 Wᵀ), …: one layer of 256, batch 128."""
     b = Builder()
     x, w = leaf(b, "x", (128, 256), "float32"), leaf(b, "W", (256, 256), "float32")
     value = x
@@ -73,9 +73,9 @@ def used_layer(uses, build_gradient):
 
 
 def test_a_layer_that_is_used_many_times_costs_its_output_a_use():
-    """By hand, in arrays of 131,072 B, k uses: x, W (2), h1…h(k−2), ∂/∂z(k−1), the sum (2) and a part (2).
+    """By hand for k uses, in arrays of 131,072 B: x, W (2), h1…h(k−2), ∂/∂z(k−1), the sum (2), a part (2).
 
-    Late, the cotangent of each use stands beside its output.
+    With late sums, the cotangent of each use is held as well as its output.
     """
     early = [used_layer(uses, gradient) for uses in range(2, 21)]
     assert early == [131_072 * (uses + 6) for uses in range(2, 21)]
@@ -108,7 +108,7 @@ def test_a_rule_is_asked_once_for_all_inputs_that_are_wanted_leaves_first(monkey
 
 
 def ops_built(build, *leaf_shapes):
-    """How many nodes of each op backward appends."""
+    """The number of nodes that backward appends, by op."""
     b = Builder()
     xs = [leaf(b, f"x{k}", shape) for k, shape in enumerate(leaf_shapes)]
     target = build(b, *xs)
@@ -127,12 +127,12 @@ def test_what_the_gradients_of_a_node_share_is_built_once():
     def squares(b, x):
         return b.apply(SquaredNorm(), multiply(b, x, x))
 
-    assert ops_built(squares, (4,))["multiply"] == 2  # that of the norm, and one for both factors
+    assert ops_built(squares, (4,))["multiply"] == 2  # one for the norm, and one for both factors
 
     def slope(b, g, x, y):
         return b.apply(SquaredNorm(), b.apply(MseGrad(), g, x, y))
 
-    assert ops_built(slope, (), (4,), (4,))["multiply"] == 3  # the norm's, g's, and one for x and y
+    assert ops_built(slope, (), (4,), (4,))["multiply"] == 3  # for the norm, for g, and for x and y
 
     def soft(b, g, x):
         return b.apply(SquaredNorm(), b.apply(LogSoftmaxGrad(), g, b.apply(LogSoftmax(), x)))
@@ -179,9 +179,10 @@ def test_a_part_that_can_be_added_in_place_waits_for_an_array(readers, norm_firs
 
 
 def grown(seed, size, *, one_way):
-    """A function that appends a random graph of 6 by 6 values, many read more than once, and its number.
+    """A function that appends a random graph to leaves, and returns its last value.
 
-    ``one_way``: each node has one input that depends on x, or is a sum, and reads leaves besides.
+    Many of its values have several readers.
+    With ``one_way``, each node except sums has only one input that depends on x; its other inputs are leaves.
     """
 
     def apply(b, *leaves):

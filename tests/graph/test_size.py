@@ -1,4 +1,4 @@
-"""Sizes that know what they are made of: printed, evaluated, and kept by the ops that cut or fold axes."""
+"""Sizes with a meaning: as text, evaluated, and kept by the ops that cut or fold axes."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ sizes = st.recursive(
 
 
 def by_python(words, values):
-    """The value of an expression from its text, by Python's own parser."""
+    """The value of an expression, computed from its text by Python's parser."""
     plain = words.replace("·", "*").replace("⌈", "ceil(").replace("⌉", ")")
     return eval(plain, {"min": min, "ceil": ceil}, values)
 

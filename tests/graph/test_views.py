@@ -72,7 +72,7 @@ def test_an_old_view_does_not_outlive_the_buffer_that_another_value_took_over():
     b = Builder()
     first = b.apply(activation.Relu(), leaf(b, "x", (100, 10)))
     flat = b.apply(loss.SquaredNorm(), view.reshape(b, first, (1000,)))
-    second = b.apply(activation.Relu(), first)  # takes over the buffer of the first, which dies here
+    second = b.apply(activation.Relu(), first)  # takes over the buffer of the first
     spread = b.apply(arithmetic.BroadcastTo((100, 20)), b.apply(loss.SquaredNorm(), second))
     target = arithmetic.add(b, b.apply(loss.SquaredNorm(), spread), flat)
     schedule = make_schedule(b.graph(), [target])

@@ -1,4 +1,4 @@
-"""Admission: what a run needs besides its peak, by hand, and what is said where that is not there."""
+"""Admission: the memory that a run needs besides its peak, by hand, and the messages if it is missing."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_memory_is_held_while_a_run_is_admitted_and_given_back_however_it_ends(m
     assert (held, room._taken_bytes) == ([needed_bytes(row)], 0)
 
 
-# -- everyone who runs a cell asks here ----------------------------------------------------------------
+# -- every run needs admission -------------------------------------------------------------------------
 
 
 def test_no_run_of_any_kind_is_tried_without_the_memory(monkeypatch):
@@ -124,11 +124,11 @@ def test_no_run_of_any_kind_is_tried_without_the_memory(monkeypatch):
     rows = [row_of(cell_of(depth=depth, batch=batch)) for depth in (2, 4, 8) for batch in (512, 1024)]
     for each in rows:
         each["heap_peak_bytes"] = each["predicted_peak_bytes"]
-    laws_of(host, rows)  # it would ask for more cells
+    laws_of(host, rows)  # it would measure more cells
 
 
 def test_a_pair_is_not_compared_without_the_memory_for_both(monkeypatch):
-    """There is memory for each of the two, and not for both."""
+    """There is memory for each of the two cells, but not for both."""
     small = CELL.changed(depth=6, width=32)
     fit = find_ways(small, None)
     needed = max(needed_bytes(row_of(option.cell)) for option in fit.options)

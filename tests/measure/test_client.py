@@ -1,4 +1,4 @@
-"""Measuring processes that fail, and disks that are full: a row that says so, never a wrong number."""
+"""Measuring processes that fail, and full disks: they give a row with the reason, never a wrong figure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ METERED = (*SWEEP, "--meters", "ledger,heap,resident")
 
 
 def with_fault(fault, *arguments, cwd, **environment):
-    """Run memtrain with measuring servers that have a fault."""
+    """Run memtrain with measuring servers that have ``fault``."""
     code = (
         "import sys, memtrain.measure.client as client\n"
         f"client.SERVER_COMMAND = (sys.executable, {str(FAULTY)!r})\n"
@@ -101,7 +101,7 @@ def test_a_heap_meter_that_writes_something_else_keeps_its_figure(fault, said, t
 
 @pytest.mark.parametrize("leave", [0, 8192, 65536])
 def test_a_disk_that_is_full_gives_no_heap_figure(leave, small_disk, tmp_path):
-    """memray by itself would say nothing in Python and give a peak that is too small."""
+    """memray itself would raise no error and give a peak that is too small."""
     fill(small_disk, leave)
     sweep = ("sweep", "--depth", "2", "--batch", "64", "--mode", "train", "--meters", "heap")
     said = with_fault(
@@ -109,7 +109,7 @@ def test_a_disk_that_is_full_gives_no_heap_figure(leave, small_disk, tmp_path):
     )
     (row,) = rows_of((tmp_path / "out.csv").read_text())
     ledger = int(row["ledger_peak_bytes"])
-    if row["status"] == "ok":  # without any room Python takes another folder; or there was enough
+    if row["status"] == "ok":  # Python used another folder, or there was enough room
         assert leave != 8192
         assert abs(int(row["heap_peak_bytes"]) - ledger) <= max(0.001 * ledger, 16384)
     else:
@@ -125,7 +125,7 @@ def test_a_disk_with_too_little_room_for_memray_is_seen_before(small_disk, tmp_p
 
 
 def test_a_server_that_talks_is_a_row_with_a_reason(tmp_path):
-    """Whatever prints when Python starts comes before our first line."""
+    """Text that is printed when Python starts comes before our first line."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nif 'memtrain.measure.server' in sys.orig_argv: print('hello')\n"
     )

@@ -1,4 +1,4 @@
-"""The doctor finds a broken meter, and says of what is not ideal what to do about it."""
+"""The doctor: it finds a broken meter, and gives a remedy for each setting that is not ideal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BLAS = "openblas 0.3 SkylakeX"
 
 
 def meters(**given):
-    """A fake machine on which every meter gives the prediction, but for those given (figures or an error)."""
+    """A fake host on which every meter gives the prediction, except the given ones (figures or an error)."""
     predicted = predicted_row(TRIAL, "train")["predicted_peak_bytes"]
     answers = {
         "ledger": {
@@ -136,7 +136,7 @@ def test_the_command_ends_with_1_when_a_meter_is_blind(tmp_path):
 
 @pytest.mark.parametrize("name", doctor.CHANGING)
 def test_a_setting_that_changes_the_allocator_is_recorded_and_not_ideal(name, monkeypatch):
-    """Two results could not be told apart that were measured with another allocator."""
+    """Otherwise results that were measured with another allocator could not be recognised."""
     monkeypatch.setenv(name, "1")
     assert environment()["settings"][name] == "1"
     finding = doctor._allocator()

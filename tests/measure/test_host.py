@@ -1,4 +1,4 @@
-"""The host: who may run beside whom, when servers end, and where rates come from."""
+"""The host: which measurements may run at the same time, when servers end, and where rates come from."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="meters need Linux")
 
 
 class Visitors:
-    """Threads that go through a gate and stay until they are told to leave."""
+    """Threads that enter a gate, and stay inside until `leave` is called."""
 
     def __init__(self, gate):
         self.gate, self.inside, self._leave, self._threads = gate, [], {}, []
@@ -51,7 +51,7 @@ class Visitors:
         thread = Thread(target=visit)
         self._threads.append(thread)
         thread.start()
-        thread.join(0.05)  # it waits at the gate now, or is inside
+        thread.join(0.05)  # now it waits at the gate, or is inside
 
     def leave(self, name):
         self._leave[name].set()
@@ -118,7 +118,7 @@ def test_a_measurement_that_fails_lets_the_next_through(visitors):
 
 
 class Counting:
-    """Servers that start no process; they count how many are asked at the same time, by meter."""
+    """Servers without a process. They count the requests at the same time, by meter."""
 
     def __init__(self):
         self._lock, self._asked = Lock(), Counter()
@@ -178,7 +178,7 @@ def test_outside_of_its_context_a_host_starts_nothing():
 
 
 def left():
-    """A host whose context has been left."""
+    """A host whose context has ended."""
     with Host() as host:
         pass
     return host
@@ -203,7 +203,7 @@ def test_servers_stay_warm_within_a_context_and_end_with_the_outermost_one():
 @measured
 @linux
 def test_an_exception_ends_the_servers_whatever_context_is_around():
-    """After Ctrl-C nobody waits for what is being measured."""
+    """After Ctrl-C no thread waits for a running measurement."""
     before = children()
 
     def interrupted():
@@ -258,7 +258,7 @@ def test_a_context_that_nobody_leaves_ends_with_the_interpreter(tmp_path):
 
 @pytest.fixture
 def measurements(monkeypatch):
-    """How often the machine was measured; nothing is kept."""
+    """A list with an entry for each measurement of the machine. No rates are kept."""
     calls = []
     monkeypatch.setattr(module, "measured_apart", lambda: calls.append(1) or RATES)
     monkeypatch.setattr(module, "kept_or", lambda measure: measure())

@@ -1,4 +1,4 @@
-"""What a limited run is given besides its arrays, by hand."""
+"""The slack of a limited run besides its arrays, by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def slack(cell, mode, budget_bytes=MIB):
 
 
 def test_the_slack_is_384_kib_for_the_interpreter_and_a_page_for_each_array_at_the_peak():
-    """At the peak of inference stand x, the weights, the last hidden values and the output."""
+    """Live at the peak of inference are x, the weights, the last hidden values and the output."""
     assert slack(cell_of(depth=1), Mode.INFER) == 384 * KIB + 5 * PAGE
     assert slack(cell_of(depth=4), Mode.INFER) == 384 * KIB + 8 * PAGE
     assert slack(cell_of(depth=4, bias=True), Mode.INFER) == 384 * KIB + 13 * PAGE
@@ -31,7 +31,7 @@ def test_the_slack_is_never_more_than_a_mib_or_a_hundredth_of_the_budget():
 
 
 def test_the_frontier_says_the_limit_that_holds_with_the_slack():
-    """Two weights, x, h1 and o: what is live when the output of the largest batch is computed."""
+    """Two weights, x, h1 and o are live when the output of the largest batch is computed."""
     found = find_capacity(cell_of(width=16), MIB, [1], [])
     (infer,) = (boundary for boundary in found.boundaries if boundary.mode is Mode.INFER)
     assert infer.limit_bytes == MIB + 384 * KIB + 5 * PAGE

@@ -1,4 +1,4 @@
-"""Rows from meters that are made up: every way in which a meter can end."""
+"""Rows from fake meters: every way in which a meter can end."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ ENVIRONMENT = {"blas": "b", "cpu": "c", "python": "p", "numpy": "n", "memtrain":
 
 
 def fake(heap_extra=0, ledger_extra=0, **raises):
-    """A meter that gives what was predicted, or raises what it is told for a meter of that name."""
+    """A ``measure`` function that gives the predicted figures, or raises the error given for a meter."""
 
     def measure(meter, cell, mode, timeout_s):
         if meter in raises:

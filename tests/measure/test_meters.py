@@ -1,4 +1,4 @@
-"""The real meters, in real child processes: do four ways of counting agree?"""
+"""The real meters in real child processes: the four ways of counting must agree."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_the_figures_agree_for_other_networks_too(fields, host):
 
 
 def test_the_heap_meter_sees_a_known_allocation():
-    """The control: under memray an array of 10 million bytes reads as such."""
+    """The control: memray counts an array of 10 million bytes exactly."""
     code = (
         "import memray, numpy, sys, tempfile, os\n"
         "file = os.path.join(tempfile.mkdtemp(), 'f')\n"

@@ -1,4 +1,4 @@
-"""What a cell has trained, and how alike two cells are, for every optimiser and order of updates."""
+"""The trained values of a cell, and the differences of two cells, for all optimisers and updates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the rates are measured with: steps as large as those of networks, each in the middle of many runs."""
+"""The probes of rates: steps with the sizes of real networks, and the median of many runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from memtrain.planning.cost import flops, moved_bytes
 
 @pytest.fixture
 def probes(monkeypatch):
-    """Op name, shapes and unit of each probe; the rate of each is its place."""
+    """Op name, shapes and unit of each probe. The rate of each probe is its position in the list."""
     asked = []
 
     def rate(op, *shapes, of):
@@ -26,7 +26,7 @@ def probes(monkeypatch):
 
 
 def test_the_product_is_one_of_536_million_flops(probes):
-    """As large as those of wide networks: a small product takes most of its time to start."""
+    """The product has the size of those in wide networks: a small product needs most of its time to start."""
     module.measured_rates()
     (product,) = (probe for probe in probes if probe[2] is flops)
     name, (left, right), _ = product
@@ -35,7 +35,7 @@ def test_the_product_is_one_of_536_million_flops(probes):
 
 
 def test_elementwise_steps_read_arrays_of_2_mib(probes):
-    """Smaller ones would stay in the cache of a core, where the arrays of a network do not."""
+    """Smaller arrays would stay in the cache of a core, unlike the arrays of a network."""
     module.measured_rates()
     found = [(name, shapes) for name, shapes, of in probes if of is moved_bytes]
     assert len(found) >= 11
@@ -57,7 +57,7 @@ def test_each_rate_stands_under_its_own_name(probes):
     [([0.01, 0.01, 0.5], 0.01), ([0.5, 0.01, 0.01], 0.5), ([0.004, 0.002, 0.003] * 4, 0.003)],
 )
 def test_a_rate_is_the_work_of_a_step_in_the_median_of_at_least_30_ms(monkeypatch, seconds, middle):
-    """A run that something else disturbs does not count, nor does the fastest."""
+    """Neither a disturbed run nor the fastest run determines the rate."""
     now, takes = [0.0], cycle(seconds)
     calls = []
 

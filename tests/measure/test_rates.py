@@ -31,7 +31,7 @@ RATES = Rates(1e9, 1e8, {"relu": 1e8, "gelu": 1e6})
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache of this test alone."""
+    """An empty cache for one test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
@@ -40,7 +40,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def measurements(monkeypatch):
-    """How often the machine was measured."""
+    """A list with an entry for each measurement of the machine."""
     calls = []
     monkeypatch.setattr(host_module, "measured_apart", lambda: calls.append(1) or RATES)
     return calls
@@ -80,7 +80,7 @@ def test_rates_that_cannot_be_are_measured_again(cache, measurements, value):
 
 
 def test_threads_that_need_the_rates_at_once_measure_once(cache, monkeypatch):
-    """Each of them measured for itself, and a sweep had plans of several rates."""
+    """If each thread measured, a sweep would have plans with several rates."""
     calls = []
 
     def measure():
@@ -143,7 +143,7 @@ def test_rates_that_cannot_be_kept_are_told_and_no_link_of_another_user_is_follo
 
 @pytest.mark.measure
 def test_a_sweep_records_its_rates_and_goes_on_with_them_on_resume(tmp_path):
-    """With the machine's rates of another day the missing row would have another plan than its neighbours."""
+    """With rates of another day, the missing row would have another plan than the stored rows."""
     sweep = ("sweep", "--depth", "8", "--width", "32", "--batch", "256", "--activation", "gelu")
     options = ("--policy", "budget:500KiB,budget:520KiB", "--mode", "train", "--meters", "ledger,heap")
     caches = [tmp_path / name for name in ("before", "after")]

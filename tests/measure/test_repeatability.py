@@ -1,4 +1,4 @@
-"""The same cell gives the same bytes, in any process, under any parent; and what spreads is said."""
+"""Repeatability: a cell gives the same bytes in any process, under any parent; spreads are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The measuring server by itself: how it ends when its asker has gone, what it says without processes."""
+"""The measuring server alone: its end when the client has ended, and its reply if it cannot fork."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ server.serve(bench)
 
 
 def serve(*command):
-    """A server, started by hand."""
+    """A server that the test starts itself."""
     return subprocess.Popen(
         [sys.executable, *(command or ("-m", "memtrain.measure.server"))],
         stdin=subprocess.PIPE,
@@ -42,7 +42,7 @@ def serve(*command):
 
 
 def ended(process):
-    """What it wrote on stderr, and its exit code."""
+    """The stderr and the exit code of a process."""
     said = process.stderr.read()
     code = process.wait(timeout=30)
     for stream in (process.stdin, process.stdout, process.stderr):
@@ -94,11 +94,11 @@ def test_a_limit_on_processes_is_said_in_words_wherever_it_is_met(processes, tmp
     line = ["sweep", "--depth", "1", "--batch", "4", "--width", "8", "--meters", "ledger"]
     command = [sys.executable, "-m", "memtrain", *line, "--export-csv", "x.csv"]
     limit = ["prlimit", f"--nproc={processes}"]
-    if os.getuid() == 0:  # no limit holds root, nor who may exceed limits
+    if os.getuid() == 0:  # limits do not bind root, or a user who may exceed limits
         limit = ["setpriv", "--ruid", "65534", "--bounding-set", "-sys_resource,-sys_admin", *limit]
     ran = subprocess.run([*limit, *command], cwd=tmp_path, capture_output=True, text=True)
     assert "Traceback" not in ran.stderr
-    if "--ruid" in limit:  # nobody else runs under this user
+    if "--ruid" in limit:  # no other process runs under this user
         assert ran.returncode == 1
         written = (tmp_path / "x.csv").read_text() if (tmp_path / "x.csv").exists() else ""
         assert "Resource temporarily unavailable" in ran.stderr + written or "ulimit -u" in ran.stderr

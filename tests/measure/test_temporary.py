@@ -1,4 +1,4 @@
-"""Folders of killed processes are swept, those of living ones and of others are not."""
+"""Temporary folders: those of killed processes are removed, and all others stay."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SWEEP = ("sweep", "--depth", "1:60:+1", "--batch", "64", "--width", "32", "--met
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A folder for temporary files of this test alone."""
+    """A folder for the temporary files of one test."""
     folder = tmp_path / "tmp"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
@@ -39,7 +39,7 @@ def place(tmp_path, monkeypatch):
 
 
 def holder():
-    """A process that owns a folder, and the folder's path."""
+    """A process that owns a folder, and the path of the folder."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -1,4 +1,4 @@
-"""What a workload has ready before a meter starts: examples loaded once, a plan, and free pools."""
+"""Workloads: before a meter starts, examples are loaded once, the plan is made, and pools are free."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_workload_runs_the_plan_of_the_rates_of_its_bench(slow):
     assert work.schedule.steps != cell.schedule(Mode.TRAIN, others).steps
 
 
-# -- the pools that Python has free --------------------------------------------------------------------
+# -- Python's free pools -------------------------------------------------------------------------------
 
 SMALL_OBJECTS = """
 import gc, sys
@@ -98,7 +98,7 @@ def grown_bytes(code):
 @pytest.mark.skipif(sys.platform != "linux", reason="meters need Linux")
 @pytest.mark.parametrize("ready", [WARMED_UP, LIMITED], ids=["warmed up", "limited"])
 def test_what_python_makes_during_a_run_maps_no_memory(ready):
-    """Python maps pools 1 MiB at a time, and a meter would take that for an array. The control: it does."""
+    """Python maps pools 1 MiB at a time, which a meter would count as an array. The control shows this."""
     assert grown_bytes(AS_IT_IS) >= 2 * 2**20
     assert grown_bytes(ready) < 2**18
 

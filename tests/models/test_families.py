@@ -1,4 +1,4 @@
-"""A family besides the MLP: the commands take it, and say nothing of columns that it lacks."""
+"""A second family: all commands accept it, and columns that it lacks are left out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def family(monkeypatch):
 
 
 def said(*words, cwd):
-    """What the command says that knows the family."""
+    """The output of the command with the second family."""
     command = [sys.executable, str(Path(residual.__file__)), *words]
     environment = {**os.environ, "COLUMNS": "100", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)

@@ -1,4 +1,4 @@
-"""The book's network against PyTorch: what is kept for backward, gradients, curvature, optimisers."""
+"""The network of the book, compared with PyTorch: retained values, gradients, curvature and optimisers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from memtrain.training.iteration import EAGER, UPDATES, training
 pytestmark = [pytest.mark.oracle, pytest.mark.no_cover]
 
 OUTPUT_SUFFICES = ("leaky_relu", "elu", "softplus")
-"""Activations whose slope is a function of the output, which PyTorch makes no use of."""
+"""Activations whose slope is a function of the output, although PyTorch computes it from the input."""
 WIDTHS = (7, 4, 6, 6, 3)
 
 SPECS = [
@@ -61,15 +61,15 @@ def ask(model: Model, nodes: list[Node], values: Arrays) -> list[np.ndarray]:
     return compute(make_schedule(model.builder.graph(), nodes), values)
 
 
-# -- what is kept for backward -----------------------------------------------------------------------
+# -- retained values ---------------------------------------------------------------------------------
 
 
 def saved_for_backward(spec: Sized, t: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-    """One tensor per storage that PyTorch saves, but for leaves and numbers."""
+    """One tensor per storage that PyTorch saves for backward, without leaves and numbers."""
     saved: list[torch.Tensor] = []
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
-        saved.append(tensor)  # held, so that no storage is given out twice
+        saved.append(tensor)  # kept, so that no freed storage is allocated again
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
@@ -81,7 +81,7 @@ def saved_for_backward(spec: Sized, t: dict[str, torch.Tensor]) -> list[torch.Te
 
 @every_network
 def test_the_retained_set_is_what_pytorch_saves_or_less(spec):
-    """PyTorch keeps the input of each activation of ``OUTPUT_SUFFICES`` besides; nothing else differs."""
+    """PyTorch also keeps the inputs of activations in ``OUTPUT_SUFFICES``. There is no other difference."""
     values = draw(spec, 1)
     model = build(spec)
     retained = analyse(training(model, "sgd", 0.1)).retained

@@ -1,4 +1,4 @@
-"""Plans within a budget against all plans there are, each gone through as the fields of a stage define it."""
+"""Plans within a budget, compared with all plans of a chain, which an oracle simulates."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from memtrain.planning.remat.stage import Stage, merged
 
 
 def chain(seed: int, count: int, most: int = 40) -> list[Stage]:
-    """Stages of any sizes and costs: some with inner values, some whose peaks are as large as must be."""
+    """Stages of random sizes and costs. Some have inner values, and some have the smallest possible peaks."""
     rng = Random(f"{seed} {count}")
     inner_share, extra = rng.choice((0.0, 0.3, 0.7)), rng.choice((0, most // 4, most))
     standing, rises = rng.randint(0, most), rng.random() < 0.5
@@ -58,9 +58,9 @@ def chain(seed: int, count: int, most: int = 40) -> list[Stage]:
 
 
 def wild_chain(seed: int, count: int) -> list[Stage]:
-    """Stages whose fields have little to do with each other.
+    """Stages whose fields are almost independent of each other.
 
-    What is empty costs nothing, and what stands before a backward stands in it.
+    Only inner values of no bytes cost nothing, and values that are live before a backward are live in it.
     """
     rng = Random(f"wild {seed} {count}")
     stages = []
@@ -78,7 +78,7 @@ def wild_chain(seed: int, count: int) -> list[Stage]:
 
 
 def equal_chain(count: int, inner: int = 0) -> list[Stage]:
-    """Equal stages, in which nothing but values of the chain is held."""
+    """Equal stages, in which only values of the chain are held."""
     one = Stage(1, inner and 1, 4, inner, 4, 8, 4 + inner, inner, 0, inner)
     last = replace(one, output_bytes=0, kept_peak_bytes=0, dropped_peak_bytes=4, taped_peak_bytes=inner)
     return [*[one] * (count - 1), last]
@@ -222,7 +222,7 @@ def test_nor_is_it_on_unequal_ones():
 
 
 def check_good(stages: Sequence[Stage], cheaper: Sequence[Moves]) -> None:
-    """Fail unless plans are within their budgets, there where there is one, and none of ``cheaper`` is."""
+    """Fail unless plans are within their budgets, exist if one must, and none of ``cheaper`` costs less."""
     least = Needs(stages).least_bytes
     most = simulate(stages, keep_all(len(stages))).peak_bytes
     others = [simulate(stages, moves) for moves in cheaper]
@@ -281,7 +281,7 @@ def test_rounding_makes_a_plan_dearer_at_most(monkeypatch):
                 assert outcomes[moves].cost >= least_cost(outcomes, budget_bytes)
 
 
-# -- plans that drop a value and compute it again ------------------------------------------------------
+# -- plans that drop a value and recompute it ----------------------------------------------------------
 
 
 @pytest.mark.no_cover

@@ -1,4 +1,4 @@
-"""Plans by the number of stages only, against formulas, exhaustive search and a machine that runs them."""
+"""Plans by the number of stages, compared with formulas, exhaustive search and a machine that runs plans."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from memtrain.planning.remat.checkpoints import Move, Moves, keep_all, revolve, 
 
 COUNTS = (*range(1, 40), 64, 100)
 
-# -- how much is computed again ----------------------------------------------------------------------
+# -- the number of recomputations --------------------------------------------------------------------
 
 
 def extra_count(moves: Moves) -> int:
-    """Forward moves beyond one per stage."""
+    """The number of forward moves beyond one per stage."""
     forward = [stage for stage, backward in moves if not backward]
     return len(forward) - len(set(forward))
 
 
 def closed_form(n: int, s: int) -> int:
-    """r·n − r·C(s + r, s)/(s + 1) with r the least that C(s + r, s) ≥ n: Griewank & Walther 2000, §2."""
+    """r·n − r·C(s + r, s)/(s + 1) for the least r with C(s + r, s) ≥ n: Griewank & Walther 2000, §2."""
     r = next(r for r in range(n) if comb(s + r, s) >= n) if n > 1 else 0
     fraction, rest = divmod(r * comb(s + r, s), s + 1)
     assert rest == 0
@@ -33,7 +33,7 @@ def closed_form(n: int, s: int) -> int:
 
 @cache
 def by_splitting(n: int, s: int) -> int:
-    """The same as the best of all places for the next checkpoint."""
+    """The fewest extra steps for n stages and s checkpoints, over all stages for the next checkpoint."""
     if n == 1:
         return 0
     if s == 1:
@@ -42,10 +42,11 @@ def by_splitting(n: int, s: int) -> int:
 
 
 def by_search(n: int, s: int) -> int:
-    """The same over everything that a machine with s places can do: Dijkstra over its states.
+    """The fewest extra steps that a machine with s checkpoints can take: Dijkstra over its states.
 
-    It has one value at work, may store it, load a stored one, forget one, go on by a stage (which costs
-    1), or differentiate the stage whose turn it is, when that one's input is at work.
+    The machine has one current value. It can store this value, load a stored value, drop a stored value,
+    compute the next stage (at a cost of 1), or differentiate the next stage in order if the current value is
+    its input.
     """
     start = (frozenset({0}), 0, n)
     best, heap = {start: 0}, [(0, 0, start)]
@@ -121,18 +122,18 @@ def test_square_root_keeps_the_inputs_of_segments_of_about_the_root():
         *(*(Move(k) for k in (4, 5, 6, 7)), *(Move(k, backward=True) for k in (7, 6, 5, 4))),
         *(*(Move(k) for k in (0, 1, 2, 3)), *(Move(k, backward=True) for k in (3, 2, 1, 0))),
     )
-    for n in COUNTS:  # no more than 2√n + 1 values at a time: the inputs of segments, and one segment
+    for n in COUNTS:  # at most 2√n + 1 values: the inputs of segments, and one segment
         assert most_held(square_root(n), n) <= 2 * n**0.5 + 1
 
 
 # -- a machine that runs plans -----------------------------------------------------------------------
 
 Work = tuple[int, bool]
-"""A stage that is gone through, and whether it is differentiated at once: it reads its input once."""
+"""A stage, and whether it is computed and differentiated in one step, which reads its input once."""
 
 
 def works(moves: Moves) -> list[Work]:
-    """Moves with each forward that comes right before its own backward taken together with that."""
+    """``moves`` in which a computation right before its own backward is joined with it."""
     found: list[Work] = []
     for stage, backward in moves:
         if backward:
@@ -145,8 +146,8 @@ def works(moves: Moves) -> list[Work]:
 def check_machine(moves: Moves, count: int, checkpoints: int) -> int:
     """Run a plan that computes each stage right before its backward; returns the most checkpoints held.
 
-    The machine has one value at work, the last that it computed, and places for so many others. Before it
-    goes on it stores what is read again later than in the next step. Value k is the input of stage k.
+    The machine has one current value, which it computed last, and ``checkpoints`` stored values. After each
+    step it stores the current value if a step after the next one reads it. Value k is the input of stage k.
     """
     work = works(moves)
     stored, at_work, left = {0}, 0, count
@@ -170,7 +171,7 @@ def check_machine(moves: Moves, count: int, checkpoints: int) -> int:
 
 
 def read_again(work: list[Work], value: int) -> bool:
-    """Whether a value is read before it is computed again."""
+    """Whether a value is read before it is recomputed."""
     for stage, backward in work:
         if stage == value:
             return True
@@ -196,14 +197,14 @@ def test_the_machine_notices_a_checkpoint_too_many_and_an_input_that_is_not_ther
         check_machine((Move(0), Move(0, backward=True), Move(1), Move(1, backward=True)), 2, 5)
 
 
-# -- every plan is one -------------------------------------------------------------------------------
+# -- every plan is valid -----------------------------------------------------------------------------
 
 
 def check_plan(moves: Moves, count: int) -> None:
-    """Fail unless each backward runs once, from the last to the first, and whatever reads finds its input.
+    """Fail unless each backward runs once, from the last to the first, and each move finds its input.
 
-    Value k, the input of stage k, is read by that stage and by its backward; 0 is there from the start.
-    No stage is computed once its backward has run.
+    Value k is the input of stage k: the stage and its backward read it. Value 0 exists from the start. No
+    stage may be computed after its backward.
     """
     there, left = {0}, count
     for stage, backward in moves:
@@ -219,7 +220,7 @@ def check_plan(moves: Moves, count: int) -> None:
 
 
 def most_held(moves: Moves, count: int) -> int:
-    """The most inputs of stages (the first one's left out) that wait for a read at the same time."""
+    """The most inputs of stages, except the first, that are held for a later read at one time."""
     waiting, most = set(), 0
     for stage, backward in reversed(moves):
         if not backward:

@@ -1,4 +1,4 @@
-"""Updates that are made as soon as they can: their order by hand, what each read sees, and what it saves."""
+"""Eager updates: their order by hand, the version of a value that each step reads, and the saved bytes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FLOAT = np.dtype(np.float64)
 
 
 def both(graph: Graph, asked: list[Node]) -> tuple[Schedule, Schedule]:
-    """Deferred and eager."""
+    """The schedules with deferred and with eager updates."""
     return make_schedule(graph, asked), make_schedule(graph, asked, eager_updates=True)
 
 
@@ -62,11 +62,11 @@ BY_HAND = {
         *("∂L/∂L", "∂L/∂logp", "∂L/∂o"),
         *("∂L/∂W3", "∂L/∂h2", "W3′"),  # ∂L/∂h2 is the last that reads W3
         *("∂L/∂z2", "∂L/∂W2", "∂L/∂h1", "W2′"),
-        *("∂L/∂z1", "∂L/∂W1", "W1′"),  # nobody needs ∂L/∂x, so nothing waits
+        *("∂L/∂z1", "∂L/∂W1", "W1′"),  # no step computes ∂L/∂x, so W1′ need not wait
     ],
     "momentum": [
         *("∂L/∂L", "∂L/∂logp", "∂L/∂o"),
-        *("∂L/∂W3", "v(W3)′", "∂L/∂h2", "W3′"),  # only the step itself has to wait
+        *("∂L/∂W3", "v(W3)′", "∂L/∂h2", "W3′"),  # only W3′ has to wait
         *("∂L/∂z2", "∂L/∂W2", "v(W2)′", "∂L/∂h1", "W2′"),
         *("∂L/∂z1", "∂L/∂W1", "v(W1)′", "W1′"),
     ],
@@ -155,7 +155,7 @@ def test_an_update_that_reads_another_parameter_keeps_its_side_of_that_ones_upda
     far = b.apply(Tanh(), g, name="far")
     late = b.apply(Exp(), far, name="late")
     with b.phase(Phase.UPDATE):
-        first = b.apply(Descend(0.1), u, v, name="u′ reads old v")  # could come first
+        first = b.apply(Descend(0.1), u, v, name="u′ reads old v")  # could be computed first
         second = b.apply(Descend(0.1), v, g, name="v′")
         third = b.apply(Descend(0.1), w, second, name="w′ reads new v")
         fourth = b.apply(Descend(0.1), second, late, name="v″")
@@ -170,7 +170,7 @@ def test_an_update_waits_for_an_update_that_waits():
     reader = add(b, g, u, name="reader of u")
     last = b.apply(Exp(), reader, name="last")
     with b.phase(Phase.UPDATE):
-        first = b.apply(Descend(0.1), u, x, name="u′")  # x is there from the start, but u is read
+        first = b.apply(Descend(0.1), u, x, name="u′")  # x exists from the start, but u is still read
         second = b.apply(Descend(0.1), v, first, name="v′")
     _, eager = both(b.graph(), [last, second])
     assert names(eager) == ["g", "reader of u", "u′", "v′", "last"]
@@ -202,7 +202,7 @@ def test_an_update_that_needs_nothing_that_is_computed_can_be_made_at_once():
 
 
 def test_what_forward_computes_after_an_early_update_is_still_retained():
-    # A running mean (of a batch norm, say) is updated in the midst of forward; h and o are made after it.
+    # A running mean (for example of a batch norm) is updated during forward, before h and o are computed.
     b = Builder()
     x, mean = leaf(b, "x", role=Role.INPUT), leaf(b, "mean")
     z = b.apply(Tanh(), x, name="z")
@@ -217,11 +217,11 @@ def test_what_forward_computes_after_an_early_update_is_still_retained():
     assert {"h", "o"} <= {node.name for node in analyse(eager).retained}
 
 
-# -- what each read sees -----------------------------------------------------------------------------
+# -- the version that each step reads ----------------------------------------------------------------
 
 
 def versions(schedule: Schedule) -> dict[tuple[int, int], int | None]:
-    """For each read (node, place among its inputs): the update whose value it finds there, if any."""
+    """For each read (a node and the position of its input): the update whose value it reads, if any."""
     graph, written, found = schedule.graph, {}, {}
     for step in schedule.steps:
         node = graph[step.node]
@@ -233,14 +233,14 @@ def versions(schedule: Schedule) -> dict[tuple[int, int], int | None]:
 
 
 def meant(graph: Graph, index: int) -> int | None:
-    """The update whose value ``index`` is, through views; ``None`` for one that no update made."""
+    """The update that computes value ``index``, or the base of view ``index``; ``None`` if no update does."""
     while graph[index].op.is_view:
         index = graph[index].inputs[0]
     return index if graph[index].op.writes is not None else None
 
 
 def check_order(deferred: Schedule, eager: Schedule) -> None:
-    """Fail unless the eager order does the same work, on the same values, with what is there."""
+    """Fail unless both orders compute the same nodes from the same values, and each input exists in time."""
     graph = eager.graph
     work = [Counter((step.node, step.phase) for step in s.steps) for s in (deferred, eager)]
     assert work[0] == work[1]
@@ -261,12 +261,12 @@ def updates(schedule: Schedule) -> list[int]:
 
 
 def entangled(seed: int, size: int) -> tuple[Graph, list[Node]]:
-    """A random graph in which anything may be updated, again and again, and read before and after.
+    """A random graph in which any value may be updated several times, and read before and after an update.
 
-    Only what is still there is read. Update nodes are of the phase update, as are some others.
+    Only present values are read. All update nodes are in the phase update, and so are some other nodes.
     """
     rng, b = Random(seed), Builder()
-    overwritten: dict[int, int] = {}  # storage -> the update that made its value
+    overwritten: dict[int, int] = {}  # by storage: the update that computed its value
     for k in range(rng.randint(2, 4)):
         leaf(b, f"leaf{k}", role=rng.choice((Role.PARAMETER, Role.INPUT)))
     for done in range(size):
@@ -370,11 +370,11 @@ def test_an_update_that_is_made_too_early_is_found_out():
         check_order(deferred, wrong)
 
 
-# -- what it saves -----------------------------------------------------------------------------------
+# -- the saved bytes ---------------------------------------------------------------------------------
 
 
 def gradient_bytes(schedule: Schedule) -> list[int]:
-    """Bytes of gradients that are live at each step."""
+    """The bytes of live gradients at each step."""
     found = [0] * len(schedule.steps)
     for life in analyse(schedule).lives:
         if life.role is Role.GRADIENT:
@@ -393,7 +393,7 @@ def test_the_gradients_of_one_layer_at_most_are_there_at_a_time(activation, opti
         found = analyse(eager)
         assert eager.steps[found.peak_step].phase in (Phase.BACKWARD, Phase.UPDATE)
         assert found.peak_role_bytes[Role.GRADIENT] <= weight + bias * 4 * 256
-        assert max(gradient_bytes(eager)) == weight  # a bias is updated before the weight's gradient is made
+        assert max(gradient_bytes(eager)) == weight  # a bias is updated before its weight's gradient
         assert max(gradient_bytes(deferred)) == 7 * weight + others
 
 
@@ -401,7 +401,7 @@ GRID = list(product((16, 256), (1, 64, 1000), ("relu", "gelu", "tanh"), (False, 
 
 
 def pairs(depth: int, every: int) -> list[tuple[Sized, str, Schedule, Schedule]]:
-    """Networks of a depth (one in so many of the grid) with their deferred and eager schedules."""
+    """Networks of a depth (every ``every``-th of the grid), each with its deferred and eager schedules."""
     found = []
     for width, batch, activation, bias, optimizer in GRID[::every]:
         spec = mlp(batch, 64, (width,) * depth, 10, activation=activation, bias=bias)
@@ -447,7 +447,7 @@ def test_with_one_hidden_layer_the_workspace_of_an_eager_update_may_stand_at_the
 def test_eager_updates_hold_no_more_at_any_other_step_and_at_their_own_only_workspace(depth):
     for _, _, deferred, eager in pairs(depth, 5):
         before = dict(zip(names(deferred), analyse(deferred).live_bytes, strict=True))
-        last = 0  # what the step before this one that is no update held
+        last = 0  # live bytes of the last step that is no update
         columns = (eager.steps, names(eager), analyse(eager).live_bytes, workspace_bytes(eager))
         for step, name, live, workspace in zip(*columns, strict=True):
             if step.phase is Phase.UPDATE:

@@ -1,4 +1,4 @@
-"""Predicted peaks against figures worked out by hand, the book, and the definition of liveness."""
+"""Predicted peaks, compared with figures by hand, with the book, and with the definition of liveness."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def liveness_of(b: Builder, *asked: Node) -> Liveness:
 
 
 def named_steps(schedule: Schedule) -> list[tuple]:
-    """Steps by name, to compare schedules of graphs that number their nodes differently."""
+    """The steps by name, so that schedules of graphs with different ids can be compared."""
     names = [node.name for node in schedule.graph]
     return [
         (names[s.node], s.phase, None if s.reuse is None else names[s.reuse], [names[i] for i in s.frees])
@@ -51,7 +51,7 @@ def named_steps(schedule: Schedule) -> list[tuple]:
 def test_a_chain_of_elementwise_ops_lives_in_one_buffer():
     b = Builder()
     x = leaf(b, 10)
-    z = b.apply(Tanh(), x)  # x is the caller's: a buffer of its own
+    z = b.apply(Tanh(), x)  # x is a leaf, so z needs a new buffer
     h = b.apply(Relu(), z)
     found = liveness_of(b, b.apply(Exp(), h))
     assert found.live_bytes == (80, 80, 80)
@@ -80,7 +80,7 @@ def test_a_value_that_the_op_also_reads_elsewhere_keeps_its_buffer():
     b = Builder()
     z = b.apply(Tanh(), leaf(b, 10))
     c = leaf(b)
-    last = b.apply(AddScaled(2.0), z, c, z)  # may take its first input's buffer, not its third's
+    last = b.apply(AddScaled(2.0), z, c, z)  # may take over the buffer of its first input, not of its third
     assert liveness_of(b, last).live_bytes == (40 + 4 + 40, 40 + 4 + 40 + 40 + 40)
 
 
@@ -95,10 +95,10 @@ def test_a_view_costs_nothing_and_keeps_its_base_alive():
     b = Builder()
     z = b.apply(Tanh(), leaf(b, 10))
     v = reshape(b, z, (2, 5))
-    u = b.apply(Exp(), leaf(b, 10))  # nobody reads z itself any more, yet its bytes must stay
+    u = b.apply(Exp(), leaf(b, 10))  # no later step reads z itself, but its bytes must stay
     w = b.apply(Relu(), v)
     found = liveness_of(b, add(b, reshape(b, w, (10,)), u))
-    # both leaves 80; + z; the view; + u; + w, and then z goes; a view of w; the sum takes u's buffer
+    # both leaves 80; + z; the view; + u; + w, then z is freed; a view of w; the sum takes over u's buffer
     assert found.live_bytes == (120, 120, 160, 200, 160, 160)
     assert found.schedule.steps[3].frees == (z.id, v.id)
     check_presence(found.schedule)
@@ -163,13 +163,13 @@ BY_HAND = {
     "logp": LEAVES + 60 + 24 + 36,  # in o's buffer; workspace: 3 figures and 3×2 floats
     "L": LEAVES + 60 + 24 + 4 + 36,  # workspace: 3 int64 and 3 floats
     "∂L/∂L": LEAVES + 60 + 24 + 4 + 4,
-    "∂L/∂logp": LEAVES + 60 + 24 + 4 + 4 + 24 + 24,  # workspace: 3 int64; then ∂L/∂L goes
-    "∂L/∂o": LEAVES + 60 + 24 + 4 + 24 + 60,  # in place; workspace: 3 and 2·3×2 floats; then logp goes
+    "∂L/∂logp": LEAVES + 60 + 24 + 4 + 4 + 24 + 24,  # workspace: 3 int64; then ∂L/∂L is freed
+    "∂L/∂o": LEAVES + 60 + 24 + 4 + 24 + 60,  # in place; workspace: 3 and 2·3×2 floats; then logp is freed
     "∂L/∂W2": LEAVES + 60 + 4 + 24 + 40,
-    "∂L/∂h": LEAVES + 60 + 4 + 24 + 40 + 60,  # then ∂L/∂o goes
-    "∂L/∂z": LEAVES + 60 + 4 + 40 + 60,  # in h's buffer; then ∂L/∂h goes
-    "∂L/∂W1": LEAVES + 4 + 40 + 60 + 80,  # then ∂L/∂z goes
-    "W1′": LEAVES + 4 + 40 + 80 + 80,  # workspace: 20 floats; then ∂L/∂W1 goes
+    "∂L/∂h": LEAVES + 60 + 4 + 24 + 40 + 60,  # then ∂L/∂o is freed
+    "∂L/∂z": LEAVES + 60 + 4 + 40 + 60,  # in h's buffer; then ∂L/∂h is freed
+    "∂L/∂W1": LEAVES + 4 + 40 + 60 + 80,  # then ∂L/∂z is freed
+    "W1′": LEAVES + 4 + 40 + 80 + 80,  # workspace: 20 floats; then ∂L/∂W1 is freed
     "W2′": LEAVES + 4 + 40 + 40,
 }
 
@@ -223,7 +223,7 @@ def test_sixteen_layers_of_256_on_the_digits_are_as_the_book_of_this_house_says(
     n, d, h, q, depth = 1024, 64, 256, 10, 16
     model = mlp(n, d, (h,) * depth, q)
     parameters = d * h + (depth - 1) * h * h + h * q
-    # at ∂L/∂h15: h1…h15, ∂L/∂z16 and ∂L/∂h15 stand, with ∂J/∂W17, ∂J/∂W16, J and λ's cotangent
+    # live at ∂L/∂h15: h1…h15, ∂L/∂z16, ∂L/∂h15, ∂J/∂W17, ∂J/∂W16, J and λ's cotangent
     train = 4 * (parameters + n * d + (depth - 1) * n * h + 2 * n * h + q * h + h * h + 2) + 8 * n
     infer = 4 * (parameters + n * d + 2 * n * h)
     assert analyse(training(build(model), "sgd", 0.1)).peak_bytes == train == 22_376_456
@@ -297,7 +297,7 @@ def test_live_bytes_are_at_every_step_what_the_definition_says(activation, loss)
 
 @pytest.mark.parametrize(("depth", "batch"), [(1, 64), (1, 512), (4, 64), (16, 1024)])
 def test_a_bias_costs_a_prediction_an_eighth_of_a_layer_at_most(depth, batch):
-    """A workspace as large as a layer made inference need nearly as much as training."""
+    """With a workspace as large as a layer, inference needed nearly as much as training."""
     plain, biased = (
         analyse(inference(build(mlp(batch, 64, (256,) * depth, 10, bias=bias)))) for bias in (False, True)
     )

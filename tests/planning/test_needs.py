@@ -1,4 +1,4 @@
-"""The smallest memory of a chain, and the plan that stays within it."""
+"""The smallest memory of a chain, and the plan for it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def chain_of(**columns):
     [("relu", 40, 3.5), ("relu", 100, 3.6), ("gelu", 40, 5.1), ("gelu", 100, 4.5)],
 )
 def test_a_plan_of_the_least_bytes_is_cut_near_the_middle_of_segments(activation, depth, most):
-    """Cut at the first place that is possible, it computes up to 8 times as many stages as there are; at the
-    last one, up to 100 times."""
+    """With cuts at the first possible stage, up to 8 stages are computed per stage of the chain; with cuts at
+    the last possible stage, up to 100."""
     chain = chain_of(depth=depth, activation=activation)
     needs = needs_of(chain)
     outcome = replay(chain, needs.moves(needs.least_bytes))

@@ -1,4 +1,4 @@
-"""The packing against its invariant, which `packing_oracle` checks without sharing code with it."""
+"""The packing, checked by its invariant. `packing_oracle` shares no code with the packing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def packed(schedule: Schedule) -> Packing:
 
 
 def check_offsets(buffers: list[Buffer], offsets: list[int], end: int) -> None:
-    """The same of single buffers, pair by pair."""
+    """Fail unless the offsets of single buffers satisfy the invariant, pair by pair."""
     for (a, start), (b, other) in combinations(zip(buffers, offsets, strict=True), 2):
         together = set(range(a.first_step, a.last_step + 1)) & set(range(b.first_step, b.last_step + 1))
         if together and a.nbytes and b.nbytes:
@@ -50,7 +50,7 @@ def check_offsets(buffers: list[Buffer], offsets: list[int], end: int) -> None:
 
 
 def fullest(buffers: list[Buffer]) -> int:
-    """The most rounded bytes at a step, step by step."""
+    """The most rounded bytes at any step, computed step by step."""
     last = max((buffer.last_step for buffer in buffers), default=0)
     return max(
         sum(rounded(b.nbytes) for b in buffers if b.first_step <= step <= b.last_step)
@@ -109,7 +109,7 @@ def test_the_same_buffers_always_get_the_same_offsets(buffers):
 
 
 def origins(schedule: Schedule) -> dict[int, int]:
-    """For each value the first one in its buffer, both named by the steps that made them."""
+    """For each value, the first value in its buffer. Values are named by the steps that compute them."""
     found: dict[int, int] = {}
     for here in range(len(schedule.steps)):
         found[here] = found.get(reused(schedule).get(here, here), here)
@@ -117,7 +117,7 @@ def origins(schedule: Schedule) -> dict[int, int]:
 
 
 def forged(schedule: Schedule, packing: Packing, here: int, owner: Owner, offset: int) -> Packing:
-    """``packing`` with an array of step ``here``, through its whole life, at another offset."""
+    """``packing`` with an array of step ``here`` at another offset during its whole life."""
     kind, index = owner
     if kind == "work":
         work = [list(offsets) for offsets in packing.work_offsets]
@@ -137,7 +137,7 @@ def test_an_array_that_is_moved_onto_another_of_its_step_is_found_out():
     schedule = small_training()
     packing = packed(schedule)
     check_packing(schedule, packing)
-    packing = replace(packing, arena_bytes=2 * packing.arena_bytes)  # so that nothing ends outside of it
+    packing = replace(packing, arena_bytes=2 * packing.arena_bytes)  # so that no array ends outside of it
     tried = set()
     for here, arrays in enumerate(present(schedule)):
         offsets = {("work", k): offset for k, offset in enumerate(packing.work_offsets[here])}
@@ -175,7 +175,7 @@ def test_a_taken_over_buffer_that_moves_is_found_out():
         check_packing(schedule, wrong)
 
 
-# -- how much ----------------------------------------------------------------------------------------
+# -- the size of the arena ---------------------------------------------------------------------------
 
 SHAPES = list(product((*range(9), 32), (16, 256), (1, 64, 1000)))  # depth, width, batch
 OPTIONS = list(product(("relu", "gelu", "tanh"), (False, True), ("sgd", "adam"), UPDATES))
@@ -194,7 +194,7 @@ def check_least(schedule: Schedule) -> None:
 
 @pytest.mark.parametrize("depth", sorted({depth for depth, _, _ in SHAPES}))
 def test_the_arena_of_a_network_is_as_large_as_what_lives_at_the_peak(depth):
-    # Every shape, with options that take turns, so that each meets every width and batch.
+    # Every shape, with alternating options, so that each option occurs with every width and batch.
     for number, shape in enumerate(SHAPES):
         if shape[0] != depth:
             continue
@@ -241,12 +241,12 @@ def test_so_it_is_when_the_sizes_of_a_random_program_are_far_apart():
 
 
 def lines(*wanted: tuple[int, int, int]) -> list[Buffer]:
-    """Buffers of so many lines, from a first to a last step."""
+    """Buffers, each given by its number of cache lines, its first step and its last step."""
     return [Buffer(LINE * count, first, last) for count, first, last in wanted]
 
 
 def end_of_offsets_in(order: list[int], buffers: list[Buffer]) -> int:
-    """Where the arena ends when each buffer in turn gets the lowest offset that is free all its life."""
+    """The end of the arena if each buffer in this order gets the lowest offset that is free all its life."""
     offsets: dict[int, int] = {}
     for i in order:
         busy = sorted(
@@ -264,8 +264,8 @@ def end_of_offsets_in(order: list[int], buffers: list[Buffer]) -> int:
 
 
 def test_a_hole_that_order_of_birth_leaves_is_avoided():
-    # At step 0 one line and another, the first of which goes; then two lines come, for which its hole is
-    # too small: in order of birth they end at 4 lines, where 3 live at most.
+    # At step 0 there are two buffers of one line, and the first is freed. At step 1 a buffer of two lines is
+    # allocated, for which the hole is too small. In order of birth it ends at 4 lines, while 3 live at most.
     buffers = lines((1, 0, 0), (1, 0, 1), (2, 1, 1))
     assert end_of_offsets_in([0, 1, 2], buffers) == 4 * LINE
     offsets, end = assign_offsets(buffers)
@@ -276,7 +276,7 @@ def test_a_hole_that_order_of_birth_leaves_is_avoided():
 
 def test_the_same_hole_between_the_values_of_a_graph_is_avoided():
     b = Builder()
-    first = b.apply(Tanh(), leaf(b, 16))  # one line, read by the next step only
+    first = b.apply(Tanh(), leaf(b, 16))  # one line, which only the next step reads
     second = b.apply(Exp(), reshape(b, first, (4, 4)))  # one line
     third = b.apply(Tanh(), leaf(b, 32))  # two lines
     schedule = make_schedule(b.graph(), [second, third])
@@ -287,7 +287,7 @@ def test_the_same_hole_between_the_values_of_a_graph_is_avoided():
 
 
 HOLES = {
-    # buffers, where largest first ends, and the most lines that live
+    # buffers, the end of the arena by largest first, and the most live lines
     "mended by area first": (lines((2, 1, 1), (1, 2, 3), (3, 3, 3), (2, 1, 2)), 5, 4),
     "mended by the peak first": (lines((2, 0, 1), (3, 3, 3), (2, 1, 2), (1, 2, 3)), 5, 4),
     "mended by search": (lines((1, 2, 3), (1, 3, 4), (3, 4, 4), (3, 2, 2)), 5, 4),
@@ -305,7 +305,7 @@ def test_a_hole_that_the_largest_first_leaves_is(name):
 
 
 def test_the_smallest_gap_that_holds_a_buffer_is_taken():
-    # Three large buffers at 0, 12 and 20 leave gaps of 4 and 2 lines when 4 and 2 go; 2 come again.
+    # After step 0 the buffers of 4 and 2 lines leave gaps. At step 2 each new buffer must take its own size.
     buffers = lines((8, 0, 2), (8, 0, 2), (4, 0, 0), (2, 0, 0), (2, 2, 2), (4, 2, 2))
     offsets, end = assign_offsets(buffers)
     check_offsets(buffers, offsets, end)

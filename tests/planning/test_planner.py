@@ -1,4 +1,4 @@
-"""The planner, and what becomes of its plans: the smallest case of each kind that is easy to get wrong."""
+"""The planner and its plans: the smallest case of each kind that is easily wrong."""
 
 import numpy as np
 import pytest
@@ -32,8 +32,8 @@ def simple(costs, sizes, inner=()):
 
 
 def test_no_revolve_within_the_budget_is_cheaper_where_values_have_too_many_sizes(monkeypatch):
-    """planner._candidates bisects revolve's checkpoints, but on unequal stages neither the peak nor the
-    cost is monotone in them."""
+    """planner._candidates bisects the checkpoints of revolve, but for unequal stages neither the peak nor the
+    cost is monotone in their number."""
     for seed in range(100):
         rng = np.random.default_rng(seed)
         count = int(rng.integers(6, 12))
@@ -141,7 +141,7 @@ def test_a_budget_that_holds_all_computes_nothing_again_where_values_have_too_ma
 
 
 def asked_view():
-    """y = view of h = tanh x is asked for; backward reads h."""
+    """A graph in which y, a view of h = tanh x, is asked for, and backward reads h."""
     b = Builder()
     x = b.apply(Leaf(Role.INPUT, (6,), np.dtype(np.float64)), name="x")
     h = b.apply(Tanh(), x, name="h")

@@ -1,4 +1,4 @@
-"""How a policy is written, what is refused and how, and what it is to a cell."""
+"""Policies: their text, refusals with their messages, and the policy of a cell."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MIB = 1024**2
 
 @pytest.fixture(autouse=True, scope="module")
 def _short_search():
-    """Any arena does here, and the search for a smaller one takes a second each."""
+    """Shorten the search for a small arena, which takes a second each time: any arena is good enough here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packing, "_MOST_ATTEMPTS", 2)
         yield

@@ -1,4 +1,4 @@
-"""Computing again: the same bits, what is live by definition and by ledger, and where it is refused."""
+"""Rematerialisation: the same bits, live bytes by definition and by ledger, and refusals."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ FLOAT = np.dtype(np.float64)
 
 @pytest.fixture(autouse=True, scope="module")
 def _short_search():
-    """Any arena does here, and the search for a smaller one takes a second each."""
+    """Shorten the search for a small arena, which takes a second each time: any arena is good enough here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packing, "_MOST_ATTEMPTS", 2)
         yield
 
 
 def again(schedule: Schedule) -> list[str]:
-    """What is computed again, by name."""
+    """The names of the recomputed nodes, in order."""
     return [schedule.graph[s.node].name for s in schedule.steps if s.phase is Phase.RECOMPUTE]
 
 
@@ -90,7 +90,7 @@ def check_same(schedule: Schedule, expected: list[list[np.ndarray]]) -> None:
 
 
 def check_ledgers(schedule: Schedule) -> None:
-    """Fail unless what is predicted is what real arrays held, fresh and in an arena."""
+    """Fail unless predicted = ledger, with fresh arrays and in an arena."""
     predicted, fresh, packed = analyse(schedule), Ledger(), Ledger()
     outcome(Run(schedule, fresh), leaf_values(schedule, 1))
     assert fresh.peak_bytes == predicted.peak_bytes
@@ -103,14 +103,14 @@ def check_ledgers(schedule: Schedule) -> None:
 
 
 def check_sound(schedule: Schedule) -> None:
-    """Fail if somebody reads what is gone, or two arrays lie over each other."""
+    """Fail if a step reads a freed value, or two arrays overlap."""
     assert stale_reads(schedule) == []
     check_presence(schedule)
     check_packing(schedule, pack(occupancy_of(schedule)))
 
 
 def check_definition(schedule: Schedule) -> None:
-    """Fail unless liveness is at every step what the definition says."""
+    """Fail unless liveness agrees with its definition at every step."""
     truth, predicted = brute_force(schedule), analyse(schedule)
     assert list(predicted.live_bytes) == truth.live_bytes
     assert predicted.peak_step == truth.peak_step
@@ -123,7 +123,7 @@ def check_definition(schedule: Schedule) -> None:
 
 
 def network(seed: int) -> Cell:
-    """A small network of any kind, that keeps all."""
+    """A small random network, with the policy none."""
     rng = Random(seed)
     depth = rng.choice((0, 1, 2, 3, 4, 6, 9, 14, 20))
     accumulate = rng.choice((1, 1, 1, 2, 4))
@@ -145,7 +145,7 @@ def network(seed: int) -> Cell:
 
 
 def policies(schedule: Schedule, seed: int) -> list[Policy]:
-    """One of each kind, and the budgets between which all others lie."""
+    """Policies of every kind, among them the smallest and the largest useful budget."""
     rng = Random(seed)
     least, most = smallest_budget(schedule), analyse(schedule).peak_bytes
     return [
@@ -200,7 +200,7 @@ def test_live_bytes_under_every_policy_are_what_the_definition_says(seed):
 
 
 def within(cell: Cell, budget_bytes: int) -> Plan:
-    """The plan of a cell within a budget, or, where none is, within the least that is said to do."""
+    """The plan of a cell within a budget, or else within the least budget that the error names."""
     try:
         return cell.changed(policy=f"budget:{budget_bytes}").plan(Mode.TRAIN)
     except BudgetError as error:
@@ -342,7 +342,7 @@ def test_every_policy_gives_the_same_bits_and_keeps_its_budget_on_random_program
             assert analyse(changed).peak_bytes <= policy.number
 
 
-# -- what the oracles notice -------------------------------------------------------------------------
+# -- faults that the oracles notice ------------------------------------------------------------------
 
 
 def forged(schedule: Schedule, place: int, **changes) -> Schedule:
@@ -358,9 +358,9 @@ def test_a_value_that_is_freed_before_it_is_computed_again_and_read_is_found_out
     assert schedule.steps[place].phase is Phase.RECOMPUTE
     index = schedule.steps[place].node
     for wrong in (
-        forged(schedule, place, frees=(index,)),  # h1 is gone when h2 is computed again
-        forged(schedule, place - 1, frees=(schedule.steps[place - 1].node,)),  # z1 is
-        replace(schedule, steps=schedule.steps[:place] + schedule.steps[place + 1 :]),  # h1 is not made
+        forged(schedule, place, frees=(index,)),  # h1 is freed before h2 is recomputed
+        forged(schedule, place - 1, frees=(schedule.steps[place - 1].node,)),  # z1 is freed too early
+        replace(schedule, steps=schedule.steps[:place] + schedule.steps[place + 1 :]),  # h1 is not computed
     ):
         with pytest.raises((AssertionError, KeyError)):
             check_presence(wrong)
@@ -388,31 +388,31 @@ LEAVES = 48 + 24 + 80 + 100 + 100 + 40
 BY_HAND = [
     ("z1", LEAVES + 60),
     ("h1", LEAVES + 60),  # in z1's buffer
-    ("z2", LEAVES + 60 + 60),  # then h1 goes, which the segment's own forward will make again
+    ("z2", LEAVES + 60 + 60),  # then h1 is freed; its segment will recompute it
     ("h2", LEAVES + 60),
-    ("z3", LEAVES + 60 + 60),  # then h2 goes
+    ("z3", LEAVES + 60 + 60),  # then h2 is freed
     ("h3", LEAVES + 60),  # the input of the last segment
     ("o", LEAVES + 60 + 24),
     ("logp", LEAVES + 60 + 24 + 36),  # in o's buffer; workspace: 3 figures and 3×2 floats
     ("L", LEAVES + 60 + 24 + 4 + 36),  # workspace: 3 int64 and 3 floats
     ("∂L/∂L", LEAVES + 60 + 24 + 4 + 4),
-    ("∂L/∂logp", LEAVES + 60 + 24 + 4 + 4 + 24 + 24),  # workspace: 3 int64; then ∂L/∂L goes
-    ("∂L/∂o", LEAVES + 60 + 24 + 4 + 24 + 60),  # in place; workspace: 3 and 2·3×2 floats; then logp goes
+    ("∂L/∂logp", LEAVES + 60 + 24 + 4 + 4 + 24 + 24),  # workspace: 3 int64; then ∂L/∂L is freed
+    ("∂L/∂o", LEAVES + 60 + 24 + 4 + 24 + 60),  # in place; workspace: 3 and 2·3×2 floats; then logp is freed
     ("∂L/∂W4", LEAVES + 60 + 4 + 24 + 40),
-    ("∂L/∂h3", LEAVES + 60 + 4 + 24 + 40 + 60),  # then ∂L/∂o goes
-    ("∂L/∂z3", LEAVES + 60 + 4 + 40 + 60),  # in h3's buffer; then ∂L/∂h3 goes
-    ("z1", LEAVES + 60 + 4 + 40 + 60),  # again, beside ∂L/∂z3
+    ("∂L/∂h3", LEAVES + 60 + 4 + 24 + 40 + 60),  # then ∂L/∂o is freed
+    ("∂L/∂z3", LEAVES + 60 + 4 + 40 + 60),  # in h3's buffer; then ∂L/∂h3 is freed
+    ("z1", LEAVES + 60 + 4 + 40 + 60),  # recomputed while ∂L/∂z3 is live
     ("h1", LEAVES + 60 + 4 + 40 + 60),
     ("z2", LEAVES + 60 + 4 + 40 + 60 + 60),  # h1 stays
-    ("h2", LEAVES + 60 + 4 + 40 + 60 + 60),  # h3 is read by nobody any more, and not made again
+    ("h2", LEAVES + 60 + 4 + 40 + 60 + 60),  # no later step reads h3, so it is not recomputed
     ("∂L/∂W3", LEAVES + 60 + 4 + 40 + 60 + 60 + 100),
-    ("∂L/∂h2", LEAVES + 60 + 4 + 40 + 60 + 60 + 100 + 60),  # then ∂L/∂z3 goes
-    ("∂L/∂z2", LEAVES + 4 + 40 + 60 + 60 + 100 + 60),  # in h2's buffer; then ∂L/∂h2 goes
+    ("∂L/∂h2", LEAVES + 60 + 4 + 40 + 60 + 60 + 100 + 60),  # then ∂L/∂z3 is freed
+    ("∂L/∂z2", LEAVES + 4 + 40 + 60 + 60 + 100 + 60),  # in h2's buffer; then ∂L/∂h2 is freed
     ("∂L/∂W2", LEAVES + 4 + 40 + 60 + 60 + 100 + 100),
-    ("∂L/∂h1", LEAVES + 4 + 40 + 60 + 60 + 100 + 100 + 60),  # then ∂L/∂z2 goes
-    ("∂L/∂z1", LEAVES + 4 + 40 + 60 + 100 + 100 + 60),  # in h1's buffer; then ∂L/∂h1 goes
-    ("∂L/∂W1", LEAVES + 4 + 40 + 60 + 100 + 100 + 80),  # then ∂L/∂z1 goes
-    ("W1′", LEAVES + 4 + 40 + 100 + 100 + 80 + 80),  # workspace as large as the gradient, which then goes
+    ("∂L/∂h1", LEAVES + 4 + 40 + 60 + 60 + 100 + 100 + 60),  # then ∂L/∂z2 is freed
+    ("∂L/∂z1", LEAVES + 4 + 40 + 60 + 100 + 100 + 60),  # in h1's buffer; then ∂L/∂h1 is freed
+    ("∂L/∂W1", LEAVES + 4 + 40 + 60 + 100 + 100 + 80),  # then ∂L/∂z1 is freed
+    ("W1′", LEAVES + 4 + 40 + 100 + 100 + 80 + 80),  # workspace as large as the gradient, which is then freed
     ("W2′", LEAVES + 4 + 40 + 100 + 100 + 100),
     ("W3′", LEAVES + 4 + 40 + 100 + 100),
     ("W4′", LEAVES + 4 + 40 + 40),
@@ -424,7 +424,7 @@ def last_place(schedule: Schedule, name: str) -> int:
 
 
 def test_three_hidden_layers_under_sqrt_are_as_worked_out_by_hand():
-    """The stages end with h1, h2, h3, log p and L; of five the square root makes segments of three."""
+    """The stages end with h1, h2, h3, log p and L. For five stages, sqrt makes segments of three."""
     plan = rematerialise(training(build(BOOK), "sgd", 0.1), Policy("sqrt"), flops)
     found = analyse(plan.schedule)
     names = [found.schedule.graph[step.node].name for step in found.schedule.steps]
@@ -450,7 +450,7 @@ def test_three_hidden_layers_under_sqrt_are_as_worked_out_by_hand():
 
 
 def test_its_counts_are_as_worked_out_by_hand():
-    """The moves go through h1, h2 and h3 again; nobody reads the last of them."""
+    """The moves recompute h1, h2 and h3, but no later step reads h3."""
     plan = rematerialise(training(build(BOOK), "sgd", 0.1), Policy("sqrt"), flops)
     assert (plan.abstract_count, plan.executed_count) == (3, 2)
     assert [(node.name, count) for node, count in plan.values()] == [
@@ -464,7 +464,7 @@ def test_its_counts_are_as_worked_out_by_hand():
 def test_with_one_checkpoint_each_layer_begins_with_x():
     plan = rematerialise(training(build(BOOK), "sgd", 0.1), Policy("revolve", 1), flops)
     first, second, third = ["z1", "h1"], ["z2", "h2"], ["z3", "h3"]
-    # log p has been let go as well when ∂L/∂o is due; each backward reads the stage's input only
+    # log p is freed, too, before ∂L/∂o is computed; each backward reads only the input of its stage
     assert again(plan.schedule) == [*first, *second, *third, *first, *second, *first]
     assert {node.name for node in analyse(plan.schedule).retained} == {"logp"}
 
@@ -477,9 +477,9 @@ def leaf(b: Builder, name: str, *shape: int, role: Role = Role.PARAMETER) -> Nod
 
 
 def gated(layers: int, crossing: bool = False) -> Schedule:
-    """Layers of m = h ⊙ tanh(e^h / …): h and t = tanh(h) are read by backward, and only m goes on.
+    """Layers of m = h ⊙ t, with t = tanh(e) and e = e^h. Backward reads h, e and t; the next layer reads m.
 
-    ``crossing`` adds the values of the layer before, so that two values go from one layer into the next.
+    With ``crossing``, the next layer reads m plus the h of the layer before, so that two values cross over.
     """
     b = Builder()
     x = leaf(b, "x", 4, 5, role=Role.INPUT)
@@ -544,7 +544,7 @@ def test_a_graph_that_no_value_cuts_in_two_is_a_chain_of_few_stages():
     schedule = gated(3, crossing=True)
     graph = schedule.graph
     (chain,) = chains(schedule)
-    assert named(graph, chain.outputs) == ["h0", "r2"]  # h0 goes past r0, and h1 past r1
+    assert named(graph, chain.outputs) == ["h0", "r2"]  # forward still reads h0 after r0, and h1 after r1
     assert {"r0", "r1", "h1", "h2", "t0", "t1", "t2"} <= set(named(graph, chain.inner[1]))
 
 
@@ -567,10 +567,10 @@ def read_in_order(*reads: str) -> Schedule:
     [
         ("cba", ["a", "b", "c"]),
         ("ccbbaa", ["a", "b", "c"]),
-        ("ca", ["a", "c"]),  # nobody keeps b
-        ("cab", ["c"]),  # a is done with before b, which was made later
+        ("ca", ["a", "c"]),  # no step of backward reads b
+        ("cab", ["c"]),  # the last read of a comes before that of b, which is later in forward
         ("acb", []),
-        ("aba", ["a"]),  # a is read before backward is done with b, but after it as well
+        ("aba", ["a"]),  # a is read before b and after it
         ("cbab", ["c"]),
         ("bcba", ["a", "b"]),
         ("bca", ["a"]),
@@ -622,7 +622,7 @@ def test_a_value_may_not_be_computed_again_while_an_old_view_of_it_is_still_read
 
 
 def test_a_value_may_not_be_computed_again_from_a_parameter_that_is_updated_by_then():
-    """A mean of gradients, say, that forward adds: it is updated in the midst of backward."""
+    """For example a mean of gradients that forward adds, and that is updated during backward."""
     b = Builder()
     x, mean = leaf(b, "x"), leaf(b, "mean")
     h = add(b, x, mean, name="h0")
@@ -648,7 +648,7 @@ def test_a_value_may_not_be_computed_again_from_a_parameter_that_is_updated_by_t
 
 
 def test_what_is_computed_again_keeps_the_roles_apart():
-    """h is retained in forward, transient where it is only read at once, and recomputed for backward."""
+    """h is retained in forward, transient if only the next step reads it, and recomputed for backward."""
     b = Builder()
     x = leaf(b, "x", 10, role=Role.INPUT)
     z = b.apply(Relu(), x, name="z")
@@ -664,10 +664,10 @@ def test_what_is_computed_again_keeps_the_roles_apart():
     lives = [(life.node.name, life.born_step, life.freed_step, life.role) for life in analyse(schedule).lives]
     assert lives == [
         ("x", 0, 4, Role.INPUT),
-        ("z", 0, 0, Role.TRANSIENT),  # h takes its buffer
-        ("h", 1, 1, Role.TRANSIENT),  # nobody reads it before it is computed again
+        ("z", 0, 0, Role.TRANSIENT),  # h takes over its buffer
+        ("h", 1, 1, Role.TRANSIENT),  # no step of backward reads it before it is recomputed
         ("z", 2, 4, Role.RECOMPUTED),
-        ("h", 3, 3, Role.RECOMPUTED),  # slope takes its buffer
+        ("h", 3, 3, Role.RECOMPUTED),  # slope takes over its buffer
         ("slope", 4, 4, Role.TRANSIENT),
     ]
     check_definition(schedule)
@@ -677,7 +677,7 @@ def test_what_is_computed_again_keeps_the_roles_apart():
 @pytest.mark.parametrize("text", ["sqrt", "revolve:1", "revolve:2"])
 @pytest.mark.parametrize("asked", [True, False])
 def test_an_effect_in_forward_happens_once_whatever_is_computed_again(text, asked):
-    """A running mean, say, that a layer updates and a later layer of the same forward pass reads."""
+    """For example a running mean that one layer updates and a later layer of the same forward pass reads."""
     b = Builder()
     x, y, mean = leaf(b, "x"), leaf(b, "y"), leaf(b, "mean")
     h = x

@@ -1,4 +1,4 @@
-"""What a schedule takes over and frees."""
+"""Schedules: the buffers that steps take over, and the values that they free."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from memtrain.planning.schedule import make_schedule
 
 @dataclass(frozen=True)
 class _Cast(Op):
-    """A value in another type, which may take the buffer of its input where the types are one."""
+    """The input in another type. The op may take over the buffer of its input if the types are equal."""
 
     dtype: np.dtype
 
@@ -32,7 +32,7 @@ del OPS["cast"]  # an op of this test only
 
 
 def taken(dtype):
-    """Whose buffer the last of three steps takes: x is float64, h = tanh x, and then h in ``dtype``."""
+    """The value whose buffer the last step takes over. The steps compute h = tanh x, and h in ``dtype``."""
     b = Builder()
     x = b.apply(Leaf(Role.INPUT, (6,), np.dtype(np.float64)), name="x")
     h = b.apply(Tanh(), x, name="h")

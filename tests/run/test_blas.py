@@ -1,4 +1,4 @@
-"""Which kernel and how many threads a process gets, on machines that are made up."""
+"""The BLAS kernel and the number of threads of a process, on simulated machines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB
 
 @pytest.fixture
 def cpu(monkeypatch):
-    """Sets the instructions of this CPU."""
+    """A function that sets the instruction sets of the simulated CPU."""
 
     def have(*flags):
         monkeypatch.setattr(blas, "_cpu_flags", lambda: {"sse2", "avx2", *flags})
@@ -30,7 +30,7 @@ def test_the_avx512_kernel_is_named_where_the_cpu_has_all_of_its_instructions(cp
 
 @pytest.mark.parametrize("missing", sorted(AVX512))
 def test_no_kernel_is_named_where_one_instruction_set_is_missing(cpu, missing):
-    """It would end the process with an illegal instruction."""
+    """The kernel would end the process with an illegal instruction."""
     cpu(*AVX512 - {missing})
     assert "OPENBLAS_CORETYPE" not in blas.blas_environment(1, {})
     assert not blas.has_avx512()
@@ -48,7 +48,7 @@ def test_every_blas_library_is_told_the_number_of_threads(cpu):
 
 
 def test_products_of_half_a_millisecond_or_more_get_all_cores(monkeypatch):
-    """A core computes 100 to 200 GFLOP/s: 64 million FLOPs take it a third to two thirds of a millisecond."""
+    """A core computes 100 to 200 GFLOP/s, so it needs 0.3 to 0.6 ms for 64 million FLOPs."""
     monkeypatch.setattr(blas, "usable_cores", lambda: 12)
     assert [blas.useful_threads(count) for count in (0, 1_000_000, 63_999_999)] == [1, 1, 1]
     assert [blas.useful_threads(count) for count in (64_000_000, 10**9, 10**15)] == [12, 12, 12]

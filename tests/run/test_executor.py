@@ -1,4 +1,4 @@
-"""The run against the prediction, the definition of liveness and a naive evaluator, on random graphs."""
+"""The fresh run, compared with the prediction, the definition of liveness and a naive evaluator."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_view_does_not_hold_the_buffer_that_another_value_took_over_and_freed(
     x = b.apply(Leaf(Role.INPUT, (10,), np.dtype(np.float32)), name="x")
     z = b.apply(Tanh(), x)
     pair = sum_to(b, reshape(b, z, (2, 5)), (5,))  # reads a view of z
-    w = b.apply(Relu(), z)  # takes z's buffer, which is free after the next step
+    w = b.apply(Relu(), z)  # takes over z's buffer, which is freed after the next step
     total = sum_to(b, w, ())
     last = b.apply(BroadcastTo((10,)), total)
     schedule = make_schedule(b.graph(), [last, pair])

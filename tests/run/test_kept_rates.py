@@ -1,4 +1,4 @@
-"""Kept rates are read from folders that only this user can write, and for this machine and version only."""
+"""Kept rates: read only from folders that no other user can write, and only for this machine and version."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RATES = Rates(1e9, 1e8, {"relu": 1e8})
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Where rates are kept; what is kept there now can be read."""
+    """The folder of kept rates, with rates that can be read."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert kept_rates() is None
@@ -26,7 +26,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_others_can_write_is_not_read(folder):
-    """Else another user could choose what this one's plans keep."""
+    """Otherwise another user could influence the plans of this user."""
     for mode in (0o777, 0o770, 0o702):
         folder.chmod(mode)
         assert kept_rates() is None
@@ -66,4 +66,4 @@ def test_a_measurement_that_fails_keeps_nothing(folder):
     with pytest.raises(RuntimeError, match="no figures"):
         kept_or(measure)
     assert kept_rates() is None
-    assert kept_or(lambda: RATES) == RATES  # the folder is not locked any more
+    assert kept_or(lambda: RATES) == RATES  # the folder is no longer locked

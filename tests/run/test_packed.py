@@ -1,4 +1,4 @@
-"""A packed run against one with fresh arrays: the same bits, in one arena, and nothing made on the way."""
+"""The packed run, compared with the fresh run: the same bits, in one arena, without new allocations."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_packed_run_gives_the_bits_of_a_fresh_one_on_random_programs(schedule)
 def trained(
     spec: Sized, optimizer: str, update: str, allocation: str, count: int
 ) -> tuple[list[bytes], dict[str, bytes]]:
-    """The bits of the loss of each iteration, and of what the run holds between iterations."""
+    """The bytes of the loss of each iteration, and of all arrays that the run holds after them."""
     run = make_run(training(build(spec), optimizer, LEARNING_RATES[optimizer], update), allocation)
     run.load(initial_values(spec, seed=3))
     rng = np.random.default_rng(4)
@@ -106,12 +106,12 @@ def test_a_packed_inference_gives_the_bits_of_a_fresh_one(activation):
         assert same_bits(outputs[:1], outputs[1:])
 
 
-# -- nothing is made on the way ----------------------------------------------------------------------
+# -- no allocations ----------------------------------------------------------------------------------
 
 
 def traced_peak(run: Run | PackedRun) -> int:
-    """The most bytes that an iteration has besides what was there, as numpy and Python ask for them."""
-    tracemalloc.start()  # numpy tells it of every array (its domain is its own)
+    """The most bytes that an iteration allocates at one time, as numpy and Python request them."""
+    tracemalloc.start()  # it sees every array of numpy, in numpy's own domain
     try:
         run.iterate()
         before, _ = tracemalloc.get_traced_memory()
@@ -228,7 +228,7 @@ def test_a_schedule_that_asks_for_nothing_gives_nothing(allocation):
     assert run.iterate() == []
 
 
-# -- what it says that it holds ----------------------------------------------------------------------
+# -- its ledger --------------------------------------------------------------------------------------
 
 NETWORKS = [
     mlp(6, 4, (5, 5), 3),
@@ -244,7 +244,7 @@ def schedules(spec: Sized) -> list[Schedule]:
 
 
 def check_ledger(schedule: Schedule) -> Ledger:
-    """Run twice; the ledger has counted the arena and the leaves, and in the end nothing."""
+    """The ledger of two iterations. It must count the arena and the leaves, and nothing after their end."""
     predicted, ledger = analyse(schedule), Ledger()
     arena = pack(occupancy_of(schedule)).arena_bytes
     leaves = sum(array.nbytes for array in leaf_values(schedule, 8).values())
@@ -281,8 +281,8 @@ def test_the_ledger_of_a_packed_run_counts_what_is_predicted_on_the_books_networ
 
 
 def test_the_peak_of_one_hidden_layer_is_as_worked_out_by_hand():
-    # n = 3, d = 4, h = 5, q = 2: x 48, y 24, W1 80, W2 40. All else at the peak is less than a line of 64 B.
-    # In inference h1 and o; in training, at ∂L/∂o, h1, logp, L, ∂L/∂o and three arrays of workspace.
+    # n = 3, d = 4, h = 5, q = 2: x 48, y 24, W1 80, W2 40. Each other array is smaller than a line of 64 B.
+    # These are h1 and o in inference; in training, at ∂L/∂o, h1, logp, L, ∂L/∂o and three of workspace.
     spec = mlp(3, 4, (5,), 2, l2=0.0)
     infer, train = inference(build(spec)), training(build(spec), "sgd", 0.1)
     assert peak_bytes(analyse(infer), PACKED) == 48 + 80 + 40 + 64 * 2

@@ -1,4 +1,4 @@
-"""How long a sweep is expected to take, by hand."""
+"""The expected time of a sweep, by hand."""
 
 from __future__ import annotations
 

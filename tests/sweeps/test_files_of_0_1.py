@@ -1,4 +1,4 @@
-"""Files that version 0.1 wrote, before the table of columns, are read, resumed and compared as before."""
+"""Files that version 0.1 wrote, before the table of columns: they can be read, resumed and compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From axes to cells: order, sizes, layers, and what does not go together."""
+"""Grids: the cells of axes, their order, sizes and layers, and axes that exclude each other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from memtrain.training.data import DIGITS, SYNTHETIC
 
 
 def refused(axes, layers=None, error=SpecError) -> InputError:
-    """The error for a grid: one line that says what is wrong and what to do."""
+    """The error for a grid. It must be one line with the mistake and the remedy."""
     with pytest.raises(error) as caught:
         make_grid(axes, layers)
     assert caught.value.remedy

@@ -1,4 +1,4 @@
-"""The journal and what is made from it: whole at any moment, and never taken for more than it says."""
+"""The journal and its CSV: both are complete at any moment, and only valid lines count."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_a_key_tells_cells_apart_that_differ_in_their_limit():
     assert cell_of().key(Mode.TRAIN) != cell_of().changed(memory_limit_bytes=5).key(Mode.TRAIN)
 
 
-# --- what a hostile reader tried ---
+# -- hostile files -------------------------------------------------------------------------------------
 
 
 def data_request(tmp_path, text="1,2,0\n3,4,1\n5,6,0\n"):

@@ -1,4 +1,4 @@
-"""Ranges as text, and what is said about those that are none."""
+"""Ranges as text, and the messages for texts that are no ranges."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ sizes = st.integers(1, 10_000)
 
 
 def refused(parse, text: str) -> RangeError:
-    """The error for ``text``, which names the option and what was given, and is one line of two parts."""
+    """The error for ``text``. It must be one line of two parts that names the option and the text."""
     with pytest.raises(RangeError) as caught:
         parse(text, "--depth")
     error = caught.value
@@ -172,7 +172,7 @@ def test_a_number_that_is_negative_or_not_finite_is_refused(text):
 @pytest.mark.parametrize("parse", [parse_words, parse_numbers, parse_sizes])
 @pytest.mark.parametrize("text", ["", "1:8:x2,"])
 def test_an_error_allows_only_what_the_option_takes(parse, text):
-    """Words, numbers and layers are lists: no message may offer them a progression."""
+    """Words, numbers and layers are lists, so no message about them may suggest a progression."""
     error = refused(parse, text)
     assert "range" not in error.remedy
     assert "1:1024:x2" not in error.remedy

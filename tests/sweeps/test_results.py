@@ -1,4 +1,4 @@
-"""Results read back are the results that were written."""
+"""Results: reading a file gives the rows that were written."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_row_whose_loss_is_no_number_keeps_what_the_journal_knows(tmp_path):
     found = read_results(path).rows[0]
     assert (found.environment, found.notes) == ({"numpy": "2"}, ["a note"])
     assert (found.peak_node, found.retained) == (made[0].peak_node, made[0].retained)
-    path.write_text(path.read_text().replace(",2.5,nan,", ",2.25,nan,"))  # not the row of the journal
+    path.write_text(path.read_text().replace(",2.5,nan,", ",2.25,nan,"))  # no longer the row of the journal
     assert read_results(path).rows[0].notes == []
 
 

@@ -44,7 +44,7 @@ def test_a_row_shows_itself_in_one_line():
 
 
 def test_a_row_is_a_mapping_of_its_columns_and_no_data_class():
-    """pandas makes a column of each key of a mapping, but of each field of a data class."""
+    """pandas makes columns from the keys of a mapping, but from the fields of a data class."""
     row = predicted_row(cell_of(width=(8, 16), depth=2), Mode.TRAIN)
     assert isinstance(row, Mapping)
     assert not is_dataclass(row)

@@ -1,4 +1,4 @@
-"""A sweep plans with the rates that it was begun with, from the first question that a resumed one asks."""
+"""Sessions: a resumed sweep plans with its recorded rates, from its first measurement on."""
 
 from __future__ import annotations
 

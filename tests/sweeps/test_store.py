@@ -1,4 +1,4 @@
-"""Sweeps that are killed, interrupted or lose their disk: no finished row is lost, and all can go on."""
+"""Sweeps that are killed, interrupted or lose their disk: no finished row is lost, and all can be resumed."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_file_that_vanishes_is_one_clear_error(tmp_path):
 
 
 def columns_that_stay(text):
-    """What a row has in every run: not the resident peak, the baseline or the time."""
+    """The columns that are the same in every run: all except resident peak, baseline and time."""
     return [
         {k: v for k, v in row.items() if k not in ("baseline_bytes", "resident_peak_bytes", "step_s")}
         for row in rows_of(text)
@@ -89,7 +89,7 @@ def test_a_sweep_that_is_killed_at_any_moment_loses_no_finished_row_and_goes_on(
         assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
         rows = rows_of(output.read_text())
         lines = journal_path(output).read_bytes().split(b"\n")
-        assert len(lines) - 2 >= len(rows) >= before  # all but the header and what is torn
+        assert len(lines) - 2 >= len(rows) >= before  # all except the header and an incomplete line
         before = len(rows)
         arguments = ["sweep", "--resume", output]
     resumed = memtrain("sweep", "--resume", output, cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""Data sets: the digits, the split, the order of rows, and files good and bad."""
+"""Data sets: the digits, the split, the order of rows, and valid and invalid files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NPY_HEADER = "{'descr': '<f8', 'fortran_order': False, 'shape': %s, }"
 
 
 def refused(path, *words: str) -> None:
-    """The file's error is one line with its name, what to do, and ``words``."""
+    """Fail unless loading the file is refused in one line with its name, a remedy, and ``words``."""
     with pytest.raises(DataError) as caught:
         load(str(path))
     message = str(caught.value)
@@ -329,7 +329,7 @@ def test_an_array_by_columns_or_compressed_reads_as_any_other(tmp_path):
 
 
 def test_data_that_need_more_memory_than_is_free_are_refused_before_they_are_read(tmp_path, csv):
-    """A compressed file of 10 KB claims 10 MB, truly; the limit stands for the machine's free memory."""
+    """A compressed file of 10 KB really holds 10 MB. The limit simulates the free memory of the machine."""
     path = tmp_path / "data.npz"
     np.savez_compressed(path, x=np.zeros((1000, 2500), "f4"), y=np.arange(1000) % 2)
     assert path.stat().st_size < 30_000

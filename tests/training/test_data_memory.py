@@ -1,4 +1,4 @@
-"""What data take in a real process: held once when they are trained on, a block at a time when predicted."""
+"""The memory of data in a real process: training holds them once, and prediction holds one block."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def ended():
     open(to, "w").write(re.search(r"VmHWM:\\s*(\\d+) kB", status)[1])
 
 """
-"""The peak is what the process itself says at its end: ``ru_maxrss`` may be that of its parent."""
+"""A program that reports its own peak at its end, since ``ru_maxrss`` may be the peak of its parent."""
 
 MEMTRAIN = f"""{RUN}
 from memtrain.cli.app import main
@@ -41,7 +41,7 @@ MILLION = 1_000_000
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Data small and large, and the models that were trained on the small ones."""
+    """A folder with small and large data, and with models that were trained on the small data."""
     place = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((ROWS, INPUTS), np.float32), np.arange(ROWS) % 3
@@ -67,7 +67,7 @@ def write_csv(path, row, count):
 
 
 def peak(folder, code, *arguments):
-    """The most bytes that such a process has had resident at a time (VmHWM)."""
+    """The resident peak (VmHWM) of a process that runs ``code``, in bytes."""
     line = [sys.executable, "-c", code, "peak.txt", *map(str, arguments)]
     ran = subprocess.run(line, cwd=folder, capture_output=True, timeout=300)
     assert ran.returncode == 0, ran.stderr.decode()[-600:]

@@ -1,4 +1,4 @@
-"""Training on real digits, and what it says of itself."""
+"""Training on real digits, and the figures in its result."""
 
 from __future__ import annotations
 

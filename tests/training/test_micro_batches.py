@@ -1,4 +1,4 @@
-"""Gradients of micro-batches that add up: the same training to rounding, in less memory."""
+"""Micro-batches: their sums of gradients give the same training up to rounding, with less memory."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ COUNTS = (2, 3, 4, 12)
 
 @pytest.fixture(autouse=True, scope="module")
 def _short_search():
-    """Any arena does here, and the search for a smaller one takes a second each."""
+    """Shorten the search for a small arena, which takes a second each time: any arena is good enough here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packing, "_MOST_ATTEMPTS", 2)
         yield
@@ -57,9 +57,9 @@ every_network = pytest.mark.parametrize("spec", SPECS, ids=name_of)
 
 
 def trained(schedule: Schedule, values: Arrays, iterations: int = 1) -> Arrays:
-    """J of the last iteration, parameters and state after it.
+    """J of the last iteration, and parameters and optimiser state after it.
 
-    With momentum the state is, after one iteration, the gradient itself.
+    With momentum, the state after one iteration is the gradient itself.
     """
     run = Run(schedule)
     run.load(values)
@@ -71,7 +71,7 @@ def trained(schedule: Schedule, values: Arrays, iterations: int = 1) -> Arrays:
 
 
 def check_close(found: Arrays, expected: Arrays, tolerance: float = 1e-10) -> None:
-    """Fail unless all are equal to ``tolerance`` of the largest entry."""
+    """Fail unless all arrays are equal to ``tolerance`` of their largest entry."""
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert found[name].shape == value.shape
@@ -131,7 +131,7 @@ def test_a_micro_batch_that_is_left_out_would_be_noticed():
 
 
 def test_the_regulariser_counts_once():
-    spec = mlp(12, 5, (7,), 4, dtype="float64", l2=5.0)  # it is most of J
+    spec = mlp(12, 5, (7,), 4, dtype="float64", l2=5.0)  # s is most of J
     values = draw(spec, 5)
     for count in (1, 2, 6):
         schedule = accumulating(*spec, count, "momentum", 0.1)
@@ -174,7 +174,7 @@ def test_loss_gradients_and_parameters_equal_pytorchs_micro_batches_and_whole_ba
         total = 0.0
         for rows in np.split(np.arange(spec.batch), parts):
             part = t | {"x": t["x"][rows], "y": t["y"][rows]}
-            j = oracle.objective(spec, part) / parts  # a part of s with each
+            j = oracle.objective(spec, part) / parts  # each has a part of s
             j.backward()
             total += j.item()
         assert float(found["J"]) == pytest.approx(total, rel=1e-10)
@@ -187,7 +187,7 @@ def test_loss_gradients_and_parameters_equal_pytorchs_micro_batches_and_whole_ba
                 oracle.assert_close(found[name], tensor, 1e-10)
 
 
-# -- what it holds -----------------------------------------------------------------------------------
+# -- live bytes --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("update", UPDATES)
@@ -220,8 +220,9 @@ def test_more_micro_batches_hold_less(activation, update):
 def test_the_peak_of_two_micro_batches_is_as_worked_out_by_hand():
     """n = 1000, d = 4, h = 50, q = 2, float32, no regulariser, two hidden layers.
 
-    Of the whole batch, at ∂L/∂h1: h1, ∂L/∂z2 (in h2's place) and ∂L/∂h1 (n·h each), two gradients and L.
-    Of halves, at the second ∂L/∂h2: h1, h2, ∂L/∂h2 (n/2·h each), ∂L/∂o (n/2·q), all gradients and J.
+    With the whole batch, live at ∂L/∂h1 are h1, ∂L/∂z2 (in h2's buffer) and ∂L/∂h1 (n·h each), two gradients
+    and L. With halves, live at the second ∂L/∂h2 are h1, h2, ∂L/∂h2 (n/2·h each), ∂L/∂o (n/2·q), all
+    gradients and J.
     """
     n, d, h, q = 1000, 4, 50, 2
     leaves = 4 * (n * d + h * d + h * h + q * h) + 8 * n
@@ -240,7 +241,7 @@ def test_eager_updates_wait_for_the_last_micro_batch_and_then_for_nothing():
     names = [schedule.graph[step.node].name for step in schedule.steps]
     places = [names.index(name) for name in ("J", "W3′", "W2′", "W1′")]
     assert places == sorted(places)
-    for layer, name in ((3, "h2[2]"), (2, "h1[2]")):  # the last that reads the weight
+    for layer, name in ((3, "h2[2]"), (2, "h1[2]")):  # the last readers of the weights
         assert names[names.index(f"W{layer}′") - 1].endswith(f"/∂{name}")
     assert names[-1] == "W1′"
 

@@ -1,4 +1,4 @@
-"""Optimisers against plain formulas."""
+"""Optimisers, compared with plain formulas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from memtrain.training.optimizers import ITERATION, OPTIMIZERS, add_updates
 
 
 def expected_update(optimizer, rate, w, g, state, t):
-    """One iteration as torch.optim has it: the new parameter; ``state`` is changed."""
+    """The new parameter after one iteration, by the formulas of torch.optim. ``state`` is changed."""
     if optimizer == "sgd":
         return w - rate * g
     if optimizer == "momentum":

@@ -1,4 +1,4 @@
-"""A trained network on disk, and what it says of examples."""
+"""Snapshots of trained networks, and their predictions."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, digits):
-    """A folder with a model of the digits, and the accuracy that its training said."""
+    """A folder with a model of the digits, and the accuracy that its training reported."""
     folder = tmp_path_factory.mktemp("trained")
     said = memtrain("train", "--epochs", 3, "--json", "--save", "model.npz", cwd=folder)
     np.savez(folder / "same.npz", x=digits.x.astype("f8"), y=digits.y.astype("u1"))
@@ -295,7 +295,7 @@ def test_results_are_shown_before_an_output_that_turns_out_to_be_full(tmp_path):
 def test_training_and_predicting_say_what_the_data_take(tmp_path):
     np.savez(tmp_path / "x.npz", x=np.ones((100, 3)), y=np.arange(100) % 2)
     line = ("train", "--data", "x.npz", "--epochs", 1, "--width", 4, "--save", "m.npz")
-    # x 1,200 B, y 800 B, a byte for the number of each row, and again for the order of the 80 trained on
+    # x 1,200 B, y 800 B, a byte per row number, and a byte for the order of each of 80 training examples
     assert strict_json(memtrain(*line, "--json", cwd=tmp_path).out)["data_bytes"] == 2180
     assert "data, besides the network" in memtrain(*line, "--force", cwd=tmp_path).out
     assert (

@@ -1,4 +1,4 @@
-"""Files that cannot be written or read: said before the work, and nothing that was found is lost."""
+"""Files that cannot be written or read: the error comes before the work, and no result is lost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ main()
 
 @pytest.fixture
 def disk(tmp_path):
-    """A file system of its own; skips where mounting is not allowed."""
+    """A new file system. The test is skipped if mounting is not allowed."""
     place = tmp_path / "disk"
     place.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True)
@@ -40,14 +40,14 @@ def disk(tmp_path):
 
 @pytest.fixture
 def read_only(disk):
-    """A folder that nobody can write into, not even root."""
+    """A folder in which no user can write, not even root."""
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     return disk
 
 
 @pytest.fixture
 def full(disk):
-    """A disk without room for a byte."""
+    """A disk without a free byte."""
     room = os.statvfs(disk)
     (disk / "filler").write_bytes(bytes(room.f_bavail * room.f_frsize))
     return disk

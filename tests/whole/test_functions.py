@@ -1,4 +1,4 @@
-"""The functions of Python give what the commands give."""
+"""The functions in Python: they give the same answers as the commands."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ OPTIONS = ("--width", 16, "--batch", 32)
 
 
 def document(tmp_path, *words):
-    """The JSON of a command, without the words that made it and where it ran."""
+    """The JSON of a command, without the command line and the environment."""
     said = run(*words, "--json", cwd=tmp_path)
     assert said.code == 0, said.err
     return {k: v for k, v in json.loads(said.out).items() if k not in ("command", "environment", "config")}
 
 
 def same(answer, wanted):
-    """Whether an answer is the document ``wanted`` of a command."""
+    """Whether an answer equals ``wanted``, the JSON of a command."""
     return {k: v for k, v in answer.to_dict().items() if k in wanted} == wanted
 
 

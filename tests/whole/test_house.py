@@ -1,4 +1,4 @@
-"""The house as the design draws it: imports point upwards, libraries stay in their rooms, nothing hides."""
+"""The architecture: imports point upwards only, and libraries stay in their rooms."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROOMS = [
     "functions",
     "cli",
 ]
-"""A room may import those before it, never those after it."""
+"""The rooms in order. A room may import rooms before it, never rooms after it."""
 
 ONLY_IN = {
     "typer": ("cli/",),
@@ -101,7 +101,7 @@ def op_classes():
 
 
 def test_nothing_outside_of_the_ops_asks_which_op_a_node_has():
-    import memtrain.graph.ops  # noqa: F401  every class is defined then
+    import memtrain.graph.ops  # noqa: F401  this defines every class
 
     names, found = op_classes(), []
     for module in MODULES:
@@ -116,7 +116,7 @@ def test_nothing_outside_of_the_ops_asks_which_op_a_node_has():
 
 
 def test_nothing_finds_out_structure_by_parsing_a_name():
-    """No regular expression, and no cutting, is applied to the name or label of anything."""
+    """No regular expression and no string cutting is applied to the name or label of any object."""
     cutting = ("split", "rsplit", "partition", "rpartition", "removeprefix", "removesuffix", "startswith")
     found = []
     for module in MODULES:
@@ -153,7 +153,7 @@ def test_only_the_registry_knows_a_family():
 
 
 def test_no_function_is_too_long_to_be_seen_at_once():
-    """Its body, without signature and docstring."""
+    """The limit is for its body, without signature and docstring."""
     found = {}
     for module in MODULES:
         for node in ast.walk(tree_of(module)):

@@ -24,7 +24,7 @@ nbformat.write(notebook, sys.argv[2])
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    """The code of each cell with its outputs; an error in a cell fails the process."""
+    """The code of each cell with its outputs. An error in a cell ends the process with a failure."""
     path = tmp_path_factory.mktemp("notebook") / "executed.ipynb"
     command = [sys.executable, "-c", EXECUTE, NOTEBOOK, path]
     done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True)
@@ -34,7 +34,7 @@ def executed(tmp_path_factory):
 
 
 def data(outputs):
-    """What a notebook shows of the last value of a cell, by type."""
+    """The forms in which a notebook shows the last value of a cell, by type."""
     return outputs[-1]["data"]
 
 

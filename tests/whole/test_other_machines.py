@@ -1,4 +1,4 @@
-"""Measuring where little is as usual: another directory, another allocator, many small arrays."""
+"""Measurements under unusual conditions: another directory, another allocator, many small arrays."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="meters and limits ne
 
 
 def installed(*arguments, cwd, limit_address_space=None, **environment):
-    """memtrain as its installed command starts it: the current directory is not searched for modules."""
+    """Run memtrain as the installed command does: the current directory is not searched for modules."""
 
     def limit():
         if limit_address_space:
@@ -59,7 +59,7 @@ def test_a_module_in_the_current_directory_is_not_run_by_the_measuring_processes
 @linux
 @pytest.mark.parametrize("by_path", [False, True])
 def test_measuring_processes_run_this_package_and_not_another_checkout(by_path, tmp_path):
-    """Whatever lies in the current directory, or before the package on PYTHONPATH."""
+    """Another checkout is in the current directory, or before the package on PYTHONPATH."""
     other = tmp_path / "memtrain"
     (other / "measure").mkdir(parents=True)
     for folder in (other, other / "measure"):
@@ -83,7 +83,7 @@ def test_measuring_processes_run_this_package_and_not_another_checkout(by_path, 
     reason="needs this tunable of glibc",
 )
 def test_a_memory_limit_with_another_allocator_ends_and_says_that_it_is_not_exact(tmp_path):
-    """With huge pages glibc takes no memory by sbrk: filling its heap found no end."""
+    """With huge pages glibc does not use sbrk, so that filling its heap never ended."""
     sweep = (*SWEEP, "--meters", "ledger", "--memory-limit", "1MiB")
     done = installed(
         *sweep, cwd=tmp_path, limit_address_space=6 * 2**30, GLIBC_TUNABLES="glibc.malloc.hugetlb=2"
@@ -98,7 +98,7 @@ def test_a_memory_limit_with_another_allocator_ends_and_says_that_it_is_not_exac
 @pytest.mark.measure
 @linux
 def test_a_packed_network_runs_within_a_limit_that_its_prediction_fits():
-    """To lay out the arena takes memory for a moment, which is not the network's."""
+    """Packing needs memory for a moment, and this memory must not count for the network."""
     cell = cell_of(depth=40, width=64, batch=200, optimizer="adam", allocation="packed")
     peak = predicted_row(cell, Mode.TRAIN)["predicted_peak_bytes"]
     for limit, status in ((peak, "ok"), (peak - 1, "memory_limit")):
@@ -114,7 +114,7 @@ def test_a_packed_network_runs_within_a_limit_that_its_prediction_fits():
 
 
 class Counting(Ledger):
-    """A ledger that also counts arrays: how many are alive when the most bytes are."""
+    """A ledger that also counts the arrays that are alive at the peak."""
 
     peak_count = 0
 
@@ -170,7 +170,7 @@ def test_a_tolerance_grows_with_the_share_or_with_the_number_of_arrays():
     ],
 )
 def test_heap_and_resident_keep_their_promise_with_many_small_arrays(fields):
-    """Bound calls showed in the heap of a packed run; freed blocks stayed resident."""
+    """Bound calls once counted in the heap of a packed run, and freed blocks stayed resident."""
     with Host() as host:
         row = measured_row(host, cell_of(**fields), Mode.TRAIN, meters=["ledger", "heap", "resident"])
     assert row.ok, row["reason"]
@@ -185,7 +185,7 @@ def test_heap_and_resident_keep_their_promise_with_many_small_arrays(fields):
 
 @pytest.mark.parametrize("count", [1, 2, 8])
 def test_what_is_retained_at_one_time_is_that_of_one_micro_batch(count):
-    """By hand: h1…h8 of 256 and 10 log-probabilities for each row of a micro-batch, in float32."""
+    """By hand: for each row of a micro-batch, h1…h8 of 256 and 10 log-probabilities, in float32."""
     row = predicted_row(cell_of(depth=8, batch=512, accumulate=count), Mode.TRAIN)
     rows = 512 // count
     assert row["retained_bytes"] == 4 * rows * (8 * 256 + 10)

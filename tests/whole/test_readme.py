@@ -1,4 +1,4 @@
-"""The commands of the README work as written, and what it shows of itself is there."""
+"""The README: its commands work as written, and all its links and files exist."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ CHEAPLY = {
     "plan": ["--no-measure"],
     "train": ["--epochs", "1"],
 }
-"""Options that make a command quick, where the line does not give them itself."""
+"""Options that make a command quick. They are added if the line does not give them."""
 
 
 def commands():
-    """Each command line of memtrain in a block for the shell."""
+    """All command lines of memtrain in the shell blocks of the README."""
     blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     lines = [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines()]
     words = [shlex.split(part) for line in lines for part in line.split("&&")]
@@ -33,12 +33,12 @@ def commands():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Files under the names that the README uses."""
+    """A folder with files under the names that the README uses."""
     place = tmp_path_factory.mktemp("readme")
     for name in ("before.csv", "after.csv", "results/sweep.csv"):
         line = ("sweep", *CHEAPLY["sweep"], "--export-csv", name)
         assert memtrain(*line, cwd=place).code == 0
-    shutil.copy(ROOT / "results" / "bench.csv", place / "results")  # which is no sweep's
+    shutil.copy(ROOT / "results" / "bench.csv", place / "results")  # which is not the CSV of a sweep
     assert memtrain("train", "--epochs", 1, "--save", "model.npz", cwd=place).code == 0
     return place
 

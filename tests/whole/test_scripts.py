@@ -1,4 +1,4 @@
-"""The environment that the scripts make: clear about what is missing, mended where it was left half made."""
+"""The environment that the scripts make: missing parts are named, and an incomplete one is made again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from paths import ROOT, SCRIPTS
 
 @pytest.fixture
 def clone(tmp_path):
-    """A folder with the script that makes an environment in it."""
+    """A folder with the script that makes its environment."""
     (tmp_path / "scripts").mkdir()
     shutil.copy(SCRIPTS / "environment", tmp_path / "scripts")
     return tmp_path
@@ -21,7 +21,7 @@ def clone(tmp_path):
 
 @pytest.fixture(scope="module")
 def without_pip(tmp_path_factory):
-    """A real Python whose library lacks ensurepip, as Debian's is without python3-venv."""
+    """A real Python without ensurepip, as on a Debian without python3-venv."""
     folder = tmp_path_factory.mktemp("python")
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     library = Path(sys.base_prefix, "lib", version)
@@ -41,7 +41,7 @@ def without_pip(tmp_path_factory):
 
 
 def make(clone, python, code="make_venv"):
-    """What bash says when it sources the script and makes the environment."""
+    """The output of bash when it sources the script and makes the environment."""
     line = f"set -euo pipefail; source scripts/environment; {code}"
     environment = {"PATH": "/usr/bin:/bin", "PYTHON": str(python)}
     return subprocess.run(["bash", "-c", line], cwd=clone, env=environment, capture_output=True, text=True)
@@ -81,7 +81,7 @@ def test_an_environment_that_is_half_made_is_made_again(clone, without_pip):
     assert has_pip(clone)
     (clone / ".venv" / "mine").touch()
     assert make(clone, sys.executable).returncode == 0
-    assert (clone / ".venv" / "mine").exists()  # what is whole is left as it is
+    assert (clone / ".venv" / "mine").exists()  # a complete environment is not changed
 
 
 def test_an_environment_with_packages_is_never_removed(clone):

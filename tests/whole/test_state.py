@@ -1,4 +1,4 @@
-"""No process-wide mutable state: whatever lives as long as a measurement is a field of an object."""
+"""No process-wide mutable state: everything that lives as long as a measurement is a field of an object."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import ast
 from paths import PACKAGE
 
 REGISTRY = {"OPS"}
-"""Filled when the classes of ops are defined, and never after."""
+"""The registry that is filled when the classes of ops are defined, and never later."""
 
 PURE = {"_erfc_polynomial", "_needs"}
-"""Kept results of pure functions of immutable arguments: the coefficients of erf, the last chain's needs."""
+"""Caches of pure functions of immutable arguments: coefficients of erf, and the needs of the last chain."""
 
 MUTABLE = {"list", "dict", "set", "deque", "defaultdict", "Counter", "Lock", "RLock", "Condition", "Host"}
 
@@ -25,7 +25,7 @@ def named(node):
 
 
 def assigned(tree):
-    """Name and value of what a module assigns when it is imported."""
+    """The names that a module assigns when it is imported, with their values."""
     for node in tree.body:
         if isinstance(node, ast.Assign):
             yield ast.unparse(node.targets[0]), node.value
