@@ -1,4 +1,4 @@
-"""Why no plan of rematerialisation lowers a peak: what is live there."""
+"""The obstacle: the peak that no plan of rematerialisation lowers, and the values that are live at it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from memtrain.planning.remat.chain import Chain, chains
 
 @dataclass(frozen=True)
 class Obstacle:
-    """The peak of a training that keeps all, where no plan has a smaller peak."""
+    """The peak of a training that keeps all, if no plan has a smaller peak."""
 
     step: int
     phase: Phase
     node: str
     role_bytes: dict[Role, int]
     kept: tuple[Name, ...]
-    """The values that forward keeps for backward and that are live at the step."""
+    """The retained values that are live at the step."""
     needed: bool
-    """Whether the part of backward that runs at the step reads each of ``kept``: no plan can drop these."""
+    """Whether the stage whose backward runs at the step reads all of ``kept``. Then no plan can drop them."""
 
 
 def obstacle_of(cell: Cell) -> Obstacle | None:
     """The peak of a cell that keeps all; ``None`` for a network without steps.
 
-    If several steps are equally high, it is the first at which all kept values are needed, or else the first.
+    If several steps have the peak, the result is the first of them that needs all its retained values, or
+    otherwise the first of them.
     """
     liveness = analyse(cell.keep_all(Mode.TRAIN))
     stages = chains(liveness.schedule)
@@ -56,7 +57,7 @@ def _obstacle_at(liveness: Liveness, stages: Sequence[Chain], step: int) -> Obst
 
 
 def _read_in_stage_of(stages: Sequence[Chain], step: int) -> set[int]:
-    """The kept values that are read by the backward of the stage that a step belongs to."""
+    """The retained values that the backward of the stage of ``step`` reads."""
     for chain in stages:
         for number, steps in enumerate(chain.backward):
             if step in steps:

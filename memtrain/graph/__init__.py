@@ -1,1 +1,1 @@
-"""The computational graph: nodes, checks, backpropagation as a transformation, and the ops."""
+"""The computational graph: nodes, checks, backpropagation as a graph transformation, and the ops."""

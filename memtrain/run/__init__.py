@@ -1,1 +1,1 @@
-"""Execution of a schedule with numpy kernels, and the ledger of what it really held."""
+"""The run of a schedule with numpy kernels, and the ledger of the bytes that it really held."""

@@ -171,7 +171,7 @@ def test_cells_that_cannot_be_measured_leave_no_law():
     assert found.reason == module.UNCHECKED
 
 
-def test_of_a_single_cell_nothing_is_said():
+def test_a_single_cell_has_no_verdict():
     assert fit_laws([measured(cell_of())], refuse) == []
 
 
@@ -189,7 +189,7 @@ def test_of_a_single_cell_nothing_is_said():
         (grid([1, 2], [64, 256, 1024]), module.MOVING),
     ],
 )
-def test_where_there_is_no_law_the_reason_is_said(cells, reason):
+def test_a_group_without_a_law_has_a_reason(cells, reason):
     rows = [measured(cell) for cell in cells]
     assert [found.reason for found in fit_laws(rows, refuse)] == [reason]
     assert said(rows) == [f"No law is stated for training: {reason}."]

@@ -34,7 +34,7 @@ def test_a_value_that_backward_reads_at_the_peak_is_named():
     assert "This part of backward needs all kept values that are still live: h." in answer(cell)
 
 
-def test_of_equal_peaks_the_one_that_no_plan_can_lower_is_shown():
+def test_among_equal_peaks_the_one_that_no_plan_can_lower_is_shown():
     """At batch 256 and width 256, each layer adds as many bytes of gradients as it frees of intermediates."""
     cell = cell_of(depth=16, batch=256, cost="flops")
     liveness = analyse(cell.keep_all(Mode.TRAIN))
@@ -46,19 +46,19 @@ def test_of_equal_peaks_the_one_that_no_plan_can_lower_is_shown():
 
 
 @pytest.mark.parametrize(("depth", "batch"), [(12, 1024), (4, 2048)])
-def test_where_plans_are_smaller_nothing_is_said_of_it(depth, batch):
+def test_no_obstacle_is_mentioned_if_a_plan_is_smaller(depth, batch):
     said = answer(cell_of(depth=depth, batch=batch, cost="flops"))
     assert "No plan is smaller" not in said
     assert "The smallest plan needs " in said
 
 
-def test_it_is_said_where_a_memory_is_too_small_for_any_plan_too():
+def test_the_obstacle_is_also_named_for_a_memory_that_is_too_small():
     cell = cell_of(depth=16, batch=256, cost="flops")
     peak = analyse(cell.keep_all(Mode.TRAIN)).peak_bytes
     assert "No plan is smaller: " in answer(cell, peak - 1)
 
 
-def test_where_a_kept_value_is_not_needed_only_the_plans_are_spoken_of():
+def test_only_plans_are_mentioned_if_a_kept_value_is_not_needed():
     """A cell found by random trials: z1 is live at the only peak, and another stage reads z1."""
     cell = cell_of(
         depth=2,

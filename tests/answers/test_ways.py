@@ -45,7 +45,7 @@ def measured():
 # -- finding -----------------------------------------------------------------------------------------
 
 
-def test_what_fits_as_it_is_gets_no_plan():
+def test_a_cell_that_fits_needs_no_plan():
     ways = find_ways(CELL, predicted(CELL))
     assert ways.chosen is ways.keep_all
     assert "fits into" in ways_sentences(ways)[0]
@@ -58,7 +58,7 @@ def test_a_byte_less_than_keep_all_gets_a_plan_within_it():
     assert ways.chosen.executed_count > 0
 
 
-def test_what_no_plan_can_do_is_said_with_the_least_that_one_could():
+def test_if_no_plan_fits_a_lever_is_chosen_and_the_least_bytes_of_a_plan_are_named():
     least = smallest_budget(CELL.keep_all(Mode.TRAIN))
     assert find_ways(CELL, least).chosen.predicted_peak_bytes == least
     ways = find_ways(CELL, least - 1)
@@ -90,7 +90,7 @@ def test_the_levers_are_those_that_are_left():
     assert [lever.name for lever in find_ways(adam, None).levers] == names
 
 
-def test_a_lever_that_does_not_do_alone_is_tried_with_a_plan():
+def test_a_lever_that_is_not_enough_alone_is_tried_with_a_plan():
     memory = smallest_budget(CELL.keep_all(Mode.TRAIN)) - 4096
     ways = find_ways(CELL, memory)
     names = [lever.name for lever in ways.levers]
@@ -377,7 +377,7 @@ def test_with_many_widths_a_plan_for_the_smallest_budget_is_no_dearer_than_one_f
         assert found.predicted_extra <= more.predicted_extra
 
 
-def test_a_heap_that_is_off_is_a_failure():
+def test_a_heap_beyond_its_tolerance_is_a_failure():
     def leaky(real, meter, cell, other):
         figures = real()
         if meter == "heap":

@@ -72,7 +72,7 @@ def used_layer(uses, build_gradient):
     return peak_of(b, build_gradient(b, b.apply(SquaredNorm(), value), [w]))
 
 
-def test_a_layer_that_is_used_many_times_costs_its_output_a_use():
+def test_each_use_of_a_shared_layer_adds_the_bytes_of_its_output():
     """By hand for k uses, in arrays of 131,072 B: x, W (2), h1…h(k−2), ∂/∂z(k−1), the sum (2), a part (2).
 
     With late sums, the cotangent of each use is held as well as its output.

@@ -54,7 +54,7 @@ def with_fault(fault, *arguments, cwd, **environment):
         ("heap:hang", "timeout", "no figures after 2 s"),
     ],
 )
-def test_a_child_that_comes_to_grief_is_a_row_and_the_sweep_goes_on(fault, status, words, tmp_path):
+def test_a_child_that_fails_gives_a_row_and_the_sweep_continues(fault, status, words, tmp_path):
     said = with_fault(fault, *METERED, "--timeout", "2", "--export-csv", "out.csv", cwd=tmp_path)
     assert said.code == 1, said.err
     good, bad, also_good = rows_of((tmp_path / "out.csv").read_text())
@@ -124,7 +124,7 @@ def test_a_disk_with_too_little_room_for_memray_is_seen_before(small_disk, tmp_p
         assert "TMPDIR" in row["reason"]
 
 
-def test_a_server_that_talks_is_a_row_with_a_reason(tmp_path):
+def test_a_server_that_prints_gives_a_row_with_a_reason(tmp_path):
     """Text that is printed when Python starts comes before our first line."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nif 'memtrain.measure.server' in sys.orig_argv: print('hello')\n"

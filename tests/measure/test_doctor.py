@@ -45,7 +45,7 @@ def found(measure, subject):
     return finding
 
 
-def test_where_all_is_well_no_meter_is_complained_of():
+def test_on_a_good_machine_every_meter_is_fine():
     for subject in ("ledger", "heap", "resident", "blas"):
         assert found(meters(), subject).state is State.FINE
 

@@ -90,7 +90,7 @@ def test_a_timer_waits_until_the_others_have_gone(visitors):
     assert visitors.inside == ["timer"]
 
 
-def test_who_comes_after_a_waiting_timer_waits_for_it(visitors):
+def test_a_caller_after_a_waiting_timer_waits_for_the_timer(visitors):
     visitors.come("a", "shared")
     visitors.come("timer", "alone")
     visitors.come("later", "shared")
@@ -143,7 +143,7 @@ class Counting:
         return {"status": 0, "output": '{"figures": {"x": 1}}', "messages": ""}
 
 
-def test_whatever_takes_time_is_measured_alone_and_memory_is_not():
+def test_meters_of_time_run_alone_and_meters_of_memory_do_not():
     host = Host()
     host.servers = servers = Counting()
     meters = ["ledger", "heap", "time", "resident", "pace", "likeness", "limit"] * 6

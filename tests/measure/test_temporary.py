@@ -70,7 +70,7 @@ def test_a_folder_whose_owner_was_killed_before_it_could_lock_it_is_swept(place)
     assert list(place.iterdir()) == []
 
 
-def test_what_is_not_ours_is_not_touched(place, tmp_path):
+def test_folders_without_our_owner_file_or_of_other_users_are_not_touched(place, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / OWNER).touch()

@@ -139,7 +139,7 @@ def test_going_through_a_plan_finds_the_peak_and_the_cost_that_the_definition_sa
             assert (found.peak_bytes, found.cost) == (truth.peak_bytes, truth.cost), moves
 
 
-def test_so_it_does_for_plans_of_other_policies_on_longer_chains():
+def test_going_through_plans_of_other_policies_on_longer_chains_finds_peak_and_cost():
     for seed in range(12):
         stages = chain(seed, 8 + seed)
         count = len(stages)
@@ -148,7 +148,7 @@ def test_so_it_does_for_plans_of_other_policies_on_longer_chains():
             assert (found.peak_bytes, found.cost) == (truth.peak_bytes, truth.cost)
 
 
-def test_a_plan_of_neighbours_as_one_stage_holds_and_costs_what_it_does_of_each():
+def test_a_plan_of_merged_stages_holds_and_costs_the_same_as_one_of_the_single_stages():
     for seed in range(30):
         rng = Random(seed)
         stages = chain(seed, 6)
@@ -208,7 +208,7 @@ def test_on_equal_stages_no_rule_is_cheaper_at_its_own_peak(inner):
             assert found.cost <= rule.cost
 
 
-def test_nor_is_it_on_unequal_ones():
+def test_on_unequal_stages_no_rule_is_cheaper_at_its_own_peak():
     for seed in range(10):
         stages = chain(seed, 9)
         for moves in rules(9):
@@ -254,7 +254,7 @@ def test_a_chain_too_long_for_the_table_is_planned_within_the_budget_and_no_rule
 
 
 @pytest.mark.parametrize("levels", [2, 5, 30])
-def test_so_is_one_with_values_of_too_many_sizes(monkeypatch, levels):
+def test_a_chain_with_values_of_too_many_sizes_is_planned_within_the_budget(monkeypatch, levels):
     for seed, count in ((0, 3), (1, 5), (2, 8), (3, 11)):
         monkeypatch.setattr(budget, "MOST_ENTRIES", levels * count**2)
         check_good(chain(seed, count, most=1000), [square_root(count)])

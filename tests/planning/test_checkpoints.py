@@ -238,7 +238,7 @@ def test_every_plan_runs_each_backward_once_in_order_and_finds_each_input_where_
             check_plan(revolve(n, s), n)
 
 
-def test_so_does_a_plan_of_any_segments_which_computes_all_but_the_last_twice():
+def test_a_plan_of_any_segments_is_valid_and_computes_each_segment_but_the_last_twice():
     rng = Random(1)
     for _ in range(200):
         n = rng.randint(1, 30)

@@ -96,7 +96,7 @@ def test_a_regularised_weight_waits_for_its_regulariser_and_a_bias_for_nothing()
     ]
 
 
-def test_a_gradient_goes_at_the_update_that_reads_it():
+def test_a_gradient_is_freed_by_the_update_that_reads_it():
     schedule = training(build(mlp(3, 4, (5, 5), 2, l2=0.0)), "sgd", 0.1, EAGER)
     graph = schedule.graph
     for step in schedule.steps:
@@ -136,7 +136,7 @@ def test_an_update_waits_for_a_reader_of_a_view_of_what_it_overwrites():
     assert names(eager) == ["view of w", "other", "reader", "w′", "last"]
 
 
-def test_an_update_of_a_leaf_that_nobody_reads_from_a_leaf_comes_first():
+def test_an_update_of_an_unread_leaf_by_a_leaf_comes_first():
     b = Builder()
     w, g = leaf(b, "w"), leaf(b, "g", role=Role.INPUT)
     last = b.apply(Tanh(), g, name="last")
@@ -147,7 +147,7 @@ def test_an_update_of_a_leaf_that_nobody_reads_from_a_leaf_comes_first():
     check_presence(eager)
 
 
-def test_an_update_that_reads_another_parameter_keeps_its_side_of_that_ones_update():
+def test_an_update_that_reads_another_parameter_stays_before_or_after_its_update():
     b = Builder()
     x = leaf(b, "x", role=Role.INPUT)
     u, v, w = leaf(b, "u"), leaf(b, "v"), leaf(b, "w")
@@ -385,7 +385,7 @@ def gradient_bytes(schedule: Schedule) -> list[int]:
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_the_gradients_of_one_layer_at_most_are_there_at_a_time(activation, optimizer):
+def test_at_most_the_gradients_of_one_layer_are_live_at_a_time(activation, optimizer):
     for bias, l2 in product((False, True), (0.0, 1e-4)):
         spec = mlp(64, 64, (256,) * 8, 10, activation=activation, bias=bias, l2=l2)
         deferred, eager = (training(build(spec), optimizer, 0.1, update) for update in (DEFERRED, EAGER))

@@ -219,7 +219,7 @@ def test_mean_squared_error_retains_the_output():
     assert [node.name for node in found.retained] == ["h", "o"]
 
 
-def test_sixteen_layers_of_256_on_the_digits_are_as_the_book_of_this_house_says():
+def test_sixteen_layers_of_256_on_the_digits_have_the_peaks_worked_out_in_the_design():
     n, d, h, q, depth = 1024, 64, 256, 10, 16
     model = mlp(n, d, (h,) * depth, q)
     parameters = d * h + (depth - 1) * h * h + h * q
@@ -281,7 +281,7 @@ SIZES = [
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_live_bytes_are_at_every_step_what_the_definition_says(activation, loss):
+def test_live_bytes_agree_with_their_definition_at_every_step(activation, loss):
     for size, bias, l2 in product(SIZES, (False, True), (0.0, 1e-4)):
         model = mlp(**size, output_size=5, activation=activation, loss=loss, bias=bias, l2=l2)
         schedules = [training(build(model), name, 0.1) for name in OPTIMIZERS] + [inference(build(model))]
@@ -296,7 +296,7 @@ def test_live_bytes_are_at_every_step_what_the_definition_says(activation, loss)
 
 
 @pytest.mark.parametrize(("depth", "batch"), [(1, 64), (1, 512), (4, 64), (16, 1024)])
-def test_a_bias_costs_a_prediction_an_eighth_of_a_layer_at_most(depth, batch):
+def test_a_bias_adds_at_most_an_eighth_of_a_layer_to_inference(depth, batch):
     """With a workspace as large as a layer, inference needed nearly as much as training."""
     plain, biased = (
         analyse(inference(build(mlp(batch, 64, (256,) * depth, 10, bias=bias)))) for bias in (False, True)

@@ -208,7 +208,7 @@ def test_the_arena_of_a_network_is_as_large_as_what_lives_at_the_peak(depth):
 @pytest.mark.parametrize(
     ("depth", "activation", "bias"), [(6, "relu", False), (6, "gelu", True), (8, "gelu", False)]
 )
-def test_the_arena_is_as_small_where_each_layers_gradient_goes_at_once_and_nothing_else_is_large(
+def test_the_arena_is_as_small_if_each_gradient_is_freed_at_once_and_no_other_value_is_large(
     depth, activation, bias
 ):
     check_least(training(build(network(depth, 256, 1, activation, bias)), "sgd", 0.1, "eager"))
@@ -222,7 +222,7 @@ def test_the_arena_of_a_random_program_is_within_5_percent_of_what_lives_at_the_
     assert near >= 190
 
 
-def test_so_it_is_when_the_sizes_of_a_random_program_are_far_apart():
+def test_the_arena_of_a_random_program_with_very_different_sizes_is_within_5_percent_too():
     near = 0
     for seed in range(40):
         rng = Random(seed)
@@ -274,7 +274,7 @@ def test_a_hole_that_order_of_birth_leaves_is_avoided():
     assert offsets == [0, 2 * LINE, 0]
 
 
-def test_the_same_hole_between_the_values_of_a_graph_is_avoided():
+def test_a_hole_between_the_values_of_a_graph_is_avoided():
     b = Builder()
     first = b.apply(Tanh(), leaf(b, 16))  # one line, which only the next step reads
     second = b.apply(Exp(), reshape(b, first, (4, 4)))  # one line

@@ -159,7 +159,7 @@ def test_a_value_that_is_asked_for_through_a_view_is_not_computed_beside_it():
         schedule_in_order(graph, order, (y.id, slope.id), (x.id,))
 
 
-def test_so_a_budget_is_kept_on_a_graph_with_such_a_value():
+def test_a_budget_is_kept_if_a_value_is_asked_for_through_a_view():
     from random import Random
 
     from brute_force import program

@@ -62,7 +62,7 @@ def test_what_is_written_is_what_is_read():
             assert read_policy(str(policy)) == policy
 
 
-def test_nothing_said_keeps_all():
+def test_without_a_policy_everything_is_kept():
     assert KEEP_ALL == Policy() == read_policy("none") == read_policy(cell_of().policy)
 
 
@@ -108,12 +108,12 @@ def test_what_cannot_be_read_is_refused_with_what_is_allowed_and_what_to_write(t
 
 
 @pytest.mark.parametrize("given", [None, 3, Policy("sqrt"), ["sqrt"]])
-def test_what_is_no_word_is_no_policy_of_a_cell(given):
+def test_a_cell_refuses_a_policy_that_is_no_text(given):
     with pytest.raises(SpecError, match="is not a text; give 'none'"):
         cell_of(policy=given)
 
 
-def test_a_cost_that_is_none_is_refused():
+def test_an_unknown_cost_is_refused():
     with pytest.raises(SpecError, match="cost 'time' is not known; choose seconds or flops"):
         cell_of(cost="time")
 

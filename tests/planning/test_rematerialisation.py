@@ -187,7 +187,7 @@ def test_what_is_predicted_is_what_the_ledger_counts_and_a_budget_is_kept(seed):
 
 
 @every_network
-def test_nobody_reads_what_is_gone_and_no_two_arrays_overlap(seed):
+def test_no_step_reads_a_freed_value_and_no_two_arrays_overlap(seed):
     for plan in plans(seed):
         check_sound(plan.schedule)
 
@@ -449,7 +449,7 @@ def test_three_hidden_layers_under_sqrt_are_as_worked_out_by_hand():
     check_definition(plan.schedule)
 
 
-def test_its_counts_are_as_worked_out_by_hand():
+def test_the_counts_of_a_plan_are_as_computed_by_hand():
     """The moves recompute h1, h2 and h3, but no later step reads h3."""
     plan = rematerialise(training(build(BOOK), "sgd", 0.1), Policy("sqrt"), flops)
     assert (plan.abstract_count, plan.executed_count) == (3, 2)
@@ -576,9 +576,7 @@ def read_in_order(*reads: str) -> Schedule:
         ("bca", ["a"]),
     ],
 )
-def test_a_value_cuts_backward_when_all_made_later_is_done_with_and_nothing_made_before_is_read(
-    reads, outputs
-):
+def test_a_value_cuts_backward_if_it_is_read_last_after_later_values_and_before_earlier_ones(reads, outputs):
     schedule = read_in_order(*reads)
     (chain,) = chains(schedule)
     assert named(schedule.graph, chain.outputs) == outputs

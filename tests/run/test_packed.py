@@ -85,7 +85,7 @@ def test_neither_allocation_nor_the_time_of_updates_changes_a_bit_of_a_training(
 
 
 @pytest.mark.parametrize(("activation", "optimizer"), [("relu", "momentum"), ("gelu", "adam")])
-def test_nor_does_it_where_kernels_work_in_blocks_and_a_last_smaller_one(activation, optimizer):
+def test_neither_allocation_nor_update_changes_a_bit_if_kernels_work_in_blocks(activation, optimizer):
     spec = mlp(300, 64, (130, 130), 10, activation=activation, bias=True)
     for size in (300 * 130, 130 * 130):
         assert size > BLOCK

@@ -39,7 +39,7 @@ def test_the_journal_gives_the_same_rows_as_the_csv(name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_sweep_of_then_goes_on_where_it_stopped(name, tmp_path):
+def test_an_old_sweep_is_resumed_where_it_stopped(name, tmp_path):
     for path in (OLD / name, journal_path(OLD / name)):
         shutil.copy(path, tmp_path)
     journal = journal_path(tmp_path / name)
@@ -54,7 +54,7 @@ def test_a_sweep_of_then_goes_on_where_it_stopped(name, tmp_path):
     assert lines == [line for line in (OLD / name).read_text().splitlines() if line in lines]
 
 
-def test_they_are_compared_with_themselves_and_told_from_rows_that_grew():
+def test_old_files_equal_themselves_and_differ_from_rows_that_grew():
     rows = read_results(OLD / "first.csv").rows
     assert compare(rows, rows).regressions(0) == []
     grown = read_results(OLD / "first.csv").rows

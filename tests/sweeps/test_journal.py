@@ -166,7 +166,7 @@ def test_a_file_is_replaced_as_a_whole_with_its_permissions_also_through_a_link(
     assert sorted(file.name for file in tmp_path.iterdir()) == ["fresh", "link", "target"]
 
 
-def test_nothing_but_what_goes_with_it_may_stand_beside_resume(tmp_path):
+def test_resume_refuses_options_that_describe_the_sweep(tmp_path):
     said = refused("sweep", "--resume", "x.csv", "--depth", "3", "--width", "8", cwd=tmp_path)
     assert "--depth, --width" in said or "--width, --depth" in said
     assert "there is no" in refused("sweep", "--resume", "x.csv", cwd=tmp_path)
@@ -288,7 +288,7 @@ def test_no_output_may_be_the_journal(first, second, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.csv.journal"])
-def test_what_is_resumed_is_not_overwritten_by_an_export(name, tmp_path):
+def test_an_export_does_not_overwrite_the_resumed_sweep(name, tmp_path):
     journal = stored(tmp_path / "x.csv")
     before = journal.read_bytes()
     said = refused("sweep", "--resume", "x.csv", "--export-json", name, "--force", cwd=tmp_path)
@@ -296,7 +296,7 @@ def test_what_is_resumed_is_not_overwritten_by_an_export(name, tmp_path):
     assert journal.read_bytes() == before
 
 
-def test_what_met_its_limit_is_settled_and_what_was_not_tried_is_not():
+def test_a_row_that_met_its_limit_is_settled_and_a_row_that_was_not_tried_is_not():
     row = predicted_row(cell_of(memory_limit_bytes=1000), Mode.TRAIN)
     row["status"] = "memory_limit"
     assert row.settled

@@ -92,7 +92,7 @@ def test_loss_and_gradients_are_those_of_the_whole_batch(spec):
 
 @pytest.mark.parametrize("update", UPDATES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_so_are_parameters_and_state_after_some_iterations(optimizer, update):
+def test_parameters_and_state_after_some_iterations_are_those_of_the_whole_batch(optimizer, update):
     for spec in SPECS[::5]:
         values = draw(spec, 2)
         expected = trained(training(build(spec), optimizer, 0.01, update), values, 5)
@@ -251,7 +251,7 @@ def test_eager_updates_wait_for_the_last_micro_batch_and_then_for_nothing():
 
 @pytest.mark.parametrize("update", UPDATES)
 @pytest.mark.parametrize("count", [2, 4])
-def test_policies_change_no_bit_of_it_and_hold_less(count, update):
+def test_with_micro_batches_policies_change_no_bit_and_hold_less(count, update):
     spec = mlp(64, 8, (16,) * 9, 4, bias=True)
     schedule = accumulating(*spec, count, "adam", 0.01, update)
     values = draw(spec, 8) | {"t": np.array(1)}

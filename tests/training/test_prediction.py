@@ -43,7 +43,7 @@ def test_predictions_are_those_of_numpy_whatever_the_batch():
     assert np.allclose(outputs, h @ values["W3"].T + values["b3"], rtol=1e-12)
 
 
-def test_it_takes_what_the_sweep_says_that_inference_takes():
+def test_the_peak_of_predicting_is_the_inference_peak_of_the_sweep():
     network = cell_of(batch=64).network
     predictor = Predictor(network, 64, network.initial_values(0), "fresh")
     predictor.outputs(load_digits().x[:64])

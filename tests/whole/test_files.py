@@ -57,7 +57,7 @@ def full(disk):
 
 
 @pytest.mark.parametrize("where", ["read_only", "full"])
-def test_a_place_that_cannot_be_written_is_found_by_trying(where, request):
+def test_a_path_that_cannot_be_written_is_found_by_trying(where, request):
     place = request.getfixturevalue(where)
     before = sorted(place.iterdir())
     words = {"read_only": "Read-only", "full": "No space left.*free some space"}[where]
@@ -124,7 +124,7 @@ def test_only_the_folder_of_results_and_that_of_pictures_are_made(tmp_path, monk
         write_new(tmp_path / "else" / "x.csv", "a", False)
 
 
-def test_what_is_no_place_for_a_file_is_refused_by_its_kind(tmp_path):
+def test_a_path_that_is_no_file_is_refused_with_its_kind(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "socket"))
