@@ -1,4 +1,4 @@
-"""A picture of the table of a sweep as the terminal shows it. `scripts/pictures` calls this module.
+"""A picture of the table of a sweep as the terminal shows it. `scripts/pictures` runs this module.
 
 python scripts/pictures.py FOLDER      reads FOLDER/sweep.csv, writes FOLDER/terminal.svg
 """

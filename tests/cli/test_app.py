@@ -1,4 +1,4 @@
-"""The command line as a user meets it: help, results, files and bad input."""
+"""The command line as a user sees it: help, results, files and invalid input."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOT_RUNNABLE = str(10**13)
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    """A sweep with all meters, its JSON on stdout, its rows in out.csv."""
+    """A sweep with all meters, with JSON on stdout and rows in out.csv."""
     folder = tmp_path_factory.mktemp("measured")
     said = memtrain(*SMALL, "--batch", "4,2000", "--json", "--export-csv", "out.csv", cwd=folder)
     return SimpleNamespace(**vars(said), csv=(folder / "out.csv").read_text())
@@ -34,14 +34,14 @@ def measured(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def partly_failed(tmp_path_factory):
-    """A sweep of which one cell cannot have its memory."""
+    """A sweep in which one cell does not get its memory."""
     folder = tmp_path_factory.mktemp("failed")
     said = memtrain(*LEDGER, "--width", f"{NOT_RUNNABLE},8", "--export-csv", "out.csv", cwd=folder)
     return SimpleNamespace(**vars(said), csv=(folder / "out.csv").read_text())
 
 
 def examples():
-    """The command lines that the help texts show."""
+    """The command lines in the examples of the help texts."""
     return [
         line.partition("  #")[0].strip()
         for command in (get_command(app), *COMMANDS.values())

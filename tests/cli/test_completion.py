@@ -1,4 +1,4 @@
-"""Completion, as a shell asks for it."""
+"""Completion, requested in the way of a shell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RUN = "import sys; sys.argv = ['memtrain', *sys.argv[1:]]; from memtrain.__main_
 
 
 def completed(line, cwd):
-    """What bash is offered for the last word of a line."""
+    """The words that bash offers for the last word of a line."""
     words = line.split(" ")
     asked = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1), "_MEMTRAIN_COMPLETE": "complete_bash"}
     ran = subprocess.run(

@@ -1,4 +1,4 @@
-"""Options from a file: read, refused, printed again, and kept with the results."""
+"""Options from a file: how they are read, refused, printed, and stored with the results."""
 
 from __future__ import annotations
 

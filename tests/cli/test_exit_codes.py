@@ -1,4 +1,4 @@
-"""How the command line ends when the world is against it: pipes, signals, disks, memory, encodings."""
+"""Exit codes under bad conditions: closed pipes, signals, full disks, missing memory, encodings."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_stopped_sweep_ends_its_children_and_shows_the_rows_it_has(number, cod
     assert 3 <= len(rows) < 120
     if "--json" in arguments:
         shown = len(strict_json(said.out)["rows"])
-        assert abs(shown - len(rows)) <= 1  # the signal may come between the file and the list
+        assert abs(shown - len(rows)) <= 1  # the signal may arrive between the two writes
     else:
         assert "Peak memory" in said.out
 
@@ -180,7 +180,7 @@ def test_a_terminal_gets_colours_unless_no_color_is_set(no_color, coloured, tmp_
     try:
         while part := os.read(ours, 65536):
             shown += part
-    except OSError:  # Linux's way to say that the other side has closed
+    except OSError:  # so Linux reports that the other side has closed
         pass
     os.close(ours)
     assert process.wait(timeout=60) == 0

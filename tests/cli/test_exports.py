@@ -1,4 +1,4 @@
-"""Results in other forms and places: stdout, files, JSON; and what is never overwritten."""
+"""Exports of results: to stdout, to files and as JSON; and files that are never overwritten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options that export an answer: the same for every command, and each format whole."""
+"""The options that export an answer: they are the same for every command, and each format is complete."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMMANDS = {
     "train": ("train", "--epochs", "2", *SMALL),
     "doctor": ("doctor",),
 }
-"""By command: a line that gives a small answer."""
+"""For each command, a command line that gives a small answer."""
 
 FIRST_COLUMN = {"sweep": "model", "explain": "name", "frontier": "depth", "plan": "kind"}
 FIRST_COLUMN |= {"compare": "model", "predict": "label", "train": "epoch", "doctor": "subject"}
@@ -64,13 +64,13 @@ def test_every_command_words_its_exports_alike(tmp_path):
     ]
     for command in COMMANDS:
         assert exports(command) == first, command
-    of_report = exports("report")  # it writes a page whatever is given
+    of_report = exports("report")  # it always writes a page
     assert first.pop("--html")
     assert of_report == first
 
 
 class Page(HTMLParser):
-    """The titles of a page and the texts of its table cells; whatever it would load."""
+    """A parser for the titles of a page, the texts of its table cells, and the addresses that it loads."""
 
     def __init__(self, text):
         super().__init__()

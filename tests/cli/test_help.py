@@ -1,4 +1,4 @@
-"""The help texts: whole at every width, options in groups, values and defaults in plain form."""
+"""The help texts: complete at every width, with options in groups, and with plain values and defaults."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IN_ORDER = ["explain", "sweep", "frontier", "plan", "train", "predict", "report"
 
 @pytest.fixture
 def help_of(monkeypatch):
-    """A function that gives the help of a command (of memtrain for "") on a terminal of a width."""
+    """A function that gives the help of a command ("" is memtrain itself) for the width of a terminal."""
 
     def shown(name, width=80):
         monkeypatch.setenv("COLUMNS", str(width))

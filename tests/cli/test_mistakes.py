@@ -1,4 +1,4 @@
-"""Plausible mistakes on the command line: each is one plain line that names the mistake and the way out."""
+"""Plausible mistakes on the command line: each gives one plain line with the mistake and the remedy."""
 
 from __future__ import annotations
 
@@ -159,18 +159,18 @@ MISTAKES = [
     ("sweep 1,2,4", "'1,2,4' options only", "--depth 1,2,4"),
     ("sweep out.csv", "'out.csv' options only", "memtrain sweep --help"),
 ]
-"""A command line, the words that name the mistake, and those that show the way out (texts in a row)."""
+"""A command line, words of the message that name the mistake, and words of the remedy."""
 
 FOREIGN = (
     *("Invalid value", "Error:", "Usage", "No such option:", "No such command", "Input should be", "click"),
     *("Got unexpected", "Missing option", "Missing argument", "requires an argument", "allowed:", "[Errno"),
 )
-"""What libraries say, and what memtrain said before."""
+"""Words of libraries, and former words of memtrain. No message may contain them."""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Files to make mistakes with. Nothing writes here, since every command line is refused."""
+    """A folder with the files of the command lines. No command writes there, since all are refused."""
     folder = tmp_path_factory.mktemp("mistakes")
     (folder / "folder").mkdir()
     (folder / "folder.csv").mkdir()

@@ -1,4 +1,4 @@
-"""Predictions start no process: they plan with the rates that are kept, or by FLOPs, and say which."""
+"""Predictions start no process: they plan with kept rates or by FLOPs, and say with which."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ RATES = {
     "gelu": Rates(1e15, 1e9, {"gelu": 1e3, "gelu_grad": 1e9}),
     "matmul": Rates(1e3, 1e9, {"gelu": 1e15, "gelu_grad": 1e9}),
 }
-"""By what is dear: with the one the same budget keeps other values than with the other."""
+"""Two sets of rates, by the op that is expensive. With each, the same budget keeps other values."""
 
 
 @pytest.fixture(autouse=True)
 def _no_processes(monkeypatch, tmp_path):
-    """No process can be started, no rate measured, and none is kept yet."""
+    """Make the start of a process and the measurement of rates fail. No rates are kept yet."""
 
     def refuse(*asked, **named):
         raise AssertionError(f"a process was started: {asked}")
@@ -52,14 +52,14 @@ def keep(rates):
 
 
 def run(command, capsys):
-    """What a command writes, as JSON and as messages."""
+    """The JSON and the messages that a command writes."""
     app(args=list(command), standalone_mode=False)
     said = capsys.readouterr()
     return json.loads(said.out), said.err
 
 
 def retained(rates):
-    """The retained values of the cell, planned with rates."""
+    """The retained values of the cell, if it is planned with ``rates``."""
     return predicted_row(CELL, Mode.TRAIN, rates).retained
 
 

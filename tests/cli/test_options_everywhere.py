@@ -1,4 +1,4 @@
-"""An option means the same wherever it stands; where it does not stand, there is a reason."""
+"""Options mean the same in every command that has them; other commands refuse them with a reason."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_sweep_under_a_limit_is_resumed_by_the_limit_of_its_file(tmp_path):
 
 
 ARGUMENTS = {"predict": ("m.npz",), "report": ("a.csv",), "compare": ("a.csv", "b.csv")}
-"""By command: what it must be given. Nothing reads it where the options are printed."""
+"""The arguments that each command requires. The files are not read when options are printed."""
 
 
 @pytest.mark.parametrize("name", WITH_CONFIG)

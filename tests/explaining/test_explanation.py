@@ -104,7 +104,7 @@ def test_the_footprint_in_symbols_is_the_predicted_peak_to_the_byte(cell):
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_formula_holds_at_other_sizes_too_while_the_peak_is_at_the_same_step(activation, bias):
-    """A block of the workspace happens to be 64 × 256 elements: no formula may mistake it for n·m."""
+    """A block of workspace has 64 × 256 elements by chance, and no formula may write this as n·m."""
     cell = cell_of(activation=activation, bias=bias)
     here = analyse(cell.schedule(Mode.TRAIN))
     formulas = {entry.role: entry.formula for entry in footprint(cell, Mode.TRAIN, here)}
@@ -122,7 +122,7 @@ def test_a_formula_holds_at_other_sizes_too_while_the_peak_is_at_the_same_step(a
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("depth", [0, 1, 2])
 def test_a_size_of_one_keeps_its_symbol(mode, depth):
-    """n·q is n where q = 1: a formula must say what holds for other sizes, too, wherever the peak stays."""
+    """n·q equals n if q = 1. A formula must hold for other sizes, too, as long as the peak stays."""
     found = set()
     for sizes in product((1, 40), (1, 4), (1, 3), (1, 7)):
         for bias, scale in product((False, True), (2, 5)):
@@ -149,7 +149,7 @@ def test_a_size_of_one_keeps_its_symbol(mode, depth):
 
 
 def test_the_loss_of_a_large_batch_is_said_in_examples_and_not_in_outputs():
-    """Beyond a block of examples, n and n·q give the same number of elements: only one of them is right."""
+    """Beyond a block of examples, formulas with n and with n·q give the same number. Only one is right."""
     cell = cell_of(depth=0, batch=20_000, input_size=1, output_size=3, data="synthetic")
     (loss,) = (node for node in cell.keep_all(Mode.TRAIN).graph if node.name == "L")
     inputs = [cell.keep_all(Mode.TRAIN).graph[index] for index in loss.inputs]
@@ -235,7 +235,7 @@ def test_the_timeline_adds_up_to_the_live_bytes_of_every_step(cell):
     ("totals", "expected"),
     [
         ([1, 5, 2, 4, 1], (3, 1)),
-        ([1, 5, 4, 3], (2, 1)),  # beside the peak, too
+        ([1, 5, 4, 3], (2, 1)),  # not only at the peak
         ([1, 5, 2, 5, 1, 3], (3, 0)),
         ([5], None),
     ],
@@ -326,7 +326,7 @@ def test_the_second_order_is_that_of_central_differences_and_keeps_more(activati
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_unit_that_stands_at_its_kink_makes_no_right_product_wrong(seed):
-    """Biases start at 0, so that a unit without a positive input has z exactly 0, where ReLU has its kink."""
+    """Biases start at 0. So for a unit without a positive input z is exactly 0, the kink of ReLU."""
     second = second_order(cell_of(depth=2, width=3, batch=50, bias=True, seed=seed))
     assert second.ok
     assert second.relative_error < 1e-6
@@ -364,7 +364,7 @@ def test_a_wrong_rule_of_second_order_is_found(activation, op, rule, bias, monke
 
 
 def test_a_product_that_cannot_be_checked_says_so(monkeypatch):
-    """Steps as long as the parameters always carry some unit across its kink."""
+    """Steps as long as the parameters always move some unit across its kink."""
     monkeypatch.setattr(differences, "_STEPS", (1.0,))
     second = second_order(cell_of(depth=2, width=8, bias=True))
     assert second.relative_error is None

@@ -1,4 +1,4 @@
-"""Formulas of a training in micro-batches: a part of a batch is a batch, and parts of sums need no name."""
+"""Formulas for micro-batches: a part of a batch is written as a batch, and parts of sums need no name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def schedule_of(count, **changes):
 
 
 def gradients(schedule, l2=1e-4):
-    """The formulas of the gradients of the parameters, by the parameter."""
+    """The formulas of the gradients, by parameter."""
     graph = schedule.graph
     book = Book(graph, l2)
     updated = [node for node in graph if node.phase is Phase.UPDATE]
@@ -31,7 +31,7 @@ def gradients(schedule, l2=1e-4):
 
 
 def without_heads(formula):
-    """∂L/∂z of whatever is differentiated: what stands there is for people, and no matter here."""
+    """``formula`` without numerators: ∂L/∂z becomes ∂/∂z. Their names are for people only."""
     return re.sub(r"∂[^ ∂]+?/∂", "∂/∂", formula)
 
 
@@ -80,7 +80,7 @@ def test_the_reader_of_a_kept_value_is_the_gradient_that_it_is_part_of():
 
 
 def test_a_drawing_shows_the_share_of_a_micro_batch_as_a_number_and_only_the_regulariser_as_half_lambda():
-    for l2 in (1e-4, 1.0):  # 1/2 is λ/2 in value then
+    for l2 in (1e-4, 1.0):  # for λ = 1, λ/2 is 1/2
         dot = draw_dot(schedule_of(2, l2=l2), backward=True)
         labels = re.findall(r'label="([^"]*)"[^\]]*tooltip="scale"', dot)
         assert sorted(labels) == ["0.5"] * 4 + ["λ/2"] * 2

@@ -1,4 +1,4 @@
-"""The proof by NaN: it holds for the book's networks, and fails where it must."""
+"""The proof by NaN: it holds for the networks of the book, and fails for wrong schedules and rules."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from memtrain.training.iteration import training
 from memtrain.training.optimizers import OPTIMIZERS
 
 READ_INPUT = ("gelu", "gelu_tanh", "silu", "hard_swish", "mish")
-"""Activations whose rule reads the input besides the output that the next product reads."""
+"""Activations whose rule reads the input. So both the input and the output are retained."""
 
 BOOK = mlp(batch=5, input_size=4, hidden=(7,), output_size=3)
 
@@ -88,7 +88,7 @@ def test_it_holds_for_every_optimizer(optimizer, batch, l2):
 
 
 def test_the_hidden_layer_of_the_book_changes_both_gradients():
-    """∂J/∂W2 = ∂L/∂o hᵀ reads h; ∂L/∂z, and ∂J/∂W1 after it, read [h > 0]."""
+    """∂J/∂W2 = ∂L/∂o hᵀ reads h. ∂L/∂z reads [h > 0], and so ∂J/∂W1 depends on it."""
     both = ("∂J/∂W1", "∂J/∂W2")
     needed = [("h", 4 * 5 * 7, both), ("logp", 4 * 5 * 3, both)]
     proof = proof_of(schedule_of(BOOK))
@@ -134,12 +134,12 @@ def test_nothing_freed_matters_in_random_graphs_of_up_to_second_order(schedule):
     assert proof.stale_reads == proof.poisoned_changes == ()
 
 
-# -- where it must not -------------------------------------------------------------------------------
+# -- where it must fail ------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def workshop(monkeypatch):
-    """Makes networks of one hidden layer with a local op as the activation."""
+    """A function that makes networks of one hidden layer with a local op as the activation."""
     monkeypatch.setattr(base, "OPS", dict(base.OPS))
 
     def network_of(op):
@@ -172,7 +172,7 @@ def test_a_rule_that_asks_for_more_than_its_formula_reads_is_named_with_what_it_
 
 def test_an_array_that_a_schedule_holds_though_nobody_reads_it_is_named():
     schedule = schedule_of(BOOK)
-    # z is neither handed on nor freed
+    # the buffer of z is neither taken over nor freed
     (found,) = proof_of(forged(schedule, place_of(schedule, "h"), reuse=None)).failures()
     assert found.startswith("z (140 B) is kept for backward")
 

@@ -1,4 +1,4 @@
-"""The Hessian-vector product: its peaks beside PyTorch's, and what stands there."""
+"""The Hessian-vector product: its peaks, compared with PyTorch's, and the values that are live at them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_product_holds_no_more_than_pytorchs(activation, depth):
 
 
 def test_a_further_layer_costs_its_output_two_cotangents_its_weight_and_the_direction():
-    """By hand for tanh: h, ∂L/∂h and ∂L/∂z of 1,024 × 256, W and v(W) of 256 × 256, in float32."""
+    """By hand for tanh, in float32: h, ∂L/∂h and ∂L/∂z of 1,024 × 256, and W and v(W) of 256 × 256."""
     peaks = [
         second_order(cell_of(depth=depth, width=256, batch=1024, activation="tanh")).second.peak_bytes
         for depth in range(4, 12)

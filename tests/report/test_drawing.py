@@ -1,4 +1,4 @@
-"""The drawing of the graph: what is in it, how it folds, and that it is valid SVG and DOT."""
+"""The drawing of the graph: its content, its folding, and valid SVG and DOT."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def training(**cell):
 
 
 def marks(svg):
-    """Each mark of an SVG: its label, its classes, its shape and the fill of the shape."""
+    """The marks of an SVG, each with its label, its classes, its shape and the fill of the shape."""
     found = []
     for group in ElementTree.fromstring(svg).iter(f"{SVG}g"):
         classes = group.get("class").split()

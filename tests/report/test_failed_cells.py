@@ -1,4 +1,4 @@
-"""Pages, pictures and tables of cells that failed, that have no plan, or of which one mode is missing."""
+"""Pages, pictures and tables with cells that failed, that have no plan, or that lack one mode."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from memtrain.sweeps.store import rows_csv
 MODES = {"both": tuple(Mode), "train": (Mode.TRAIN,), "infer": (Mode.INFER,)}
 
 NO_PLAN = "budget:30KiB"
-"""Of depth 3, width 16, batch 64: too little for any plan of training."""
+"""A budget that is too small for any plan of training at depth 3, width 16 and batch 64."""
 
 
 def failing_cell(policy="none", **known):
@@ -39,7 +39,7 @@ def failing_cell(policy="none", **known):
 
 
 def failed(row, status, known):
-    """The row as it is after it ended so: with or without a prediction."""
+    """A copy of ``row`` that ended with ``status``, with its prediction if ``known``."""
     if status != "ok":
         row.figures |= {} if known else dict.fromkeys(row.figures)
         row.figures |= {"status": status, "reason": f"<{status}>"}
@@ -240,7 +240,7 @@ def test_files_that_are_no_sweep_are_skipped_in_words_as_long_as_one_is(tmp_path
 
 
 def test_the_page_plans_with_the_rates_that_were_recorded_with_the_row():
-    """With other rates the same budget keeps other values, and the page would show another plan."""
+    """With other rates the same budget keeps other values, so the page would show another plan."""
     cell = cell_of(depth=8, width=32, batch=256, activation="gelu", policy="budget:500KiB")
     kept = {}
     for dear in ("gelu", "matmul"):

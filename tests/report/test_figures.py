@@ -1,4 +1,4 @@
-"""What the figures of a report show, by hand; the command; the pictures."""
+"""The figures of a report: their content, by hand; the command; the pictures."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def row(depth, batch, mode, peak, **known):
 
 
 def square():
-    """Two depths, two batches, both modes; round numbers."""
+    """Rows of two depths and two batches in both modes, with round numbers."""
     peaks = {(1, 10): (4, 2), (1, 20): (6, 3), (3, 10): (12, 3), (3, 20): (24, 4)}
     return [
         row(*place, mode, KIB * peak)
@@ -443,7 +443,7 @@ def test_pictures_of_several_groups_are_numbered(tmp_path):
 
 @pytest.mark.parametrize("form", ["svg", "png", "pdf"])
 def test_a_picture_has_the_same_bytes_in_each_process(form, tmp_path):
-    """Also where texts hash differently, and at another second."""
+    """This also holds with other hashes of texts, and at another second."""
     (tmp_path / "a.csv").write_text(rows_csv(square()))
     for seed in ("1", "2"):
         options = ("--static", seed, "--format", form, "--force")

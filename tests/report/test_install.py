@@ -1,4 +1,4 @@
-"""What is said to install what is missing: right for each way in which memtrain can be installed."""
+"""The commands that install missing packages: they suit each way in which memtrain can be installed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Requires-Dist: plotly>=6.3; extra == 'report'
 
 
 def installed(tmp_path, monkeypatch, origin):
-    """As if memtrain had been installed from ``origin``: what PEP 610 has pip write."""
+    """Simulate an installation from ``origin`` by the file that pip writes (PEP 610)."""
     folder = tmp_path / "memtrain-0.1.0.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text(REQUIRED)

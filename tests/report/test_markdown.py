@@ -1,4 +1,4 @@
-"""Markdown that shows any name as it is, and the tables of a sweep in it."""
+"""Markdown: it shows any name unchanged, and the tables of a sweep."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ EVIL = [
     "[a](http://b) ![c](d)",
     "\\ \\| \\` $x$",
 ]
-"""Names that mean something in markdown, HTML or a spreadsheet."""
+"""Names with a special meaning in markdown, HTML or a spreadsheet."""
 
 
 def rendered(text):
-    """Markdown as HTML, by a parser that shares no code with what wrote it."""
+    """The HTML of markdown, from a parser that shares no code with the writer."""
     return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(text)
 
 

@@ -25,7 +25,7 @@ WIDTHS = (40, 80, 160)
 
 
 def lines_of(parts, width):
-    """The lines that a terminal of that width shows."""
+    """The lines that a terminal of this width shows."""
     out = io.StringIO()
     for part in parts:
         Console(file=out, width=width).print(part, markup=False)
@@ -37,7 +37,7 @@ def words_of(lines):
 
 
 def rows():
-    """Cells whose figures and options are long."""
+    """Rows of cells with long figures and options."""
     cells = [
         cell_of(depth=depth, batch=2048, activation=activation, policy=policy, cost="flops")
         for depth in (1, 12)

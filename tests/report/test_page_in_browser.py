@@ -1,4 +1,4 @@
-"""The report in a real browser, with no network: what is drawn, what answers, and what is asked for."""
+"""The report in a real browser without a network: drawings, reactions to the mouse, and requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVIL = '</script><b>"bold", & $x$.npz'
 
 
 def some_rows():
-    """Two groups; a failed row in the first, a name full of markup in the second."""
+    """Rows of two groups: the first has a failed row, and the second has a name full of markup."""
     cells = [cell_of(depth=depth, batch=batch) for depth in (1, 3) for batch in (16, 64)]
     cells += [cell_of(depth=depth, batch=8, data=EVIL) for depth in (0, 2)]
     rows = [predicted_row(cell, mode) for cell in cells for mode in Mode]
@@ -61,7 +61,7 @@ def choose(driver, select, text):
 
 
 def point_at(driver, figure, x, y):
-    """Move the mouse to data coordinates of the first axes of a figure, and read what it says."""
+    """Move the mouse to data coordinates of the first axes of a figure, and read the label there."""
     place = f"#{figure} .plot"
     script = """
         const [place, x, y] = arguments, plot = document.querySelector(place);
@@ -300,7 +300,7 @@ CONTRAST = """
     });
     return found.reduce((one, other) => one[0] < other[0] ? one : other);
 """
-"""The least contrast of a text with the ground behind it (WCAG 2), and that text."""
+"""A script that gives the least contrast of any text with its background (WCAG 2), and this text."""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
