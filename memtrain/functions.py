@@ -18,8 +18,10 @@ from memtrain.answers.training import Training, learning_rate, train_cell, train
 from memtrain.answers.trial import measure_ways
 from memtrain.answers.ways import find_ways
 from memtrain.cells.cell import SECONDS, Cell
+from memtrain.cells.columns import BY_NAME
+from memtrain.cells.not_here import NOT_HERE
 from memtrain.cells.usual import EXPLAINED, FRONTIER_DEPTHS, TRAINED, with_usual
-from memtrain.errors import InputError, check_integer
+from memtrain.errors import InputError, SpecError, check_integer
 from memtrain.explaining import evidence
 from memtrain.explaining.evidence import Explained
 from memtrain.files import check_outputs, write_new
@@ -49,6 +51,7 @@ def explain(
     ``prove`` fills each kept array with NaN and watches the gradients; ``second`` explains the Hessian-vector
     product, too; without ``measure`` nothing runs. Raises ``InputError``.
     """
+    _check_columns("explain", columns)
     cell = _cell(with_usual({**columns, "layers": layers}, EXPLAINED))
     rates = Host().rates_for(cell) if measure else kept_rates()
     if rates is None and cell.plans_by_time:
@@ -74,6 +77,7 @@ def plan(
     if memory is None and points < 2:
         raise InputError("plan() needs a memory or points", 'call plan("64MiB") or plan(points=8)')
     check_limits(None, timeout_s)
+    _check_columns("plan", columns)
     cell = _cell({**columns, "layers": layers})
     host = Host()
     rates = None if cell.cost != SECONDS else host.rates if measure else kept_rates()
@@ -99,6 +103,7 @@ def frontier(
     Each boundary is tried under a hard limit unless ``confirm`` is False. Raises ``InputError``.
     """
     check_limits(jobs, timeout_s)
+    _check_columns("frontier", columns)
     cell = _cell(columns)
     batches = default_batches if batch is None else _integers(batch, "batch")
     depths = _integers(depth, "depth", least=0)
@@ -122,6 +127,7 @@ def train(
     The BLAS threads are those of this process, so ``threads`` is refused. ``save`` is a .npz for the trained
     network, which a training that diverged does not write; ``force`` overwrites it. Raises ``InputError``.
     """
+    _check_columns("train", columns)
     if "threads" in columns:
         raise InputError(
             "train() runs in this process, whose BLAS threads are set already",
@@ -142,6 +148,14 @@ def train(
 def _cell(columns: Mapping[str, Any]) -> Cell:
     """The cell of ``columns``, one value each."""
     return make_cell({k: v for k, v in columns.items() if k != "layers"}, columns.get("layers"))
+
+
+def _check_columns(command: str, columns: Mapping[str, Any]) -> None:
+    """Raise ``SpecError`` for a column that the command does not have, with the reason."""
+    for name in columns:
+        option = BY_NAME[name].option if name in BY_NAME else f"--{name.replace('_', '-')}"
+        if option in NOT_HERE[command]:
+            raise SpecError(f"memtrain.{command} does not take {name}", NOT_HERE[command][option])
 
 
 def _integers(values: Range, name: str, least: int = 1) -> list[int]:

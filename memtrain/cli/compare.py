@@ -9,7 +9,8 @@ import typer
 
 from memtrain.cli.config import config_options
 from memtrain.cli.exports import Exports, export_options
-from memtrain.cli.options import MEASUREMENT, Meters, Quiet
+from memtrain.cli.groups import MEASUREMENT
+from memtrain.cli.options import Meters, Quiet
 
 
 @export_options

@@ -14,7 +14,8 @@ import typer
 
 from memtrain.cells.columns import BY_NAME, Part
 from memtrain.cells.kinds import COUNT, WIDTHS
-from memtrain.cli.options import GENERAL, Command
+from memtrain.cli.groups import GENERAL
+from memtrain.cli.options import Command
 
 if TYPE_CHECKING:
     from memtrain.errors import InputError

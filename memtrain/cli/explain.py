@@ -10,7 +10,8 @@ import typer
 from memtrain.cells.usual import EXPLAINED, as_shown, with_usual
 from memtrain.cli.config import config_options
 from memtrain.cli.exports import Exports, export_options
-from memtrain.cli.options import MEASUREMENT, OUTPUT, Measured, Quiet, cell_options
+from memtrain.cli.groups import MEASUREMENT, OUTPUT
+from memtrain.cli.options import Measured, Quiet, cell_options
 
 
 @cell_options(shown=as_shown(EXPLAINED))

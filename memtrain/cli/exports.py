@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from memtrain.cli.options import OUTPUT, Command, Force, with_parameters
+from memtrain.cli.groups import OUTPUT
+from memtrain.cli.options import Command, Force, with_parameters
 
 if TYPE_CHECKING:
     from memtrain.report.publish import Publication, Text

@@ -9,7 +9,8 @@ import typer
 from memtrain.cells.usual import FRONTIER_DEPTHS
 from memtrain.cli.config import config_options
 from memtrain.cli.exports import Exports, command_line, export_options
-from memtrain.cli.options import MEASUREMENT, Jobs, Memory, Quiet, Timeout, cell_options
+from memtrain.cli.groups import MEASUREMENT
+from memtrain.cli.options import Jobs, Memory, Quiet, Timeout, cell_options
 
 
 @cell_options(several=("depth", "batch"), shown={"depth": FRONTIER_DEPTHS, "batch": "64, 256, 1024, …"})

@@ -13,7 +13,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from memtrain.cli import completing
-from memtrain.cli.options import GENERAL, GROUPS, LONGEST_NAME, OLD_NAMES
+from memtrain.cli.groups import GENERAL, GROUPS
+from memtrain.cli.options import LONGEST_NAME, OLD_NAMES
 
 NARROWEST, WIDEST = 40, 100
 """Columns that a help text has at least and at most."""

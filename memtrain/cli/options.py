@@ -11,28 +11,9 @@ import typer
 
 from memtrain.cells.columns import BY_NAME, Column, Part
 from memtrain.cells.kinds import BYTES, COUNT, NUMBER, TRUTH, WIDTHS
+from memtrain.cells.not_here import NOT_HERE
 from memtrain.cli.completing import data_set, one_of, some_of
-from memtrain.cli.not_here import NOT_HERE
-
-NETWORK, TRAINING, MEMORY, MEASUREMENT, OUTPUT, GENERAL = GROUPS = (
-    "Network",
-    "Training",
-    "Memory",
-    "Measurement",
-    "Output",
-    "General",
-)
-"""The groups of options in a help text, in their order."""
-
-_OF_NETWORK = ("model", "depth", "width", "layers", "activation", "bias", "dtype", "data")
-_OF_TRAINING = ("batch", "optimizer", "l2", "update", "accumulate", "policy", "cost", "allocation", "threads")
-CELL_GROUPS = {
-    NETWORK: (*_OF_NETWORK, "input_size", "output_size"),
-    TRAINING: (*_OF_TRAINING, "seed"),
-    MEMORY: ("memory_limit_bytes",),
-    MEASUREMENT: ("steps",),
-}
-"""The options of a cell by group, in the order of every help text."""
+from memtrain.cli.groups import CELL_GROUPS, GENERAL, MEASUREMENT, MEMORY, NETWORK, OUTPUT
 
 BYTE_EXAMPLES = "256MiB, 1GB, or bytes"
 METERS = ("ledger", "heap", "resident", "time")

@@ -8,7 +8,8 @@ import typer
 
 from memtrain.cli.config import config_options
 from memtrain.cli.exports import Exports, command_line, export_options
-from memtrain.cli.options import MEMORY, MaybeMemory, Measured, Quiet, Timeout, cell_options
+from memtrain.cli.groups import MEMORY
+from memtrain.cli.options import MaybeMemory, Measured, Quiet, Timeout, cell_options
 
 
 @cell_options()

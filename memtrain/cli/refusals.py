@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from memtrain.cli.not_here import NOT_HERE
+from memtrain.cells.not_here import NOT_HERE
 from memtrain.errors import nearest, shown
 
 _DASHES = "–—−"

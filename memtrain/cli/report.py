@@ -9,7 +9,8 @@ import typer
 
 from memtrain.cli.config import config_options
 from memtrain.cli.exports import Exports, export_options_but_page
-from memtrain.cli.options import BYTE_EXAMPLES, MEMORY, OUTPUT, Quiet
+from memtrain.cli.groups import MEMORY, OUTPUT
+from memtrain.cli.options import BYTE_EXAMPLES, Quiet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

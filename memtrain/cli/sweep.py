@@ -14,7 +14,8 @@ from memtrain.cells.columns import CELL_NAMES
 from memtrain.cli.completing import one_of
 from memtrain.cli.config import config_options, effective_config
 from memtrain.cli.exports import STDOUT, Exports, command_line, export_options
-from memtrain.cli.options import MEASUREMENT, Jobs, Meters, Quiet, Timeout, Verbose, cell_options
+from memtrain.cli.groups import MEASUREMENT
+from memtrain.cli.options import Jobs, Meters, Quiet, Timeout, Verbose, cell_options
 from memtrain.cli.resuming import refuse_beside_resume, resume_command
 from memtrain.cli.streams import close_stdout
 from memtrain.cli.sweeping import How, checked, foreseen, measured, open_session

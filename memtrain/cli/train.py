@@ -12,7 +12,8 @@ from memtrain.cells.columns import BY_NAME
 from memtrain.cells.usual import TRAINED, as_shown, with_usual
 from memtrain.cli.config import config_options
 from memtrain.cli.exports import Exports, export_options
-from memtrain.cli.options import OUTPUT, TRAINING, Quiet, cell_options
+from memtrain.cli.groups import OUTPUT, TRAINING
+from memtrain.cli.options import Quiet, cell_options
 
 if TYPE_CHECKING:
     from memtrain.answers.training import Training

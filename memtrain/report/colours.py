@@ -23,7 +23,7 @@ ROLE_WORDS = {
     Role.INPUT: "the batch: examples and labels",
     Role.RETAINED: "values that forward keeps because backward reads them",
     Role.RECOMPUTED: "values that are computed again for backward",
-    Role.TRANSIENT: "arrays that only the phase that computes them uses",
+    Role.TRANSIENT: "arrays that only one phase uses, such as gradients that flow back",
     Role.WORKSPACE: "scratch memory of the kernel that runs",
 }
 """What each role means, in a few words."""

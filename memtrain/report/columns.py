@@ -9,6 +9,7 @@ from memtrain.cells.cell import Mode
 from memtrain.cells.columns import FIGURE_NAMES
 from memtrain.cells.row import Row
 from memtrain.graph.node import Role
+from memtrain.report.colours import ROLE_WORDS
 from memtrain.report.findings import Pair, main_row, pairs, peak_bytes, ratio, varying_fields
 from memtrain.report.section import Section
 from memtrain.units import binary_unit, format_bytes, format_difference, format_percent
@@ -163,13 +164,6 @@ def composition_columns(rows: Sequence[Row]) -> list[Column]:
 
 def role_sentences(rows: Sequence[Row]) -> list[str]:
     """What the less common roles in a table of the peak's parts mean."""
-    training = shown_mode(rows) is Mode.TRAIN
-    meanings = {
-        Role.RETAINED: "kept by forward for backward",
-        Role.RECOMPUTED: "computed again for backward",
-        Role.TRANSIENT: "arrays of one phase only"
-        + (", such as the gradient that flows back" if training else ""),
-        Role.WORKSPACE: "memory that a kernel needs during its own step",
-    }
+    named = (Role.RETAINED, Role.RECOMPUTED, Role.TRANSIENT, Role.WORKSPACE)
     found = [role for role, _ in composition_columns(rows)]
-    return [f"{role}: {meaning}." for role, meaning in meanings.items() if role in found]
+    return [f"{role}: {ROLE_WORDS[role]}." for role in named if role in found]

@@ -46,7 +46,7 @@ def kept_in_short(entries: Sequence[Retained]) -> Section:
         lines.append((f"⋮ × {len(found) - _MOST_GROUPS}", "", "", "", ""))
     reader = "read by" + (" (of a range: its first)" if len(entries) > len(found) else "")
     heads = ("name", "shape", "bytes", "waits", reader)
-    return Section(_KEPT, heads, lines, frozenset({0, 1, 4}))
+    return Section(_KEPT, heads, lines, frozenset({0, 1, 4}), text=4)
 
 
 def _group(entries: Sequence[Retained]) -> Sequence[str]:
@@ -82,7 +82,7 @@ def _formulas(title: str, formulas: Sequence[Formula]) -> Section:
         return str(formula), f"{formula.shape}  from {factors}" if factors else formula.shape
 
     heads = ("formula", "shapes")
-    return Section(title, heads, folded_lines(formulas, shapes, line, 2), frozenset({0, 1}))
+    return Section(title, heads, folded_lines(formulas, shapes, line, 2), frozenset({0, 1}), text=1)
 
 
 def _retained(entries: Sequence[Retained]) -> Section:
@@ -100,7 +100,7 @@ def _retained(entries: Sequence[Retained]) -> Section:
 
     heads = ("name", "shape", "bytes", "formula", "made by", "steps", "waits", "read by")
     lines = folded_lines(entries, _readers, line, len(heads))
-    return Section(_KEPT, heads, lines, frozenset({0, 1, 3, 4, 7}), spare=(3, 5, 4, 1))
+    return Section(_KEPT, heads, lines, frozenset({0, 1, 3, 4, 7}), text=7, spare=(3, 5, 4, 1))
 
 
 def _recomputed(title: str, entries: Sequence[Recomputed]) -> Section:
@@ -117,7 +117,7 @@ def _recomputed(title: str, entries: Sequence[Recomputed]) -> Section:
 
     heads = ("name", "bytes", "times", "at steps", "by", "read by")
     lines = folded_lines(entries, _readers, line, len(heads))
-    return Section(title, heads, lines, frozenset({0, 3, 4, 5}), spare=(4,))
+    return Section(title, heads, lines, frozenset({0, 3, 4, 5}), text=5, spare=(4,))
 
 
 def _dropped(explanation: Explanation) -> Section:
@@ -130,7 +130,7 @@ def _dropped(explanation: Explanation) -> Section:
     if not arrays:
         return Section("Not kept", sentences=["Every intermediate is kept or computed again."])
     lines = folded_lines(arrays, lambda entry: entry.bytes, lambda entry: (entry.name, entry.reason), 2)
-    return Section("Not kept", ("name", "reason"), lines, frozenset({0, 1}))
+    return Section("Not kept", ("name", "reason"), lines, frozenset({0, 1}), text=1)
 
 
 def _readers(entry: Retained | Recomputed) -> Hashable:

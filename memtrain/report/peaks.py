@@ -12,10 +12,11 @@ from memtrain.explaining.footprint import RoleFootprint
 from memtrain.explaining.formulas import symbols
 from memtrain.graph.node import Role
 from memtrain.models.network import DEPTH, SYMBOL_WORDS
+from memtrain.report.colours import ROLE_WORDS
 from memtrain.report.section import Section
 from memtrain.units import binary_unit, format_bytes, format_count, format_flops
 
-TRANSIENT = "transient: arrays that no later phase reads, e.g. ∂L/∂h, which flows back"
+TRANSIENT = f"transient: {ROLE_WORDS[Role.TRANSIENT]}"
 """What the role means; other roles are words of their own."""
 
 _FEW = 3
@@ -142,7 +143,7 @@ def _footprint(mode: Mode, entries: Sequence[RoleFootprint], row: Row | None) ->
         lines.append(("numpy's own", "shapes, strides, buffers of a call", "", _number(heap - ledger)))
         lines.append(("heap (memray)", "", "", _number(heap)))
     heads = (mode.noun, "bytes as a formula", "predicted", "ledger")
-    return Section("", heads, lines, frozenset({0, 1}))
+    return Section("", heads, lines, frozenset({0, 1}), text=1)
 
 
 def _number(value: int | None) -> str:

@@ -24,7 +24,7 @@ def proof_section(proof: Proof) -> Section:
         "and after its life, no gradient differs in any bit."
     )
     heads = ("filled with NaN", "bytes", "gradients that differ")
-    return Section("The proof", heads, lines, frozenset({0, 2}), proof.failures() or [verdict])
+    return Section("The proof", heads, lines, frozenset({0, 2}), proof.failures() or [verdict], text=2)
 
 
 def second_sections(second: SecondOrder) -> Iterator[Section]:
@@ -43,7 +43,7 @@ def second_sections(second: SecondOrder) -> Iterator[Section]:
     title = "Second order: the Hessian times a direction v, as ∂(g·v)/∂W"
     heads = ("", "peak", "FLOPs", *(["time"] if timed else []), "bytes", "kept for it")
     words = frozenset({0, len(heads) - 1})
-    yield Section(title, heads, lines, words, [_ratios(second)], spare=(2,))
+    yield Section(title, heads, lines, words, [_ratios(second)], text=len(heads) - 1, spare=(2,))
     yield _at_peak(second)
 
 
@@ -68,7 +68,7 @@ def _at_peak(second: SecondOrder) -> Section:
             names = f"{names}, {counted}" if names else counted
         lines.append((entry.purpose, names, f"{entry.bytes:,}"))
     lines.append(("all", "", f"{liveness.peak_bytes:,}"))
-    return Section("", ("at the peak", step, "bytes"), lines, frozenset({0, 1}), [_checked(second)])
+    return Section("", ("at the peak", step, "bytes"), lines, frozenset({0, 1}), [_checked(second)], text=1)
 
 
 def _checked(second: SecondOrder) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from memtrain.answers.training import Training
     from memtrain.explaining.evidence import Explained
     from memtrain.measure.doctor import Examination
-    from memtrain.report.terminal.section import Part
+    from memtrain.report.terminal.table import Part
     from memtrain.training.prediction import Prediction
 
 Answer = TypeVar("Answer")
@@ -184,7 +184,7 @@ def _comparison() -> Publication[Comparison]:
 
 def _prediction() -> Publication[Prediction]:
     from memtrain.report.predictions import predictions_csv, predictions_document, predictions_sections
-    from memtrain.report.terminal.section import sections_screen
+    from memtrain.report.terminal.table import screen
 
     title = "What a network predicts"
     return Publication(
@@ -192,14 +192,14 @@ def _prediction() -> Publication[Prediction]:
         predictions_csv,
         predictions_document,
         predictions_sections,
-        lambda prediction, width, ascii_only: sections_screen(predictions_sections(prediction)),
+        lambda prediction, width, ascii_only: screen(predictions_sections(prediction), width),
     )
 
 
 def _training() -> Publication[Training]:
     from memtrain.report.json import training_document
     from memtrain.report.networks import networks_line
-    from memtrain.report.terminal.section import sections_screen
+    from memtrain.report.terminal.table import screen
     from memtrain.report.training import training_csv, training_sections
 
     def figure(training: Training) -> Figure:
@@ -212,7 +212,7 @@ def _training() -> Publication[Training]:
         training_csv,
         training_document,
         training_sections,
-        lambda training, width, ascii_only: sections_screen(training_sections(training)),
+        lambda training, width, ascii_only: screen(training_sections(training), width),
         networks=lambda training: networks_line([training.cell]),
         figure=figure,
     )

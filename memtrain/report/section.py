@@ -32,8 +32,10 @@ class Section:
     words: frozenset[int] = frozenset()
     """The columns that hold words and are aligned left; the others hold numbers."""
     sentences: Sequence[str] = ()
+    text: int | None = None
+    """A column of sentences. They may be wrapped, and stand below the other columns of a narrow terminal."""
     spare: Sequence[int] = ()
-    """Columns that a narrow terminal leaves out, the first of them first."""
+    """Columns that a narrow terminal leaves out beside a column of sentences, the first of them first."""
     keys: int = 1
     """The number of columns, from the first on, that name a line. Each part of a wide table repeats them."""
     names: int | None = None

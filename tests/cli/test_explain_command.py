@@ -90,7 +90,7 @@ def test_full_shows_all_parts_and_they_fit_into_80_columns(tmp_path):
         "Not kept",
         "◄ peak",
         "Second-highest",
-        "transient: arrays that no later phase reads",
+        "transient: arrays that only one phase uses",
         "‖W1…W2‖² … s = λ/2 ‖W1…W10‖²",
     ):
         assert part in said.out

@@ -10,7 +10,8 @@ from typer.main import get_command
 
 from memtrain.cells.columns import CELL_COLUMNS
 from memtrain.cli.app import app
-from memtrain.cli.options import GROUPS, OLD_NAMES
+from memtrain.cli.groups import GROUPS
+from memtrain.cli.options import OLD_NAMES
 
 ROOT = get_command(app)
 COMMANDS = ROOT.commands

@@ -9,9 +9,9 @@ from command_line import memtrain, refused, strict_json
 from typer.main import get_command
 
 from memtrain.cells.columns import CELL_COLUMNS
+from memtrain.cells.not_here import NOT_HERE
 from memtrain.cli.app import app
-from memtrain.cli.not_here import NOT_HERE
-from memtrain.cli.options import CELL_GROUPS
+from memtrain.cli.groups import CELL_GROUPS
 
 COMMANDS = get_command(app).commands
 OF_CELLS = ["explain", "sweep", "frontier", "plan", "train"]

@@ -109,6 +109,11 @@ def test_an_answer_can_be_copied_and_says_which_attribute_it_lacks():
         (lambda: memtrain.frontier("1MiB", depth="1:8"), "range without a step"),
         (lambda: memtrain.train(threads=2), "OPENBLAS_NUM_THREADS"),
         (lambda: memtrain.train(lr=-1), "-1"),
+        (lambda: memtrain.frontier("1MiB", policy="sqrt"), "grow with batch and depth"),
+        (lambda: memtrain.frontier("1MiB", layers=[8, 4]), "varies the depth"),
+        (lambda: memtrain.plan("1MiB", allocation="packed"), "in an arena"),
+        (lambda: memtrain.explain(threads=2), "one BLAS thread"),
+        (lambda: memtrain.train(input_size=3), "from the data"),
         (lambda: memtrain.train(epochs=0), "epochs"),
     ],
 )

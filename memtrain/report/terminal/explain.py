@@ -24,7 +24,7 @@ from memtrain.report.peaks import (
     peak_sentence,
     summary,
 )
-from memtrain.report.terminal.section import section_screen, sections_screen
+from memtrain.report.terminal.table import fitted, screen
 
 _STYLES = {
     Role.PARAMETER: ("█", "blue"),
@@ -58,14 +58,14 @@ def explained_screen(explained: Explained, width: int, ascii_only: bool) -> Iter
     explanation = explained.explanation
     yield Text("\n".join([*summary(explanation), *measured_sentences(explained.rows)]))
     if explained.full:
-        yield from sections_screen(reason_sections(explanation))
+        yield from screen(reason_sections(explanation), width)
         yield _timelines(explanation, width, ascii_only, _ROWS)
-        yield from sections_screen(footprints(explanation, explained.rows))
+        yield from screen(footprints(explanation, explained.rows), width)
     else:
         yield _timelines(explanation, width, ascii_only, _SHORT_ROWS)
-        yield section_screen(kept_in_short(explanation.retained))
-        yield from sections_screen(recomputed_sections(explanation))
-    yield from sections_screen(evidence_sections(explained))
+        yield fitted(kept_in_short(explanation.retained), width)
+        yield from screen(recomputed_sections(explanation), width)
+    yield from screen(evidence_sections(explained), width)
     if not explained.full:
         yield Text(_MORE)
 

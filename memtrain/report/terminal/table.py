@@ -1,4 +1,4 @@
-"""Tables of figures that fit into a terminal of any width: no figure is cut or wrapped."""
+"""Sections that fit into a terminal of any width: no figure is cut or wrapped."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from memtrain.report.section import Section
 _GAP = 2
 _LEAST_NAME = 12
 """A column of names keeps at least this room when it is wrapped."""
+_LEAST_TEXT = 32
+"""A column of sentences that has less room goes below the other columns."""
 
 _UNIT = re.compile(r"(?<=[\d)]) (?=(?:%|×|[KMGTPE]i?B|B|[µm]?s|G?FLOPs?)(?![^\s.,;:)]))")
 """The space between a number and its unit."""
@@ -27,21 +29,34 @@ FIXED = "\N{NO-BREAK SPACE}"
 _MOST_TABLES = 3
 """The most tables that one is split into."""
 
+_TOTAL = "all"
+"""The key of a line that is the sum of those above it, and set apart from them."""
+
+Part = RenderableType
+"""A part of what a terminal shows."""
+
 _Columns = Sequence[int]
 
 
-def fitted(section: Section, width: int) -> RenderableType:
+def screen(sections: Iterable[Section], width: int) -> Iterator[Part]:
+    """Each section, fitted."""
+    return (fitted(section, width) for section in sections)
+
+
+def fitted(section: Section, width: int) -> Part:
     """The title, the table and the sentences of a section, in ``width`` characters.
 
-    If the table is too wide, its ``names`` are wrapped. If it is still too wide, it becomes several tables,
-    and each of them repeats the key columns. If these would be too many, figures stand below their keys.
+    If the table is too wide, its ``text`` or its ``names`` are wrapped. If it is still too wide, the ``text``
+    stands below the other columns; or the table becomes several tables, and each of them repeats the key
+    columns. If these would be too many, figures stand below their keys.
     """
-    parts: list[RenderableType] = []
+    parts: list[Part] = []
     if section.title:
         title = prose([section.title], width)
-        title.stylize("italic")
+        title.stylize("bold")
         parts.append(title)
-    parts += _tables(section, width)
+    if section.heads:
+        parts += _tables(section, width)
     if section.sentences:
         parts.append(prose(section.sentences, width))
     return Group(*parts)
@@ -76,14 +91,17 @@ def room_left(section: Section, width: int) -> int:
     return width - _total(_widths(section), range(len(section.heads)), _GAP) - _GAP
 
 
-def _tables(section: Section, width: int) -> Iterator[RenderableType]:
-    section = _with_wrapped_names(section, width)
+def _tables(section: Section, width: int) -> Iterator[Part]:
+    section = _with_wrapped_text(_with_wrapped_names(section, width), width)
     widths = _widths(section)
     everything = range(len(widths))
     for gap in (_GAP, 1):
         if _total(widths, everything, gap) <= width:
             yield _table(section, everything, gap)
             return
+    if section.text is not None:
+        yield Text("\n".join(_with_text_below(section, section.text, width)))
+        return
     split = [(groups, gap) for gap in (_GAP, 1) if (groups := _groups(widths, section.keys, width, gap))]
     groups, gap = min(split, key=lambda found: len(found[0]), default=([], 0))
     if not 0 < len(groups) <= _MOST_TABLES:
@@ -107,6 +125,56 @@ def _with_wrapped_names(section: Section, width: int) -> Section:
         return section
     lines = [[*line[:index], _wrapped(line[index], room), *line[index + 1 :]] for line in section.lines]
     return replace(section, lines=lines)
+
+
+def _with_wrapped_text(section: Section, width: int) -> Section:
+    """The section with its sentences wrapped, if the table is too wide and they keep enough room."""
+    index, widths = section.text, _widths(section)
+    if index is None or _total(widths, range(len(widths)), _GAP) <= width:
+        return section
+    room = width - (_total(widths, range(len(widths)), _GAP) - widths[index])
+    if room < _LEAST_TEXT:
+        return section
+    lines = [
+        [*line[:index], "\n".join(_sentences(line[index], room)), *line[index + 1 :]]
+        for line in section.lines
+    ]
+    return replace(section, lines=lines)
+
+
+def _with_text_below(section: Section, text: int, width: int) -> Iterator[str]:
+    """The other columns side by side, without the spare ones that have no room, and the text below them."""
+    widths = _widths(section)
+    heads = [head.replace("\n", " ") for head in section.heads]
+    widths = [max(known, len(head)) for known, head in zip(widths, heads, strict=True)]
+    columns = [index for index in range(len(widths)) if index != text]
+    for spare in section.spare:
+        if _total(widths, columns, _GAP) > width:
+            columns.remove(spare)
+
+    def beside(cells: Sequence[str]) -> str:
+        aligned = (
+            cells[i].ljust(widths[i]) if i in section.words else cells[i].rjust(widths[i]) for i in columns
+        )
+        return (" " * _GAP).join(aligned).rstrip()
+
+    def below(cell: str) -> Iterator[str]:
+        return (f"  {line}" for line in _sentences(cell, width - 2))
+
+    yield from (beside(heads), *below(heads[text]), "─" * min(width, _total(widths, columns, _GAP)))
+    for line in section.lines:
+        if line[0] == _TOTAL:
+            yield ""
+        yield from (beside(line), *below(line[text]))
+
+
+def _sentences(text: str, room: int) -> list[str]:
+    """``text`` in lines of at most ``room`` characters; a line that continues another one is indented."""
+    return [
+        part
+        for line in text.splitlines()
+        for part in wrap(line, room, subsequent_indent="  ", break_on_hyphens=False)
+    ]
 
 
 def _wrapped(text: str, room: int) -> str:
@@ -159,6 +227,8 @@ def _table(section: Section, columns: _Columns, gap: int) -> Table:
             section.heads[index], justify="left" if index in section.words else "right", no_wrap=True
         )
     for number, line in enumerate(section.lines):
+        if line[0] == _TOTAL:
+            table.add_section()
         cells = [Text(line[index]) for index in columns]
         table.add_row(*cells, style="red" if number in section.failed else None)
     return table

@@ -1,4 +1,4 @@
-"""Options of other commands, with the reason why a command does not have them."""
+"""Options of other commands, with the reason why a command, or its function in Python, does not have them."""
 
 from __future__ import annotations
 
