@@ -127,10 +127,7 @@ def _peak(option: Option) -> str:
 
 def _costs(option: Option, cost: str) -> str:
     """A sentence on the time of an option, and on whether its gradients are the same."""
-    extra = _more(option.predicted_extra, "time" if cost == SECONDS else "FLOPs")
-    words = f"An iteration takes {extra} (predicted)"
-    if option.measured_extra is not None:
-        words += f", {_more(option.measured_extra, 'time')} (measured)"
+    words = f"An iteration takes {_time(option, cost)}"
     if option.differing is None:
         return f"{words}."
     if not option.same:
@@ -141,6 +138,14 @@ def _costs(option: Option, cost: str) -> str:
         f"{words}; gradients and parameters are equal up to rounding "
         f"({option.largest_difference:.0e} in float64)."
     )
+
+
+def _time(option: Option, cost: str) -> str:
+    """The extra time of an option: ``3 % more time (predicted), 4 % more time (measured)``."""
+    words = f"{_more(option.predicted_extra, 'time' if cost == SECONDS else 'FLOPs')} (predicted)"
+    if option.measured_extra is not None:
+        words += f", {_more(option.measured_extra, 'time')} (measured)"
+    return words
 
 
 def _more(share: float, what: str) -> str:
@@ -199,7 +204,7 @@ def _obstacle(obstacle: Obstacle) -> str:
 
 
 def _faster(ways: Ways) -> list[str]:
-    """A sentence on a lever that also fits, is faster than the plan and trains the same; else none."""
+    """A sentence on a lever that also fits, is predicted to be faster than the plan, and trains the same."""
     chosen = ways.chosen
     if chosen is None or chosen.kind is not Kind.CHOSEN:
         return []
@@ -213,8 +218,7 @@ def _faster(ways: Ways) -> list[str]:
     best = min(found, key=lambda option: option.predicted_extra, default=None)
     if best is None or percent(best.predicted_extra) == percent(chosen.predicted_extra):
         return []
-    unit = "time" if ways.cell.cost == SECONDS else "FLOPs"
-    return [f"{best.name} fits too, and is predicted to take {_more(best.predicted_extra, unit)}."]
+    return [f"{best.name} fits too: an iteration takes {_time(best, ways.cell.cost)}."]
 
 
 def _what_would(ways: Ways) -> str:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from paths import ROOT, SCRIPTS
+from paths import SCRIPTS
 
 
 @pytest.fixture
@@ -92,11 +92,3 @@ def test_an_environment_with_packages_is_never_removed(clone):
     assert said.returncode == 1
     assert "no pip" in said.stderr
     assert (packages / "theirs-1.0.dist-info").exists()
-
-
-def test_the_picture_of_the_terminal_shows_the_table_of_the_sweep(tmp_path):
-    shutil.copy(ROOT / "results" / "reference" / "sweep.csv", tmp_path)
-    subprocess.run([sys.executable, SCRIPTS / "pictures.py", tmp_path], check=True, timeout=300)
-    picture = (tmp_path / "terminal.svg").read_text(encoding="utf-8").replace("&#160;", " ")
-    assert "Peak memory of training and inference above the baseline" in picture
-    assert "─" * 60 in picture  # the rule below the heads
