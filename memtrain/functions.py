@@ -48,8 +48,8 @@ def explain(
 ) -> Shown[Explained]:
     """Why each intermediate of a cell is kept, as ``memtrain explain`` says it.
 
-    ``prove`` fills each kept array with NaN and watches the gradients; ``second`` explains the Hessian-vector
-    product, too; without ``measure`` nothing runs. Raises ``InputError``.
+    ``prove`` fills each kept array with NaN and compares the gradients; ``second`` also explains and checks
+    the Hessian-vector product; ``measure`` runs the cell and measures its peaks. Raises ``InputError``.
     """
     _check_columns("explain", columns)
     cell = _cell(with_usual({**columns, "layers": layers}, EXPLAINED))
@@ -71,8 +71,8 @@ def plan(
 ) -> Shown[Ways]:
     """The cheapest way to train a cell within ``memory``, as ``memtrain plan`` finds it.
 
-    With ``points`` (2 or more) also so many plans from the smallest to the one without recomputation. Each
-    option runs unless ``measure`` is False. Raises ``InputError``.
+    ``points`` (2 or more) adds at most this number of plans, from the smallest to the one that recomputes
+    nothing. Each option is run unless ``measure`` is False. Raises ``InputError``.
     """
     if memory is None and points < 2:
         raise InputError("plan() needs a memory or points", 'call plan("64MiB") or plan(points=8)')
@@ -98,9 +98,9 @@ def frontier(
     timeout_s: float | None = None,
     **columns: Any,
 ) -> Shown[Capacity]:
-    """The largest batch for each depth and the largest depth for each batch, as ``memtrain frontier`` does.
+    """The largest batches and depths that fit into ``memory``, as ``memtrain frontier`` finds them.
 
-    Each boundary is tried under a hard limit unless ``confirm`` is False. Raises ``InputError``.
+    Each boundary is run under a hard limit unless ``confirm`` is False. Raises ``InputError``.
     """
     check_limits(jobs, timeout_s)
     _check_columns("frontier", columns)
@@ -122,10 +122,11 @@ def train(
     force: bool = False,
     **columns: Any,
 ) -> Shown[Training]:
-    """Train a network, test it, and tell its peak memory, as ``memtrain train`` does.
+    """A training of a network with its test and its peak memory, as ``memtrain train`` reports it.
 
-    The BLAS threads are those of this process, so ``threads`` is refused. ``save`` is a .npz for the trained
-    network, which a training that diverged does not write; ``force`` overwrites it. Raises ``InputError``.
+    The BLAS threads are those of this process, so ``threads`` is refused. ``save`` is the path of a .npz file
+    for the trained network; nothing is saved if the training diverges. ``force`` overwrites an existing file.
+    Raises ``InputError``.
     """
     _check_columns("train", columns)
     if "threads" in columns:
@@ -169,6 +170,6 @@ def _bytes(memory: str | int) -> int:
 
 
 def _call(name: str, columns: Mapping[str, Any], **others: Any) -> str:
-    """The call as Python writes it; documents record it."""
+    """The call in Python, for the documents, which record it."""
     given = {key: value for key, value in {**others, **columns}.items() if value is not None}
     return f"memtrain.{name}({', '.join(f'{key}={value!r}' for key, value in given.items())})"

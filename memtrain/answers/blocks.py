@@ -17,7 +17,7 @@ KEPT_BYTES, KEPT_COUNT = 1024, 7
 """numpy keeps freed blocks below this size, and at most this number of each size."""
 
 Standing = dict[tuple[str, int], int]
-"""The bytes of each array that is live at the predicted peak: of values by node, of workspace by number."""
+"""The bytes of each array that is live at the predicted peak. A key is a kind and the number of an array."""
 
 
 def standing(cell: Cell, mode: Mode) -> Standing:
@@ -36,7 +36,7 @@ def jump_bytes(before: Standing, after: Standing) -> int:
 
 
 def bend_bytes(before: Standing, after: Standing) -> int:
-    """The most bytes by which heap peaks bend between two depths because more blocks are kept."""
+    """The most bytes by which heap peaks bend between two depths because numpy keeps more blocks."""
     return abs(_kept_bytes(after) - _kept_bytes(before))
 
 

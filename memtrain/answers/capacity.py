@@ -55,12 +55,13 @@ class Boundary:
         return self.confirmed_inside is not False and self.confirmed_outside is not False
 
     def problems(self) -> list[tuple[str, str]]:
-        """The batches that ended unexpectedly or were not tried, and for each the reason."""
+        """The batches whose runs did not end as expected or that were not tried, each with the reason."""
         found, of = [], f"depth {self.depth}, {self.mode}: batch"
         if self.inside_reason:
             why = self.inside_reason
-            if self.limit_bytes - self.budget_bytes == most_slack_bytes(self.budget_bytes):
-                why += "; so many arrays need more than the slack that is allowed"
+            at_most = self.limit_bytes - self.budget_bytes == most_slack_bytes(self.budget_bytes)
+            if at_most and self.confirmed_inside is False:
+                why += "; the limit allows the largest slack, which can be too small for so many arrays"
             found.append((f"{of} {self.batch:,}, which should fit", why))
         if not self.confirmed_outside and (self.outside_reason or self.confirmed_outside is False):
             found.append(

@@ -105,9 +105,10 @@ class Comparison:
         return Fraction(after) > Fraction(before) * (1 + allowed) and after - before > noise
 
     def regressions(self, allowed: Fraction) -> list[tuple[Pairing, str]]:
-        """The rows that grew by more than ``allowed`` and beyond noise, that failed, or that are missing.
+        """The rows that are worse in the second set, each with a reason.
 
-        Each has its reason. Rows that failed in the first set are left out.
+        A figure grew by more than ``allowed`` and beyond noise or is missing, or the row failed or is
+        missing. Rows that failed in the first set are left out.
         """
         found = []
         for pairing in self.pairings:
@@ -128,7 +129,7 @@ class Comparison:
         return found
 
     def judged(self, meter: str) -> tuple[int, int]:
-        """The number of rows with both figures whose noise is known, and the number with both figures."""
+        """The number of rows with both figures and a known noise, and of all rows with both figures."""
         both = [found for found in self.pairings if None not in found.figures(meter)]
         return sum(self.noise(found, meter) is not None for found in both), len(both)
 
@@ -138,7 +139,8 @@ def compare(
 ) -> Comparison:
     """The comparison of two sets of rows.
 
-    Raises ``SpecError`` for an unknown meter, if no cell is in both sets, or if the first set has no figure.
+    Raises ``SpecError`` for an unknown meter, if no cell and mode is in both sets, or if the first set has no
+    figure of any of the ``meters``.
     """
     for meter in meters:
         if meter not in MEASURED:
@@ -148,7 +150,7 @@ def compare(
     if old.keys().isdisjoint(new):
         raise SpecError(
             f"the two results have no cell and mode in common{_difference(before, after)}",
-            "measure at least one cell of the first again",
+            "measure at least one cell of the first results again",
         )
     pairings = tuple(Pairing(*task, old.get(task), new.get(task)) for task in {**old, **new})
     asked = [meter for meter in MEASURED if meter in meters]
@@ -181,5 +183,5 @@ def _difference(before: Sequence[Row], after: Sequence[Row]) -> str:
 
 
 def _few(values: Sequence[str]) -> str:
-    """The text of a list of values, of which it has at most four."""
+    """The first four values as a text; an ellipsis stands for the others."""
     return ", ".join([*values[:4], *(["…"] if values[4:] else [])])

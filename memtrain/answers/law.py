@@ -1,9 +1,9 @@
-"""The law peak = c0 + c1·L + c2·B + c3·L·B, fitted to measured heap peaks over a regime, and checked.
+"""The law peak = c₀ + c₁·ℓ + c₂·n + c₃·ℓ·n for depth ℓ and batch n, fitted to heap peaks and checked.
 
 A law is stated only for the range in which it holds. This regime (`memtrain.answers.regime`) is found from
-predictions, which are exact and cheap. They must be linear also at depths and batches between those of the
-sweep. Heap peaks include the memory that numpy needs for itself. Each heap peak must follow the law to 0.1 %,
-and also the law that is fitted to all other peaks. If there is no law, the answer is the reason.
+predictions, which are exact and cheap. Predictions must be linear also at depths and batches between those
+of the sweep. Heap peaks include the memory that numpy needs for itself. Each heap peak must follow the law to
+0.1 %, and also the law that is fitted to all other peaks. If there is no law, the answer is the reason.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ MOVING = (
 )
 SMALL = "the memory that numpy needs for itself follows no line, and can exceed 0.1 % of such small peaks"
 OFF = "the heap peaks do not follow a line to within 0.1 %"
-UNCHECKED = "the extra cells that would check it could not be measured"
+UNCHECKED = "the extra cells that would check a law could not be measured"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Law:
     example_bytes: float
     layer_example_bytes: float
     predicted_layer_example_bytes: float
-    """``layer_example_bytes`` of the predicted peaks. If it is exactly 0, the measured one is noise."""
+    """``layer_example_bytes`` of the predicted peaks. If it is exactly 0, the measured value is noise."""
     largest_error: float
     """The largest relative error over the cells."""
     hold_out_error: float
@@ -74,7 +74,7 @@ class Law:
     unseen_count: int
     cells: tuple[Cell, ...]
     probes: tuple[Cell, ...]
-    """Those of ``cells`` that were measured only for the law, not for the sweep."""
+    """The part of ``cells`` that was measured only for the law, not for the sweep."""
     others: tuple[Cell, ...]
     """Measured cells of the sweep that the law does not cover."""
 
@@ -171,7 +171,7 @@ class _Group:
         self._predicted_bytes = {pair: self._predicted(pair) for pair in pairs}
 
     def regimes(self) -> list[tuple[Regime, int]]:
-        """The regimes with their numbers of measured cells: most cells first, then the largest cells."""
+        """The regimes with their numbers of measured cells, in falling order of this number, then of peak."""
         found = regimes(self._depths, self._batches, self._predicted_bytes)
 
         def size(regime: Regime) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""Least squares for peaks as a linear function of depth L, batch B and L·B, and the errors of the fit."""
+"""Least squares for peaks as a linear function of depth ℓ, batch n and ℓ·n, and the errors of the fit."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from memtrain.graph.ops.base import Array
 TERM_COUNT = 4
 
 SPARE_CELLS = 2
-"""A law is fitted to this many cells more than it has coefficients. Otherwise its error means nothing."""
+"""A law is fitted to at least this many more cells than it has coefficients; else its error means nothing."""
 
 
 def line_through(peak_bytes: Mapping[Pair, int]) -> Array:
-    """The coefficients (of 1, L, B, L·B, in bytes) of the law nearest to the peaks by least squares."""
+    """The coefficients (of 1, ℓ, n, ℓ·n, in bytes) of the law nearest to the peaks by least squares."""
     peaks = np.array([*peak_bytes.values()], float)
     coefficients: Array = np.linalg.lstsq(terms_of(peak_bytes), peaks, rcond=None)[0]
     return coefficients
@@ -41,8 +41,9 @@ def is_checkable(terms: Array) -> bool:
 
 
 def terms_of(pairs: Collection[Pair]) -> Array:
-    """A matrix with the row (1, L, B, L·B) for each pair: the terms of the law."""
-    return np.array([(1, L, B, L * B) for L, B in pairs], float).reshape(-1, TERM_COUNT)
+    """A matrix with the row (1, ℓ, n, ℓ·n) for each pair: the terms of the law."""
+    rows = [(1, depth, batch, depth * batch) for depth, batch in pairs]
+    return np.array(rows, float).reshape(-1, TERM_COUNT)
 
 
 def _leverages(terms: Array) -> Array:

@@ -31,7 +31,7 @@ MOST_MICRO_BATCHES, MOST_LAYERS = 1024, 16_384
 """The most micro-batches that are tried, and the most layers of all together. More take minutes to build."""
 
 WORTHWHILE = 0.05
-"""If micro-batches alone cost at most this share of extra time, no plan is searched."""
+"""If micro-batches alone cost at most this share of extra time, no plan is searched for."""
 
 ALIKE = 3
 """From this number of micro-batches on, an additional one is equal to the one before it."""
@@ -142,7 +142,8 @@ def single_levers(cell: Cell, memory_bytes: int | None, peaks: Peaks) -> Iterato
     """The cells that differ from ``cell`` in one lever.
 
     For micro-batches this is the smallest number that fits into the memory, or without a memory the smallest
-    that holds less than ``cell``. If no number fits, it is the smallest that fits with a plan in addition.
+    that holds less than ``cell``. If no number fits, it is the smallest that fits with a plan in addition. If
+    there is none either, it is the smallest that holds less than ``cell``, or else the largest number.
     """
     less = peaks.kept_bytes(cell) - 1
     wanted = less if memory_bytes is None else min(memory_bytes, less)
@@ -172,8 +173,8 @@ def combinations(
     """Lists of combinations of levers that fit into a memory. Later lists change more of the training.
 
     All combinations of one list change the training equally; ``option`` makes each from its cell. A list has
-    the smallest number of micro-batches that fits without a plan. It also has plans for smaller numbers, as
-    long as more micro-batches make a plan cheaper.
+    the smallest number of micro-batches that fits without a plan. If this costs more than `WORTHWHILE`, the
+    list also has plans for smaller numbers, as long as more micro-batches make a plan cheaper.
     """
     for tier in _tiers(cell):
         yield [way for one in tier for way in _ways(one, memory_bytes, peaks, option)]

@@ -68,7 +68,7 @@ class Option:
     changed_by_plan: tuple[str, ...] = ()
     """Values that differ from the same micro-batches without a plan. There must be none."""
     failure: str = ""
-    """The error with which the comparison with keep-all ended, which is a fault; empty without an error."""
+    """The fault with which the comparison with keep-all ended; empty if there was none."""
     notes: tuple[str, ...] = ()
 
     @property

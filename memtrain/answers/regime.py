@@ -1,6 +1,6 @@
-"""Regimes: depths and batches over which peak bytes are exactly linear in L (depth), B (batch) and L·B.
+"""Regimes: depths and batches over which peak bytes are exactly linear in ℓ (depth), n (batch) and ℓ·n.
 
-The live bytes of each step are linear in L, B and L·B, and the peak is their maximum. So the peak is linear
+The live bytes of each step are linear in ℓ, n and ℓ·n, and the peak is their maximum. So the peak is linear
 as long as it stays at the same step, and another line holds beyond. A maximum of lines is convex. So if the
 peaks of three sizes lie on one line, the peaks of all sizes between them lie on this line, too.
 """
@@ -43,8 +43,8 @@ class Regime:
 def tried(values: Iterable[int], step: int = 1) -> list[int]:
     """``values`` and the numbers halfway between neighbours, all multiples of ``step``.
 
-    If these are fewer than `FEWEST`, larger numbers are added: twice the largest and its half-way number, and
-    then the next multiples of ``step``.
+    If these are fewer than `FEWEST`, larger numbers are added: twice the largest with the number halfway
+    to it, and then the next multiples of ``step``.
     """
     found = _with_halves(values, step)
     if len(found) < FEWEST:
@@ -85,7 +85,7 @@ def _runs(
 ) -> list[list[int]]:
     """The longest runs of neighbouring ``straight`` depths whose peaks at both batches ``ends`` are linear.
 
-    Peaks that are linear in B at each depth, and in L at two batches, are linear in L at all batches.
+    Peaks that are linear in n at each depth, and in ℓ at two batches, are linear in ℓ at all batches.
     """
     runs: list[list[int]] = [[]]
     for depth in depths:

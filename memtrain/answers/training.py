@@ -29,7 +29,7 @@ class Training:
     trained: Trained
 
     def snapshot(self, examples: Dataset) -> bytes:
-        """The trained network as the content of an .npz file. It has a digest of its data, ``examples``."""
+        """The trained network as the content of an .npz file, with a digest of ``examples``, its data."""
         digest = DataDigest()
         digest.add(examples.x, examples.y)
         network, batch = self.cell.network, self.cell.batch
@@ -37,7 +37,7 @@ class Training:
 
 
 def learning_rate(cell: Cell, given: float | None) -> float:
-    """The ``given`` learning rate, or the default of the optimiser. Raises ``SpecError``."""
+    """The ``given`` learning rate, or else the default of the optimiser. Raises ``SpecError``."""
     return check_rate(LEARNING_RATES[cell.optimizer] if given is None else given)
 
 
@@ -63,7 +63,7 @@ def train_cell(
     epochs: int,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Training:
-    """Train the network of ``cell`` on ``training_data``, and test it on ``test_data``."""
+    """The training of the network of ``cell`` on ``training_data``, tested on ``test_data``."""
     trained = train(
         cell.network,
         cell.batch,

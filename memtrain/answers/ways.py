@@ -34,8 +34,8 @@ MOST_EXTRA = 1.5
 def find_ways(cell: Cell, memory_bytes: int | None, points: int = 0, rates: Rates | None = None) -> Ways:
     """The ways to make ``cell`` fit into a memory, and ``points`` plans of the trade-off. Nothing is run.
 
-    The policy of ``cell`` is ignored. If no plan of rematerialisation is within the memory, the answer is the
-    cheapest combination of levers that is. If no combination is, the answer is the largest batch that fits.
+    The policy of ``cell`` is ignored. If no plan of rematerialisation fits into the memory, the answer is the
+    cheapest combination of levers that fits. If there is none, the answer is the largest batch that fits.
     Options are compared by their time at ``rates``, if the cost of the cell is time; otherwise by FLOPs.
     """
     if rates is None:
@@ -80,13 +80,15 @@ class _Finder:
         return self._option(kind, self.cell.changed(policy=str(Policy(BUDGET, budget_bytes))))
 
     def points(self, count: int) -> list[Option]:
-        """Plans for ``count`` budgets at equal distances, from the smallest to the peak of keep-all."""
+        """Plans for ``count`` budgets at equal distances, from the smallest to the peak of keep-all.
+
+        A plan is left out if another plan holds no more and costs no more.
+        """
         least, most = self.keep_all.least_bytes, self.keep_all.predicted_peak_bytes
         found: list[Option] = []
         for index in range(count):
             budget = most if count == 1 else least + (most - least) * index // (count - 1)
             plan = self.within(budget, Kind.POINT)
-            # Leave out a plan if another plan holds no more and costs no more.
             while found and found[-1].predicted_peak_bytes >= plan.predicted_peak_bytes:
                 if found[-1].predicted_extra < plan.predicted_extra:
                     break
@@ -96,7 +98,10 @@ class _Finder:
         return found
 
     def rules(self) -> Iterator[Option]:
-        """Options with the policies sqrt and revolve, which use only the number of stages."""
+        """Options with the policies sqrt and revolve that cost extra time, and at most `MOST_EXTRA`.
+
+        These policies use only the number of stages.
+        """
         policies = [Policy(SQRT)]
         (chain,) = chains(self.cell.keep_all(Mode.TRAIN))[:1]
         policies += [Policy(REVOLVE, 2**power) for power in range(12) if 2**power < len(chain)]
@@ -142,7 +147,7 @@ class _Finder:
         return None
 
     def without(self, ways: Ways, memory_bytes: int) -> Ways:
-        """``ways`` if nothing makes the cell fit, with the least memory and the largest batch that fits."""
+        """``ways`` if nothing fits into the memory, with the least memory and the largest batch that fits."""
         batch = largest_batch(self.cell, memory_bytes, self._peaks)
         smaller = None
         if batch is not None:

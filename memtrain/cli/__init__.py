@@ -1,1 +1,1 @@
-"""The command line: one file per command. Parse, call, show; no logic."""
+"""The command line: one file per command. A command parses its options, asks for an answer, and shows it."""

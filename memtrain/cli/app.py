@@ -74,22 +74,22 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; whatever can go wrong becomes a line on stderr and an exit code."""
+    """Run the command line. Every error becomes a message on stderr and an exit code."""
     open_closed_streams()
     signal.signal(signal.SIGTERM, _terminate)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without the book's symbols gets the rest
+            stream.reconfigure(errors="replace")  # symbols that a terminal cannot show become ?
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
     except MemtrainError as error:
         _refuse(str(error), error.exit_code)
-    except typer.TyperException as error:  # an option or command that is not there, a value of the wrong type
+    except typer.TyperException as error:  # the command line cannot be understood
         root: Any = typer.main.get_command(app)
         _refuse(refusal(error, root.commands, root, sys.argv[1:]), error.exit_code)
     except SystemExit as ending:
-        if isinstance(ending.__context__, BrokenPipeError):  # typer's way to say it
+        if isinstance(ending.__context__, BrokenPipeError):  # typer exits when a pipe is closed
             close_stdout()
             sys.exit(0)
         raise

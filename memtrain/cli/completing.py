@@ -1,4 +1,4 @@
-"""What a shell is offered when it completes the value of an option."""
+"""Functions with which a shell completes the values of options."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import typer
 
 Completion = Callable[[str], list[str]]
-"""A function of what is typed so far; it gives the values that begin so."""
+"""A function from the text that is typed so far to the values that begin with it."""
 
 _DATA_FILES = (".csv", ".npz")
 
 
 def one_of(words: Sequence[str]) -> Completion:
-    """Completes one of ``words``."""
+    """A completion with one of ``words``."""
 
     def complete(incomplete: str) -> list[str]:
         return [word for word in words if word.startswith(incomplete)]
@@ -24,7 +24,7 @@ def one_of(words: Sequence[str]) -> Completion:
 
 
 def some_of(words: Sequence[str]) -> Completion:
-    """Completes the last item of a list, which is separated by commas, with a word that is not yet in it."""
+    """A completion of the last item of a list like ``a,b`` with a word that is not yet in the list."""
 
     def complete(incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",")
@@ -35,7 +35,7 @@ def some_of(words: Sequence[str]) -> Completion:
 
 
 def data_set(names: Sequence[str]) -> Completion:
-    """Completes one of ``names``, or the path of a file that may hold examples."""
+    """A completion with one of ``names``, or with the path of a file that may hold examples."""
 
     def complete(incomplete: str) -> list[str]:
         return [*one_of(names)(incomplete), *_data_files(incomplete)]
@@ -44,7 +44,7 @@ def data_set(names: Sequence[str]) -> Completion:
 
 
 def command(context: typer.Context, incomplete: str) -> list[str]:
-    """Completes the name of a command."""
+    """The names of commands that begin with ``incomplete``."""
     root: Any = context.find_root().command
     return one_of(list(root.commands))(incomplete)
 

@@ -24,7 +24,7 @@ FILES = ("export_csv", "export_json", "export_markdown", "html", "save", "svg", 
 """Options that name a file."""
 
 MOST_BYTES = 1024**2
-"""A file of options is not larger."""
+"""The largest file of options that is read."""
 
 _VALUES = "a number, a text in quotes, or a list of them"
 
@@ -32,9 +32,9 @@ NOT_IN_A_FILE = ("config", "print_config", "resume", "help")
 
 
 def use_config(context: typer.Context, path: Path | None) -> Path | None:
-    """Make what the file says the defaults of the command (a callback of an eager option).
+    """Make the values in a file the defaults of the command; this is the callback of an eager option.
 
-    Raises ``InputError`` for a file that cannot be read, and for a key that is no option.
+    Raises ``InputError`` for a file that cannot be read, a key that is no option, or a value of a wrong type.
     """
     if path is None or context.resilient_parsing:
         return path
@@ -73,14 +73,14 @@ def use_config(context: typer.Context, path: Path | None) -> Path | None:
 
 
 def _unknown_key(path: Path, key: str, options: list[str], command: str) -> InputError:
-    """The error for a key that is not an option of the command, or not one for a file."""
+    """The error for a key that no option of the command has, or that a file cannot give."""
     from memtrain.errors import InputError, nearest, shown
 
     near = nearest(key.replace("-", "_"), options)
     remedy = f"did you mean {near}?" if near else f"see `memtrain {command} --help` for the options"
     if key.replace("-", "_") in NOT_IN_A_FILE:
         remedy = "give it on the command line"
-    return InputError(f"--config {path} has the key {shown(key)}, which is not known there", remedy)
+    return InputError(f"--config {path} has the key {shown(key)}, which is not known", remedy)
 
 
 _CONFIG = typer.Option(
@@ -101,7 +101,7 @@ _OPTIONS = {
 
 
 def config_options(command: Command) -> Command:
-    """Give a command that exports an answer the options ``--config`` and ``--print-config``."""
+    """``command``, which exports an answer, with the options ``--config`` and ``--print-config``."""
 
     @wraps(command)
     def wrapper(context: typer.Context, **options: Any) -> None:
@@ -130,10 +130,10 @@ def config_options(command: Command) -> Command:
 
 
 def effective_config(context: typer.Context) -> dict[str, Any]:
-    """Every option that has a value, wherever it comes from, as a file would give it.
+    """The value of each option that has one, whether given or a default, as a file would give it.
 
-    What a network has where nothing is given is said, too, but for its sizes, which other options imply, and
-    for what some family that is asked for lacks.
+    Sizes of the network that are not given are left out, because other options may imply them. An option that
+    some of the given families lack is left out, too.
     """
     from memtrain.models.families import FAMILIES, columns_of
 
@@ -171,12 +171,12 @@ def _usual(name: str) -> Any:
 
 
 def config_text(values: Mapping[str, Any]) -> str:
-    """TOML."""
+    """The options as TOML text."""
     return "".join(f"{name} = {dumps(value, ensure_ascii=False)}\n" for name, value in values.items())
 
 
 def _fits(value: Any, flag: bool, file: bool) -> bool:
-    """Whether a value of TOML is one that the option can mean."""
+    """Whether an option can have ``value``, which was read from TOML."""
     if flag or isinstance(value, bool):
         return flag and isinstance(value, bool)
     if file:
@@ -186,5 +186,5 @@ def _fits(value: Any, flag: bool, file: bool) -> bool:
 
 
 def _as_option(value: Any) -> str:
-    """As the command line would write it: a list as ``1,2,4``."""
+    """A value as text, as on the command line: a list becomes ``1,2,4``."""
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)

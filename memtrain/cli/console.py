@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from memtrain.planning.cost import Rates
 
 NARROWEST, USUAL = 40, 80
-"""Columns: with fewer than the first (``COLUMNS=0``) figures would be cut, so the second is used instead."""
+"""Widths in characters. Below the first, as with ``COLUMNS=0``, figures would be cut; the second is used."""
 
 
 class _Pipe:
-    """A stream that is no terminal: lines lose the blanks at their ends, with which tables are padded."""
+    """A stream that is no terminal. It drops the spaces at the ends of lines, with which rich pads tables."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write whole lines."""
+        """Write ``text``, which is whole lines."""
         return self._stream.write(re.sub(r" +((?:\x1b\[[\d;]*m)*)$", r"\1", text, flags=re.MULTILINE))
 
     def __getattr__(self, name: str) -> Any:
@@ -35,22 +35,22 @@ class _Pipe:
 
 
 class Console(RichConsole):
-    """A rich console for which a reader that closes the pipe is no failure."""
+    """A rich console that ends the command without an error when the reader closes the pipe."""
 
     def on_broken_pipe(self) -> NoReturn:
-        """End quietly: whoever read has read enough."""
+        """End the command with exit code 0."""
         close_stdout()
         raise SystemExit(0)
 
 
 def results() -> Console:
-    """For results."""
+    """The console for results, on stdout."""
     stream = None if sys.stdout.isatty() else cast(IO[str], _Pipe(sys.stdout))
     return _readable(Console(file=stream, highlight=False))
 
 
 def messages(quiet: bool = False) -> Console:
-    """For progress and messages."""
+    """The console for progress and messages, on stderr."""
     return _readable(Console(stderr=True, highlight=False, quiet=quiet))
 
 
@@ -62,7 +62,7 @@ def _readable(console: Console) -> Console:
 
 
 def progress_bar(quiet: bool = False) -> Progress:
-    """A bar on stderr: description, count (a field of the task), time taken and left; silent in a pipe."""
+    """A bar on stderr with description, count (a field of the task), and times; silent without a terminal."""
     console = messages(quiet)
     columns = (
         TextColumn("{task.description}"),
@@ -76,17 +76,17 @@ def progress_bar(quiet: bool = False) -> Progress:
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:
-    """A line as it is: paths and commands must not be wrapped, or read as markup or emoji."""
+    """Print a line unchanged: paths and commands must not be wrapped, or read as markup or emoji."""
     console.out(text, style=style, highlight=False)
 
 
 def warn(console: Console, text: str) -> None:
-    """One line that the user should see."""
+    """Print a warning in one line."""
     say(console, f"memtrain: {text}", style="yellow")
 
 
 def warn_of_rates(console: Console, planned_by_time: bool) -> None:
-    """Say when plans that spare time can differ from run to run: the rates of this machine are not kept."""
+    """Warn if plans by time can differ from run to run, since the rates of this machine are not stored."""
     from memtrain.run.kept_rates import unkept_rates
 
     unkept = unkept_rates() if planned_by_time else None
@@ -95,9 +95,9 @@ def warn_of_rates(console: Console, planned_by_time: bool) -> None:
 
 
 def plannable(console: Console, cells: Sequence[Cell], rates: Rates | None) -> list[Cell]:
-    """``cells``; where no rates of this machine are kept, those that spare seconds spare FLOPs instead.
+    """``cells`` as they can be planned without measuring the machine.
 
-    What only predicts does not measure the machine.
+    Without ``rates``, a cell that minimises seconds minimises FLOPs instead, and a warning says so.
     """
     from memtrain.run.kept_rates import UNKNOWN
 

@@ -1,4 +1,4 @@
-"""``memtrain doctor``: is this machine fit for measuring."""
+"""``memtrain doctor``: whether this machine is fit for measuring."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def doctor(
 ) -> None:
     """Check this machine: its CPU, BLAS, memory and meters.
 
-    Every meter is tried on a small network whose figures are known. The output names what is not ideal for
-    measuring, and what to do about it. The exit code is 1 if a meter is broken.
+    Every meter is tried on a small network whose figures are known. The output names each finding that is not
+    ideal for measuring, and a remedy. The exit code is 1 if a meter is broken.
 
     Examples:
       memtrain doctor

@@ -1,4 +1,4 @@
-"""The options that export an answer, the same for every command, and what they do."""
+"""The options that export an answer, which are the same for every command, and the exports themselves."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ _OPTIONS = {
     "export_markdown": "Write the tables and sentences as Markdown; - is stdout",
     "html": "Write a page that opens offline",
 }
-"""Files, by parameter, and what goes there."""
+"""By parameter: the help of each option that names a file."""
 
 
 @dataclass(frozen=True)
 class Exports:
-    """Where an answer goes besides the terminal; ``-`` is stdout, in place of what the terminal shows."""
+    """The exports of an answer. The path ``-`` is stdout, and replaces the text for the terminal."""
 
     export_csv: Path | None
     export_json: Path | None
     export_markdown: Path | None
     html: Path | None
     json: bool
-    """The JSON document to stdout."""
+    """Whether the JSON document goes to stdout."""
     force: bool
     config: Path | None = None
     """The file that options were read from; it must not be overwritten."""
 
     @property
     def paths(self) -> dict[str, Path]:
-        """By option, where something goes."""
+        """The path of each export by option."""
         given = {_option(name): getattr(self, name) for name in _OPTIONS}
         return {
             **{option: path for option, path in given.items() if path is not None},
@@ -55,11 +55,11 @@ class Exports:
 
     @property
     def to_stdout(self) -> bool:
-        """Whether an export takes the place of what the terminal shows."""
+        """Whether an export replaces the text for the terminal."""
         return STDOUT in self.paths.values()
 
     def without_files(self) -> Exports:
-        """Only what goes to stdout."""
+        """The exports that go to stdout, without the files."""
         kept = {name: path for name in _OPTIONS if (path := getattr(self, name)) == STDOUT}
         return Exports(**(dict.fromkeys(_OPTIONS) | kept), json=self.json, force=self.force)
 
@@ -69,10 +69,10 @@ class Exports:
         inputs: Iterable[str | Path | None] = (),
         others: Mapping[str, Path | None] | None = None,
     ) -> None:
-        """Raise ``MemtrainError``, before anything runs, for exports that cannot all be written.
+        """Raise ``MemtrainError``, before anything runs, if not all exports can be written.
 
-        ``answer`` is the type of what will be exported, ``inputs`` what the command reads besides its
-        options, ``others`` what else it writes, by option.
+        ``answer`` is the type of the answer. ``inputs`` are the files that the command reads besides a file
+        of options. ``others`` are the other files that it writes, by option.
         """
         from memtrain.report.publish import publication_of
 
@@ -89,12 +89,11 @@ class Exports:
         *,
         shown: bool = True,
     ) -> None:
-        """Show the answer in the terminal, or export it to stdout; then write every file that is asked for.
+        """Show the answer in the terminal, or export it to stdout; then write the files.
 
-        Where it is not ``shown``, the terminal gets nothing.
-
-        Whatever happens, also when the reader of stdout has gone, every file that can be written is written;
-        then what went wrong is raised. ``others`` are further texts: by option where to, and what makes it.
+        The terminal shows nothing unless ``shown`` is set. Every file that can be written is written, even if
+        the reader of stdout has gone or another file fails; after this, an error is raised. ``others`` are
+        further texts by option: the path of each, and a function that makes it.
         """
         from memtrain.report.publish import publication_of
         from memtrain.report.section import Origin
@@ -112,12 +111,12 @@ class Exports:
 
 
 def export_options(command: Command) -> Command:
-    """Give a command the options that export its answer: it gets them as ``exports``."""
+    """``command`` with the options that export its answer, which it gets as ``exports``."""
     return _export_options(command, _OPTIONS)
 
 
 def export_options_but_page(command: Command) -> Command:
-    """The same for a command that has an option of its own for its page."""
+    """``command`` with these options but ``--html``, because it has an option of its own for its page."""
     return _export_options(command, [name for name in _OPTIONS if name != "html"])
 
 
@@ -126,7 +125,7 @@ def _export_options(command: Command, names: Iterable[str]) -> Command:
         return typer.Option(*flags, help=about, show_default=False, rich_help_panel=OUTPUT, **settings)
 
     file = {name: option(_OPTIONS[name], metavar="<file>") for name in names}
-    json = option("Print the same JSON, in place of the usual output", "--json")
+    json = option("Print the JSON document in place of the usual output", "--json")
     parameters = [
         *(_parameter(name, None, Annotated[Path | None, settings]) for name, settings in file.items()),
         _parameter("json", False, Annotated[bool, json]),
@@ -142,7 +141,7 @@ def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
 
 
 def command_line() -> str:
-    """The command that is running, as a shell would read it."""
+    """The running command, as text for a shell."""
     return shlex.join(["memtrain", *sys.argv[1:]])
 
 
@@ -153,7 +152,7 @@ def _option(parameter: str) -> str:
 def _text_of(
     publication: Publication[Any], option: str, answer: object, origin: Origin
 ) -> Callable[[], Text]:
-    """What makes the text of an option."""
+    """The function that makes the text of an option."""
     makers: dict[str, Callable[[], Text]] = {
         "--export-csv": lambda: publication.csv(answer),
         "--export-json": lambda: publication.json(answer, origin),
@@ -165,7 +164,7 @@ def _text_of(
 
 
 def _show(publication: Publication[Any], answer: object) -> None:
-    """What the terminal shows of an answer, its parts set apart by empty lines."""
+    """Print an answer for the terminal, with empty lines between its parts."""
     from memtrain.cli.console import results
 
     out = results()
@@ -176,7 +175,7 @@ def _show(publication: Publication[Any], answer: object) -> None:
 
 
 def check_exports(outputs: Mapping[str, Path], force: bool, inputs: Iterable[str | Path | None] = ()) -> None:
-    """Raise, before anything runs, for outputs (by option) that cannot all be written (`check_outputs`)."""
+    """Raise an error, before anything runs, if not all ``outputs`` (paths by option) can be written."""
     from memtrain.errors import InputError
     from memtrain.files import check_outputs
 
@@ -191,9 +190,9 @@ def check_exports(outputs: Mapping[str, Path], force: bool, inputs: Iterable[str
 def export(
     texts: Mapping[str, tuple[Path, Callable[[], Text]]], force: bool, show: Callable[[], None]
 ) -> None:
-    """Write texts (by option: where to, and what makes it); ``show`` where none goes to stdout.
+    """Write texts, given by option as a path and a function; call ``show`` if none goes to stdout.
 
-    Files come last, each whatever became of the others; then what went wrong is raised.
+    Files come last. Each is written even if another one fails; after this, an error is raised.
     """
     to_stdout = [make for path, make in texts.values() if path == STDOUT]
     try:
@@ -206,7 +205,7 @@ def export(
 
 
 def _print(text: Text) -> None:
-    """A text to stdout, piece by piece, with one line break at its end."""
+    """Write a text to stdout, piece by piece. Add a line break if the text does not end with one."""
     last = ""
     for piece in (text,) if isinstance(text, str) else text:
         typer.echo(piece, nl=False)
@@ -216,7 +215,7 @@ def _print(text: Text) -> None:
 
 
 def _write(files: Mapping[Path, Callable[[], Text]], force: bool) -> None:
-    """Write all files that can be written, then raise what went wrong with the others."""
+    """Write all files that can be written; after this, raise the errors of the others."""
     from memtrain.errors import MemtrainError, StoreError
     from memtrain.files import write_new
 

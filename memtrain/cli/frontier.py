@@ -37,8 +37,8 @@ def frontier(
     """Find the largest batch and depth that fit into a memory.
 
     This command predicts the largest batch that fits for each depth, and the largest depth for each batch.
-    Then it runs each largest batch under a hard limit, and a batch that must fail there. The exit code is 1
-    if a run contradicts the prediction.
+    Then it runs each largest batch under a hard limit, and also the smallest batch that must fail under this
+    limit. The exit code is 1 if a run contradicts the prediction.
 
     Examples:
       memtrain frontier --memory 256MiB --no-confirm
@@ -82,6 +82,6 @@ def frontier(
             )
     exports.publish(found, Origin(command_line(), environment=recorded))
     for line in problem_lines(found):
-        warn(messages(), line)  # the reason of the exit code, so it is not silenced
+        warn(messages(), line)  # it explains the exit code, so -q does not silence it
     if not all(boundary.ok for boundary in found.boundaries):
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""From the options of a command to the cells that they ask for."""
+"""The cells that the options of a command ask for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from memtrain.sweeps.request import Request
 
 
 def request_of(columns: Mapping[str, Any], options: Mapping[str, Any]) -> Request:
-    """What the options of ``memtrain sweep`` ask for. Raises ``InputError``."""
+    """The request that the options of ``memtrain sweep`` make. Raises ``InputError``."""
     axes = {
         column.name: _values(column, columns[column.parameter])
         for column in CELL_COLUMNS
@@ -26,7 +26,7 @@ def request_of(columns: Mapping[str, Any], options: Mapping[str, Any]) -> Reques
 
 
 def cell_from(columns: Mapping[str, Any], **others: Any) -> Cell:
-    """The cell of a command that takes one of each option. Raises ``InputError``."""
+    """The cell of a command whose options take one value each. Raises ``InputError``."""
     given = {
         column.name: columns[column.parameter]
         for column in CELL_COLUMNS
@@ -47,5 +47,5 @@ def _layers(columns: Mapping[str, Any]) -> list[int] | None:
 
 
 def _values(column: Column, given: Any) -> list[Any]:
-    """The values of an option that takes several. Raises ``InputError``."""
+    """The values of an option that takes several values. Raises ``InputError``."""
     return [given] if column.kind is TRUTH else parse_values(column, given, column.option)

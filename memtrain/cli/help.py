@@ -17,18 +17,19 @@ from memtrain.cli.groups import GENERAL, GROUPS
 from memtrain.cli.options import LONGEST_NAME, OLD_NAMES
 
 NARROWEST, WIDEST = 40, 100
-"""Columns that a help text has at least and at most."""
+"""The least and the most characters of a line of help."""
 
 _STACKED = 64
-"""With fewer columns, the description of an option stands below its name."""
+"""With fewer characters, the description of an option stands below its name."""
 
 _INDENT = "  "
 
 _LONGEST_NOTE = 34
-"""Characters of a note, such as a default, that is not broken."""
+"""The most characters of a note, such as a default, that stays on one line."""
 
 _RANGES = (
-    "A <range> is 8, or 2,4,8, or 1:1024:x2 (each number is twice the last), or 1:16:+3 (each is 3 more)."
+    "A <range> is 8, or 2,4,8, or 1:1024:x2 (each number is twice the one before), or 1:16:+3 (each number "
+    "is 3 more)."
 )
 _LISTS = "A form such as <name,...> is a list, separated by commas."
 
@@ -45,7 +46,7 @@ class Command(TyperCommand):
         return cleandoc(self.help or "").partition("\n")[0].removesuffix(".")
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """The names of options that begin as given; without former names."""
+        """The completions of ``incomplete``, without the former names of options."""
         found = super().shell_complete(ctx, incomplete)
         return [item for item in found if item.value not in OLD_NAMES.values()]
 
@@ -115,7 +116,7 @@ class _Help:
         return [self._rows(group, rows, names) for group, rows in groups.items()]
 
     def _footnotes(self) -> str:
-        """What the values are that several options take."""
+        """Explanations of the forms of values that several options take."""
         words = [str(one.metavar) for one in self._command.params if one.param_type_name == "option"]
         notes = [_RANGES] if "<range>" in words else []
         notes += [_LISTS] if any(re.search(r",\.\.\.", word) for word in words) else []
@@ -176,7 +177,7 @@ class _Wrapper(TextWrapper):
 
 
 def _name(option: Any) -> str:
-    """The names of an option, short ones first, and what its value is."""
+    """The names of an option, short ones first, with a placeholder for its value."""
     names = [name for name in option.opts if name not in OLD_NAMES.values()]
     shown = ", ".join(sorted(names, key=lambda name: name.startswith("--")))
     if option.secondary_opts:
@@ -185,13 +186,13 @@ def _name(option: Any) -> str:
 
 
 def _argument(argument: Any) -> str:
-    """An argument as the usage shows it: in brackets where it can be left out."""
+    """An argument as the usage shows it: in brackets if it can be left out."""
     shown = f"<{argument.name}>" + "..." * (argument.nargs != 1)
     return shown if argument.required else f"[{shown}]"
 
 
 def _description(parameter: Any) -> str:
-    """What a parameter is, and its default."""
+    """The description of a parameter, with its default."""
     shown = parameter.show_default
     if shown is True:
         shown = None if parameter.default in (None, False) else str(parameter.default)

@@ -1,4 +1,4 @@
-"""Options that several commands take, worded once. Those of a cell are made from the table of columns."""
+"""Options that several commands take. The options of a cell are made from the table of columns."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from memtrain.cli.groups import CELL_GROUPS, GENERAL, MEASUREMENT, MEMORY, NETWO
 BYTE_EXAMPLES = "256MiB, 1GB, or bytes"
 METERS = ("ledger", "heap", "resident", "time")
 POLICIES = ("none", "sqrt", "revolve:", "budget:")
-"""How the text of a policy can begin."""
+"""The beginnings of the text of a policy."""
 
 OLD_NAMES = {"--memory": "--memory-limit"}
 """Former names of options, which `memtrain sweep` still takes and no help shows."""
 
 LONGEST_NAME = 26
-"""Characters of the name of an option with its values; longer choices stand in the text of the option."""
+"""The most characters of an option with its choices; longer choices stand in its description."""
 
 Force = Annotated[
     bool, typer.Option("--force", help="Overwrite output files that exist", rich_help_panel=OUTPUT)
@@ -33,7 +33,7 @@ Jobs = Annotated[
     int | None,
     typer.Option(
         metavar="<n>",
-        help="Memory measurements at the same time; times are measured one by one",
+        help="Run <n> memory measurements at the same time; times are measured one by one",
         show_default="one per core, at most 4",
         rich_help_panel=MEASUREMENT,
     ),
@@ -70,7 +70,7 @@ Measured = Annotated[
     bool,
     typer.Option(
         "--measure/--no-measure",
-        help="Run what is predicted, and compare the two",
+        help="Run what is predicted, and compare the figures",
         show_default="measure",
         rich_help_panel=MEASUREMENT,
     ),
@@ -97,9 +97,9 @@ Layers = Annotated[
 ]
 
 _IMPLIED = ("batch", "data", "memory_limit_bytes")
-"""Columns that have their defaults only where no other option implies a value, as ``--layers`` does.
+"""Columns whose default holds only if no other option implies a value, as ``--layers`` does.
 
-All columns of a network are such: a family that lacks one refuses it only where it was given.
+The same is true of all columns of a network: a family that lacks a column refuses it only if it was given.
 """
 
 _SIZES = dict.fromkeys(("input_size", "output_size"), "that of the data")
@@ -110,10 +110,11 @@ Command = Callable[..., None]
 def cell_options(
     *, several: Collection[str] = (), shown: Mapping[str, str] | None = None
 ) -> Callable[[Command], Command]:
-    """Give a command the options of a cell: it gets their values as ``columns``, by parameter.
+    """A decorator that gives a command the options of a cell. Their values are passed as ``columns``.
 
     Columns in ``several`` take ranges or lists, as text. ``shown`` are defaults that the command chooses
-    itself, as its help shows them. The command has every option but its own and those that `NOT_HERE` names.
+    itself, as its help shows them. Options that the command defines itself, and options that `NOT_HERE`
+    names, are left out.
     """
 
     def decorated(command: Command) -> Command:
@@ -138,9 +139,9 @@ def with_parameters(
     parameters: Sequence[inspect.Parameter],
     made_of: Callable[[dict[str, Any]], Any],
 ) -> Command:
-    """``command`` with more parameters; it gets what is ``made_of`` their values as the one called ``name``.
+    """``command`` with ``parameters`` in place of its parameter ``name``.
 
-    They stand where ``name`` stands among the command's own, after those that must be given.
+    ``made_of`` makes the value of ``name`` from their values. Parameters without a default come first.
     """
     names = [parameter.name for parameter in parameters]
 
@@ -162,7 +163,7 @@ def with_parameters(
 
 
 def _option(name: str) -> str:
-    """The option of a column, or that of the sizes of all layers."""
+    """The option of a column, or ``--layers``."""
     return "--layers" if name == "layers" else BY_NAME[name].option
 
 
@@ -173,7 +174,7 @@ def _layers() -> inspect.Parameter:
 def _parameter(
     column: Column, group: str, several: bool, chosen: Mapping[str, str], random: bool
 ) -> inspect.Parameter:
-    """The parameter of a command that gives a column; data may be ``random`` or not."""
+    """The parameter of a command for a column. ``random`` tells whether the command takes synthetic data."""
     of_family = column.part is Part.NETWORK and column.name != "model"
     implied = of_family or column.name in _IMPLIED or column.name in chosen
     default: Any = None if implied else column.default

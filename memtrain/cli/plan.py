@@ -1,4 +1,4 @@
-"""``memtrain plan``: what would make a network fit."""
+"""``memtrain plan``: ways to make training fit into a memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def plan(
     points: Annotated[
         int,
         typer.Option(
-            metavar="<n>", min=2, max=200, help="Plans with --pareto, at most", rich_help_panel=MEMORY
+            metavar="<n>", min=2, max=200, help="The most plans that --pareto shows", rich_help_panel=MEMORY
         ),
     ] = 8,
     measure: Measured = True,
@@ -41,8 +41,8 @@ def plan(
     """Find the cheapest way to make training fit into a memory.
 
     First this command looks for the cheapest plan of recomputation that fits into the memory. If no plan is
-    enough, it looks for the cheapest combination of eager updates, micro-batches, optimiser and dtype, with a
-    plan on top. If nothing fits, it names the largest batch that does.
+    enough, it looks for the cheapest combination of eager updates, micro-batches, optimiser and dtype,
+    possibly with a plan in addition. If nothing fits, it names the largest batch that fits.
 
     Every option is run and measured, and its gradients are compared with those of training without
     recomputation. The exit code is 1 if nothing fits, or if a measurement differs from its prediction.
@@ -90,7 +90,7 @@ def plan(
         exports.publish(ways, Origin(command_line(), environment=environment()))
     finally:
         for problem in problems:
-            warn(messages(), problem)  # the reason of the exit code, so it is not silenced
+            warn(messages(), problem)  # it explains the exit code, so -q does not silence it
         if cell.cost == SECONDS and rates is None:
             warn(log, UNKNOWN)
         warn_of_rates(log, measure and cell.cost == SECONDS)

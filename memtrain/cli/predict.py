@@ -1,4 +1,4 @@
-"""``memtrain predict``: what a trained network says of examples."""
+"""``memtrain predict``: the labels that a trained network predicts for examples."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def predict(
     """Predict the label of each example with a trained network.
 
     This is the inference that `memtrain sweep` measures. Examples are read, predicted and written block by
-    block. The peak memory, the memory of the data, and the accuracy if the data have labels, go to stderr. If
-    the network was trained on these data, the accuracy on the test examples is reported apart, because the
-    network has seen the others.
+    block. The command reports on stderr the peak memory, the memory of the data and, for data with labels,
+    the accuracy. If the network was trained on these data, the accuracy on the test examples is reported
+    separately, because the network has seen the others.
 
     Examples:
       memtrain predict model.npz
@@ -67,14 +67,14 @@ def predict(
     )
     try:
         exports.publish(prediction)
-    except StoreError:  # what was found is said all the same
+    except StoreError:  # the findings are printed all the same
         _say(messages(quiet), prediction)
         raise
     _say(messages(quiet), prediction)
 
 
 def _say(log: Console, prediction: Prediction) -> None:
-    """How the prediction did, and how the file was understood."""
+    """Print how the file of data was read, and the findings."""
     from memtrain.cli.console import say
     from memtrain.report.predictions import prediction_lines
 

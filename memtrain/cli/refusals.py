@@ -1,7 +1,7 @@
-"""What a user reads when the command line itself cannot be understood: typer's findings in memtrain's words.
+"""Messages for a command line that cannot be understood.
 
-typer says what it found in sentences of its own. Here each finding becomes a sentence that names the mistake
-and the way out, from the parameters of the commands and the words of the command line.
+typer reports such an error in a sentence of its own. This module writes a sentence that names the mistake and
+the remedy, from the parameters of the commands and the words of the command line.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from memtrain.cells.not_here import NOT_HERE
 from memtrain.errors import nearest, shown
 
 _DASHES = "–—−"
-"""What editors make of two hyphens."""
+"""Dashes that editors put in place of two hyphens."""
 
 
 def refusal(error: Exception, commands: Mapping[str, Any], root: Any, words: Sequence[str]) -> str:
@@ -47,7 +47,7 @@ class _Line:
         self._options = _options(command)
 
     def no_option(self, option: str) -> str:
-        """The command has no such option."""
+        """The message for an option that the command does not have."""
         if not option.startswith("--"):  # of -depth, only -d is named
             single = [word for word in self._words if re.match(r"-[^-]", word) and option[1:] in word]
             option = single[0].partition("=")[0] if single else option
@@ -69,7 +69,7 @@ class _Line:
         return f"{mistake}; {f'did you mean {near}?' if near else self._help}"
 
     def value_of(self, option: str) -> str:
-        """An option lacks its value, or a switch has one."""
+        """The message for an option without its value, or a switch with a value."""
         parameter = self._options.get(option)
         if not getattr(parameter, "is_flag", False):
             return f"{option} lacks its value; {self._example(option)}"
@@ -77,13 +77,13 @@ class _Line:
         return f"{option} is a switch and takes no value; write {both or option}"
 
     def missing(self, parameter: Any) -> str:
-        """An argument or option that a command needs is not given."""
+        """The message for an argument or option that is needed and not given."""
         option = next((name for name, one in self._options.items() if one.name == parameter.name), None)
         needed = option or f"the argument {str(parameter.name).upper()}"
         return f"{self._called} needs {needed}; {self._example(option or '')}"
 
     def wrong_value(self, parameter: Any, error: Exception) -> str:
-        """An option has a value of another type, or out of its range."""
+        """The message for a value of another type, or out of its range."""
         cause: Any = error.__cause__
         found = cause.errors()[0] if hasattr(cause, "errors") else {}
         given, option = str(found.get("input", "")), str(parameter.opts[0])
@@ -101,7 +101,7 @@ class _Line:
         return f"{option} takes {noun}{bounds}, not {shown(given)}"
 
     def too_many(self, word: str) -> str:
-        """A word that is no option, and no argument that the command takes."""
+        """The message for a word that is no option, and no argument that the command takes."""
         before = self._before(word)
         if word[:1] and word[0] in _DASHES:
             return f"{shown(word)} begins with a long dash; write --{word.lstrip(_DASHES + '-')}"
@@ -132,7 +132,7 @@ class _Line:
 
     @staticmethod
     def _joined(value: str, word: str) -> str:
-        """The value that was meant by two words: a list or bytes written with a space."""
+        """The value that two words mean, a list or bytes written with a space; empty if there is none."""
         if re.fullmatch(r"[KMGT]?i?B|[KMGT]", word, re.IGNORECASE):
             return f"{value}{word}"
         if re.fullmatch(r",?\d[\d,:x+]*", word):
@@ -140,7 +140,7 @@ class _Line:
         return ""
 
     def _example(self, option: str = "") -> str:
-        """A command line from the help of the command, one that gives ``option`` if there is one."""
+        """An example of the command with ``option``, from its help; without one, a pointer to the help."""
         examples = re.findall(r"^\s*(memtrain .*\S)\s*$", self._command.help or "", re.MULTILINE)
         giving = [line for line in examples if option in line.split()]
         if not (giving or examples) or (option and not giving):

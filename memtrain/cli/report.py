@@ -51,7 +51,7 @@ def report(
         Path | None,
         typer.Option(
             metavar="<folder>",
-            help="Also draw the main figures as pictures into this folder",
+            help="Also write the main figures as pictures into this folder",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -71,7 +71,7 @@ def report(
 ) -> None:
     """Make one HTML page of the results of sweeps.
 
-    The page shows findings, timelines, peaks, and the meters compared. It opens offline.
+    The page shows findings, timelines, peaks, and a comparison of the meters. It opens offline.
 
     Examples:
       memtrain report sweep.csv
@@ -94,7 +94,7 @@ def report(
     sizes = [] if cell is None else parse_cells(cell, "--cell")
     formats = list(USUAL_FORMATS) if picture_format is None else parse_words(picture_format, "--format")
     if picture_format is not None and static is None:
-        raise InputError("--format is of the pictures, and --static is not given", "add --static <folder>")
+        raise InputError("--format is for pictures, and --static is not given", "add --static <folder>")
     check_formats(formats)
     found = _sweeps(results, quiet)
     check_installed(*PLOTS_NEED)
@@ -116,7 +116,7 @@ def report(
 
 
 def _sweeps(paths: Sequence[Path], quiet: bool) -> list[Results]:
-    """The files that hold rows of a sweep; each other file is named and skipped.
+    """The results of the files that hold rows of a sweep. Each other file is skipped, with a warning.
 
     Raises ``DataError`` if a file cannot be read, or if none holds rows of a sweep.
     """

@@ -1,4 +1,4 @@
-"""What ``memtrain sweep`` says of stopping and going on."""
+"""The option ``--resume`` of ``memtrain sweep``: which options may be given with it, and its command."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ BESIDE_RESUME = (
     *("resume", "jobs", "timeout", "quiet", "verbose", "force", "ignore_free_memory"),
     *("export_json", "export_markdown", "html", "json"),
 )
-"""Options that do not say what is measured, so that they may stand beside ``--resume``."""
+"""Options that do not change what is measured, so they may be given with ``--resume``."""
 
 
 def refuse_beside_resume(context: typer.Context) -> None:
-    """Raise ``InputError`` for options that the resumed sweep has already said."""
+    """Raise ``InputError`` for options that the file of the resumed sweep records."""
     from memtrain.errors import InputError
 
     given = [_option(name) for name in _given(context) if name not in BESIDE_RESUME]
@@ -26,7 +26,7 @@ def refuse_beside_resume(context: typer.Context) -> None:
 
 
 def resume_command(context: typer.Context, path: Path) -> str:
-    """The command that goes on, with the options that may stand beside ``--resume``."""
+    """The command that resumes the sweep in ``path``, with the given options that are in `BESIDE_RESUME`."""
     from memtrain.files import quoted
 
     words = ["memtrain", "sweep", "--resume", str(path)]

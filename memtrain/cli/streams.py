@@ -1,4 +1,4 @@
-"""The standard streams when nobody is there."""
+"""Standard streams that are closed, or that have lost their reader."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import sys
 
 
 def close_stdout() -> None:
-    """Send what is still buffered nowhere, so that the interpreter does not stumble over it at its end."""
+    """Discard the buffered text, which the interpreter could not write when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def open_closed_streams() -> None:
-    """Give standard streams that are closed a place, so that no file opened later takes their number."""
+    """Open the null device for each closed standard stream, so that no other file takes its number."""
     for number in range(3):
         try:
             os.fstat(number)

@@ -91,9 +91,9 @@ def sweep(
 ) -> None:
     """Measure peak memory over depth × batch.
 
-    Training stands beside inference. Options of the network and of the training take several values: every
-    combination is a cell. Rows are written as they finish to --export-csv, or to
-    results/sweep-<date>-<time>-<pid>.csv without it.
+    The sweep measures training and inference. Options of the network and of the training take several values,
+    and each combination is a cell. Each row is written when it is finished: to --export-csv, or without this
+    option to results/sweep-<date>-<time>-<pid>.csv.
 
     Examples:
       memtrain sweep
@@ -101,7 +101,7 @@ def sweep(
       memtrain sweep --activation relu,gelu --batch 64:1024:x2 --dry-run
       memtrain sweep --memory 64MiB
     """
-    # What computes is imported here, so that --help does not wait for numpy.
+    # Modules that compute are imported here, so that --help does not wait for numpy.
     from memtrain.answers.swept import Swept
     from memtrain.cells.row import notes_of
     from memtrain.cli.console import messages, say, warn
@@ -115,7 +115,7 @@ def sweep(
     log, csv_is_store = messages(quiet), not dry_run and exports.export_csv != STDOUT
     path = resume or (exports.export_csv if csv_is_store and exports.export_csv else _new_path())
     if csv_is_store:
-        exports = replace(exports, export_csv=None)  # rows are written there as they finish
+        exports = replace(exports, export_csv=None)  # each row is written there when it is finished
     request = None
     if resume is not None:
         refuse_beside_resume(context)
@@ -148,7 +148,7 @@ def sweep(
 
 
 def _warn_of_batches(cells: Sequence[Cell], how: How) -> None:
-    """Say which batches are larger than their data."""
+    """Warn of batches that are larger than their data."""
     from memtrain.cli.console import messages, warn
     from memtrain.sweeps.grid import oversized_batches
 
@@ -158,7 +158,7 @@ def _warn_of_batches(cells: Sequence[Cell], how: How) -> None:
 
 
 def _warn_of_memory(how: How) -> None:
-    """Say what of this machine's memory settings changes figures."""
+    """Warn of memory settings of this machine that change figures."""
     from memtrain.cli.console import messages, warn
     from memtrain.measure.doctor import State, examine_memory
 
@@ -168,7 +168,7 @@ def _warn_of_memory(how: How) -> None:
 
 
 def _check_new(request: Request, path: Path, exports: Exports) -> None:
-    """Raise ``InputError`` where a new sweep could not write its rows, or anything else that is asked for."""
+    """Raise ``InputError`` if a new sweep cannot write its rows or one of its exports."""
     from memtrain.sweeps.session import check_new
 
     files = {option: path for option, path in exports.paths.items() if path != STDOUT}
@@ -176,7 +176,7 @@ def _check_new(request: Request, path: Path, exports: Exports) -> None:
 
 
 def _show_rows_so_far(session: Session, exports: Exports, origin: Origin) -> None:
-    """Show what a sweep that was stopped has found; it writes no files but that of its rows."""
+    """Show the rows of a sweep that was stopped, in the terminal or on stdout; write no files."""
     from memtrain.answers.swept import Swept
     from memtrain.errors import MemtrainError
 
@@ -189,7 +189,7 @@ def _show_rows_so_far(session: Session, exports: Exports, origin: Origin) -> Non
 
 
 def _new_path() -> Path:
-    """Where rows go unless said otherwise: a file of this process that does not exist yet."""
+    """The path for rows if no option gives one: a file that does not exist yet."""
     stem = f"sweep-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
     paths = (Path("results", f"{stem}{suffix}.csv") for suffix in ("", *(f"-{n}" for n in range(2, 100))))
     return next(path for path in paths if not path.exists())

@@ -1,4 +1,4 @@
-"""How ``memtrain sweep`` runs: foreseen, or begun or resumed and then measured behind a progress bar."""
+"""The work of ``memtrain sweep``: to predict rows, or to open a session and measure its rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class How:
-    """How a sweep is run: what changes no figure."""
+    """Settings of a sweep that change no figure."""
 
     jobs: int | None
     timeout_s: float | None
@@ -28,7 +28,7 @@ class How:
 
 
 def checked(how: How) -> How:
-    """``how``. Raises ``InputError`` for what cannot be."""
+    """``how``. Raises ``InputError`` if its settings cannot be used."""
     from memtrain.errors import InputError
     from memtrain.sweeps.sweep import check_limits
 
@@ -39,7 +39,7 @@ def checked(how: How) -> How:
 
 
 def foreseen(request: Request, how: How) -> Swept:
-    """The rows as predicted."""
+    """The rows of ``request`` as predicted; nothing is run."""
     from memtrain.answers.swept import Swept
     from memtrain.cells.row import planned_row
     from memtrain.cli.console import messages, plannable
@@ -54,7 +54,7 @@ def foreseen(request: Request, how: How) -> Swept:
 def open_session(
     host: Host, request: Request | None, path: Path, origin: Origin, force: bool, how: How
 ) -> Session:
-    """A new session for ``request``; without one, that of the sweep whose file is ``path``."""
+    """A new session for ``request``; without a request, the session of the sweep with rows in ``path``."""
     from memtrain.cli.console import messages, say, warn_of_rates
     from memtrain.sweeps.session import begin, resume
 
@@ -75,7 +75,7 @@ def open_session(
 
 
 def measured(host: Host, session: Session, how: How) -> Swept:
-    """Measure what is waiting, behind a progress bar; the session stores each row that finishes."""
+    """The sweep with its waiting rows measured; the session stores each row when it is finished."""
     from memtrain.answers.swept import Swept, laws_of
     from memtrain.cli.console import messages, progress_bar, say
     from memtrain.report.findings import cell_name, row_line

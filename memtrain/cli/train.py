@@ -1,4 +1,4 @@
-"""``memtrain train``: train the network and see what it took."""
+"""``memtrain train``: train a network, test it, and report its peak memory."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def train(
 
 
 def _with_defaults(columns: dict[str, Any]) -> dict[str, Any]:
-    """``columns`` with what this command chooses itself; BLAS gets the threads."""
+    """``columns`` with the defaults of this command. Sets the threads of BLAS for this process."""
     from memtrain.run.blas import blas_environment, useful_threads
 
     columns = with_usual(columns, TRAINED)
@@ -109,7 +109,7 @@ def _with_defaults(columns: dict[str, Any]) -> dict[str, Any]:
 def _trained(
     cell: Cell, examples: Dataset, rate: float, rates: Rates | None, epochs: int, quiet: bool
 ) -> Training:
-    """Train behind a progress bar."""
+    """The training of ``cell``, with a progress bar."""
     from memtrain.answers.training import train_cell
     from memtrain.cli.console import messages, progress_bar, warn
     from memtrain.training.data import split

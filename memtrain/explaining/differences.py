@@ -1,4 +1,4 @@
-"""The check of a Hessian-vector product: central differences of the gradient, on real runs in float64."""
+"""The check of a Hessian-vector product against central differences of the gradient, by runs in float64."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ _SMALL_ERROR = 1e-7
 """A smaller error leaves no doubt, and no other step is tried."""
 
 POINT_COUNT, _MOVED = 20, 1e-3
-"""The number of points that are tried, and their distance from the initial values. The initial values are no
-such point: biases are 0 there, so a unit without a positive input is exactly at its kink."""
+"""The number of points that are tried, and the standard deviation of their entries from the initial values.
+
+The initial values themselves are not tried: biases are 0 there, so a unit without a positive input is exactly
+at its kink.
+"""
 
 
 def relative_error(cell: Cell, first: Schedule, second: Schedule) -> float | None:
@@ -71,7 +74,7 @@ def _moved(point: Values, shift: float, direction: Values) -> Values:
 
 
 def _sides(schedule: Schedule, values: Values) -> list[Array]:
-    """For each kink of each op that has any: the side of it on which each unit is."""
+    """For each kink of each op: on which side of the kink each unit is."""
     kinked = [node for node in schedule.graph if node.op.kinks]
     if not kinked:
         return []

@@ -1,4 +1,4 @@
-"""Evidence for the predictions of a cell: measured runs, and the proof by NaN."""
+"""Evidence for the predictions of a cell: measured runs, the proof by NaN, and the second order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from memtrain.planning.schedule import Schedule
 
 MOST_RUN_BYTES = 512 * 1024**2
 MOST_RUN_FLOPS = 50_000_000_000
-"""Cells with more FLOPs are not run: an explanation would take too long."""
+"""Cells with a larger peak, or with more FLOPs in forward, are not run: this would take too long."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def explained(
     runs = can_run(explanation)
     if proof and not runs:
         raise InputError(
-            "--prove runs the network, and this one is too large for that",
+            "--prove runs the network, and this network is too large",
             "reduce --depth, --width or --batch",
         )
     measure = measure and runs
@@ -79,13 +79,16 @@ def can_run(explanation: Explanation) -> bool:
 
 
 def measured(cell: Cell, rates: Rates | None = None) -> dict[Mode, Row]:
-    """Ledger and heap of both modes, each measured in its own process, with the plan that ``rates`` give."""
+    """The rows of both modes with ledger and heap. Each meter has its own process; a plan uses ``rates``."""
     with Host(rates) as host:
         return {mode: measured_row(host, cell, mode, meters=("ledger", "heap")) for mode in Mode}
 
 
 def rates_of(kept: Rates | None, measure: bool) -> Rates | None:
-    """The rates of this machine: those that are ``kept``, else measured where that may and can be done."""
+    """``kept``, the stored rates of this machine; without them, rates that are measured if this is possible.
+
+    Nothing is measured unless ``measure`` is set.
+    """
     if kept is None and measure:
         with suppress(MeasureError):
             return Host().rates

@@ -41,7 +41,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A cell explained: training beside inference, and the reason of every intermediate."""
+    """A cell explained: training beside inference, and why each intermediate is kept or not."""
 
     cell: Cell
     train: Account
@@ -55,7 +55,7 @@ class Explanation:
 
 
 def explain(cell: Cell, rates: Rates | None = None) -> Explanation:
-    """The explanation of ``cell``, planned with ``rates``. Nothing is run, so it can be of any size."""
+    """The explanation of ``cell``, planned with ``rates``. Nothing is run, so the cell can have any size."""
     train, infer = (_account(cell, mode, rates) for mode in (Mode.TRAIN, Mode.INFER))
     graph = train.schedule.graph
     book = Book(graph, cell["l2"])

@@ -11,7 +11,7 @@ from memtrain.graph.node import Graph, Phase, Role, Scope
 LEAST_REPEATS = 4
 """Fewer repetitions are shown in full."""
 _LONGEST_PERIOD = 6
-"""Lines of one block that may repeat."""
+"""The most lines of a block that repeats."""
 
 
 class Named(Protocol):
@@ -34,7 +34,7 @@ Item = TypeVar("Item", bound=Named)
 
 
 def in_order(value: Named) -> tuple[str, list[int]]:
-    """A key that puts h2 before h10."""
+    """A key for sorting that puts h2 before h10."""
     return value.label, [block.number or 0 for block in value.scope]
 
 
@@ -52,7 +52,7 @@ def folded_names(items: Iterable[Named]) -> list[str]:
 
 
 def of_parameters(graph: Graph) -> frozenset[str]:
-    """Names of the numbers that forward computes from parameters alone: λ's norms, their sums, and s."""
+    """Names of the numbers that forward computes from parameters alone: norms, their sums, and s."""
     alone: set[int] = set()
     for node in graph:
         if node.phase is not Phase.FORWARD:
@@ -76,7 +76,7 @@ def fold(items: Sequence[Item], shown: Callable[[Item], Hashable]) -> list[tuple
     """The items to show, in order, each with 0; ``(None, count)`` stands for ``count`` blocks left out.
 
     Two blocks of items repeat if their items differ only in the numbers of their blocks. These numbers must
-    grow or shrink steadily. ``shown`` gives what else is shown of an item besides its name; it must be equal.
+    grow or shrink steadily. ``shown`` gives what is shown of an item besides its name; this must be equal.
     """
     kinds = [(item.label, kinds_of(item.scope), shown(item)) for item in items]
     numbers = [[block.number or 0 for block in item.scope] for item in items]

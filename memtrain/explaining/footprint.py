@@ -75,7 +75,7 @@ def _terms_at_peak(liveness: Liveness) -> Terms:
 
 
 def _monomial(itemsize: int, shape: Sequence[int], known: Mapping[str, int]) -> Monomial:
-    """The bytes of an array of that shape. Sizes without a symbol are part of the number."""
+    """The bytes of an array of ``shape``. Sizes without a symbol are part of the number."""
     sizes = factors(product(shape))
     number = itemsize * prod(size for size in sizes if not isinstance(size, Dim))
     written = [text(size) for size in sizes if isinstance(size, Dim)]
@@ -84,7 +84,10 @@ def _monomial(itemsize: int, shape: Sequence[int], known: Mapping[str, int]) -> 
 
 
 def _slopes(terms: Terms, cell: Cell, mode: Mode) -> dict[tuple[Role, Monomial], int]:
-    """What a further block adds to the count of each term; empty where two further blocks add differently."""
+    """The number that an extra block adds to the count of each term; empty if the count is no such function.
+
+    The number must be the same for two extra blocks. All blocks must be equal, and no value recomputed.
+    """
     if not isinstance(cell["width"], int) or cell.policy != NONE:
         return {}
     first, second = (

@@ -65,15 +65,15 @@ class Book:
         return reader.op.purpose(_Sentence(self, reader), read, reader, *self.inputs(reader))
 
     def inputs(self, node: Node) -> list[Node]:
-        """The inputs of the node that computes a value."""
+        """The nodes that ``node`` reads."""
         return [self._graph[index] for index in node.inputs]
 
     def constant(self, node: Node) -> float | None:
-        """A value that is the same number in every run; ``None`` where it depends on the leaves."""
+        """The number that a node has in every run; ``None`` if its value depends on the leaves."""
         return node.op.constant(_Sentence(self, node), *self.inputs(node))
 
     def number(self, value: float) -> str:
-        """A factor in digits, or as λ."""
+        """The text of a factor: λ, or digits."""
         return "λ" if self._l2 and value == self._l2 else f"{value:g}"
 
     def completed(self, node: Node) -> Node:
@@ -86,7 +86,7 @@ class Book:
         return node
 
     def is_part(self, read: Node, reader: Node) -> bool:
-        """Whether ``read`` is a term of the gradient that ``reader`` adds up, and nothing else reads it."""
+        """Whether ``read`` is a term of the gradient that ``reader`` adds up, and no other node reads it."""
         return (
             read.phase is reader.phase is Phase.BACKWARD
             and self._consumers.get(read.id) == [reader.id]
@@ -105,7 +105,7 @@ class _Sentence:
         self.constant = book.constant
 
     def term(self, node: Node, transposed: bool = False) -> str:
-        """A value as a formula writes it: its name, or its own formula where it is only a term of a sum."""
+        """The text of a value in a formula: its name, or its own formula if it is only a term of a sum."""
         if self._book.is_part(node, self._node):
             part = self._book.formula(node)
             self.factors += part.factors
@@ -115,12 +115,12 @@ class _Sentence:
         return words
 
     def factor(self, words: str, value: Node) -> str:
-        """``words`` as they are, for a factor of the shape of ``value``."""
+        """``words`` unchanged; records them as a factor with the shape of ``value``."""
         self.factors.append((words, self._book.shape(value)))
         return words
 
     def coefficient(self, factor: float, number: Node) -> str:
-        """factor · number as what stands before a factor: ``"λ "``, and nothing for 1."""
+        """The text of factor · number in front of another factor: ``"λ "``; empty if the product is 1."""
         value = self.constant(number)
         words = self._book.number(factor if value is None else factor * value)
         words = "" if words == "1" else f"{words} "
@@ -128,7 +128,7 @@ class _Sentence:
 
 
 def symbols(graph: Graph) -> dict[str, int]:
-    """The size of each symbol of the graph, in the order in which they appear."""
+    """The size of each symbol of the graph, in the order in which the symbols appear."""
     return {name: value for node in graph for axis in node.shape for name, value in size.symbols(axis)}
 
 

@@ -29,8 +29,8 @@ class Reader:
 class _Read:
     """An intermediate that backward reads, and why.
 
-    ``shape`` is that of the array. The book has an example as a column, so ``book_sizes`` (numbers) and
-    ``book_shape`` (symbols) have the axes as the formulas have them.
+    ``shape`` is the shape of the array. In the book an example is a column, so ``book_sizes`` (numbers) and
+    ``book_shape`` (symbols) have the axes in the order of the formulas.
     """
 
     name: str
@@ -172,7 +172,7 @@ def _why_dropped(
     freed_step: int,
     again: bool,
 ) -> str:
-    """Which values the backward rules of its consumers read instead, and what becomes of its buffer."""
+    """What the rules of its consumers read instead of ``value``, and what becomes of its buffer."""
     rules = [
         f"{consumer.op.name}'s backward rule reads its output {consumer.name} instead"
         if consumer.op.reads_output and consumer.id in read_later
@@ -186,7 +186,7 @@ def _why_dropped(
 
 
 def _readers(schedule: Schedule) -> dict[int, list[Node]]:
-    """By storage: the nodes of the steps after forward that read it."""
+    """By storage: the nodes outside the forward phase that read it."""
     graph = schedule.graph
     found: dict[int, list[Node]] = {}
     for step in schedule.steps:
@@ -197,7 +197,7 @@ def _readers(schedule: Schedule) -> dict[int, list[Node]]:
 
 
 class _Reads(NamedTuple):
-    """The reads of a schedule."""
+    """The reads of a schedule, and the ends of its phases."""
 
     of: dict[int, list[Read]]
     """By storage: every read of it, in order."""
@@ -219,7 +219,7 @@ def _reads(schedule: Schedule) -> _Reads:
 
 
 def _read_by(schedule: Schedule, book: Book, life: Life, reads: _Reads) -> tuple[Reader, ...]:
-    """The readers of a value during one of its lives, after another phase has begun; each once."""
+    """The readers of a value in one of its lives, after the phase that computed it has ended; each once."""
     born, end = life.born_step, life.freed_step + 1  # the step that takes over its buffer reads it, too
     # A reader of the same phase counts only if another phase ran in between: only then the value waited.
     kept_from = min(reads.phase_end[born], end)

@@ -18,12 +18,15 @@ from memtrain.graph.ops.source import Leaf
 from memtrain.planning.cost import Rates
 from memtrain.planning.liveness import Life, Liveness, analyse
 from memtrain.planning.schedule import Schedule, make_schedule
+from memtrain.units import format_bytes
 
 LARGEST_ERROR = 1e-5
-"""A product further than this from the differences, relative to its largest entry, is wrong."""
+"""A product is wrong if it differs by more than this from the differences, relative to its largest entry."""
 
 MOST_CHECKED_BYTES = 256 * 1024**2
 """A cell whose second-order iteration needs more than this is predicted, not checked."""
+
+TOO_LARGE = f"its iteration needs more than {format_bytes(MOST_CHECKED_BYTES)}"
 
 
 @dataclass(frozen=True)
@@ -45,19 +48,19 @@ class SecondOrder:
     first: Liveness
     second: Liveness
     first_kept: tuple[Node, ...]
-    """The values of forward that the gradient reads."""
+    """The arrays of forward that the gradient reads."""
     second_kept: tuple[Node, ...]
-    """The values of forward and of the gradient that the second derivative reads."""
+    """The arrays of forward and of the gradient that the second derivative reads."""
     first_work: Work
-    """Of forward and gradient."""
+    """The work of forward and gradient."""
     second_work: Work
-    """Of forward, gradient and product."""
+    """The work of forward, gradient and product."""
     second_standing: tuple[Standing, ...]
     """All arrays that are live at the peak of the product, by purpose."""
     relative_error: float | None
     """The error against central differences of the gradient, in float64; ``None`` if it was not checked."""
     unchecked: str = ""
-    """Why the product was not checked; empty where it was."""
+    """Why the product was not checked; empty if it was checked."""
 
     @property
     def ok(self) -> bool:
@@ -66,7 +69,7 @@ class SecondOrder:
 
 
 def second_order(cell: Cell, rates: Rates | None = None) -> SecondOrder:
-    """Build and analyse ∇(∇J · v) for a seeded direction v; check it where it is not too large.
+    """The analysis of ∇(∇J · v) for a seeded direction v, with a check unless the cell is too large.
 
     ``rates`` give the time; without them only FLOPs are counted.
     """
@@ -74,7 +77,7 @@ def second_order(cell: Cell, rates: Rates | None = None) -> SecondOrder:
     first_liveness, second_liveness = analyse(first), analyse(second)
     small = second_liveness.peak_bytes <= MOST_CHECKED_BYTES
     error = _error(cell.changed(dtype="float64")) if small else None
-    unchecked = f"at each of {POINT_COUNT} points a unit changes sides within the smallest step"
+    unchecked = f"at each of {POINT_COUNT} points, a unit crosses its kink within the smallest step"
     return SecondOrder(
         first=first_liveness,
         second=second_liveness,
@@ -84,7 +87,7 @@ def second_order(cell: Cell, rates: Rates | None = None) -> SecondOrder:
         first_work=work_of(first, rates),
         second_work=work_of(second, rates),
         relative_error=error,
-        unchecked="" if error is not None else unchecked if small else "it is too large",
+        unchecked="" if error is not None else unchecked if small else TOO_LARGE,
     )
 
 
@@ -126,7 +129,7 @@ def _dot(b: Builder, left: list[Node], right: list[Node]) -> Node:
 
 
 def _kept(schedule: Schedule, start: int) -> tuple[Node, ...]:
-    """The arrays that are computed before node ``start`` and read by a step from it on."""
+    """The arrays that nodes before ``start`` compute and that nodes from ``start`` on read."""
     graph = schedule.graph
     read = {
         graph[i].storage for step in schedule.steps if step.node >= start for i in graph[step.node].inputs

@@ -42,7 +42,7 @@ class Stretch:
 
 
 def timeline(liveness: Liveness) -> list[Moment]:
-    """Every step of the schedule."""
+    """A moment for each step of the schedule, in order."""
     schedule, roles = liveness.schedule, list(Role)
     live_bytes = zip(*map(liveness.role_bytes, roles), strict=False)
     return [

@@ -21,7 +21,7 @@ COLUMNS = (
     "confirmed_outside",
     "training_examples",
 )
-"""The columns of the CSV: what is known of a depth in a mode."""
+"""The columns of the CSV, which has a row per depth and mode."""
 
 MORE = "*"
 """Marks a batch that is larger than the training examples."""
@@ -93,14 +93,14 @@ def depths_section(capacity: Capacity) -> Section:
 
 
 def note_sentences(capacity: Capacity) -> list[str]:
-    """What the mark means, where there is one, and what the runs took beyond their arrays."""
+    """The meaning of the mark, if any batch has it, and the memory that runs took beyond their arrays."""
     sentences, examples = [], capacity.training_examples
     batches = [batch for found in capacity.boundaries for batch in (found.batch, found.outside_batch)]
     batches += [found.batch for found in capacity.depths]
     if examples is not None and any(batch is not None and batch > examples for batch in batches):
         sentences.append(
-            f"{MORE} more than the {examples:,} training examples of {capacity.cell.data}. Such a batch fits "
-            "into the memory; training fills it by drawing examples again."
+            f"{MORE} more than the {examples:,} training examples of {capacity.cell.data}: such a batch has "
+            "some of them more than once."
         )
     needed = [b.slack_needed_bytes for b in capacity.boundaries if b.slack_needed_bytes is not None]
     if needed:
@@ -121,17 +121,17 @@ def marked(text: str, batch: int | None, capacity: Capacity) -> str:
 
 
 def depth_text(depth: int | None) -> str:
-    """The largest depth that fits; a deeper one than the search went to may fit, too."""
+    """The largest depth that fits, as text; ≥ means that the search ended there, and deeper ones may fit."""
     return f"≥{depth:,}" if depth == MOST_DEPTH else count_text(depth)
 
 
 def count_text(value: int | None) -> str:
-    """A number, or the word for no number."""
+    """A number as text, or ``none``."""
     return "none" if value is None else f"{value:,}"
 
 
 def _failed_at(boundary: Boundary) -> str:
-    """Whether the batch outside failed, and at which value."""
+    """The value at which the outside batch failed; if it is not known, whether the batch failed."""
     return (boundary.confirmed_outside and boundary.outside_node) or _confirmed(boundary.confirmed_outside)
 
 

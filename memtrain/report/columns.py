@@ -56,7 +56,7 @@ def peak_columns(rows: Sequence[Row]) -> list[Column]:
     divisor, unit = binary_unit(max((count or 0 for count in peaks), default=0))
 
     def in_unit(count: int | None) -> str:
-        if count is None or count >= 1000 * divisor:  # of a cell far beyond all that ran
+        if count is None or count >= 1000 * divisor:  # the cell is far larger than all that ran
             return format_bytes(count)
         return f"{count / divisor:.{0 if divisor == 1 else 2}f}"
 
@@ -81,7 +81,7 @@ def peak_columns(rows: Sequence[Row]) -> list[Column]:
 
 
 def sweep_title(rows: Sequence[Row]) -> str:
-    """The title of a table of peaks: measured, or predicted where nothing ran."""
+    """The title of a table of peaks, which are measured, or predicted if nothing ran."""
     if observed(rows):
         return "Peak memory of training and inference above the baseline"
     return "Predicted peak memory of training and inference"
@@ -93,7 +93,7 @@ def observed(rows: Sequence[Row]) -> bool:
 
 
 def head_sentences(rows: Sequence[Row]) -> list[str]:
-    """What the heads of `difference_columns` and `time_columns` mean."""
+    """Sentences on the meaning of the heads of `difference_columns` and `time_columns`."""
     noun, sentences = shown_mode(rows).noun, []
     if difference_columns(rows):
         sentences.append(f"±%: how far the measured peak of {noun} is from the predicted one.")
@@ -103,7 +103,7 @@ def head_sentences(rows: Sequence[Row]) -> list[str]:
 
 
 def difference_columns(rows: Sequence[Row]) -> list[Column]:
-    """How far heap and resident are from the prediction, where they were measured."""
+    """How far heap and resident are from the prediction; no column for a meter without figures."""
     shown = _shown_figures(rows)
 
     def column(meter: str) -> Column:
@@ -118,7 +118,7 @@ def difference_columns(rows: Sequence[Row]) -> list[Column]:
 
 
 def time_columns(rows: Sequence[Row]) -> list[Column]:
-    """The time of an iteration, where it was measured."""
+    """The time of an iteration; no column if it was not measured."""
     shown = _shown_figures(rows)
 
     def show(pair: Pair) -> str:
@@ -148,7 +148,7 @@ def made_of_column(rows: Sequence[Row]) -> Column:
 
 
 def composition_columns(rows: Sequence[Row]) -> list[Column]:
-    """The share of each role in the peak. A role that is 0 in every row has no column."""
+    """The share of each role in the peak. A role that is 0 in all rows of the mode has no column."""
     shown, mode = _shown_figures(rows), shown_mode(rows)
 
     def column(role: Role) -> Column:
@@ -163,7 +163,7 @@ def composition_columns(rows: Sequence[Row]) -> list[Column]:
 
 
 def role_sentences(rows: Sequence[Row]) -> list[str]:
-    """What the less common roles in a table of the peak's parts mean."""
+    """A sentence on the meaning of each role in the table of the parts of the peak that needs one."""
     named = (Role.RETAINED, Role.RECOMPUTED, Role.TRANSIENT, Role.WORKSPACE)
     found = [role for role, _ in composition_columns(rows)]
     return [f"{role}: {ROLE_WORDS[role]}." for role in named if role in found]

@@ -66,7 +66,7 @@ def comparison_sections(comparison: Comparison) -> list[Section]:
 
 
 def regression_lines(comparison: Comparison, allowed: Fraction) -> list[str]:
-    """A line for each figure that grew by more than ``allowed``, and for each that is missing now."""
+    """A line for each figure that grew by more than ``allowed`` or is missing, and for each failed row."""
     varying = varying_fields(pairing.cell for pairing in comparison.pairings)
     return [
         f"{cell_name(pairing.cell, varying)}, {pairing.mode}: {what}"
@@ -75,12 +75,12 @@ def regression_lines(comparison: Comparison, allowed: Fraction) -> list[str]:
 
 
 def judgement_lines(comparison: Comparison) -> list[str]:
-    """A line for each meter: the rule by which it was judged, or why it was not judged."""
+    """A line for each meter: the noise that was allowed beside the percentage, or why it was not judged."""
     rules = {
-        "ledger": "any growth counts",
-        "heap": "any growth counts",
-        "resident": f"growth counts beyond {TOLERANCES['resident']} and beyond the spread of its repetitions",
-        "time": f"growth counts beyond {format_percent(comparison.time_spread)}, the spread of repetitions",
+        "ledger": "it has no noise",
+        "heap": "it has no noise",
+        "resident": f"its noise is {TOLERANCES['resident']}, or the spread of repetitions if this is more",
+        "time": f"its noise is {format_percent(comparison.time_spread)}, the spread of repetitions",
     }
     lines, not_judged = [], []
     for meter in comparison.meters:

@@ -23,11 +23,11 @@ CSV_COLUMNS = (
     *("name", "fate", "shape", "dtype", "bytes", "formula", "made_by"),
     *("born_step", "freed_step", "computed_steps", "read_by", "reason"),
 )
-"""A line per intermediate has these columns; what does not apply is empty. The shape is that of the array."""
+"""The columns of the CSV. A field that does not apply is empty. ``shape`` is the shape of the array."""
 
 
 def explained_csv(explained: Explained) -> str:
-    """A line per intermediate: retained, recomputed or dropped, and why."""
+    """A line per intermediate: whether it is retained, recomputed or dropped, and why."""
     explanation = explained.explanation
     lines: list[Sequence[object]] = [
         (*_told(entry, "retained"), entry.born_step, entry.freed_step, None, _read_by(entry.read_by), None)
@@ -67,7 +67,7 @@ def explained_sections(explained: Explained) -> Iterator[Section]:
 
 
 def evidence_sections(explained: Explained) -> Iterator[Section]:
-    """The proof and the second order, where they were asked for."""
+    """The proof and the second order, if they were asked for."""
     if explained.proof is not None:
         yield proof_section(explained.proof)
     if explained.second is not None:

@@ -127,7 +127,7 @@ def _kept(row: Row, peak: int) -> str:
 
 
 def _limits(rows: Sequence[Row]) -> list[str]:
-    """For each memory limit: in how many cells training and inference run within it, and in which not."""
+    """For each memory limit: in how many cells training and inference run, and in which cells they do not."""
     sentences = []
     for limit in dict.fromkeys(row.cell.memory_limit_bytes for row in rows):
         if limit is None:
@@ -159,7 +159,7 @@ def _runs(rows: Sequence[Row]) -> str:
 
 
 def _fits(row: Row) -> bool | None:
-    """Whether a cell fits into its limit, as measured or else predicted; ``None`` if it failed otherwise."""
+    """Whether the predicted peak of a row fits into its limit; ``None`` if the row failed otherwise."""
     predicted, limit = row["predicted_peak_bytes"] or 0, row.cell.memory_limit_bytes or 0
     if row.ok:
         return predicted <= limit
@@ -167,7 +167,7 @@ def _fits(row: Row) -> bool | None:
 
 
 def _steadiness(rows: Sequence[Row]) -> list[str]:
-    """For repeated measurements: how far their figures spread, and where they spread more than promised."""
+    """For repeated measurements: how far their figures vary, and the figures that vary more than promised."""
     repeated = [row for row in rows if row["repeat_count"] is not None]
     if not repeated:
         return []

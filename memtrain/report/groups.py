@@ -24,7 +24,7 @@ class Group:
     """The cells of a sweep that differ in depth and batch only, by depth and batch."""
 
     name: str
-    """What the cells share and those of other groups do not; empty where there is one group only."""
+    """The values of columns that only the cells of this group have; empty if there is only one group."""
     pairs: dict[Size, Pair]
 
     @property
@@ -66,16 +66,16 @@ def groups_of(rows: Iterable[Row]) -> list[Group]:
 
 
 def opening(groups: Sequence[Group], cell: Cell | None = None) -> tuple[int, int]:
-    """The index of a group, and that of a row in it: of ``cell``, or of the cell that shows the most."""
-    places = [(number, place) for number, group in enumerate(groups) for place in range(len(group.rows))]
+    """The indices of the group and the row of ``cell``, or else of the cell that shows the most."""
+    indices = [(number, index) for number, group in enumerate(groups) for index in range(len(group.rows))]
     if cell is not None:
-        return next(at for at in places if groups[at[0]].rows[at[1]].cell == cell)
+        return next(at for at in indices if groups[at[0]].rows[at[1]].cell == cell)
     best = [(number, group.most_telling) for number, group in enumerate(groups)]
     return max(best, key=lambda at: _telling(groups[at[0]].pairs[_size(groups[at[0]].rows[at[1]])]))
 
 
 def cells_of(rows: Iterable[Row], sizes: Collection[Size], option: str) -> list[Cell]:
-    """The cells of these depths and batches, in the order of ``sizes``; a size may have several cells.
+    """The cells of all ``sizes``, in this order; a size may have several cells.
 
     Raises ``InputError``, which names ``option``, for a size that no row has.
     """

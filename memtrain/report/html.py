@@ -43,7 +43,7 @@ PLOTS_NEED, TABLES_NEED = ("plotly", "jinja2"), ("jinja2",)
 
 MOMENTS_OF_ALL, FEWEST_MOMENTS = 4000, 60
 LIVES_OF_ALL, FEWEST_LIVES = 750, 20
-"""The most steps and lives in a page, over all cells, so that the page stays small; the fewest per cell."""
+"""The most steps and lives of all cells of a page, which keep it small, and the fewest of each cell."""
 
 
 def check_installed(*libraries: str) -> None:

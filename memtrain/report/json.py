@@ -1,4 +1,4 @@
-"""Answers as JSON documents: with rows, and with what a CSV has no column for."""
+"""Answers as JSON documents, with rows, and with figures for which a CSV has no column."""
 
 from __future__ import annotations
 

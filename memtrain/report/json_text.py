@@ -27,7 +27,7 @@ def _plain(value: Any) -> Any:
         return {name: _plain(inner) for name, inner in fields_of(value).items()}
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
-    raise TypeError(f"{type(value).__name__} is nothing that JSON has")
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def fields_of(value: Any) -> dict[str, Any]:

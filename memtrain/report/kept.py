@@ -16,7 +16,7 @@ from memtrain.units import format_bytes
 _MOST_GROUPS = 6
 """The most lines of the short table of kept values."""
 
-_KEPT = "Kept for backward (waits in steps; arrays stored transposed: a row per example)"
+_KEPT = "Kept for backward (waits: steps until freed; shape: an example is a column)"
 
 
 def reason_sections(explanation: Explanation) -> Iterator[Section]:
@@ -35,7 +35,10 @@ def recomputed_sections(explanation: Explanation) -> Iterator[Section]:
 
 
 def kept_in_short(entries: Sequence[Retained]) -> Section:
-    """A line for all kept values that differ only in their block: their total, and the first's readers."""
+    """A table of kept values with a line for each group of values that differ only in their block.
+
+    A line has the bytes of the group and the readers of its first value.
+    """
     groups: dict[Hashable, list[Retained]] = {}
     for entry in entries:
         key = (entry.label, kinds_of(entry.scope), entry.book_shape, len(entry.read_by))
@@ -61,7 +64,7 @@ def _group(entries: Sequence[Retained]) -> Sequence[str]:
 
 
 def _with_norms_folded(explanation: Explanation) -> list[Formula]:
-    """The formulas of forward, with one line for the norms of λ and their sums where there are several."""
+    """The formulas of forward, with one line for all norms of weights and their sums, if there are many."""
     numbers = of_parameters(explanation.train.schedule.graph)
     found: list[Formula] = []
     for is_folded, group in groupby(explanation.forward, key=lambda formula: formula.left in numbers):
@@ -121,7 +124,7 @@ def _recomputed(title: str, entries: Sequence[Recomputed]) -> Section:
 
 
 def _dropped(explanation: Explanation) -> Section:
-    """Why the others are not kept; values of a single number are left out."""
+    """Why the other intermediates are not kept; single numbers are left out."""
     again = {entry.name for entry in explanation.recomputed}
     number_bytes = 8 if explanation.cell["dtype"] == "float64" else 4
     arrays = [

@@ -13,7 +13,7 @@ from memtrain.units import format_count
 
 
 def law_sentences(verdicts: Sequence[Verdict], names: Sequence[str]) -> list[str]:
-    """A text for each law, then one for each reason; ``names`` are the fields that tell cells apart.
+    """A text for each law, then one for each reason. Cells differ in the columns ``names``.
 
     Groups of cells with the same law or reason share a text.
     """
@@ -48,17 +48,19 @@ def _law_text(alike: Sequence[Law], of: str) -> str:
     off = max(max(law.largest_error, law.hold_out_error) for law in alike)
     sentences = [
         f"Each extra layer adds {_cost(law, of)}, {_range(law)}.",
-        f"Fitted to the heap peaks of {_basis(law)}; none is more than {_percent(off)} off, not even when "
-        "the fit leaves it out.",
+        f"The law is fitted to the heap peaks of {_basis(law)}. For each of these cells it is at most "
+        f"{_percent(off)} off, even if the cell is left out of the fit.",
     ]
     if law.unseen_count:
         unseen = _percent(max(law.unseen_error for law in alike))
-        sentences.append(f"The predictions of {law.unseen_count} more cells there are linear to {unseen}.")
+        sentences.append(
+            f"The predicted peaks of {law.unseen_count} more cells in this range are linear to {unseen}."
+        )
     return " ".join(sentences)
 
 
 def _cost(law: Law, of: str) -> str:
-    """The bytes that an extra layer adds to ``of``: per example, and whatever the batch."""
+    """The bytes that an extra layer adds to ``of``: per example, and independent of the batch."""
     times = law.layer_bytes / _block_parameter_bytes(law.cell.network)
     owner = ""
     if round(times) and abs(times - round(times)) < 0.01:
@@ -77,7 +79,7 @@ def _range(law: Law) -> str:
 def _basis(law: Law) -> str:
     """The cells that the law was fitted to."""
     swept = len(law.cells) - len(law.probes)
-    probes = f" and {len(law.probes)} extra ones" if law.probes else ""
+    probes = f" and {len(law.probes)} extra cells" if law.probes else ""
     return f"{swept} of {swept + len(law.others)} cells{probes}"
 
 

@@ -1,4 +1,4 @@
-"""The sentences that a page of tables begins with: the answer, before its tables."""
+"""The sentences at the beginning of a page of tables, which give the answer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _confirmation(boundaries: tuple[Boundary, ...]) -> str:
     runs = [run for one in boundaries for run in (one.confirmed_inside, one.confirmed_outside)]
     tried = [run for run in runs if run is not None]
     if not tried:
-        return "All of this is predicted; nothing was run."
+        return "All these figures are predicted; nothing was run."
     if all(tried):
         return f"All {len(tried)} runs at these limits ended as predicted."
     return f"{tried.count(False)} of {len(tried)} runs at these limits did NOT end as predicted."
@@ -39,7 +39,7 @@ def comparison_lead(comparison: Comparison) -> list[str]:
     sentences = [_difference(comparison, meter) for meter in comparison.meters]
     single = sum(None in (pairing.before, pairing.after) for pairing in comparison.pairings)
     if single:
-        sentences.append(f"{single} rows are in one of the two files only.")
+        sentences.append(f"Rows that only one of the two files has: {single}.")
     return sentences
 
 
@@ -51,7 +51,7 @@ def _difference(comparison: Comparison, meter: str) -> str:
     equal = sum(after == before for before, after in figures)
     what = "The time" if meter == "time" else f"The {meter} peak"
     if not both:
-        return f"{what} is not in both files for any row."
+        return f"No row has {what[0].lower()}{what[1:]} in both files."
     if equal == len(both):
         return f"{what} is equal in all {len(both)} rows that both files have."
     most = f" (by at most {100 * max(larger):.2f} %)" if larger else ""

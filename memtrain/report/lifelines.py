@@ -58,7 +58,7 @@ class Track:
 
 @dataclass(frozen=True)
 class Timeline:
-    """Training and inference of a cell; ``train`` is ``None`` where the cell's policy has no plan for it."""
+    """Training and inference of a cell; ``train`` is ``None`` if its policy has no plan for training."""
 
     train: Track | None
     infer: Track

@@ -54,7 +54,7 @@ def markdown_code(text: str) -> str:
 
 
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])|^=")
-"""Characters that markdown does not show as they are, without an underscore in a word and a later ``=``."""
+"""Characters with a meaning in markdown. An underscore within a word, or an ``=`` further on, has none."""
 
 
 def _escaped(text: str) -> str:

@@ -13,7 +13,7 @@ from memtrain.units import format_bytes
 AXES = ("depth", "batch")
 
 _ALWAYS = ("width", "activation", "bias", "optimizer", "dtype", "data")
-"""Columns that are named whatever their values; the others where a value is not the default."""
+"""Columns that are always named. The others are named if a value is not the default."""
 
 _WITHOUT_NAME = ("activation", "optimizer", "dtype", "data")
 """Columns whose values speak for themselves."""
@@ -30,7 +30,7 @@ _MOST_WORDS = 4
 
 
 def networks_line(cells: Iterable[Cell], axes: Collection[str] = AXES) -> str:
-    """What the networks of ``cells`` are, what they share, and the range of each of the ``axes``.
+    """A line with the families of ``cells``, the values of their columns, and the range of each of ``axes``.
 
     An example: multilayer perceptrons, width 256, relu, no bias, sgd, float32, digits; depth 1–16, batch 64.
     """
@@ -44,7 +44,7 @@ def networks_line(cells: Iterable[Cell], axes: Collection[str] = AXES) -> str:
 
 
 def _told(column: Column, cells: Sequence[Cell]) -> str:
-    """What is said of a column; empty if it is not worth a word."""
+    """The text for a column; empty if it is not named."""
     name = column.name
     values = {written(cell[name]) for cell in cells} - {None}
     if (

@@ -1,4 +1,4 @@
-"""An answer in Python: it shows itself in a notebook, and gives its rows, its document and its figure."""
+"""An answer in Python, which a notebook shows, with its rows, its document and its figure."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Shown(Generic[Answer]):
         self._publication: Publication[Answer] = publication_of(type(answer))
 
     def __getattr__(self, name: str) -> Any:
-        if name == "answer":  # not set yet, as while it is unpickled
+        if name == "answer":  # it is not set yet while the object is unpickled
             raise AttributeError(name)
         return getattr(self.answer, name)
 
     def __repr__(self) -> str:
-        """The title, and what the answer says first."""
+        """The title, and the first sentence of the answer."""
         lead = [] if self._publication.lead is None else self._publication.lead(self.answer)
         sections = list(self._sections())
         first = [*lead, *(text for section in sections for text in section.sentences)] or [sections[0].title]
@@ -47,7 +47,7 @@ class Shown(Generic[Answer]):
         return "".join(map(_html, self._sections()))
 
     def to_records(self) -> list[dict[str, Any]]:
-        """The rows of the CSV as dictionaries, with numbers as numbers: what a data frame is made of."""
+        """The rows of the CSV as dictionaries with numbers as numbers, for a data frame."""
         return [
             {name: _value(text) for name, text in line.items()}
             for line in csv.DictReader(_whole(self._publication.csv(self.answer)).splitlines())
@@ -59,15 +59,15 @@ class Shown(Generic[Answer]):
         return document
 
     def figure(self) -> Figure:
-        """The plotly figure of the answer. Raises ``InputError`` without plotly, or where there is none."""
+        """The plotly figure of the answer. Raises ``InputError`` without plotly, or without a figure."""
         if self._publication.figure is None:
             raise InputError(f"{self._publication.title!r} has no figure", "use to_records() for a plot")
         return self._publication.figure(self.answer)
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
-        """Write the answer as .csv, .json, .md or .html, by the end of the name of the file.
+        """Write the answer as CSV, JSON, markdown or HTML, if ``path`` ends with .csv, .json, .md or .html.
 
-        Raises ``InputError`` for another end, and for a file that exists unless ``force`` is set.
+        Raises ``InputError`` for another ending, and for an existing file unless ``force`` is set.
         """
         path, made = Path(path), self._publication
         makers: dict[str, Callable[[], Text]] = {

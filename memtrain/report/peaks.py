@@ -17,7 +17,7 @@ from memtrain.report.section import Section
 from memtrain.units import binary_unit, format_bytes, format_count, format_flops
 
 TRANSIENT = f"transient: {ROLE_WORDS[Role.TRANSIENT]}"
-"""What the role means; other roles are words of their own."""
+"""The meaning of the role transient. The names of the other roles say what they mean."""
 
 _FEW = 3
 """At most this many transient arrays are named."""
@@ -76,7 +76,7 @@ def peak_sentence(account: Account) -> str:
 
 
 def live_sentence(account: Account) -> str:
-    """The bytes of each role at the peak, the largest first; transient arrays by name where they are few."""
+    """The bytes of each role at the peak, the largest first; transient arrays by name if they are few."""
     peak = account.peak
     roles = sorted(((count, role) for role, count in peak.live_bytes.items() if count), reverse=True)
     found = [f"{role} {format_bytes(count)}" for count, role in roles]
@@ -102,13 +102,13 @@ def _second_highest(account: Account) -> str:
 
 
 def _exact(count: int) -> str:
-    """Bytes in a binary unit where that is exact, else in bytes."""
+    """A number of bytes in a binary unit if this is exact, else in bytes."""
     words, (divisor, _) = format_bytes(count), binary_unit(count)
     return words if float(words.split()[0]) * divisor == count else f"{count:,} B"
 
 
 def footprints(explanation: Explanation, rows: Mapping[Mode, Row]) -> Iterator[Section]:
-    """The footprint at the peak in symbols, of each mode, beside the measured ledger."""
+    """The footprint at the peak of each mode in symbols, beside the ledger if it was measured."""
     yield Section("The footprint at the peak", sentences=[f"{_sizes(explanation)}.", f"{TRANSIENT}."])
     for mode, account in accounts(explanation):
         yield _footprint(mode, account.footprint, rows.get(mode))
@@ -143,7 +143,8 @@ def _footprint(mode: Mode, entries: Sequence[RoleFootprint], row: Row | None) ->
         lines.append(("numpy's own", "shapes, strides, buffers of a call", "", _number(heap - ledger)))
         lines.append(("heap (memray)", "", "", _number(heap)))
     heads = (mode.noun, "bytes as a formula", "predicted", "ledger")
-    return Section("", heads, lines, frozenset({0, 1}), text=1)
+    count = 4 if any(line[3] for line in lines) else 3  # the last column is about the run
+    return Section("", heads[:count], [line[:count] for line in lines], frozenset({0, 1}), text=1)
 
 
 def _number(value: int | None) -> str:
@@ -151,7 +152,7 @@ def _number(value: int | None) -> str:
 
 
 def measured_sentences(rows: Mapping[Mode, Row]) -> list[str]:
-    """How the measured peaks compare with the predicted ones; nothing where no run was measured."""
+    """How the measured peaks compare with the predicted ones; empty if nothing was measured."""
     if not rows:
         return []
     failed = [

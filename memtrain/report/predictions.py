@@ -71,13 +71,13 @@ def prediction_lines(prediction: Prediction) -> list[str]:
     accuracy, test = prediction.accuracy(), prediction.test_accuracy()
     if test is not None and accuracy is not None and test.count:
         lines.append(
-            f"{format_percent(test.share, 2)} of the {test.count:,} test examples are correct "
+            f"{format_percent(test.share, 2)} of the {test.count:,} test examples are predicted correctly "
             f"({format_percent(accuracy.share, 2)} of all {accuracy.count:,}; the model was trained on the "
             "others)."
         )
     elif accuracy is not None:
         share = format_percent(accuracy.share, 2)
-        lines.append(f"{accuracy.right:,} of {accuracy.count:,} examples are correct ({share}).")
+        lines.append(f"{accuracy.right:,} of {accuracy.count:,} examples are predicted correctly ({share}).")
         if prediction.trained_on is None:
             lines.append(
                 "The model does not record its training data, so it may have been trained on these examples."

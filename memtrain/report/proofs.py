@@ -1,4 +1,4 @@
-"""Sections with the proof of an explanation by spoiled arrays, and with the second-order graph."""
+"""Sections with the proof by arrays full of NaN, and with the second order."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def second_sections(second: SecondOrder) -> Iterator[Section]:
             figures.insert(2, format_seconds(work.seconds))
         lines.append((name, *figures, names))
     title = "Second order: the Hessian times a direction v, as ∂(g·v)/∂W"
-    heads = ("", "peak", "FLOPs", *(["time"] if timed else []), "bytes", "kept for it")
+    heads = ("", "peak", "FLOPs", *(["time"] if timed else []), "kept", "kept values")
     words = frozenset({0, len(heads) - 1})
     yield Section(title, heads, lines, words, [_ratios(second)], text=len(heads) - 1, spare=(2,))
     yield _at_peak(second)

@@ -37,20 +37,20 @@ class Publication(Generic[Answer]):
     csv: Callable[[Answer], Text]
     json: Callable[[Answer, Origin], Text]
     sections: Callable[[Answer], Iterable[Section]]
-    """What markdown and a page of tables are made of."""
+    """The sections of which markdown and a page of tables are made."""
     screen: Callable[[Answer, int, bool], Iterable[Part]]
-    """For a terminal of a width, perhaps one that has only ASCII."""
+    """The parts for a terminal, given its width, and whether it has only ASCII."""
     page: Callable[[Answer, Origin], str] | None = None
     """A page with plots, in place of the page of tables."""
     networks: Callable[[Answer], str] | None = None
     """The networks of the answer in one line, for the page of tables."""
     lead: Callable[[Answer], list[str]] | None = None
-    """The answer in sentences that the page of tables begins with."""
+    """The sentences at the beginning of the page of tables."""
     figure: Callable[[Answer], Figure] | None = None
-    """The plotly figure that says most of it."""
+    """A plotly figure of the answer."""
 
     def check_page(self) -> None:
-        """Raise ``InputError`` where a library is missing that the page needs."""
+        """Raise ``InputError`` if a library that the page needs is missing."""
         from memtrain.report.html import PLOTS_NEED, TABLES_NEED, check_installed
 
         check_installed(*(TABLES_NEED if self.page is None else PLOTS_NEED))
@@ -62,7 +62,7 @@ class Publication(Generic[Answer]):
         return markdown(self.sections(answer), origin.command)
 
     def html(self, answer: Answer, origin: Origin) -> str:
-        """One HTML page that needs nothing but itself. Raises ``InputError`` where a library is missing."""
+        """One HTML page that loads no other file. Raises ``InputError`` if a library is missing."""
         from memtrain.report.html import sections_html
 
         if self.page is not None:
@@ -77,7 +77,7 @@ class Publication(Generic[Answer]):
 
 
 def publication_of(answer: type) -> Publication[Any]:
-    """How answers of that type are written."""
+    """How answers of the type ``answer`` are written."""
     return PUBLICATIONS[answer.__name__]()
 
 

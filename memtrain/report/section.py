@@ -13,11 +13,11 @@ Item = TypeVar("Item", bound=Named)
 
 @dataclass(frozen=True)
 class Origin:
-    """Where an answer comes from; documents record it."""
+    """The command, options and environment of an answer, which documents record."""
 
     command: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """The options in force, by name, where the command reads a file of options."""
+    """The options in force, by name; only `memtrain sweep` gives them."""
     environment: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -33,9 +33,9 @@ class Section:
     """The columns that hold words and are aligned left; the others hold numbers."""
     sentences: Sequence[str] = ()
     text: int | None = None
-    """A column of sentences. They may be wrapped, and stand below the other columns of a narrow terminal."""
+    """A column of sentences, which may be wrapped. A narrow terminal shows it below the other columns."""
     spare: Sequence[int] = ()
-    """Columns that a narrow terminal leaves out beside a column of sentences, the first of them first."""
+    """Columns that a narrow terminal leaves out if it shows sentences below, in this order."""
     keys: int = 1
     """The number of columns, from the first on, that name a line. Each part of a wide table repeats them."""
     names: int | None = None

@@ -35,7 +35,7 @@ FORMATS = ("svg", "png", "pdf")
 USUAL_FORMATS = ("svg", "png")
 
 _NO_DATE = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-"""Metadata by format; without a date, the same rows always give the same bytes."""
+"""Metadata by format. Without a date, the same rows always give the same bytes."""
 
 _LONGEST_TITLE = 90
 
@@ -47,7 +47,7 @@ _SETTINGS: dict[Any, Any] = {
 }
 
 Draw = Callable[["Figure"], None]
-"""Fills an empty picture."""
+"""A function that fills an empty picture."""
 
 
 def draw_pictures(
@@ -119,7 +119,7 @@ def _above(draw: Draw, networks: str, figure: Figure) -> None:
 
 
 def _cell_drawings(group: Group, cells: Sequence[Cell]) -> Iterator[tuple[str, Draw]]:
-    """The timeline and the life lines of those of ``cells`` in the group; without any, of one cell."""
+    """The timeline and life lines of each of ``cells`` in the group; without ``cells``, of one cell."""
     chosen = [row for row in group.rows if row.cell in cells]
     for row in chosen if cells else [group.rows[group.most_telling]]:
         timeline, lives = of_cell(row.cell, rates=row.rates)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from memtrain.answers.option import Kind, Option, Ways, command_of
+from memtrain.cells.cell import FLOPS
 from memtrain.cells.kinds import csv_line
 from memtrain.explaining.folding import fold_names
 from memtrain.report.section import Section
@@ -34,7 +35,7 @@ COLUMNS: dict[str, Callable[[Option], Value]] = {
     "least_bytes": lambda option: option.least_bytes,
     "command": lambda option: command_of(option.cell),
 }
-"""A row per option: its settings, its peak, and its time beyond keep-all's, predicted and measured."""
+"""The columns of the CSV, each with a function that reads its value from an option."""
 
 
 def ways_records(ways: Ways) -> list[dict[str, Value]]:
@@ -75,17 +76,25 @@ MEASURED = {2, 3, 5, 6}
 
 
 def options_section(title: str, options: Sequence[Option], columns: Iterable[int]) -> Section:
-    """A table of options with these columns of `HEADS`; those that are empty in every line are left out."""
+    """A table of options with these columns of `HEADS`; those that are empty in every line are left out.
+
+    The predicted extra is of FLOPs if the cost of the options is FLOPs.
+    """
     cells = [shown(option) for option in options]
     columns = [index for index in columns if index not in MEASURED or any(line[index] for line in cells)]
     return Section(
         title,
-        [HEADS[index] for index in columns],
+        [_head(index, options) for index in columns],
         [[line[index] for index in columns] for line in cells],
         words=frozenset({0}),
         names=0,
         failed=frozenset(number for number, option in enumerate(options) if not option.ok),
     )
+
+
+def _head(index: int, options: Sequence[Option]) -> str:
+    head = HEADS[index]
+    return head.replace("time", "FLOPs") if index == 4 and options[0].cell.cost == FLOPS else head
 
 
 def shown(option: Option) -> list[str]:
@@ -112,7 +121,7 @@ def mebibytes(count: int) -> str:
 
 
 def equality(option: Option) -> str:
-    """Whether the gradients equal those of keep-all: in every bit, or up to which difference."""
+    """Whether the gradients equal those of keep-all, or the difference that rounding makes."""
     if option.differing is None:
         return ""
     if not option.same:

@@ -33,7 +33,7 @@ def answer_sentences(ways: Ways) -> list[str]:
 
 
 def note_sentences(ways: Ways) -> list[str]:
-    """What else the tables need: options that are left out, how gradients were compared, what failed."""
+    """Sentences on options that are left out, on the comparison of gradients, and on rules; then notes."""
     sentences = [
         f"{name} is left out: it needs {format_bytes(peak)}, {_why(name)}." for name, peak in ways.left_out
     ]
@@ -79,17 +79,16 @@ def ways_problems(ways: Ways) -> list[str]:
         if option.row is not None and not option.row.ok:
             problems.append(f"{option.name}: {option.row['status']}: {option.row['reason']}")
         elif option.row is not None and option.row.agrees("heap") is False:
-            problems.append(
-                f"{option.name}: the heap is {option.row.difference_bytes('heap'):,} B off the ledger"
-            )
+            off = option.row.difference_bytes("heap")
+            problems.append(f"{option.name}: the heap peak is {off:+,} B off the ledger peak")
         elif option.failure:
-            problems.append(f"{option.name}: its comparison with no recomputation failed: {option.failure}")
+            problems.append(f"{option.name}: the comparison with no recomputation failed: {option.failure}")
         elif option.changed_by_plan:
             changed = _folded(option.cell, option.changed_by_plan)
             problems.append(f"{option.name}: the plan changes bits of {changed}")
         elif not option.ok and option.exact:
             differing = _folded(option.cell, option.differing or ())
-            problems.append(f"{option.name}: not the same bits: {differing}")
+            problems.append(f"{option.name}: these differ from no recomputation in some bit: {differing}")
         elif not option.ok:
             problems.append(
                 f"{option.name}: gradients differ by {option.largest_difference:.0e} in float64: "
@@ -118,7 +117,8 @@ def _answer(ways: Ways) -> str:
         f"Recomputation alone is not enough for {memory}: the smallest plan needs {format_bytes(least)} "
         f"({least:,} B)."
     )
-    return f"{not_enough} It fits with {chosen.name} (peak {_peak(chosen)}). {_costs(chosen, ways.cell.cost)}"
+    costs = _costs(chosen, ways.cell.cost)
+    return f"{not_enough} Training fits with {chosen.name} (peak {_peak(chosen)}). {costs}"
 
 
 def _peak(option: Option) -> str:
@@ -238,8 +238,8 @@ def _what_would(ways: Ways) -> str:
 
 
 def _why(name: str) -> str:
-    """Why a lever can need more than no change."""
-    more = "more than no change"
+    """Why a lever can need more than training without it."""
+    more = "more than training without it"
     if not name.startswith("--accumulate"):
         return more
     return f"{more}, because the gradients of earlier micro-batches stay live during later ones"

@@ -27,7 +27,7 @@ from memtrain.cells.row import predicted_row
 from memtrain.errors import ChildFailed, RangeError, SpecError
 from memtrain.measure.client import MEMORY_SETTINGS
 from memtrain.measure.host import Host
-from memtrain.measure.limits import MOST_SLACK_BYTES, slack_bytes
+from memtrain.measure.limits import MOST_SLACK_BYTES, most_slack_bytes, slack_bytes
 from memtrain.measure.measured import measured_row
 from memtrain.planning.liveness import analyse
 from memtrain.report.capacity import COLUMNS, problem_lines
@@ -165,6 +165,10 @@ def test_what_the_machine_has_no_memory_for_stays_unconfirmed():
     boundaries = confirm(FakeHost(fake(lambda cell: True)), found, jobs=1).boundaries
     assert {(b.confirmed_inside, b.confirmed_outside) for b in boundaries} == {(None, None)}
     assert all(b.ok and "not tried" in b.inside_reason for b in boundaries)
+    most = [replace(b, limit_bytes=b.budget_bytes + most_slack_bytes(b.budget_bytes)) for b in boundaries]
+    assert not any("slack" in why for b in most for _, why in b.problems())
+    failed = [replace(b, confirmed_inside=False) for b in most]
+    assert all("the largest slack" in b.problems()[0][1] for b in failed)
 
 
 @pytest.mark.measure

@@ -114,19 +114,19 @@ def test_it_is_said_which_meters_were_judged_and_which_were_not():
     for row in repeated[:2]:
         row["repeat_count"], row["step_spread_s"] = 5, 0.01
     assert judgement_lines(compare(single, single)) == [
-        "ledger is judged: any growth counts",
-        "heap is judged: any growth counts",
-        "resident is judged: growth counts beyond max(1 %, 1 MiB + 4 KiB per array) and beyond the spread of "
-        "its repetitions",
+        "ledger is judged: it has no noise",
+        "heap is judged: it has no noise",
+        "resident is judged: its noise is max(1 %, 1 MiB + 4 KiB per array), or the spread of "
+        "repetitions if this is more",
         "time is not judged in 8 of 8 rows: fewer than 5 repetitions do not show its spread; measure both "
         "files with --repeat 5",
     ]
     judged, not_judged = judgement_lines(compare(repeated, repeated, ["time"]))
-    assert judged == ("time is judged: growth counts beyond 20 %, the spread of repetitions")
+    assert judged == ("time is judged: its noise is 20 %, the spread of repetitions")
     assert not_judged.startswith("time is not judged in 6 of 8 rows: ")
     without = judgement_lines(compare(some_rows_without("heap"), single, ["ledger", "heap"]))
     assert without == [
-        "ledger is judged: any growth counts",
+        "ledger is judged: it has no noise",
         "heap is not judged: the first file has no figures of it",
     ]
 
@@ -140,6 +140,7 @@ def test_identical_code_is_no_regression_and_a_row_that_grew_by_6_percent_is_nam
         said = memtrain("compare", one, other, "--fail-over", "5%", cwd=tmp_path)
         assert said.code == 0, said.err
         assert "time is not judged" in said.err
+        assert said.err.endswith("no figure that is judged grew by more than 5% and beyond its noise\n")
     rows = rows_of((tmp_path / "a.csv").read_text())
     for name, value in rows[5].items():
         if name.endswith("_peak_bytes"):

@@ -115,9 +115,9 @@ def test_a_law_says_for_which_depths_and_batches_it_is_and_which_cells_it_is_not
     (sentence,) = said(rows)
     assert sentence == (
         "Each extra layer adds 1,024 B per example to training, plus a fixed 262,144 B (its parameters), "
-        "from depth 2 to 16 and batch 256 to 1,024. Fitted to the heap peaks of 8 of 15 cells and 3 extra "
-        "ones; none is more than 0.001 % off, not even when the fit leaves it out. The predictions of 10 "
-        "more cells there are linear to 0.001 %."
+        "from depth 2 to 16 and batch 256 to 1,024. The law is fitted to the heap peaks of 8 of 15 cells and "
+        "3 extra cells. For each of these cells it is at most 0.001 % off, even if the cell is left out of "
+        "the fit. The predicted peaks of 10 more cells in this range are linear to 0.001 %."
     )
 
 

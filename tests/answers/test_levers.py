@@ -23,6 +23,7 @@ from memtrain.models.mlp import ACTIVATIONS
 from memtrain.planning.cost import flops
 from memtrain.planning.liveness import analyse
 from memtrain.planning.remat.rematerialisation import smallest_budget
+from memtrain.report.ways import ways_sections
 from memtrain.report.ways_findings import advice, ways_problems, ways_sentences
 from memtrain.training.optimizers import OPTIMIZERS
 
@@ -283,6 +284,18 @@ def test_micro_batches_and_a_plan_on_top_are_compared_one_after_the_other(planne
     assert 0 < found.largest_difference < 1e-13
 
 
+def test_the_note_on_micro_batches_is_there_if_and_only_if_the_table_compares_some(planned):
+    compared = replace(planned.levers[0], differing=(), largest_difference=1e-15)
+    for ways, noted in (
+        (planned, False),
+        (replace(planned, levers=()), False),
+        (replace(planned, levers=(compared,)), True),
+    ):
+        (section,) = ways_sections(ways)
+        assert any("are compared in float64" in sentence for sentence in section.sentences) is noted
+        assert any("to 1e-15" in line for line in section.lines) is noted
+
+
 @pytest.mark.parametrize(
     ("dtype", "said"), [("float32", "the plan changes bits of ∂W1"), ("float64", "more than rounding")]
 )
@@ -307,7 +320,7 @@ def test_a_lever_that_fits_is_an_answer_and_ends_with_0(tmp_path):
     small = ("plan", "--depth", 16, "--batch", 256, "--memory", "6MiB", "--cost", "flops")
     said = memtrain(*small, "--export-json", "p.json", cwd=tmp_path)
     assert (said.code, said.err) == (0, "")
-    assert "It fits with --update eager, budget:6MiB (peak " in " ".join(said.out.split())
+    assert "Training fits with --update eager, budget:6MiB (peak " in " ".join(said.out.split())
     document = json.loads((tmp_path / "p.json").read_text())
     assert document["fits"] is True
     assert document["chosen"] == "--update eager, budget:6MiB"

@@ -29,7 +29,7 @@ def test_the_default_is_one_screen_that_says_what_is_kept_why_and_when(tmp_path)
         "Saving more than 216 KiB at step 80 makes it the peak.",
         "transient 2.0 MiB (∂L/∂z16, ∂L/∂h15)",
         "∂J/∂W2 = ∂L/∂z2 h1ᵀ + λ W2 (needs the factor h1ᵀ)",
-        "Kept for backward (waits in steps; arrays stored transposed: a row per example)",
+        "Kept for backward (waits: steps until freed; shape: an example is a column)",
         "`--full` shows the graph",
     ):
         assert sentence in one_line(said.out), sentence
@@ -96,6 +96,7 @@ def test_full_shows_all_parts_and_they_fit_into_80_columns(tmp_path):
         assert part in said.out
     assert "⋮ × 6" in said.out
     assert "heap (memray)" in said.out
+    assert len(re.findall(r"predicted +ledger\n", said.out)) == 2
     assert "Proved" in said.out
     assert "central differences" in said.out
     assert "kept from the gradient" in said.out
@@ -144,6 +145,7 @@ def test_layers_of_their_own_widths_have_symbols_of_their_own(tmp_path):
     words = "n = 1 example, d = 20 inputs, m1 = 9 units, m2 = 7 units, q = 3 classes, ℓ = 2 hidden layers."
     assert words in one_line(said.out)
     assert "4·m1·m2" in said.out
+    assert "ledger" not in said.out  # nothing was run, so the footprint has no column for it
 
 
 @pytest.mark.parametrize(

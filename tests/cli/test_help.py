@@ -103,7 +103,7 @@ def test_the_choices_of_an_option_are_shown(name, help_of):
 def test_a_range_is_explained_where_one_is_taken(help_of):
     for name in COMMANDS:
         text = " ".join(help_of(name).split())
-        assert ("<range>" in text) is ("1:1024:x2 (each number is twice the last)" in text)
+        assert ("<range>" in text) is ("1:1024:x2 (each number is twice the one before)" in text)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -210,7 +210,7 @@ def test_the_rows_are_shown_and_saved_as_they_are(driver, page, tmp_path):
 def test_how_many_rows_failed_is_said_first_and_why_in_the_account(driver, page):
     show(driver, page)
     failed = driver.run("return [...document.querySelectorAll('.failed')].map(f => f.textContent)")
-    assert "1 of 12 rows failed; the account at the end says why." in failed
+    assert "1 of 12 rows failed; the last table of this page says why." in failed
     assert any('memory_limit: not "enough"' in text and "<i>memory</i>" in text for text in failed)
 
 

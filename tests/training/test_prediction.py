@@ -183,7 +183,7 @@ def test_the_examples_that_a_model_was_not_trained_on_are_reported_apart(data, t
     assert document["accuracy"] == right.mean() != test_accuracy
     said = memtrain("predict", "model.npz", data, cwd=folder).err
     assert (
-        f"{100 * test_accuracy:.2f} % of the 359 test examples are correct "
+        f"{100 * test_accuracy:.2f} % of the 359 test examples are predicted correctly "
         f"({100 * right.mean():.2f} % of all 1,797;" in said
     )
 

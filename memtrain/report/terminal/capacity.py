@@ -18,7 +18,7 @@ _SIGNS = {"train": ("█", "#", "green"), "infer": ("▒", "+", "yellow"), "none
 """The signs of cells that fit to train, fit only to predict, or do not fit."""
 
 _SIGN_COUNT = 3
-"""The signs of one cell of the map."""
+"""The number of signs for one cell of the map."""
 
 
 def capacity_screen(capacity: Capacity, width: int, ascii_only: bool) -> list[RenderableType]:
@@ -34,7 +34,7 @@ def capacity_screen(capacity: Capacity, width: int, ascii_only: bool) -> list[Re
 
 
 def _map(capacity: Capacity, width: int, ascii_only: bool) -> RenderableType:
-    """A line per depth, a column per batch; where the room ends, a further map goes on below."""
+    """A line per depth, a column per batch. Batches for which the width is too small stand in maps below."""
     largest = capacity.largest_batches()
     depths = list(dict.fromkeys(boundary.depth for boundary in capacity.boundaries))
     title = prose([f"What fits into {format_bytes(capacity.budget_bytes)}: depth × batch"], width)
@@ -92,7 +92,7 @@ def _depths_across(capacity: Capacity) -> Section:
 
 
 def _short(count: int) -> str:
-    """A power of two in few characters: 64Ki."""
+    """A number in few characters: ``64Ki`` for 65,536."""
     for power, letter in ((3, "Gi"), (2, "Mi"), (1, "Ki")):
         if count >= 1024**power and count % 1024**power == 0:
             return f"{count // 1024**power}{letter}"

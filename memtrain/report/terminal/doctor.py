@@ -28,7 +28,7 @@ class _Findings:
     findings: Sequence[Finding]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The findings in the room that rich offers."""
+        """The findings as a table, or as a list in a narrow terminal."""
         yield self._table() if options.max_width >= _ROOMY else self._list(options.max_width)
 
     def _table(self) -> Table:

@@ -39,7 +39,7 @@ _STYLES = {
 """A character and a colour for each role, so that a bar can be read without colours too."""
 
 _ASCII = dict(zip(Role, "PGOIRCTW", strict=True))
-"""The marks of a terminal that has no blocks."""
+"""A letter for each role, for a terminal that has only ASCII."""
 
 _MORE = "`--full` shows the graph, the gradients, what is not kept, and the footprint."
 
@@ -54,7 +54,7 @@ _PEAK = " ◄ peak"
 
 
 def explained_screen(explained: Explained, width: int, ascii_only: bool) -> Iterator[RenderableType]:
-    """One screen, and the parts that were asked for; or all parts."""
+    """One screen and the parts that were asked for, or all parts."""
     explanation = explained.explanation
     yield Text("\n".join([*summary(explanation), *measured_sentences(explained.rows)]))
     if explained.full:

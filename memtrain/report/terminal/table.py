@@ -27,10 +27,10 @@ FIXED = "\N{NO-BREAK SPACE}"
 """A space at which a line is not broken."""
 
 _MOST_TABLES = 3
-"""The most tables that one is split into."""
+"""The most tables into which a wide table is split."""
 
 _TOTAL = "all"
-"""The key of a line that is the sum of those above it, and set apart from them."""
+"""The key of a line with the sum of the lines above, from which it is set apart."""
 
 Part = RenderableType
 """A part of what a terminal shows."""
@@ -87,7 +87,7 @@ def fits(section: Section, width: int) -> bool:
 
 
 def room_left(section: Section, width: int) -> int:
-    """The characters that one more column could have."""
+    """The characters that an additional column can have."""
     return width - _total(_widths(section), range(len(section.heads)), _GAP) - _GAP
 
 

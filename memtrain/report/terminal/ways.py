@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from memtrain.answers.option import Kind, Option, Ways, command_of
+from memtrain.cells.cell import SECONDS
 from memtrain.planning.remat.policy import NONE
 from memtrain.report.section import Section
 from memtrain.report.terminal.table import FIXED, command_lines, fitted, prose
@@ -45,7 +46,7 @@ def ways_screen(ways: Ways, width: int, ascii_only: bool) -> Iterator[Renderable
 
 
 def _bases(ways: Ways) -> list[Option]:
-    """Keep-all, and the plan that was chosen."""
+    """Keep-all and, if a plan was chosen, this plan."""
     chosen = [ways.chosen] if ways.chosen is not None and ways.chosen.kind is Kind.CHOSEN else []
     return [ways.keep_all, *chosen]
 
@@ -76,7 +77,7 @@ def _levers(ways: Ways, columns: Sequence[int]) -> Section:
 
 
 def _picture(ways: Ways, width: int, ascii_only: bool) -> RenderableType:
-    """Peak against time: measured, or predicted for options that were not measured."""
+    """Peak against extra time or FLOPs: measured, or predicted for options that were not measured."""
     marks = _ASCII_MARKS if ascii_only else _MARKS
     options = [*ways.points, *ways.rules, *_bases(ways)]
     letters = {option.name: chr(ord("a") + index) for index, option in enumerate(ways.rules)}
@@ -96,14 +97,15 @@ def _picture(ways: Ways, width: int, ascii_only: bool) -> RenderableType:
         lines.append(f"{label:>9} {'|' if ascii_only else '│'}{''.join(line).rstrip()}")
     rule = ("-" if ascii_only else "─") * (columns + 1)
     axis = f"{'':>9} {'+' if ascii_only else '└'}{rule}"
-    scale = f"{'':>11}+0 %{f'+{100 * most_extra:.0f} % time':>{columns - 3}}"
+    measured = all(option.measured_extra is not None for option in options)
+    unit = "time" if measured or ways.cell.cost == SECONDS else "FLOPs"
+    scale = f"{'':>11}+0 %{f'+{100 * most_extra:.0f} % {unit}':>{columns - 3}}"
     legend = [f"{marks[Kind.POINT]} cheapest plan for its peak", f"{marks[Kind.KEEP_ALL]} no recomputation"]
     if ways.chosen is not None and ways.chosen.kind is Kind.CHOSEN:
         legend.append(f"{marks[Kind.CHOSEN]} the plan for {format_bytes(ways.memory_bytes)}")
     legend += [f"{letter} {name}" for name, letter in letters.items()]
     entries = ", ".join(entry.replace(" ", FIXED) for entry in legend)
-    measured = all(option.measured_extra is not None for option in options)
-    title = f"Peak against extra time, {'measured' if measured else 'predicted'}"
+    title = f"Peak against extra {unit}, {'measured' if measured else 'predicted'}"
     return Group(Text(title, style="bold"), Text("\n".join([*lines, axis, scale])), prose([entries], width))
 
 
