@@ -16,7 +16,7 @@ from memtrain.cli.groups import OUTPUT
 from memtrain.cli.options import Command, Force, with_parameters
 
 if TYPE_CHECKING:
-    from memtrain.report.publish import Publication, Text
+    from memtrain.report.publication import Publication, Text
     from memtrain.report.section import Origin
 
 STDOUT = Path("-")

@@ -10,6 +10,18 @@ from memtrain.report.plots import LEGEND, MARGIN, Plot, plot, wrapped
 from memtrain.report.ticks import linear_ticks
 from memtrain.units import format_bytes
 
+TIMELINE = {
+    "title": "Live bytes, step by step",
+    "note": "Live bytes are the bytes of all arrays that exist at a step; they are predicted from the graph. "
+    "Point at a step to see the value that it computes, and why forward keeps that value.",
+}
+LIVES = {
+    "title": "What forward keeps for backward",
+    "note": "Each bar is a retained intermediate. It begins at the step that computes the value and ends "
+    "at the step that frees it.",
+}
+"""The texts of the two plots of a cell on a page."""
+
 _GREY = "#7b8592"
 
 _RIGHT = 0.8

@@ -10,8 +10,8 @@ from memtrain.answers.training import Training
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.row import Row
 from memtrain.report import plots
+from memtrain.report.answer_plots import largest_batches, losses
 from memtrain.report.cell_plots import timeline_plot
-from memtrain.report.colours import LINE_COLOURS
 from memtrain.report.findings import cell_name
 from memtrain.report.html import PLOTS_NEED, check_installed
 from memtrain.report.lifelines import of_cell
@@ -41,50 +41,13 @@ def trade_figure(ways: Ways) -> Figure:
 
 def capacity_figure(capacity: Capacity) -> Figure:
     """The largest batch that fits, against the depth: one line for training, one for inference."""
-    figure = _figure(_largest_batches(capacity))
+    figure = _figure(largest_batches(capacity))
     return figure.update_layout(title=f"The largest batch within {format_bytes(capacity.budget_bytes)}")
 
 
 def loss_figure(training: Training) -> Figure:
     """The mean loss of each epoch."""
-    return _figure(_losses(training)).update_layout(title=cell_name(training.cell))
-
-
-def _largest_batches(capacity: Capacity) -> Plot:
-    """The largest batch that fits, against the depth, on logarithmic scales."""
-    traces = []
-    for mode, dash in zip(Mode, ("solid", "dot"), strict=True):
-        found = [one for one in capacity.boundaries if one.mode is mode and one.batch]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": mode.noun,
-                "x": [one.depth for one in found],
-                "y": [one.batch for one in found],
-                "line": {"color": LINE_COLOURS[0], "dash": dash},
-                "hovertemplate": "depth %{x}: batch %{y:,}<extra></extra>",
-            }
-        )
-    logarithmic = all(one.depth for one in capacity.boundaries)
-    x_axis = {"title": {"text": "depth"}, **({"type": "log", "dtick": "D1"} if logarithmic else {})}
-    return plots.plot(
-        traces, xaxis=x_axis, yaxis={"title": {"text": "largest batch"}, "type": "log"}, legend=plots.LEGEND
-    )
-
-
-def _losses(training: Training) -> Plot:
-    """The mean loss of each epoch."""
-    epochs = training.trained.epochs
-    trace = {
-        "type": "scatter",
-        "mode": "lines",
-        "x": [epoch.number for epoch in epochs],
-        "y": [epoch.loss for epoch in epochs],
-        "line": {"color": LINE_COLOURS[0]},
-        "hovertemplate": "epoch %{x}: %{y:.4f}<extra></extra>",
-    }
-    return plots.plot([trace], xaxis={"title": {"text": "epoch"}}, yaxis={"title": {"text": "loss"}})
+    return _figure(losses(training)).update_layout(title=cell_name(training.cell))
 
 
 def _figure(plot: Plot) -> Figure:

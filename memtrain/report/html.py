@@ -22,7 +22,7 @@ from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import InputError
 from memtrain.report import plots
 from memtrain.report.account import METERS, account, account_reading, axis_names, environments
-from memtrain.report.cell_plots import life_plot, timeline_key, timeline_plot
+from memtrain.report.cell_plots import LIVES, TIMELINE, life_plot, timeline_key, timeline_plot
 from memtrain.report.curves import Axis, curves_of
 from memtrain.report.findings import cell_name, summary
 from memtrain.report.groups import Group, groups_of, opening
@@ -76,14 +76,14 @@ def report_html(
     ``InputError`` without plotly.
     """
     check_installed(*PLOTS_NEED)
-    from plotly.offline import get_plotlyjs
-
     groups = groups_of(rows)
     return _template("page.html.j2").render(
         summary=summary(rows, laws) if options is None else options.sentences,
         title="Peak memory of training and inference" if trade is None else "What would make it fit",
         networks=networks or networks_line(row.cell for row in rows),
         options=options,
+        timeline=TIMELINE,
+        lives=LIVES,
         kept_heads=KEPT_HEADS,
         failed_count=sum(not row.ok for row in rows),
         group_names=[group.name for group in groups],
@@ -95,21 +95,42 @@ def report_html(
         account_reading=account_reading(rows),
         environments=_told_once(environments(rows)),
         data=_json({**_page_data(rows, groups, budget_bytes, opening_cell), "trade": trade}),
-        plotly=get_plotlyjs(),
+        plotly=_plotly(),
     )
 
 
 def sections_html(
-    title: str, sections: Iterable[Section], origin: Origin, *, networks: str = "", lead: Sequence[str] = ()
+    title: str,
+    sections: Iterable[Section],
+    origin: Origin,
+    *,
+    networks: str = "",
+    lead: Sequence[str] = (),
+    plots: Sequence[Plot] = (),
 ) -> str:
-    """An answer as a page of sentences and tables. Raises ``InputError`` without jinja2.
+    """An answer as a page of sentences, plots and tables. Raises ``InputError`` if a library is missing.
 
-    ``networks`` is a line below the title; ``lead`` are the sentences before the sections.
+    ``networks`` is a line below the title; ``lead`` are the sentences before the sections. The ``plots`` come
+    after the lead, or else after the first section.
     """
-    check_installed(*TABLES_NEED)
+    check_installed(*(PLOTS_NEED if plots else TABLES_NEED))
     return _template("sections.html.j2").render(
-        title=title, sections=sections, command=origin.command, networks=networks, lead=lead
+        title=title,
+        sections=sections,
+        command=origin.command,
+        networks=networks,
+        lead=lead,
+        plots=plots,
+        data=_json({"plots": plots}),
+        plotly=_plotly() if plots else "",
     )
+
+
+def _plotly() -> str:
+    """The JavaScript of plotly."""
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
 
 
 def _template(name: str) -> Template:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from memtrain.errors import InputError
 from memtrain.files import write_new
-from memtrain.report.publish import Publication, Text, publication_of
+from memtrain.report.publication import Publication, Text
+from memtrain.report.publish import publication_of
 from memtrain.report.section import Origin, Section
 
 if TYPE_CHECKING:

@@ -1,15 +1,15 @@
-"""How every answer is written in every format. A new format is a field here, a new answer is an entry.
+"""How every answer is written in every format: a new answer is an entry here.
 
 An entry imports its modules when it is called, so that a command does not load the modules of other answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from memtrain.report.section import Origin, Section
+from memtrain.report.publication import Publication
+from memtrain.report.section import Origin
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -21,59 +21,8 @@ if TYPE_CHECKING:
     from memtrain.answers.training import Training
     from memtrain.explaining.evidence import Explained
     from memtrain.measure.doctor import Examination
-    from memtrain.report.terminal.table import Part
+    from memtrain.report.plots import Plot
     from memtrain.training.prediction import Prediction
-
-Answer = TypeVar("Answer")
-Text = str | Iterable[str]
-"""A document, whole or in pieces that are made one by one."""
-
-
-@dataclass(frozen=True)
-class Publication(Generic[Answer]):
-    """How an answer is written in each format."""
-
-    title: str
-    csv: Callable[[Answer], Text]
-    json: Callable[[Answer, Origin], Text]
-    sections: Callable[[Answer], Iterable[Section]]
-    """The sections of which markdown and a page of tables are made."""
-    screen: Callable[[Answer, int, bool], Iterable[Part]]
-    """The parts for a terminal, given its width, and whether it has only ASCII."""
-    page: Callable[[Answer, Origin], str] | None = None
-    """A page with plots, in place of the page of tables."""
-    networks: Callable[[Answer], str] | None = None
-    """The networks of the answer in one line, for the page of tables."""
-    lead: Callable[[Answer], list[str]] | None = None
-    """The sentences at the beginning of the page of tables."""
-    figure: Callable[[Answer], Figure] | None = None
-    """A plotly figure of the answer."""
-
-    def check_page(self) -> None:
-        """Raise ``InputError`` if a library that the page needs is missing."""
-        from memtrain.report.html import PLOTS_NEED, TABLES_NEED, check_installed
-
-        check_installed(*(TABLES_NEED if self.page is None else PLOTS_NEED))
-
-    def markdown(self, answer: Answer, origin: Origin) -> str:
-        """The sections as markdown."""
-        from memtrain.report.markdown import markdown
-
-        return markdown(self.sections(answer), origin.command)
-
-    def html(self, answer: Answer, origin: Origin) -> str:
-        """One HTML page that loads no other file. Raises ``InputError`` if a library is missing."""
-        from memtrain.report.html import sections_html
-
-        if self.page is not None:
-            return self.page(answer, origin)
-        return sections_html(
-            self.title,
-            self.sections(answer),
-            origin,
-            networks="" if self.networks is None else self.networks(answer),
-            lead=[] if self.lead is None else self.lead(answer),
-        )
 
 
 def publication_of(answer: type) -> Publication[Any]:
@@ -101,6 +50,11 @@ def _explained() -> Publication[Explained]:
     from memtrain.report.networks import networks_line
     from memtrain.report.terminal.explain import explained_screen
 
+    def plots(explained: Explained) -> list[Plot]:
+        from memtrain.report.answer_plots import explained_plots
+
+        return explained_plots(explained)
+
     def figure(explained: Explained) -> Figure:
         from memtrain.report.figures import timeline_figure
 
@@ -113,6 +67,7 @@ def _explained() -> Publication[Explained]:
         explained_sections,
         explained_screen,
         networks=lambda explained: networks_line([explained.explanation.cell]),
+        plots=plots,
         figure=figure,
     )
 
@@ -128,6 +83,11 @@ def _capacity() -> Publication[Capacity]:
         depths = dict.fromkeys(boundary.depth for boundary in capacity.boundaries)
         return networks_line([capacity.cell.changed(depth=depth) for depth in depths], axes=("depth",))
 
+    def plots(capacity: Capacity) -> list[Plot]:
+        from memtrain.report.answer_plots import capacity_plots
+
+        return capacity_plots(capacity)
+
     def figure(capacity: Capacity) -> Figure:
         from memtrain.report.figures import capacity_figure
 
@@ -141,6 +101,7 @@ def _capacity() -> Publication[Capacity]:
         capacity_screen,
         networks=networks,
         lead=capacity_lead,
+        plots=plots,
         figure=figure,
     )
 
@@ -202,6 +163,11 @@ def _training() -> Publication[Training]:
     from memtrain.report.terminal.table import screen
     from memtrain.report.training import training_csv, training_sections
 
+    def plots(training: Training) -> list[Plot]:
+        from memtrain.report.answer_plots import training_plots
+
+        return training_plots(training)
+
     def figure(training: Training) -> Figure:
         from memtrain.report.figures import loss_figure
 
@@ -214,6 +180,7 @@ def _training() -> Publication[Training]:
         training_sections,
         lambda training, width, ascii_only: screen(training_sections(training), width),
         networks=lambda training: networks_line([training.cell]),
+        plots=plots,
         figure=figure,
     )
 

@@ -335,24 +335,37 @@ def test_on_paper_the_page_is_light_and_nothing_is_cut_off(driver, page):
     assert driver.run("return document.documentElement.dataset.theme ?? null") is None
 
 
-TABLES = {
-    "explain": ("explain", "--depth", "4", "--no-measure"),
-    "frontier": ("frontier", "--memory", "1MiB", "--depth", "1,2", "--no-confirm"),
-    "compare": ("compare", "a.csv", "a.csv"),
+ANSWERS = {
+    "explain": (
+        ("--depth", "4", "--no-measure"),
+        ["#plot-0 .scatterlayer .trace", "#plot-0 .key dt", "#plot-1 .barlayer .trace"],
+    ),
+    "frontier": (
+        ("--memory", "1MiB", "--depth", "1,2", "--no-confirm"),
+        ["#plot-0 .scatterlayer .trace"],
+    ),
+    "train": (("--epochs", "2"), ["#plot-0 .scatterlayer .trace"]),
+    "compare": (("a.csv", "a.csv"), []),
 }
-"""Commands whose page has tables only."""
+"""Commands, their options, and what their pages draw beside sentences and tables."""
 
 
-@pytest.mark.parametrize("command", TABLES)
-def test_a_page_of_tables_names_its_networks_answers_first_and_fits_on_a_phone(driver, tmp_path, command):
+@pytest.mark.parametrize("command", ANSWERS)
+def test_the_page_of_an_answer_begins_with_its_networks_and_fits_on_a_phone(driver, tmp_path, command):
+    options, drawn = ANSWERS[command]
     (tmp_path / "a.csv").write_text(rows_csv(some_rows()[:4]))
-    said = memtrain(*TABLES[command], "--html", "x.html", cwd=tmp_path)
+    said = memtrain(command, *options, "--html", "x.html", cwd=tmp_path)
     assert said.code == 0, said.err
+    complaints(driver)
     show(driver, tmp_path / "x.html", width=390, scheme="dark", ready="#networks")
     assert driver.run("return document.getElementById('networks').textContent").startswith(
         "Multilayer perceptron"
     )
-    assert driver.run("return document.querySelector('main > section').firstElementChild.tagName") == "P"
+    for selector in drawn:
+        until(driver, f"return document.querySelectorAll('{selector}').length")
+    assert complaints(driver) == []
+    first = driver.run("return document.querySelector('main > section').firstElementChild.tagName")
+    assert first == ("H2" if command == "train" else "P")
     assert driver.run("return document.documentElement.scrollWidth") <= 390
     assert driver.run("return getComputedStyle(document.body).backgroundColor") == "rgb(20, 24, 29)"
     contrast, text = driver.run(CONTRAST)

@@ -1,0 +1,86 @@
+"""The plots on the page of an answer, in the format of plotly, each with its title, reading and note."""
+
+from __future__ import annotations
+
+from memtrain.answers.capacity import Capacity
+from memtrain.answers.training import Training
+from memtrain.cells.cell import Mode
+from memtrain.explaining.evidence import Explained
+from memtrain.report.cell_plots import LIVES, TIMELINE, life_plot, timeline_key, timeline_plot
+from memtrain.report.colours import LINE_COLOURS
+from memtrain.report.lifelines import of_cell
+from memtrain.report.plots import LEGEND, MOST_TEXTS, Plot, plot
+from memtrain.units import format_bytes
+
+
+def explained_plots(explained: Explained) -> list[Plot]:
+    """The timeline of an explained cell, and the lives of what it keeps."""
+    rates = next((row.rates for row in explained.rows.values()), None)
+    timeline, lives = of_cell(explained.explanation.cell, rates=rates)
+    key = timeline_key(timeline)
+    return [
+        {**timeline_plot(timeline), **TIMELINE, "reading": timeline.reading, "key": key},
+        {**life_plot(lives), **LIVES, "reading": lives.reading},
+    ]
+
+
+def capacity_plots(capacity: Capacity) -> list[Plot]:
+    """The largest batch for each depth."""
+    return [
+        {
+            **largest_batches(capacity),
+            "title": "The largest batch",
+            "reading": f"The largest batch that fits into {format_bytes(capacity.budget_bytes)}, by depth.",
+            "note": "Solid line: training. Dotted line: inference.",
+        }
+    ]
+
+
+def training_plots(training: Training) -> list[Plot]:
+    """The loss of each epoch."""
+    reading = "The mean loss of the training examples in each epoch."
+    return [{**losses(training), "title": "Loss", "reading": reading, "note": ""}]
+
+
+def largest_batches(capacity: Capacity) -> Plot:
+    """The largest batch that fits, against the depth, on logarithmic scales."""
+    traces = []
+    for mode, dash in zip(Mode, ("solid", "dot"), strict=True):
+        found = [one for one in capacity.boundaries if one.mode is mode and one.batch]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": mode.noun,
+                "x": [one.depth for one in found],
+                "y": [one.batch for one in found],
+                "line": {"color": LINE_COLOURS[0], "dash": dash},
+                "hovertemplate": "depth %{x}: batch %{y:,}<extra></extra>",
+            }
+        )
+    depths = sorted({one.depth for one in capacity.boundaries})
+    x_axis: dict[str, object] = {
+        "title": {"text": "depth"},
+        "type": "log" if all(depths) else "linear",
+        "automargin": True,
+    }
+    if len(depths) <= MOST_TEXTS:
+        x_axis |= {"tickvals": depths, "ticktext": [f"{depth:,}" for depth in depths]}
+    y_axis = {"title": {"text": "largest batch"}, "type": "log", "dtick": "D2", "automargin": True}
+    return plot(traces, xaxis=x_axis, yaxis=y_axis, legend=LEGEND)
+
+
+def losses(training: Training) -> Plot:
+    """The mean loss of each epoch."""
+    epochs = training.trained.epochs
+    trace = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [epoch.number for epoch in epochs],
+        "y": [epoch.loss for epoch in epochs],
+        "line": {"color": LINE_COLOURS[0]},
+        "hovertemplate": "epoch %{x}: %{y:.4f}<extra></extra>",
+    }
+    x_axis = {"title": {"text": "epoch"}, "automargin": True}
+    y_axis = {"title": {"text": "loss"}, "automargin": True}
+    return plot([trace], xaxis=x_axis, yaxis=y_axis)
