@@ -46,7 +46,7 @@ def explain(
     layers: Sequence[int] | None = None,
     **columns: Any,
 ) -> Shown[Explained]:
-    """Why each intermediate of a cell is kept, as ``memtrain explain`` says it.
+    """Why each intermediate of a cell is kept, as ``memtrain explain`` shows it.
 
     ``prove`` fills each kept array with NaN and compares the gradients; ``second`` also explains and checks
     the Hessian-vector product; ``measure`` runs the cell and measures its peaks. Raises ``InputError``.

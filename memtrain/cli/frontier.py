@@ -1,4 +1,4 @@
-"""``memtrain frontier``: what fits into a given memory."""
+"""``memtrain frontier``: the largest batches and depths that fit into a memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The help of memtrain: what a command does, its usage, examples, and its options in groups."""
+"""The help texts of memtrain: the purpose of a command, its usage, examples, and options in groups."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class _Help:
         return "\n\n".join([*parts, *map(self._wrapped, cleandoc(self._command.epilog or "").split("\n\n"))])
 
     def _about(self) -> list[str]:
-        """What the command does, its usage, and its examples."""
+        """The purpose of the command, its usage, and its examples."""
         prose = [self._wrapped(text) for text in self._prose]
         return [*prose, self._usage(), *map(self._example_lines, self._examples)]
 

@@ -102,7 +102,7 @@ _IMPLIED = ("batch", "data", "memory_limit_bytes")
 The same is true of all columns of a network: a family that lacks a column refuses it only if it was given.
 """
 
-_SIZES = dict.fromkeys(("input_size", "output_size"), "that of the data")
+_SIZES = dict.fromkeys(("input_size", "output_size"), "as in the data")
 
 Command = Callable[..., None]
 

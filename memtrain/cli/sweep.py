@@ -136,7 +136,7 @@ def sweep(
         except (KeyboardInterrupt, SystemExit):
             warn(log, f"stopped: {len(session.done)} of {len(session.tasks)} rows are in {path}")
             if session.store.resumable:
-                warn(log, f"to go on: {resume_command(context, path)}")
+                warn(log, f"continue with: {resume_command(context, path)}")
             _show_rows_so_far(session, exports, origin)
             raise
     exports.publish(swept, origin)

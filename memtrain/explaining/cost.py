@@ -1,4 +1,4 @@
-"""The cost of a schedule, and what storing intermediates saves: the FLOPs that backward would repeat."""
+"""The work of a schedule, and the FLOPs that backward would repeat if no intermediate were stored."""
 
 from __future__ import annotations
 

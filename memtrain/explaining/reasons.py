@@ -172,7 +172,7 @@ def _why_dropped(
     freed_step: int,
     again: bool,
 ) -> str:
-    """What the rules of its consumers read instead of ``value``, and what becomes of its buffer."""
+    """What the backward rules of its consumers read, and which step frees or reuses its buffer."""
     rules = [
         f"{consumer.op.name}'s backward rule reads its output {consumer.name} instead"
         if consumer.op.reads_output and consumer.id in read_later

@@ -1,1 +1,1 @@
-"""Pure functions of results that write them as text: terminal, CSV, JSON, markdown, HTML."""
+"""Functions that write answers: for the terminal, as CSV, JSON, markdown, HTML, SVG, and as pictures."""

@@ -1,4 +1,4 @@
-"""What fits into a memory, as plain tables."""
+"""The batches and depths that fit into a memory, as plain tables."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def capacity_csv(capacity: Capacity) -> str:
 
 
 def capacity_sections(capacity: Capacity) -> list[Section]:
-    """The batches of each depth, the depths of each batch, and what the marks and the slack mean."""
+    """The batches of each depth, the depths of each batch, and the meaning of marks and slack."""
     memory = format_bytes(capacity.budget_bytes)
     return [
         boundaries_section(capacity, f"For each depth: the largest batch that fits into {memory}"),
@@ -99,8 +99,8 @@ def note_sentences(capacity: Capacity) -> list[str]:
     batches += [found.batch for found in capacity.depths]
     if examples is not None and any(batch is not None and batch > examples for batch in batches):
         sentences.append(
-            f"{MORE} more than the {examples:,} training examples of {capacity.cell.data}: such a batch has "
-            "some of them more than once."
+            f"{MORE} marks a batch of more than the {examples:,} training examples of {capacity.cell.data}. "
+            "Such a batch has some examples more than once."
         )
     needed = [b.slack_needed_bytes for b in capacity.boundaries if b.slack_needed_bytes is not None]
     if needed:

@@ -1,4 +1,4 @@
-"""The colours of the plots and the words for what they stand for, for the page and the pictures."""
+"""The colours of the plots on pages and in pictures, and the meanings of the roles."""
 
 from __future__ import annotations
 

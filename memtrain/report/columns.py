@@ -51,7 +51,7 @@ def axis_columns(rows: Sequence[Row]) -> list[Column]:
 
 
 def peak_columns(rows: Sequence[Row]) -> list[Column]:
-    """Training and inference peak, their ratio, and what is retained, in one unit."""
+    """The peaks of training and inference, their ratio, and the retained bytes, in one unit."""
     peaks = [peak_bytes(row) for row in rows if row.ok] or [row["retained_bytes"] for row in rows]
     divisor, unit = binary_unit(max((count or 0 for count in peaks), default=0))
 

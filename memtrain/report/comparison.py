@@ -1,4 +1,4 @@
-"""A comparison as text: its table, its CSV, and lines on what has grown."""
+"""A comparison as text: its table, its CSV, and lines on the figures that grew."""
 
 from __future__ import annotations
 

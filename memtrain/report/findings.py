@@ -110,7 +110,7 @@ def _largest_ratio(rows: Sequence[Row], varying: Sequence[str]) -> list[str]:
 
 
 def _kept(row: Row, peak: int) -> str:
-    """Sentences: what forward keeps for backward in a cell, and how much of it is live at the peak."""
+    """Sentences on the values that forward keeps for backward, and on their live bytes at the peak."""
     names = " and ".join(fold_names(row.kept).rsplit(", ", 1))
     retained, live = row["retained_bytes"], row["peak_retained_bytes"]
     kept = f"There, forward keeps {names} for backward: {format_bytes(retained)}"

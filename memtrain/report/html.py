@@ -79,7 +79,7 @@ def report_html(
     groups = groups_of(rows)
     return _template("page.html.j2").render(
         summary=summary(rows, laws) if options is None else options.sentences,
-        title="Peak memory of training and inference" if trade is None else "What would make it fit",
+        title="Peak memory of training and inference" if trade is None else "Ways to make training fit",
         networks=networks or networks_line(row.cell for row in rows),
         options=options,
         timeline=TIMELINE,

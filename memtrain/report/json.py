@@ -62,7 +62,7 @@ def training_document(training: Training, origin: Origin) -> str:
 
 
 def explained_document(explained: Explained, origin: Origin) -> str:
-    """An explanation as JSON text; the timeline, peak and runner-up at the top are those of training."""
+    """An explanation as JSON text; the timeline, peak and runner-up at the top are of training."""
     explanation, proof, second = explained.explanation, explained.proof, explained.second
     schedule = explanation.train.schedule
     document = {
@@ -104,7 +104,7 @@ def _proof(proof: Proof) -> dict[str, Any]:
 
 
 def capacity_document(capacity: Capacity, origin: Origin) -> str:
-    """What fits, as JSON text: a row per depth and mode, and per batch and mode the largest depth."""
+    """A capacity as JSON text: a row per depth and mode, and the largest depth per batch and mode."""
     document = {
         "schema_version": SCHEMA_VERSION,
         "command": origin.command,
@@ -119,7 +119,7 @@ def capacity_document(capacity: Capacity, origin: Origin) -> str:
 
 
 def ways_document(ways: Ways, origin: Origin) -> str:
-    """What would make a cell fit, as JSON text: an entry per option, with its row where it was measured."""
+    """Ways to make a cell fit, as JSON text: an entry per option, with its row if it was measured."""
     document = {
         "schema_version": SCHEMA_VERSION,
         "command": origin.command,

@@ -43,7 +43,7 @@ def law_sentences(verdicts: Sequence[Verdict], names: Sequence[str]) -> list[str
 
 
 def _law_text(alike: Sequence[Law], of: str) -> str:
-    """Sentences for equal laws: what an extra layer adds, in which range, and how this was checked."""
+    """Sentences for equal laws: the bytes of an extra layer, the range of the law, and its check."""
     law = alike[0]
     off = max(max(law.largest_error, law.hold_out_error) for law in alike)
     sentences = [

@@ -1,4 +1,4 @@
-"""Sentences and tables about the peaks: what is kept, what is live at the peak, and the footprint."""
+"""Sentences and tables on kept values, on the values that are live at the peak, and on the footprint."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FEW = 3
 
 
 def accounts(explanation: Explanation) -> list[tuple[Mode, Account]]:
-    """The prediction of training, then that of inference."""
+    """The prediction of training, then the prediction of inference."""
     return [(Mode.TRAIN, explanation.train), (Mode.INFER, explanation.infer)]
 
 
@@ -34,7 +34,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def summary(explanation: Explanation) -> list[str]:
-    """What is kept and why, what training and inference need, and what storing saves."""
+    """Sentences on the kept values, the peaks of both modes, and the FLOPs that storing saves."""
     train, infer = (account.peak.total_bytes for _, account in accounts(explanation))
     sentences = [
         _kept(explanation),

@@ -121,7 +121,7 @@ def _ways() -> Publication[Ways]:
 
         return trade_figure(ways)
 
-    title = "What would make it fit"
+    title = "Ways to make training fit"
     return Publication(title, ways_csv, ways_document, ways_sections, ways_screen, page, figure=figure)
 
 

@@ -1,4 +1,4 @@
-"""Ways to make a cell fit into a memory, as plain tables."""
+"""Ways to make a cell fit into a memory, as tables and as CSV."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def ways_csv(ways: Ways) -> str:
 
 
 def ways_sections(ways: Ways) -> list[Section]:
-    """The options as a table, the findings, and what to do."""
+    """The options as a table, the findings, and the command to run next."""
     todo = advice(ways)
     sentences = [*ways_sentences(ways), *([f"Do this: {todo}"] if todo else [])]
     return [replace(options_section("", ways.options, range(len(HEADS))), sentences=sentences)]

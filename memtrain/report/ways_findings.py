@@ -24,7 +24,7 @@ def ways_sentences(ways: Ways) -> list[str]:
 
 
 def answer_sentences(ways: Ways) -> list[str]:
-    """The answer: what training needs, and what makes it fit; then a faster way, if there is one."""
+    """Sentences: the memory that training needs, the answer, and a faster way if there is one."""
     whole = (
         f"Without recomputation, training needs {format_bytes(ways.keep_all.predicted_peak_bytes)} "
         f"({cell_name(ways.cell)})."
@@ -98,7 +98,7 @@ def ways_problems(ways: Ways) -> list[str]:
 
 
 def _answer(ways: Ways) -> str:
-    """Sentences on what makes the cell fit; without a memory, on the smallest plan."""
+    """Sentences on the way to make the cell fit; without a memory, on the smallest plan."""
     least = ways.keep_all.least_bytes
     if ways.memory_bytes is None:
         return _no_smaller(ways) or f"The smallest plan needs {format_bytes(least)}."
@@ -159,7 +159,7 @@ def _more(share: float, what: str) -> str:
 
 
 def _no_smaller(ways: Ways) -> str:
-    """Sentences for a cell in which no plan lowers the peak: why, and which setting does; else empty."""
+    """Sentences for a cell whose peak no plan lowers: why, and which setting lowers it; otherwise empty."""
     if ways.obstacle is None:
         return ""
     reason = f"No plan is smaller: {_obstacle(ways.obstacle)}"
@@ -222,7 +222,7 @@ def _faster(ways: Ways) -> list[str]:
 
 
 def _what_would(ways: Ways) -> str:
-    """Sentences for a memory into which nothing fits: what is needed, and the largest batch that fits."""
+    """Sentences for a memory into which nothing fits: the needed memory, and the largest batch that fits."""
     words = (
         f"The parameters alone need {format_bytes(ways.parameter_bytes)}; with all levers and the smallest "
         f"plan, training needs {format_bytes(ways.least_bytes)} ({ways.least_bytes:,} B)."

@@ -239,7 +239,7 @@ def test_a_batch_larger_than_the_training_examples_is_marked_and_the_number_is_t
     found = marked(said)
     assert {mark for _, mark in found.values()} == {True, False}
     assert all(mark is (batch > 500) for batch, mark in found.values())
-    assert "* more than the 500 training examples of d.csv." in " ".join(said.split())
+    assert "* marks a batch of more than the 500 training examples of d.csv." in " ".join(said.split())
     assert re.search(r"^depth +64 +256 +1Ki\* ", said, re.MULTILINE)
     document = strict_json(memtrain(*line, "--json", cwd=tmp_path).out)
     assert document["training_examples"] == 500

@@ -162,7 +162,7 @@ def test_a_regime_with_too_few_cells_is_completed_by_cells_that_are_measured_for
     assert corners
     assert len(law.cells) >= 6
     assert law.layer_example_bytes == pytest.approx(1024, rel=1e-9)
-    assert f"2 of 2 cells and {len(asked)} extra ones;" in said(rows)[0]
+    assert f"2 of 2 cells and {len(asked)} extra cells." in said(rows)[0]
 
 
 def test_cells_that_cannot_be_measured_leave_no_law():

@@ -193,7 +193,7 @@ def test_the_markdown_has_the_command_the_table_and_the_findings(measured):
 
 def test_the_page_shows_peak_against_time_and_every_option(measured):
     page = ways_html(measured, Origin("memtrain plan"))
-    assert "What would make it fit" in page
+    assert "Ways to make training fit" in page
     data = json.loads(re.search(r'type="application/json">(.*?)</script>', page, re.DOTALL)[1])
     assert {trace["name"] for trace in data["trade"]["data"]} >= {
         "plans, predicted",

@@ -211,7 +211,7 @@ def test_the_resume_command_works_as_it_is_printed(name, tmp_path):
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
     said = finish(process)
-    (command,) = re.findall(r"to go on: memtrain (.*)$", said.err, re.MULTILINE)
+    (command,) = re.findall(r"continue with: memtrain (.*)$", said.err, re.MULTILINE)
     shown = subprocess.run(
         ["bash", "-c", f"printf '%s\\0' {command}"], capture_output=True, check=True
     ).stdout.split(b"\0")

@@ -1,4 +1,4 @@
-"""What fits into a memory, for a terminal: a map of depth × batch, and the figures behind it."""
+"""A capacity for a terminal: a map of depth × batch, and the figures behind the map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`memtrain explain` for a terminal: one screen with what is kept, why and when, or all parts."""
+"""`memtrain explain` for a terminal: one screen on the kept values, or all parts."""
 
 from __future__ import annotations
 

@@ -22,12 +22,12 @@ _WIDE = 120
 
 _HEIGHT = 14
 _MARKS = {Kind.POINT: "●", Kind.RULE: "", Kind.CHOSEN: "◆", Kind.KEEP_ALL: "■", Kind.LEVER: "▲"}
-"""A rule is marked by a letter of its own."""
+"""The mark of each kind of option. Each rule has a letter of its own instead."""
 _ASCII_MARKS = {Kind.POINT: "*", Kind.RULE: "", Kind.CHOSEN: "#", Kind.KEEP_ALL: "K", Kind.LEVER: "^"}
 
 
 def ways_screen(ways: Ways, width: int, ascii_only: bool) -> Iterator[RenderableType]:
-    """The answer, the plan, every option, the picture of the trade-off, the commands, and the notes."""
+    """The answer, the plan, the options, the picture of the trade-off, the commands, and the notes."""
     yield prose(answer_sentences(ways), width)
     if ways.chosen is not None and ways.chosen.cell.policy != NONE:
         yield fitted(_plan(ways.chosen), width)
@@ -62,7 +62,7 @@ def _plan(chosen: Option) -> Section:
 
 
 def _levers(ways: Ways, columns: Sequence[int]) -> Section:
-    """The ways to hold less. A lever with a plan on top stands below the lever alone, as ``+ budget:…``."""
+    """The ways to hold less. A lever with a plan stands below the lever alone, as ``+ budget:…``."""
     options = [*_bases(ways), *ways.levers, *_smaller(ways)]
     section = options_section("Ways to hold less", options, columns)
     above = ["", *(option.name for option in options)]
@@ -114,7 +114,7 @@ def _extra(option: Option) -> float:
 
 
 def _commands(ways: Ways, width: int) -> Iterator[RenderableType]:
-    """The command of the answer, and those of the others."""
+    """The command of the answer, and the commands of the other options."""
     todo = advice(ways)
     if todo is not None:
         yield _command_list("Do this", [todo], width)
