@@ -65,7 +65,7 @@ def test_training_saves_and_predicting_reads_with_labels_or_without(tmp_path):
         rows = rows_of(said.out)
         assert [int(row["label"]) for row in rows] == first["labels"][:50]
         assert all(0 < float(row["probability"]) <= 1 for row in rows)
-        assert ("are correct" in said.err) is (name == "labelled.csv")
+        assert ("are predicted correctly" in said.err) is (name == "labelled.csv")
     memtrain("predict", "my model.npz", "bare.csv", "--export-csv", "out.csv", cwd=tmp_path)
     assert (tmp_path / "out.csv").read_text().startswith("label,probability\n")
 
