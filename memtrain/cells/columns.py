@@ -106,7 +106,7 @@ COLUMNS = (
     _run("update", TEXT, "deferred", _UPDATE, choices=("deferred", "eager")),
     _run("allocation", TEXT, "auto", _ALLOCATION, choices=("auto", "fresh", "packed")),
     _run("threads", COUNT, 1, "BLAS threads of each run"),
-    _run("steps", COUNT, 3, "Iterations that a memory meter watches", least=2),
+    _run("steps", COUNT, 3, "Iterations during which memory is measured", least=2),
     _run("seed", COUNT, 0, "Seed of the initial values and batches", least=0),
     _run("memory_limit_bytes", BYTES, None, _MEMORY, called="memory"),
     Column("mode", TEXT, Part.MODE, "Training or inference."),

@@ -33,7 +33,7 @@ Jobs = Annotated[
     int | None,
     typer.Option(
         metavar="<n>",
-        help="Run <n> memory measurements at the same time; times are measured one by one",
+        help="Memory measurements that run at the same time",
         show_default="one per core, at most 4",
         rich_help_panel=MEASUREMENT,
     ),
@@ -47,15 +47,20 @@ Timeout = Annotated[
         rich_help_panel=MEASUREMENT,
     ),
 ]
-_MEMORY = typer.Option(
-    "--memory",
-    metavar="<bytes>",
-    help=f"Memory that a run may take, above the baseline: {BYTE_EXAMPLES}",
-    show_default=False,
-    rich_help_panel=MEMORY,
-)
-Memory = Annotated[str, _MEMORY]
-MaybeMemory = Annotated[str | None, _MEMORY]
+
+
+def _memory(show_default: str | bool = False) -> Any:
+    return typer.Option(
+        "--memory",
+        metavar="<bytes>",
+        help=f"Memory that a run may take, above the baseline: {BYTE_EXAMPLES}",
+        show_default=show_default,
+        rich_help_panel=MEMORY,
+    )
+
+
+Memory = Annotated[str, _memory()]
+MaybeMemory = Annotated[str | None, _memory("required without --pareto")]
 Meters = Annotated[
     str,
     typer.Option(

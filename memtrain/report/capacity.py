@@ -106,8 +106,8 @@ def note_sentences(capacity: Capacity) -> list[str]:
     if needed:
         given = max(b.limit_bytes - b.budget_bytes for b in capacity.boundaries)
         sentences.append(
-            f"Allocator and interpreter took up to {format_bytes(max(needed))} beyond the arrays; the limit "
-            f"allows them up to {format_bytes(given)}."
+            f"Allocator and interpreter took up to {format_bytes(max(needed))} beyond the arrays. The limit "
+            f"leaves up to {format_bytes(given)} for this, so a batch between the two may run."
         )
     return sentences
 

@@ -57,6 +57,15 @@ class Curves:
         return sorted({point.tick for line in self.lines for point in line.points})
 
 
+def axes_of(group: Group) -> tuple[Axis, ...]:
+    """The axes along which the cells of a group differ; both for a single cell."""
+    axes: tuple[Axis, Axis] = ("depth", "batch")
+    return (
+        tuple(axis for along, axis in enumerate(axes) if len({size[along] for size in group.pairs}) > 1)
+        or axes
+    )
+
+
 def curves_of(group: Group, axis: Axis) -> Curves:
     """The peaks of training and inference against ``axis``."""
     along = 0 if axis == "depth" else 1

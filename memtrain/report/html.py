@@ -23,7 +23,7 @@ from memtrain.errors import InputError
 from memtrain.report import plots
 from memtrain.report.account import METERS, account, account_reading, axis_names, environments
 from memtrain.report.cell_plots import LIVES, TIMELINE, life_plot, timeline_key, timeline_plot
-from memtrain.report.curves import Axis, curves_of
+from memtrain.report.curves import Axis, axes_of, curves_of
 from memtrain.report.findings import cell_name, summary
 from memtrain.report.groups import Group, groups_of, opening
 from memtrain.report.install import install_command
@@ -195,7 +195,10 @@ def _group_data(group: Group, budget_bytes: int | None, most: tuple[int, int]) -
     }
 
 
-def _curves_data(group: Group, axis: Axis) -> dict[str, Any]:
+def _curves_data(group: Group, axis: Axis) -> dict[str, Any] | None:
+    """The plot of peaks along an axis; ``None`` if the cells have only one value of it."""
+    if axis not in axes_of(group):
+        return None
     curves = curves_of(group, axis)
     return {**plots.peak_curves(curves), "reading": curves.reading, "scales": plots.scales(curves)}
 

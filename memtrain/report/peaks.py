@@ -44,7 +44,7 @@ def summary(explanation: Explanation) -> list[str]:
     work = explanation.recomputation
     if work.extra_flops:
         sentences.append(
-            "Without storing anything, each gradient would recompute its inputs from x: "
+            "If forward stored nothing, each gradient would recompute its inputs from x: "
             f"{format_flops(work.extra_flops)} more, {format_count(work.multiple)} × the forward pass."
         )
     return sentences
@@ -96,8 +96,8 @@ def _second_highest(account: Account) -> str:
     if not second.margin_bytes:
         return f"Step {where.step}, at {where.node}, is as high."
     return (
-        f"Second-highest: step {where.step}, {where.total_bytes:,} B. Saving more than "
-        f"{_exact(second.margin_bytes)} at step {account.peak.step} makes it the peak."
+        f"Second-highest: step {where.step}, {where.total_bytes:,} B. If step {account.peak.step} needed "
+        f"more than {_exact(second.margin_bytes)} less, step {where.step} would be the peak."
     )
 
 
@@ -166,6 +166,6 @@ def measured_sentences(rows: Mapping[Mode, Row]) -> list[str]:
 def _compared(rows: Collection[Row]) -> str:
     off = [abs(row["ledger_peak_bytes"] - row["predicted_peak_bytes"]) for row in rows]
     above = [found for row in rows if (found := row.difference_bytes("heap")) is not None]
-    ledger = f"up to {max(off):,} B off the prediction" if any(off) else "equal to the prediction"
-    heap = f"; heap (memray) within {format_bytes(max(map(abs, above)))} of it" if above else ""
-    return f"Measured: ledger {ledger}{heap}."
+    ledger = f"is up to {max(off):,} B off the prediction" if any(off) else "equals the prediction"
+    heap = f", and the heap (memray) is within {format_bytes(max(map(abs, above)))} of it" if above else ""
+    return f"Measured: the ledger {ledger}{heap}."

@@ -17,7 +17,7 @@ from memtrain.errors import InputError, unknown_choice
 from memtrain.files import check_outputs, write_new
 from memtrain.report.cell_plots import phase_levels
 from memtrain.report.colours import LINE_COLOURS, OUTCOME_COLOURS, PHASE_COLOURS, ROLE_COLOURS
-from memtrain.report.curves import Curves, curves_of
+from memtrain.report.curves import Curves, axes_of, curves_of
 from memtrain.report.findings import cell_name
 from memtrain.report.groups import Group, groups_of, size_name
 from memtrain.report.install import install_command
@@ -131,7 +131,7 @@ def _cell_drawings(group: Group, cells: Sequence[Cell]) -> Iterator[tuple[str, D
 
 def _group_drawings(group: Group, budget_bytes: int | None) -> Iterator[tuple[str, Draw]]:
     of = f" ({group.name})" if group.name else ""
-    for axis in ("depth", "batch"):
+    for axis in axes_of(group):
         yield f"peak-by-{axis}", partial(_curves, curves_of(group, axis), of)
     if (ratios := ratios_of(group)) is not None:
         yield "ratio", partial(_ratio, ratios, f"Peak of training ÷ peak of inference{of}")

@@ -23,10 +23,10 @@ def training_sections(training: Training) -> list[Section]:
         ("time", format_seconds(trained.train_s)),
         ("peak memory of training", format_bytes(trained.peak_bytes)),
         (
-            f"peak memory of predicting {trained.inference_batch:,}",
+            f"peak memory of predicting a batch of {trained.inference_batch:,}",
             format_bytes(trained.inference_peak_bytes),
         ),
-        ("data, besides the network", format_bytes(trained.data_bytes)),
+        ("memory of the data", format_bytes(trained.data_bytes)),
     ]
     title = f"Trained on {cell.data}: depth {cell['depth']}, width {cell.columns()['width']}"
     return [Section(title, ("figure", "value"), lines, frozenset({0}))]

@@ -218,14 +218,15 @@ def _faster(ways: Ways) -> list[str]:
     best = min(found, key=lambda option: option.predicted_extra, default=None)
     if best is None or percent(best.predicted_extra) == percent(chosen.predicted_extra):
         return []
-    return [f"{best.name} fits too: an iteration takes {_time(best, ways.cell.cost)}."]
+    rounded = "" if best.exact else "; its gradients are rounded differently"
+    return [f"{best.name} fits too: an iteration takes {_time(best, ways.cell.cost)}{rounded}."]
 
 
 def _what_would(ways: Ways) -> str:
     """Sentences for a memory into which nothing fits: the needed memory, and the largest batch that fits."""
     words = (
-        f"The parameters alone need {format_bytes(ways.parameter_bytes)}; with all levers and the smallest "
-        f"plan, training needs {format_bytes(ways.least_bytes)} ({ways.least_bytes:,} B)."
+        f"The parameters alone need {format_bytes(ways.parameter_bytes)}; with all options combined and the "
+        f"smallest plan, training needs {format_bytes(ways.least_bytes)} ({ways.least_bytes:,} B)."
     )
     if ways.most_accumulate is not None:
         words += f" More than {ways.most_accumulate:,} micro-batches were not tried."

@@ -153,8 +153,10 @@ def test_a_cheaper_lever_is_named_beside_a_plan():
     cell = cell_of(depth=32, batch=2048, cost="flops")
     ways = find_ways(cell, 64 * 2**20)
     assert ways.chosen.kind is Kind.CHOSEN
-    said = "--accumulate 2 fits too: an iteration takes the same FLOPs (predicted)."
-    assert ways_sentences(ways)[1] == said
+    assert ways_sentences(ways)[1] == (
+        "--accumulate 2 fits too: an iteration takes the same FLOPs (predicted); its gradients are rounded "
+        "differently."
+    )
 
 
 # -- against trying all --------------------------------------------------------------------------------

@@ -297,7 +297,7 @@ def test_training_and_predicting_say_what_the_data_take(tmp_path):
     line = ("train", "--data", "x.npz", "--epochs", 1, "--width", 4, "--save", "m.npz")
     # x 1,200 B, y 800 B, a byte per row number, and a byte for the order of each of 80 training examples
     assert strict_json(memtrain(*line, "--json", cwd=tmp_path).out)["data_bytes"] == 2180
-    assert "data, besides the network" in memtrain(*line, "--force", cwd=tmp_path).out
+    assert "memory of the data" in memtrain(*line, "--force", cwd=tmp_path).out
     assert (
         strict_json(memtrain("predict", "m.npz", "x.npz", "--json", cwd=tmp_path).out)["data_bytes"] == 2000
     )
@@ -306,4 +306,4 @@ def test_training_and_predicting_say_what_the_data_take(tmp_path):
 
 def test_the_peak_of_predicting_names_the_batch_that_it_is_of(tmp_path):
     said = memtrain("train", "--epochs", 1, "--width", 8, "--batch", 2000, cwd=tmp_path)
-    assert "peak memory of predicting 359 " in said.out
+    assert "peak memory of predicting a batch of 359 " in said.out

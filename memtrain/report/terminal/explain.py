@@ -86,7 +86,7 @@ def _timelines(
         count = len(account.timeline)
         words = f"{mode.noun.capitalize()}, {count} step{'' if count == 1 else 's'}"
         if len(lines) < count:
-            words += ": the highest of each stretch"
+            words += f" in {len(lines)} groups: the highest step of each"
         parts += [Text(words, style="bold"), drawing.bars(account, lines)]
         sentences = [peak_sentence(account)]
         if not brief or mode is Mode.TRAIN:

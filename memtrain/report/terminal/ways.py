@@ -114,14 +114,16 @@ def _extra(option: Option) -> float:
 
 
 def _commands(ways: Ways, width: int) -> Iterator[RenderableType]:
-    """The command of the answer, and the commands of the other options."""
+    """The command of the answer, and the commands of the other options that fit."""
     todo = advice(ways)
     if todo is not None:
         yield _command_list("Do this", [todo], width)
-    others = [command_of(option.cell) for option in (*_bases(ways)[1:], *ways.levers, *_smaller(ways))]
-    others = [command for command in others if command != todo]
+    options = [*_bases(ways)[1:], *ways.levers, *_smaller(ways)]
+    if ways.memory_bytes is not None:
+        options = [option for option in options if option.predicted_peak_bytes <= ways.memory_bytes]
+    others = [command for option in options if (command := command_of(option.cell)) != todo]
     if others:
-        yield _command_list("Commands" if todo is None else "Other commands", others, width)
+        yield _command_list("Commands" if todo is None else "Other commands that fit", others, width)
 
 
 def _command_list(title: str, commands: Sequence[str], width: int) -> RenderableType:
