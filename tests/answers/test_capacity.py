@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from command_line import memtrain, rows_of, strict_json
+from command_line import called, rows_of, strict_json
 from fake_host import FakeHost
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -178,7 +178,7 @@ def test_what_the_machine_has_no_memory_for_stays_unconfirmed():
     ],
 )
 def test_under_a_hard_limit_the_inside_runs_and_the_outside_fails_at_a_named_step(options, tmp_path):
-    said = memtrain("frontier", *options, "--json", "--export-csv", "f.csv", cwd=tmp_path)
+    said = called("frontier", *options, "--json", "--export-csv", "f.csv", cwd=tmp_path)
     assert said.code == 0, said.err
     document = strict_json(said.out)
     for row in document["rows"]:
@@ -201,7 +201,7 @@ def test_under_a_hard_limit_the_inside_runs_and_the_outside_fails_at_a_named_ste
 @linux
 def test_a_sweep_under_a_limit_shows_that_training_runs_out_of_memory_first(tmp_path):
     sweep = ("sweep", "--depth", "2,8,16", "--batch", "64,1024", "--meters", "ledger,heap")
-    said = memtrain(*sweep, "--memory-limit", "5MiB", "--json", cwd=tmp_path)
+    said = called(*sweep, "--memory-limit", "5MiB", "--json", cwd=tmp_path)
     assert said.code == 1
     rows = strict_json(said.out)["rows"]
     failed = {(row["depth"], row["batch"], row["mode"]) for row in rows if row["status"] == "memory_limit"}
@@ -214,7 +214,7 @@ def test_a_sweep_under_a_limit_shows_that_training_runs_out_of_memory_first(tmp_
             assert row["predicted_peak_bytes"] > 5 * MIB
             assert "out of memory at step" in row["reason"]
             assert row["ledger_peak_bytes"] is None
-    shown = memtrain(*sweep, "--memory-limit", "5MiB", cwd=tmp_path).out
+    shown = called(*sweep, "--memory-limit", "5MiB", cwd=tmp_path).out
     assert "training runs in 3 of 6 cells" in " ".join(shown.split())
 
 
@@ -231,24 +231,24 @@ def test_a_batch_larger_than_the_training_examples_is_marked_and_the_number_is_t
     lines = (f"{number / 625},{number % 7},{number % 2}\n" for number in range(625))
     (tmp_path / "d.csv").write_text("".join(lines))
     line = ("frontier", "--memory", "8MiB", "--depth", "1,32", "--no-confirm", "--data", "d.csv")
-    said = memtrain(*line, cwd=tmp_path).out
+    said = called(*line, cwd=tmp_path).out
     found = marked(said)
     assert {mark for _, mark in found.values()} == {True, False}
     assert all(mark is (batch > 500) for batch, mark in found.values())
     assert "* more than the 500 training examples of d.csv." in " ".join(said.split())
     assert re.search(r"^depth +64 +256 +1Ki\* ", said, re.MULTILINE)
-    document = strict_json(memtrain(*line, "--json", cwd=tmp_path).out)
+    document = strict_json(called(*line, "--json", cwd=tmp_path).out)
     assert document["training_examples"] == 500
     assert {row["training_examples"] for row in document["rows"]} == {500}
-    rows = rows_of(memtrain(*line, "--export-csv", "-", cwd=tmp_path).out)
+    rows = rows_of(called(*line, "--export-csv", "-", cwd=tmp_path).out)
     assert {row["training_examples"] for row in rows} == {"500"}
-    assert "the 500 training examples of d.csv" in memtrain(*line, "--export-markdown", "-", cwd=tmp_path).out
+    assert "the 500 training examples of d.csv" in called(*line, "--export-markdown", "-", cwd=tmp_path).out
 
 
 @pytest.mark.parametrize("options", [("--input-size", "64", "--output-size", "10"), ("--batch", "8")])
 def test_nothing_is_marked_where_no_batch_is_larger_or_examples_are_made(options, tmp_path):
     line = ("frontier", "--memory", "1MiB", "--depth", "1,16", "--no-confirm", *options)
-    said = memtrain(*line, cwd=tmp_path).out
+    said = called(*line, cwd=tmp_path).out
     assert "*" not in said
     assert "training examples" not in said
 

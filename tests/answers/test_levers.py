@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
-from command_line import memtrain
+from command_line import called
 from fake_host import altered
 
 from memtrain.answers.levers import MOST_MICRO_BATCHES, WORTHWHILE, Peaks, most_accumulate
@@ -304,7 +304,7 @@ def test_a_difference_that_rounding_cannot_make_is_a_failure(planned, dtype, sai
 
 def test_a_lever_that_fits_is_an_answer_and_ends_with_0(tmp_path):
     small = ("plan", "--depth", 16, "--batch", 256, "--memory", "6MiB", "--cost", "flops")
-    said = memtrain(*small, "--export-json", "p.json", cwd=tmp_path)
+    said = called(*small, "--export-json", "p.json", cwd=tmp_path)
     assert (said.code, said.err) == (0, "")
     assert "It fits with --update eager, budget:6MiB (peak " in " ".join(said.out.split())
     document = json.loads((tmp_path / "p.json").read_text())
@@ -314,11 +314,11 @@ def test_a_lever_that_fits_is_an_answer_and_ends_with_0(tmp_path):
     assert option["ledger_peak_bytes"] == option["predicted_peak_bytes"] <= 6 * 2**20
     assert option["differing"] == []
     assert document["advice"] == option["command"]
-    assert memtrain(*shlex.split(option["command"])[1:], "--epochs", 1, cwd=tmp_path).code == 0
+    assert called(*shlex.split(option["command"])[1:], "--epochs", 1, cwd=tmp_path).code == 0
 
 
 def test_where_nothing_fits_the_advice_can_be_followed(tmp_path):
-    said = memtrain(
+    said = called(
         *("plan", "--depth", 16, "--batch", 256, "--memory", "4.5MiB", "--cost", "flops"),
         *("--no-measure", "--json"),
         cwd=tmp_path,
@@ -330,12 +330,12 @@ def test_where_nothing_fits_the_advice_can_be_followed(tmp_path):
     assert document["parameter_bytes"] == 4_007_936
     words = shlex.split(document["advice"])
     assert words[words.index("--batch") + 1] == str(document["largest_batch"])
-    trained = memtrain(*words[1:], "--epochs", 1, "--json", cwd=tmp_path)
+    trained = called(*words[1:], "--epochs", 1, "--json", cwd=tmp_path)
     assert json.loads(trained.out)["training_peak_bytes"] <= 4.5 * 2**20
 
 
 def test_results_are_shown_and_other_exports_written_where_one_cannot_be(tmp_path):
-    said = memtrain(
+    said = called(
         *("plan", "--depth", 2, "--memory", "4MiB", "--no-measure", "--cost", "flops"),
         *("--export-csv", "/dev/full", "--export-json", "p.json", "--export-markdown", "p.md"),
         cwd=tmp_path,
@@ -348,7 +348,7 @@ def test_results_are_shown_and_other_exports_written_where_one_cannot_be(tmp_pat
 
 
 def test_another_number_is_no_misspelling(tmp_path):
-    said = memtrain("plan", "--memory", "1MiB", "--dtype", "float16", cwd=tmp_path)
+    said = called("plan", "--memory", "1MiB", "--dtype", "float16", cwd=tmp_path)
     assert said.code == 2
     assert "dtype 'float16' is not known; choose float32 or float64" in said.err
-    assert "did you mean gelu_tanh?" in memtrain("train", "--activation", "gelutanh", cwd=tmp_path).err
+    assert "did you mean gelu_tanh?" in called("train", "--activation", "gelutanh", cwd=tmp_path).err

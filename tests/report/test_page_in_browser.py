@@ -6,7 +6,7 @@ import time
 
 import pytest
 from browser import CHROMIUM, browser, complaints, requested, show, until
-from command_line import memtrain
+from command_line import called
 
 from memtrain import timeline_figure
 from memtrain.cells.cell import Mode, cell_of
@@ -346,7 +346,7 @@ TABLES = {
 @pytest.mark.parametrize("command", TABLES)
 def test_a_page_of_tables_names_its_networks_answers_first_and_fits_on_a_phone(driver, tmp_path, command):
     (tmp_path / "a.csv").write_text(rows_csv(some_rows()[:4]))
-    said = memtrain(*TABLES[command], "--html", "x.html", cwd=tmp_path)
+    said = called(*TABLES[command], "--html", "x.html", cwd=tmp_path)
     assert said.code == 0, said.err
     show(driver, tmp_path / "x.html", width=390, scheme="dark", ready="#networks")
     assert driver.run("return document.getElementById('networks').textContent").startswith(
