@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from types import ModuleType, SimpleNamespace
 
@@ -73,6 +74,7 @@ def called(*arguments, cwd, **environment):
     before, on_end = os.environ.copy(), signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(cwd)
+        patch.setattr(tempfile, "tempdir", None)  # it is found again, from the environment
         patch.setattr(sys, "argv", ["memtrain", *map(str, arguments)])
         patch.setitem(sys.modules, "__main__", ModuleType("__main__"))  # so the program's name is argv[0]
         for stream, name in ((out, "stdout"), (err, "stderr")):

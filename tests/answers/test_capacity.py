@@ -201,9 +201,9 @@ def test_under_a_hard_limit_the_inside_runs_and_the_outside_fails_at_a_named_ste
 @linux
 def test_a_sweep_under_a_limit_shows_that_training_runs_out_of_memory_first(tmp_path):
     sweep = ("sweep", "--depth", "2,8,16", "--batch", "64,1024", "--meters", "ledger,heap")
-    said = called(*sweep, "--memory-limit", "5MiB", "--json", cwd=tmp_path)
+    said = called(*sweep, "--memory-limit", "5MiB", "--export-json", "rows.json", cwd=tmp_path)
     assert said.code == 1
-    rows = strict_json(said.out)["rows"]
+    rows = strict_json((tmp_path / "rows.json").read_text())["rows"]
     failed = {(row["depth"], row["batch"], row["mode"]) for row in rows if row["status"] == "memory_limit"}
     assert failed == {(8, 1024, "train"), (16, 64, "train"), (16, 1024, "train"), (16, 1024, "infer")}
     for row in rows:
@@ -214,8 +214,7 @@ def test_a_sweep_under_a_limit_shows_that_training_runs_out_of_memory_first(tmp_
             assert row["predicted_peak_bytes"] > 5 * MIB
             assert "out of memory at step" in row["reason"]
             assert row["ledger_peak_bytes"] is None
-    shown = called(*sweep, "--memory-limit", "5MiB", cwd=tmp_path).out
-    assert "training runs in 3 of 6 cells" in " ".join(shown.split())
+    assert "training runs in 3 of 6 cells" in " ".join(said.out.split())
 
 
 def marked(text):
@@ -231,18 +230,19 @@ def test_a_batch_larger_than_the_training_examples_is_marked_and_the_number_is_t
     lines = (f"{number / 625},{number % 7},{number % 2}\n" for number in range(625))
     (tmp_path / "d.csv").write_text("".join(lines))
     line = ("frontier", "--memory", "8MiB", "--depth", "1,32", "--no-confirm", "--data", "d.csv")
-    said = called(*line, cwd=tmp_path).out
+    files = ("--export-json", "f.json", "--export-csv", "f.csv", "--export-markdown", "f.md")
+    said = called(*line, *files, cwd=tmp_path).out
     found = marked(said)
     assert {mark for _, mark in found.values()} == {True, False}
     assert all(mark is (batch > 500) for batch, mark in found.values())
     assert "* more than the 500 training examples of d.csv." in " ".join(said.split())
     assert re.search(r"^depth +64 +256 +1Ki\* ", said, re.MULTILINE)
-    document = strict_json(called(*line, "--json", cwd=tmp_path).out)
+    document = strict_json((tmp_path / "f.json").read_text())
     assert document["training_examples"] == 500
     assert {row["training_examples"] for row in document["rows"]} == {500}
-    rows = rows_of(called(*line, "--export-csv", "-", cwd=tmp_path).out)
+    rows = rows_of((tmp_path / "f.csv").read_text())
     assert {row["training_examples"] for row in rows} == {"500"}
-    assert "the 500 training examples of d.csv" in called(*line, "--export-markdown", "-", cwd=tmp_path).out
+    assert "the 500 training examples of d.csv" in (tmp_path / "f.md").read_text()
 
 
 @pytest.mark.parametrize("options", [("--input-size", "64", "--output-size", "10"), ("--batch", "8")])
