@@ -13,6 +13,7 @@ import tempfile
 import time
 from types import ModuleType, SimpleNamespace
 
+import psutil
 import pytest
 
 COLUMNS = """
@@ -128,3 +129,16 @@ def wait_for_rows(process, output, count):
     while process.poll() is None and not (output.exists() and output.read_text().count("\n") > count):
         time.sleep(0.01)
     assert process.poll() is None
+
+
+def still_running(processes, timeout):
+    """Those of ``processes`` that have not ended after ``timeout`` seconds."""
+
+    def runs(process):
+        try:
+            return process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:  # it ended just now
+            return False
+
+    _, alive = psutil.wait_procs(processes, timeout=timeout)
+    return [process for process in alive if runs(process)]

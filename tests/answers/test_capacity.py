@@ -110,7 +110,7 @@ def test_the_largest_depth_fits_and_one_more_layer_does_not():
 def test_a_network_without_hidden_layers_may_be_the_largest_of_all():
     """With 1000 × 1000 weights, depth 0 exceeds a budget in which many layers of width 1 fit."""
     cell = cell_of(width=1, data="synthetic", input_size=1000, output_size=1000)
-    for entry in find_capacity(cell, 100_000, [1], [1, 4]).depths:
+    for entry in find_capacity(cell, 100_000, [1], [4]).depths:
         peaks = [
             predicted_row(cell.changed(depth=depth, batch=entry.batch), entry.mode)["predicted_peak_bytes"]
             for depth in (0, entry.depth, entry.depth + 1)

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import psutil
 import pytest
-from command_line import LEDGER, called, finish, memtrain, refused, rows_of, start, strict_json
+from command_line import LEDGER, called, finish, memtrain, refused, rows_of, start, still_running, strict_json
 
 LONG = ("sweep", "--depth", "1:60:+1", "--batch", "64", "--width", "32", "--export-csv", "out.csv")
 
@@ -54,8 +54,7 @@ def test_a_stopped_sweep_ends_its_children_and_shows_the_rows_it_has(number, cod
     os.killpg(process.pid, number)
     said = finish(process)
     assert said.code == code
-    _, alive = psutil.wait_procs(children, timeout=20)
-    assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
+    assert still_running(children, timeout=20) == []
     rows = rows_of(output.read_text())
     assert 3 <= len(rows) < 120
     if "--json" in arguments:

@@ -116,7 +116,9 @@ def test_every_answer_is_written_in_every_format(command, folder, tmp_path):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_json_to_stdout_is_all_that_stdout_has(command, folder):
-    said = memtrain(*COMMANDS[command], "--json", cwd=folder)  # a process of its own, as all it starts may write
+    said = memtrain(
+        *COMMANDS[command], "--json", cwd=folder
+    )  # a process of its own, as all it starts may write
     assert said.code == 0
     assert strict_json(said.out)["schema_version"] == 1
 

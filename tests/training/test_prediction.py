@@ -298,9 +298,7 @@ def test_training_and_predicting_say_what_the_data_take(tmp_path):
     # x 1,200 B, y 800 B, a byte per row number, and a byte for the order of each of 80 training examples
     assert strict_json(called(*line, "--json", cwd=tmp_path).out)["data_bytes"] == 2180
     assert "data, besides the network" in called(*line, "--force", cwd=tmp_path).out
-    assert (
-        strict_json(called("predict", "m.npz", "x.npz", "--json", cwd=tmp_path).out)["data_bytes"] == 2000
-    )
+    assert strict_json(called("predict", "m.npz", "x.npz", "--json", cwd=tmp_path).out)["data_bytes"] == 2000
     assert "the data take another 2.0 KiB." in called("predict", "m.npz", "x.npz", cwd=tmp_path).err
 
 
