@@ -116,9 +116,7 @@ def test_every_answer_is_written_in_every_format(command, folder, tmp_path):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_json_to_stdout_is_all_that_stdout_has(command, folder):
-    said = memtrain(
-        *COMMANDS[command], "--json", cwd=folder
-    )  # a process of its own, as all it starts may write
+    said = memtrain(*COMMANDS[command], "--json", cwd=folder)  # a new process: its children may write, too
     assert said.code == 0
     assert strict_json(said.out)["schema_version"] == 1
 
