@@ -9,9 +9,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
+import psutil
 import pytest
 
 COLUMNS = """
@@ -61,33 +63,34 @@ def memtrain(*arguments, cwd, **options):
     return finish(start(*arguments, cwd=cwd, **options))
 
 
-def called(*arguments, cwd):
-    """Run memtrain in this process, which is much faster.
+def called(*arguments, cwd, **environment):
+    """Run memtrain in this process. This saves the imports, which take most of the time of a small command.
 
-    Streams, directory, environment and signals are restored.
-
-    It is for commands that are refused, or that measure nothing here. A test of streams, signals or imports
-    of a process needs `memtrain`.
+    Streams, directory, environment and signals are restored. Processes that measure are new ones here, too.
+    A test of streams, encodings, signals or imports needs `memtrain`.
     """
     from memtrain.cli.app import main
 
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
-    environment, on_end = os.environ.copy(), signal.getsignal(signal.SIGTERM)
+    before, on_end = os.environ.copy(), signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(cwd)
+        patch.setattr(tempfile, "tempdir", None)  # it is found again, from the environment
         patch.setattr(sys, "argv", ["memtrain", *map(str, arguments)])
+        patch.setitem(sys.modules, "__main__", ModuleType("__main__"))  # so the program's name is argv[0]
         for stream, name in ((out, "stdout"), (err, "stderr")):
             patch.setattr(sys, name, stream)
         for name in ("NO_COLOR", "FORCE_COLOR"):
             patch.delenv(name, raising=False)
-        patch.setenv("COLUMNS", "80")
+        for name, value in {"COLUMNS": "80", **environment}.items():
+            patch.setenv(name, str(value))
         try:
             with pytest.raises(SystemExit) as ending:
                 main()
         finally:
             signal.signal(signal.SIGTERM, on_end)
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update(before)
     texts = [stream.buffer.getvalue().decode() for stream in (out, err)]
     assert "Traceback" not in texts[1], texts[1][-600:]
     return SimpleNamespace(code=ending.value.code or 0, out=texts[0], err=texts[1])
@@ -126,3 +129,16 @@ def wait_for_rows(process, output, count):
     while process.poll() is None and not (output.exists() and output.read_text().count("\n") > count):
         time.sleep(0.01)
     assert process.poll() is None
+
+
+def still_running(processes, timeout):
+    """Those of ``processes`` that have not ended after ``timeout`` seconds."""
+
+    def runs(process):
+        try:
+            return process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:  # it ended just now
+            return False
+
+    _, alive = psutil.wait_procs(processes, timeout=timeout)
+    return [process for process in alive if runs(process)]

@@ -13,6 +13,18 @@ COVERED = ("graph", "models", "planning", "run", "cells", "explaining", "answers
 """The rooms whose lines coverage counts. Their code runs in the process of the tests."""
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session):
+    """Stop the coverage that pytest-cov starts in a worker of xdist before it knows that this is a worker.
+
+    It starts a second one now, and the first one would go on counting whenever the second pauses: the marker
+    ``no_cover`` would save nothing.
+    """
+    controller = getattr(session.config.pluginmanager.getplugin("_cov"), "cov_controller", None)
+    if controller is not None and hasattr(session.config, "workerinput"):
+        controller.cov.stop()
+
+
 def pytest_collection_modifyitems(items):
     """Count no lines in tests of other rooms, and in tests that start processes."""
     for item in items:

@@ -7,7 +7,7 @@ import io
 from fractions import Fraction
 
 import pytest
-from command_line import memtrain, refused, rows_of, strict_json
+from command_line import called, refused, rows_of, strict_json
 from fake_host import FakeHost, in_turn
 from measured_rows import grown, some_rows, some_rows_without
 
@@ -29,11 +29,11 @@ def test_a_regression_of_6_percent_is_caught_at_5_and_one_of_4_is_not(share, cod
     rows = some_rows(heap=[1000])
     (tmp_path / "a.csv").write_text(rows_csv(rows))
     (tmp_path / "b.csv").write_text(rows_csv(grown(rows, share, meter)))
-    said = memtrain("compare", "a.csv", "b.csv", "--fail-over", "5%", cwd=tmp_path)
+    said = called("compare", "a.csv", "b.csv", "--fail-over", "5%", cwd=tmp_path)
     assert said.code == code, said.err
     name = "depth 1, batch 64, infer"
     assert (name in said.err) is bool(code)
-    assert memtrain("compare", "b.csv", "a.csv", "--fail-over", "5%", cwd=tmp_path).code == 0
+    assert called("compare", "b.csv", "a.csv", "--fail-over", "5%", cwd=tmp_path).code == 0
 
 
 ARRAYS = 10
@@ -135,9 +135,9 @@ def test_it_is_said_which_meters_were_judged_and_which_were_not():
 def test_identical_code_is_no_regression_and_a_row_that_grew_by_6_percent_is_named(tmp_path):
     sweep = ("sweep", "--depth", "1,4", "--batch", "64,256", "-q", "--export-csv")
     for name in ("a.csv", "b.csv"):
-        assert memtrain(*sweep, name, cwd=tmp_path).code == 0
+        assert called(*sweep, name, cwd=tmp_path).code == 0
     for one, other in (("a.csv", "b.csv"), ("b.csv", "a.csv")):
-        said = memtrain("compare", one, other, "--fail-over", "5%", cwd=tmp_path)
+        said = called("compare", one, other, "--fail-over", "5%", cwd=tmp_path)
         assert said.code == 0, said.err
         assert "time is not judged" in said.err
         assert said.err.endswith("no figure that is judged grew by more than 5% and beyond its noise\n")
@@ -147,7 +147,7 @@ def test_identical_code_is_no_regression_and_a_row_that_grew_by_6_percent_is_nam
             rows[5][name] = str(round(1.06 * int(value)))
     lines = [csv_line(rows[0]), *(csv_line(row.values()) for row in rows)]
     (tmp_path / "d.csv").write_text("".join(lines))
-    said = memtrain("compare", "a.csv", "d.csv", "--fail-over", "5%", cwd=tmp_path)
+    said = called("compare", "a.csv", "d.csv", "--fail-over", "5%", cwd=tmp_path)
     assert said.code == 1
     named = [line for line in said.err.splitlines() if line.startswith("memtrain: ")]
     assert named == [f"memtrain: depth 4, batch 64, infer: {meter} +6.00 %" for meter in ("ledger", "heap")]
@@ -207,13 +207,13 @@ def test_a_comparison_shows_before_after_and_ratio_in_every_form(tmp_path):
     rows = some_rows(heap=[1000])
     (tmp_path / "a.csv").write_text(rows_csv(rows))
     (tmp_path / "b.csv").write_text(rows_csv(grown(rows, 1.0)))
-    text = memtrain("compare", "a.csv", "b.csv", "--meters", "heap", "--export-csv", "-", cwd=tmp_path).out
+    text = called("compare", "a.csv", "b.csv", "--meters", "heap", "--export-csv", "-", cwd=tmp_path).out
     lines = list(csv.DictReader(io.StringIO(text)))
     assert [float(line["heap_peak_bytes_ratio"]) for line in lines] == [1, 1, 1, 2, 1, 1, 1, 1]
-    document = strict_json(memtrain("compare", "a.csv", "b.csv", "--json", cwd=tmp_path).out)
+    document = strict_json(called("compare", "a.csv", "b.csv", "--json", cwd=tmp_path).out)
     assert document["rows"][3]["heap_peak_bytes"]["ratio"] == pytest.approx(2, rel=1e-6)
     for columns in ("80", "160"):
-        shown = memtrain("compare", "a.csv", "b.csv", cwd=tmp_path, COLUMNS=columns).out
+        shown = called("compare", "a.csv", "b.csv", cwd=tmp_path, COLUMNS=columns).out
         assert "2.000" in shown
         assert "…" not in shown
         assert max(map(len, shown.splitlines())) <= int(columns)

@@ -10,7 +10,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from command_line import COLUMNS, LEDGER, SMALL, memtrain, refused, rows_of, strict_json
+from command_line import COLUMNS, LEDGER, SMALL, called, memtrain, refused, rows_of, strict_json
 from typer.main import get_command
 
 from memtrain import __version__
@@ -28,7 +28,7 @@ NOT_RUNNABLE = str(10**13)
 def measured(tmp_path_factory):
     """A sweep with all meters, with JSON on stdout and rows in out.csv."""
     folder = tmp_path_factory.mktemp("measured")
-    said = memtrain(*SMALL, "--batch", "4,2000", "--json", "--export-csv", "out.csv", cwd=folder)
+    said = called(*SMALL, "--batch", "4,2000", "--json", "--export-csv", "out.csv", cwd=folder)
     return SimpleNamespace(**vars(said), csv=(folder / "out.csv").read_text())
 
 
@@ -36,7 +36,7 @@ def measured(tmp_path_factory):
 def partly_failed(tmp_path_factory):
     """A sweep in which one cell does not get its memory."""
     folder = tmp_path_factory.mktemp("failed")
-    said = memtrain(*LEDGER, "--width", f"{NOT_RUNNABLE},8", "--export-csv", "out.csv", cwd=folder)
+    said = called(*LEDGER, "--width", f"{NOT_RUNNABLE},8", "--export-csv", "out.csv", cwd=folder)
     return SimpleNamespace(**vars(said), csv=(folder / "out.csv").read_text())
 
 
@@ -54,10 +54,10 @@ def files_of_examples(tmp_path_factory):
     """A trained network and the results of two sweeps, under the names that the help texts use."""
     folder = tmp_path_factory.mktemp("examples")
     train = ("train", "--epochs", 1, "--width", 8, "--save", "model.npz")
-    assert memtrain(*train, cwd=folder).code == 0
+    assert called(*train, cwd=folder).code == 0
     sweep = ("sweep", "--depth", 1, "--batch", 8, "--width", 8, "--meters", "heap")
     for name in ("before", "after"):
-        assert memtrain(*sweep, "--export-csv", f"{name}.csv", cwd=folder).code == 0
+        assert called(*sweep, "--export-csv", f"{name}.csv", cwd=folder).code == 0
     return folder
 
 
@@ -74,8 +74,10 @@ def test_every_example_of_the_help_works_as_written(line, files_of_examples, tmp
         for name in re.findall(r"\w+\.csv", line):
             (tmp_path / name).write_text(rows_csv(rows))
     cheaply = ["--meters", "ledger"] if line.startswith("sweep") and "--dry-run" not in line else []
-    cheaply += ["--no-confirm"] if line.startswith("frontier") else []
-    assert memtrain(*shlex.split(line), *cheaply, cwd=tmp_path).code == 0
+    cheaply += ["--no-confirm", "--batch", "4096"] if line.startswith("frontier") else []
+    cheaply += ["--batch", "64", "--width", "16"] if line.startswith("explain") and "--prove" in line else []
+    cheaply += ["--no-measure"] if line.startswith("plan --pareto") else []
+    assert called(*shlex.split(line), *cheaply, cwd=tmp_path).code == 0
 
 
 def test_help_does_not_wait_for_numpy_and_the_version_is_shown(tmp_path):
@@ -147,7 +149,7 @@ def test_an_output_that_exists_is_refused_untouched_unless_forced(option, tmp_pa
     output.write_text("mine")
     assert "--force" in refused(*LEDGER, option, "out", cwd=tmp_path)
     assert output.read_text() == "mine"
-    assert memtrain(*LEDGER, option, "out", "--force", cwd=tmp_path).code == 0
+    assert called(*LEDGER, option, "out", "--force", cwd=tmp_path).code == 0
     assert "mine" not in output.read_text()
 
 
@@ -180,10 +182,10 @@ def test_a_pipe_gets_no_blanks_at_the_ends_of_lines(measured, tmp_path):
         "explain --depth 1 --no-measure",
         "frontier --memory 1MiB --no-confirm --depth 1",
     ):
-        for text in (
-            memtrain(*line.split(), cwd=tmp_path).out,
-            memtrain(*line.split(), cwd=tmp_path, FORCE_COLOR="1").out,
-        ):
+        plain = called(*line.split(), cwd=tmp_path).out
+        coloured = called(*line.split(), cwd=tmp_path, FORCE_COLOR="1").out
+        assert "\x1b" in coloured
+        for text in (plain, coloured):
             assert len(text.splitlines()) > 5
             assert re.findall(r"^.* (?:\x1b\[[\d;]*m)*$", text, re.MULTILINE) == []
 
@@ -210,7 +212,7 @@ def test_a_cell_that_fails_takes_no_digits_from_the_figures_of_the_others(partly
 
 
 def test_meters_that_are_not_asked_for_leave_their_columns_empty(tmp_path):
-    assert memtrain(*LEDGER, "--export-csv", "out.csv", cwd=tmp_path).code == 0
+    assert called(*LEDGER, "--export-csv", "out.csv", cwd=tmp_path).code == 0
     for row in rows_of((tmp_path / "out.csv").read_text()):
         for name in ("heap_peak_bytes", "resident_peak_bytes", "baseline_bytes", "step_s", "reason"):
             assert row[name] == ""
@@ -218,11 +220,11 @@ def test_meters_that_are_not_asked_for_leave_their_columns_empty(tmp_path):
 
 
 def test_a_dry_run_predicts_and_writes_only_what_it_is_asked_for(tmp_path):
-    said = memtrain(*SMALL, "--batch", "4,8", "--dry-run", cwd=tmp_path)
+    said = called(*SMALL, "--batch", "4,8", "--dry-run", cwd=tmp_path)
     assert (said.code, said.err) == (0, "")
     assert "Predicted peak memory" in said.out
     assert list(tmp_path.iterdir()) == []
-    rows = strict_json(memtrain(*SMALL, "--dry-run", "--json", "--export-csv", "x.csv", cwd=tmp_path).out)[
+    rows = strict_json(called(*SMALL, "--dry-run", "--json", "--export-csv", "x.csv", cwd=tmp_path).out)[
         "rows"
     ]
     assert all(row["predicted_peak_bytes"] > 0 and row["ledger_peak_bytes"] is None for row in rows)
@@ -232,7 +234,7 @@ def test_a_dry_run_predicts_and_writes_only_what_it_is_asked_for(tmp_path):
 
 def test_rows_go_to_a_new_file_under_results_unless_said_otherwise(tmp_path):
     for count in (1, 2):
-        said = memtrain(*LEDGER, cwd=tmp_path)
+        said = called(*LEDGER, cwd=tmp_path)
         files = sorted((tmp_path / "results").glob("*.csv"))
         assert len(files) == count
         assert any(str(file.relative_to(tmp_path)) in said.err for file in files)
@@ -248,14 +250,14 @@ def test_rows_go_to_a_new_file_under_results_unless_said_otherwise(tmp_path):
     ],
 )
 def test_results_fit_into_80_columns_without_cutting_words(line, tmp_path):
-    said = memtrain(*line.split(), cwd=tmp_path)
+    said = called(*line.split(), cwd=tmp_path)
     assert said.code == 0
     assert max(map(len, said.out.splitlines())) <= 80
     assert not re.search(r"[a-z]…", said.out)
 
 
 def test_training_learns_and_its_json_says_what_it_took(tmp_path):
-    said = memtrain("train", "--epochs", "3", "--width", "32", "--json", cwd=tmp_path)
+    said = called("train", "--epochs", "3", "--width", "32", "--json", cwd=tmp_path)
     result = strict_json(said.out)
     assert (said.code, len(result["epoch_losses"])) == (0, 3)
     assert result["epoch_losses"][-1] < result["epoch_losses"][0]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from command_line import memtrain
+from command_line import called
 
 RUN = "import sys; sys.argv = ['memtrain', *sys.argv[1:]]; from memtrain.__main__ import main; main()"
 
@@ -15,11 +15,9 @@ def completed(line, cwd):
     """The words that bash offers for the last word of a line."""
     words = line.split(" ")
     asked = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1), "_MEMTRAIN_COMPLETE": "complete_bash"}
-    ran = subprocess.run(
-        [sys.executable, "-c", RUN], cwd=cwd, env=asked, capture_output=True, text=True, timeout=60
-    )
-    assert (ran.returncode, ran.stderr) == (0, "")
-    return ran.stdout.split()
+    said = called(cwd=cwd, **asked)
+    assert (said.code, said.err) == (0, "")
+    return said.out.split()
 
 
 @pytest.mark.parametrize(
@@ -70,7 +68,7 @@ def test_completion_does_not_wait_for_numpy(tmp_path):
 
 
 def test_completion_is_installed_for_a_shell(tmp_path):
-    said = memtrain(
+    said = called(
         "--install-completion",
         "bash",
         cwd=tmp_path,

@@ -6,12 +6,12 @@ import json
 import tomllib
 
 import pytest
-from command_line import LEDGER, memtrain, refused, strict_json
+from command_line import LEDGER, called, refused, strict_json
 
 
 def test_a_file_gives_options_and_the_command_line_wins(tmp_path):
     (tmp_path / "s.toml").write_text('depth = [1, 2]\nbatch = "4:8:x2"\nwidth = 8\nbias = true\nl2 = 1e-3\n')
-    said = memtrain("sweep", "--config", "s.toml", "--batch", 16, "--dry-run", "--json", cwd=tmp_path)
+    said = called("sweep", "--config", "s.toml", "--batch", 16, "--dry-run", "--json", cwd=tmp_path)
     rows = strict_json(said.out)["rows"]
     found = {(row["depth"], row["batch"], row["width"], row["bias"], row["l2"]) for row in rows}
     assert found == {(1, 16, 8, True, 1e-3), (2, 16, 8, True, 1e-3)}
@@ -19,14 +19,14 @@ def test_a_file_gives_options_and_the_command_line_wins(tmp_path):
 
 def test_the_options_in_force_can_be_written_and_read_again(tmp_path):
     line = ("--depth", "1,2", "--batch", "4", "--width", "8", "--bias", "--dry-run", "--data", "digits")
-    said = memtrain("sweep", *line, "--print-config", cwd=tmp_path)
+    said = called("sweep", *line, "--print-config", cwd=tmp_path)
     assert said.code == 0
     assert tomllib.loads(said.out)["depth"] == "1,2"
     (tmp_path / "s.toml").write_text(said.out)
-    again = memtrain("sweep", "--config", "s.toml", "--print-config", cwd=tmp_path)
+    again = called("sweep", "--config", "s.toml", "--print-config", cwd=tmp_path)
     assert tomllib.loads(again.out) == tomllib.loads(said.out)
-    first = memtrain("sweep", *line, cwd=tmp_path)
-    assert memtrain("sweep", "--config", "s.toml", cwd=tmp_path).out == first.out
+    first = called("sweep", *line, cwd=tmp_path)
+    assert called("sweep", "--config", "s.toml", cwd=tmp_path).out == first.out
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_file_that_cannot_be_used_is_refused_in_a_line(text, words, tmp_path):
 
 def test_the_options_in_force_are_kept_with_the_results(tmp_path):
     (tmp_path / "s.toml").write_text("width = 8\n")
-    memtrain(*LEDGER[:-4], "--config", "s.toml", "--meters", "ledger", "--export-csv", "x.csv", cwd=tmp_path)
+    called(*LEDGER[:-4], "--config", "s.toml", "--meters", "ledger", "--export-csv", "x.csv", cwd=tmp_path)
     header = json.loads((tmp_path / "x.csv.journal").read_text().splitlines()[0])
     assert header["config"]["width"] == "8"
     assert "--config s.toml" in header["command"]

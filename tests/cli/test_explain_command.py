@@ -1,11 +1,20 @@
-"""`memtrain explain` as a child process: what it prints, writes and refuses."""
+"""`memtrain explain`: what it prints, writes and refuses."""
 
 from __future__ import annotations
 
+import io
 import re
+from dataclasses import replace
+from itertools import product
 
 import pytest
-from command_line import memtrain, refused, strict_json
+from command_line import called, refused, strict_json
+from rich.console import Console
+
+from memtrain.cells.cell import cell_of
+from memtrain.explaining import evidence
+from memtrain.explaining.evidence import Explained
+from memtrain.report.publish import publication_of
 
 SMALL = ("explain", "--depth", "1", "--width", "16", "--batch", "8")
 
@@ -16,7 +25,7 @@ def one_line(text):
 
 
 def test_the_default_is_one_screen_that_says_what_is_kept_why_and_when(tmp_path):
-    said = memtrain("explain", cwd=tmp_path)
+    said = called("explain", cwd=tmp_path)
     assert (said.code, said.err) == (0, "")
     assert len(said.out.splitlines()) <= 40
     assert max(map(len, said.out.splitlines())) <= 80
@@ -38,31 +47,34 @@ def test_the_default_is_one_screen_that_says_what_is_kept_why_and_when(tmp_path)
     assert "The footprint" not in said.out
 
 
-@pytest.mark.parametrize("columns", [40, 80, 160])
 @pytest.mark.parametrize(
-    "line",
+    ("options", "second"),
     [
-        "--depth 0",
-        "--depth 1 --batch 64",
-        "--depth 2 --activation gelu --bias",
-        "--depth 1000",
-        "--policy sqrt",
-        "--layers 20,9,7,3",
-        "--dtype float64 --second",
+        ({"depth": 0}, False),
+        ({"depth": 1, "batch": 64}, False),
+        ({"depth": 2, "activation": "gelu", "bias": True}, False),
+        ({"depth": 1000}, False),
+        ({"policy": "sqrt"}, False),
+        ({"depth": 2, "input_size": 20, "width": (9, 7), "output_size": 3, "data": "synthetic"}, False),
+        ({"depth": 4, "dtype": "float64"}, True),
     ],
+    ids=str,
 )
-@pytest.mark.parametrize("full", [(), ("--full",)])
-def test_no_line_is_wider_than_the_terminal_and_no_words_are_squeezed(columns, line, full, tmp_path):
-    said = memtrain("explain", *line.split(), *full, "--no-measure", cwd=tmp_path, COLUMNS=str(columns))
-    assert said.code == 0, said.err
-    lines = said.out.splitlines()
-    assert max(map(len, lines)) <= columns
-    if not full and columns >= 80 and line not in ("--policy sqrt", "--dtype float64 --second"):
-        assert len(lines) <= 40
+def test_no_line_is_wider_than_the_terminal_and_no_words_are_squeezed(options, second):
+    cell = cell_of(**{"depth": 16, "batch": 1024} | options)
+    short = evidence.explained(cell, None, second=second, measure=False)
+    for found, columns in product((short, replace(short, full=True)), (40, 80, 160)):
+        out = io.StringIO()
+        for part in publication_of(Explained).screen(found, columns, False):
+            Console(file=out, width=columns).print(part, markup=False)
+        lines = out.getvalue().splitlines()
+        assert max(map(len, lines)) <= columns
+        if not found.full and columns >= 80 and not second and cell.policy != "sqrt":
+            assert len(lines) <= 40
 
 
 def test_at_40_columns_reasons_stand_below_the_figures(tmp_path):
-    said = memtrain("explain", "--no-measure", cwd=tmp_path, COLUMNS="40")
+    said = called("explain", "--no-measure", cwd=tmp_path, COLUMNS="40")
     lines = said.out.splitlines()
     (at,) = (number for number, line in enumerate(lines) if line.startswith("h1…h16 "))
     assert lines[at + 1 : at + 3] == ["  ∂J/∂W2 = ∂L/∂z2 h1ᵀ + λ W2 (needs the", "    factor h1ᵀ)"]
@@ -70,7 +82,7 @@ def test_at_40_columns_reasons_stand_below_the_figures(tmp_path):
 
 def test_depth_and_batch_have_defaults_of_their_own_but_layers_give_the_depth(tmp_path):
     def cell(*options):
-        return strict_json(memtrain("explain", *options, "--no-measure", "--json", cwd=tmp_path).out)["cell"]
+        return strict_json(called("explain", *options, "--no-measure", "--json", cwd=tmp_path).out)["cell"]
 
     assert (cell()["depth"], cell()["batch"]) == (16, 1024)
     assert (cell("--depth", "2")["depth"], cell("--batch", "8")["batch"]) == (2, 8)
@@ -80,7 +92,7 @@ def test_depth_and_batch_have_defaults_of_their_own_but_layers_give_the_depth(tm
 
 def test_full_shows_all_parts_and_they_fit_into_80_columns(tmp_path):
     options = ("--depth", "9", "--activation", "gelu", "--bias", "--prove", "--second", "--full")
-    said = memtrain(*SMALL, *options, cwd=tmp_path)
+    said = called(*SMALL, *options, cwd=tmp_path)
     assert (said.code, said.err) == (0, "")
     for part in (
         "Forward keeps",
@@ -105,7 +117,7 @@ def test_full_shows_all_parts_and_they_fit_into_80_columns(tmp_path):
 
 
 def test_the_json_has_what_it_promises(tmp_path):
-    said = memtrain(*SMALL, "--json", "--prove", "--second", cwd=tmp_path)
+    said = called(*SMALL, "--json", "--prove", "--second", cwd=tmp_path)
     document = strict_json(said.out)
     assert set(document["nodes"][0]) == {"name", "op", "phase", "shape", "dtype", "bytes", "inputs"}
     kept = document["retained"]
@@ -132,15 +144,15 @@ def test_the_json_has_what_it_promises(tmp_path):
 
 
 def test_what_no_machine_can_run_is_explained_in_the_same_way(tmp_path):
-    large = ("--depth", "200", "--width", "4096", "--batch", "1048576", "--full")
-    said = memtrain("explain", *large, cwd=tmp_path)
+    large = ("--depth", "50", "--width", "4096", "--batch", "1048576", "--full")
+    said = called("explain", *large, cwd=tmp_path)
     assert said.code == 0
     assert "all figures are predicted" in said.err
     assert "4·(ℓ − 1)·n·m" in said.out
 
 
 def test_layers_of_their_own_widths_have_symbols_of_their_own(tmp_path):
-    said = memtrain("explain", "--layers", "20,9,7,3", "--batch", "1", "--no-measure", "--full", cwd=tmp_path)
+    said = called("explain", "--layers", "20,9,7,3", "--batch", "1", "--no-measure", "--full", cwd=tmp_path)
     assert said.code == 0
     words = "n = 1 example, d = 20 inputs, m1 = 9 units, m2 = 7 units, q = 3 classes, ℓ = 2 hidden layers."
     assert words in one_line(said.out)
@@ -169,7 +181,7 @@ def test_bad_input_is_one_line(line, words, tmp_path):
 @pytest.mark.parametrize("full", [(), ("--full",)])
 def test_parts_that_are_asked_for_are_shown_without_full_too(full, tmp_path):
     options = ("--prove", "--second", "--no-measure", "--policy", "sqrt")
-    said = memtrain("explain", "--depth", 9, "--width", 16, "--batch", 8, *options, *full, cwd=tmp_path)
+    said = called("explain", "--depth", 9, "--width", 16, "--batch", 8, *options, *full, cwd=tmp_path)
     assert said.code == 0, said.err
     for part in ("Proved", "Second order", "Hessian · v takes", "Computed again (sqrt)"):
         assert part in said.out
@@ -179,20 +191,20 @@ def test_parts_that_are_asked_for_are_shown_without_full_too(full, tmp_path):
 def test_the_second_order_has_time_only_where_rates_are_kept_and_measures_none(tmp_path):
     small, cache = (*SMALL, "--second", "--no-measure"), tmp_path / "cache"
     places = {"XDG_CACHE_HOME": str(cache), "TMPDIR": str(tmp_path)}
-    flops = strict_json(memtrain(*small, "--json", cwd=tmp_path, **places).out)["second_order"]
+    flops = strict_json(called(*small, "--json", cwd=tmp_path, **places).out)["second_order"]
     assert flops["first_order_work"]["seconds"] is None
     assert flops["second_order_work"]["flops"] > flops["first_order_work"]["flops"] > 0
     assert not cache.exists()
-    assert "its time" not in memtrain(*small, cwd=tmp_path, **places).out
-    timed = memtrain(*SMALL, "--second", cwd=tmp_path, **places)
+    assert "its time" not in called(*small, cwd=tmp_path, **places).out
+    timed = called(*SMALL, "--second", cwd=tmp_path, **places)
     assert "its time, as predicted for one thread of this machine" in one_line(timed.out)
-    assert "its time" in memtrain(*small, cwd=tmp_path, **places).out
+    assert "its time" in called(*small, cwd=tmp_path, **places).out
 
 
 @pytest.mark.parametrize("option", ["--svg", "--dot"])
 def test_a_drawing_of_the_second_order_shows_its_graph_and_folds_the_directions(option, tmp_path):
     line = ("explain", "--width", 16, "--batch", 8, "--no-measure", "--second", option, "graph")
-    assert memtrain(*line, "--depth", 20, cwd=tmp_path).code == 0
+    assert called(*line, "--depth", 20, cwd=tmp_path).code == 0
     drawn = (tmp_path / "graph").read_text()
     assert "∂g·v" in drawn
     assert "v(W1)" in drawn
@@ -201,7 +213,7 @@ def test_a_drawing_of_the_second_order_shows_its_graph_and_folds_the_directions(
 
 @pytest.mark.parametrize("option", ["--svg", "--dot"])
 def test_a_drawing_is_written_and_not_overwritten(option, tmp_path):
-    assert memtrain(*SMALL, "--no-measure", option, "graph", "--backward", cwd=tmp_path).code == 0
+    assert called(*SMALL, "--no-measure", option, "graph", "--backward", cwd=tmp_path).code == 0
     first = (tmp_path / "graph").read_text()
     assert "∂" in first
     assert "--force" in refused(*SMALL, option, "graph", cwd=tmp_path)

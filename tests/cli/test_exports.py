@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from command_line import LEDGER, SMALL, memtrain, refused, rows_of, strict_json
+from command_line import LEDGER, SMALL, called, refused, rows_of, strict_json
 from measured_rows import some_rows
 
 from memtrain.sweeps.store import rows_csv
@@ -24,7 +24,7 @@ DRY = (*SMALL, "--dry-run")
     ],
 )
 def test_a_dash_sends_an_export_to_stdout_instead_of_the_tables(line, start, tmp_path):
-    said = memtrain(*line, cwd=tmp_path)
+    said = called(*line, cwd=tmp_path)
     assert said.code == 0
     assert said.out.startswith(start)
     assert "Peak memory" not in said.out
@@ -37,14 +37,14 @@ def test_only_one_export_goes_to_stdout(tmp_path):
 
 
 def test_files_and_stdout_can_be_had_together(tmp_path):
-    said = memtrain(*DRY, "--export-markdown", "x.md", "--export-csv", "x.csv", "--json", cwd=tmp_path)
+    said = called(*DRY, "--export-markdown", "x.md", "--export-csv", "x.csv", "--json", cwd=tmp_path)
     rows = strict_json(said.out)["rows"]
     assert len(rows) == len(rows_of((tmp_path / "x.csv").read_text())) == 2
     assert (tmp_path / "x.md").read_text().count("\n|") == 3
 
 
 def test_json_says_version_command_options_and_environment(tmp_path):
-    document = strict_json(memtrain(*LEDGER, "--json", cwd=tmp_path).out)
+    document = strict_json(called(*LEDGER, "--json", cwd=tmp_path).out)
     assert document["schema_version"] == 1
     assert document["command"].startswith("memtrain sweep --depth 1")
     assert (document["config"]["width"], document["config"]["bias"]) == ("8", False)
@@ -53,8 +53,8 @@ def test_json_says_version_command_options_and_environment(tmp_path):
 
 def test_quiet_says_nothing_on_stderr_and_verbose_says_each_row(tmp_path):
     line = (*LEDGER, "--batch", 2000)
-    assert memtrain(*line, "-q", cwd=tmp_path).err == ""
-    said = memtrain(*line, "-v", cwd=tmp_path).err
+    assert called(*line, "-q", cwd=tmp_path).err == ""
+    said = called(*line, "-v", cwd=tmp_path).err
     assert "blas: " in said
     assert "depth 1, batch 2,000, train: predicted" in said
 

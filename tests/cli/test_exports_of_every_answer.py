@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import pytest
-from command_line import memtrain, refused, strict_json
+from command_line import called, memtrain, refused, strict_json
 
 from memtrain.errors import DataError
 from memtrain.report.publish import PUBLICATIONS
@@ -37,8 +37,8 @@ def folder(tmp_path_factory):
     """A folder with the rows and the model that commands read."""
     path = tmp_path_factory.mktemp("exports")
     row = ("sweep", "--depth", "1", *SMALL, "--meters", "ledger", "--export-csv", "rows.csv")
-    assert memtrain(*row, cwd=path).code == 0
-    assert memtrain("train", "--epochs", "2", *SMALL, "--save", "model.npz", cwd=path).code == 0
+    assert called(*row, cwd=path).code == 0
+    assert called("train", "--epochs", "2", *SMALL, "--save", "model.npz", cwd=path).code == 0
     return path
 
 
@@ -48,7 +48,7 @@ def test_every_answer_is_registered_for_one_command():
 
 def test_every_command_words_its_exports_alike(tmp_path):
     def exports(command):
-        said = memtrain(command, "--help", cwd=tmp_path).out
+        said = called(command, "--help", cwd=tmp_path).out
         said = re.sub(r"\n {10,}", " ", said)  # one line for each option
         texts = re.findall(r"^  ((?:--export-\w+|--html|--json|--force) .*)$", said, re.M)
         return {text.split()[0]: " ".join(text.split()) for text in texts}
@@ -98,7 +98,7 @@ def test_every_answer_is_written_in_every_format(command, folder, tmp_path):
     files = [tmp_path / name for name in ("a.csv", "a.json", "a.md", "a.html")]
     options = ("--export-csv", "--export-json", "--export-markdown", "--html")
     line = (*COMMANDS[command], *(word for pair in zip(options, files, strict=True) for word in pair))
-    assert memtrain(*line, cwd=folder).code == 0
+    assert called(*line, cwd=folder).code == 0
     as_csv, as_json, as_markdown, as_html = (path.read_text() for path in files)
     header, *rows = csv.reader(io.StringIO(as_csv))
     assert header[0] == FIRST_COLUMN[command]
@@ -116,7 +116,7 @@ def test_every_answer_is_written_in_every_format(command, folder, tmp_path):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_json_to_stdout_is_all_that_stdout_has(command, folder):
-    said = memtrain(*COMMANDS[command], "--json", cwd=folder)
+    said = memtrain(*COMMANDS[command], "--json", cwd=folder)  # a new process: its children may write, too
     assert said.code == 0
     assert strict_json(said.out)["schema_version"] == 1
 
@@ -130,9 +130,9 @@ def test_an_export_that_is_there_is_refused_before_anything_runs(command, folder
 
 def test_a_report_exports_the_rows_of_all_its_files(folder, tmp_path):
     other = ("sweep", "--depth", "2", *SMALL, "--meters", "ledger", "--export-csv", tmp_path / "other.csv")
-    assert memtrain(*other, cwd=folder).code == 0
+    assert called(*other, cwd=folder).code == 0
     page = ("report", "rows.csv", tmp_path / "other.csv", "-o", tmp_path / "page.html", "--quiet")
-    said = memtrain(*page, "--export-csv", tmp_path / "all.csv", "--json", cwd=folder)
+    said = called(*page, "--export-csv", tmp_path / "all.csv", "--json", cwd=folder)
     assert (said.code, said.err) == (0, "")
     with (tmp_path / "all.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -141,12 +141,12 @@ def test_a_report_exports_the_rows_of_all_its_files(folder, tmp_path):
     ]
     assert [str(row["depth"]) for row in strict_json(said.out)["rows"]] == [row["depth"] for row in rows]
     assert (tmp_path / "page.html").stat().st_size > 10**5
-    assert memtrain(*page, "--force", cwd=folder).out == ""
+    assert called(*page, "--force", cwd=folder).out == ""
 
 
 def test_a_page_of_tables_shows_each_cell_as_it_is(folder, tmp_path):
     page = tmp_path / "e.html"
-    assert memtrain(*COMMANDS["explain"], "--html", page, cwd=folder).code == 0
+    assert called(*COMMANDS["explain"], "--html", page, cwd=folder).code == 0
     found = Page(page.read_text())
     assert found.titles == ["Why each intermediate is kept"]
     assert "∂J/∂W3 = ∂L/∂o h2ᵀ + λ W3" in found.cells

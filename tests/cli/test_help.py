@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from command_line import memtrain, refused
+from command_line import called, refused
 from typer.main import get_command
 
 from memtrain.cells.columns import CELL_COLUMNS
@@ -117,13 +117,11 @@ def test_examples_can_be_pasted_from_a_narrow_terminal(name, help_of):
 
 def test_help_of_a_command_is_what_the_command_says(tmp_path):
     for name in ("sweep", "help"):
-        said = memtrain("help", name, cwd=tmp_path)
+        said = called("help", name, cwd=tmp_path)
         assert (said.code, said.err) == (0, "")
-        assert (
-            said.out == memtrain(name, "--help", cwd=tmp_path).out == memtrain(name, "-h", cwd=tmp_path).out
-        )
-    alone = memtrain(cwd=tmp_path).out
-    assert alone == memtrain("help", cwd=tmp_path).out == memtrain("--help", cwd=tmp_path).out
+        assert said.out == called(name, "--help", cwd=tmp_path).out == called(name, "-h", cwd=tmp_path).out
+    alone = called(cwd=tmp_path).out
+    assert alone == called("help", cwd=tmp_path).out == called("--help", cwd=tmp_path).out
 
 
 def test_help_of_an_unknown_command_names_the_one_that_was_meant(tmp_path):

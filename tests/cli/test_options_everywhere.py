@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 
 import pytest
-from command_line import memtrain, refused, strict_json
+from command_line import called, refused, strict_json
 from typer.main import get_command
 
 from memtrain.cells.columns import CELL_COLUMNS
@@ -74,25 +74,25 @@ def test_a_quiet_command_says_nothing_on_stderr(tmp_path):
         ("train", *TINY, "--epochs", "1"),
         ("sweep", *TINY, "--meters", "ledger", "--export-csv", "a.csv"),
     ):
-        said = memtrain(*line, "-q", cwd=tmp_path)
+        said = called(*line, "-q", cwd=tmp_path)
         assert (said.code, said.err) == (0, ""), line
-    said = memtrain("compare", "a.csv", "a.csv", "--fail-over", "5%", "-q", cwd=tmp_path)
+    said = called("compare", "a.csv", "a.csv", "--fail-over", "5%", "-q", cwd=tmp_path)
     assert (said.code, said.err) == (0, "")
 
 
 @pytest.mark.parametrize("option", ["--memory", "--memory-limit"])
 def test_the_limit_of_a_sweep_is_called_memory_and_its_former_name_still_works(option, tmp_path):
-    said = memtrain("sweep", *TINY, option, "1MiB,2MiB", "--dry-run", "--json", cwd=tmp_path)
+    said = called("sweep", *TINY, option, "1MiB,2MiB", "--dry-run", "--json", cwd=tmp_path)
     document = strict_json(said.out)
     assert [row["memory_limit_bytes"] for row in document["rows"]] == [2**20, 2**20, 2**21, 2**21]
     assert document["config"]["memory"] == "1MiB,2MiB"
-    assert "--memory-limit" not in memtrain("sweep", "--help", cwd=tmp_path).out
+    assert "--memory-limit" not in called("sweep", "--help", cwd=tmp_path).out
 
 
 @pytest.mark.parametrize("key", ["memory", "memory_limit", "memory-limit"])
 def test_a_file_may_use_the_former_name_too(key, tmp_path):
     (tmp_path / "s.toml").write_text(f"{key} = '3MiB'\n")
-    said = memtrain("sweep", "--config", "s.toml", "--print-config", cwd=tmp_path)
+    said = called("sweep", "--config", "s.toml", "--print-config", cwd=tmp_path)
     assert tomllib.loads(said.out)["memory"] == "3MiB"
     (tmp_path / "s.toml").write_text(f"memory = '3MiB'\n{key.replace('y-', 'y_')}  = 4\n")
     refused("sweep", "--config", "s.toml", cwd=tmp_path)
@@ -100,8 +100,8 @@ def test_a_file_may_use_the_former_name_too(key, tmp_path):
 
 def test_a_sweep_under_a_limit_is_resumed_by_the_limit_of_its_file(tmp_path):
     line = ("sweep", *TINY, "--memory", "20KiB", "--meters", "ledger", "--export-csv", "a.csv")
-    first = memtrain(*line, cwd=tmp_path)
-    again = memtrain("sweep", "--resume", "a.csv", "--json", cwd=tmp_path)
+    first = called(*line, cwd=tmp_path)
+    again = called("sweep", "--resume", "a.csv", "--json", cwd=tmp_path)
     assert {row["memory_limit_bytes"] for row in strict_json(again.out)["rows"]} == {20 * 1024}
     assert first.code == again.code
     assert "--memory" in refused("sweep", "--resume", "a.csv", "--memory", "1MiB", cwd=tmp_path)
@@ -117,13 +117,13 @@ def test_options_are_read_from_a_file_and_printed_again(name, tmp_path):
     given |= {"memory": "5MiB"} if name == "frontier" else {}
     (tmp_path / "s.toml").write_text("".join(f"{key} = '{value}'\n" for key, value in given.items()))
     line = (name, *ARGUMENTS.get(name, ()), "--config", "s.toml", "--print-config")
-    said = memtrain(*line, cwd=tmp_path)
+    said = called(*line, cwd=tmp_path)
     assert said.code == 0, said.err
     printed = tomllib.loads(said.out)
     assert {key: str(printed[key]) for key in given} == given
     assert not {"config", "print_config", "model.npz", "results", "before", "data_file"} & set(printed)
     (tmp_path / "s.toml").write_text(said.out)
-    again = tomllib.loads(memtrain(*line, cwd=tmp_path).out)
+    again = tomllib.loads(called(*line, cwd=tmp_path).out)
     assert {key: str(value) for key, value in again.items()} == {k: str(v) for k, v in printed.items()}
     (tmp_path / "s.toml").write_text("no_such = 1\n")
     assert "no_such" in refused(*line[:-1], cwd=tmp_path)
@@ -139,6 +139,6 @@ def test_the_file_of_options_is_never_overwritten(name, tmp_path):
 
 def test_a_file_gives_the_cell_of_a_command(tmp_path):
     (tmp_path / "s.toml").write_text("width = 8\ndepth = 3\nbatch = 5\nmeasure = false\n")
-    said = memtrain("explain", "--config", "s.toml", "--depth", "2", "--json", cwd=tmp_path)
+    said = called("explain", "--config", "s.toml", "--depth", "2", "--json", cwd=tmp_path)
     cell = strict_json(said.out)["cell"]
     assert (cell["width"], cell["depth"], cell["batch"]) == (8, 2, 5)

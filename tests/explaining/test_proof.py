@@ -63,6 +63,7 @@ def place_of(schedule, name):
 # -- where it holds ----------------------------------------------------------------------------------
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(
     ("activation", "depth"),

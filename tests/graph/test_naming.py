@@ -27,6 +27,7 @@ def repeated(nodes):
     return {name: count for name, count in Counter(node.name for node in nodes).items() if count > 1}
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_no_two_nodes_of_an_iteration_have_one_name(activation):
     for bias, accumulate, l2, optimizer, depth in product(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 
 import pytest
-from command_line import finish, memtrain, rows_of
+from command_line import called, rows_of
 from disks import fill
 from paths import TESTS
 
@@ -23,22 +21,9 @@ METERED = (*SWEEP, "--meters", "ledger,heap,resident")
 
 def with_fault(fault, *arguments, cwd, **environment):
     """Run memtrain with measuring servers that have ``fault``."""
-    code = (
-        "import sys, memtrain.measure.client as client\n"
-        f"client.SERVER_COMMAND = (sys.executable, {str(FAULTY)!r})\n"
-        "from memtrain.__main__ import main\nmain()"
-    )
-    inherited = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=cwd,
-        env={**inherited, "COLUMNS": "80", "FAULT": fault, **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    return finish(process)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "SERVER_COMMAND", (sys.executable, str(FAULTY)))
+        return called(*arguments, cwd=cwd, FAULT=fault, **environment)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +102,7 @@ def test_a_disk_that_is_full_gives_no_heap_figure(leave, small_disk, tmp_path):
 
 
 def test_a_disk_with_too_little_room_for_memray_is_seen_before(small_disk, tmp_path):
-    said = memtrain(*METERED, "--export-csv", "out.csv", cwd=tmp_path, TMPDIR=small_disk)
+    said = called(*METERED, "--export-csv", "out.csv", cwd=tmp_path, TMPDIR=small_disk)
     assert said.code == 1
     for row in rows_of((tmp_path / "out.csv").read_text()):
         assert (row["status"], row["heap_peak_bytes"]) == ("error", "")
@@ -129,7 +114,7 @@ def test_a_server_that_prints_gives_a_row_with_a_reason(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\nif 'memtrain.measure.server' in sys.orig_argv: print('hello')\n"
     )
-    said = memtrain(*SWEEP, "--meters", "ledger", cwd=tmp_path, PYTHONPATH=tmp_path)
+    said = called(*SWEEP, "--meters", "ledger", cwd=tmp_path, PYTHONPATH=tmp_path)
     assert said.code == 1
     assert "hello" in said.err
 

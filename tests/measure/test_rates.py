@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from command_line import memtrain
+from command_line import called
 
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import MeasureError
@@ -147,7 +147,7 @@ def test_a_sweep_records_its_rates_and_goes_on_with_them_on_resume(tmp_path):
     sweep = ("sweep", "--depth", "8", "--width", "32", "--batch", "256", "--activation", "gelu")
     options = ("--policy", "budget:500KiB,budget:520KiB", "--mode", "train", "--meters", "ledger,heap")
     caches = [tmp_path / name for name in ("before", "after")]
-    memtrain(*sweep, *options, "--export-csv", "out.csv", cwd=tmp_path, XDG_CACHE_HOME=caches[0])
+    called(*sweep, *options, "--export-csv", "out.csv", cwd=tmp_path, XDG_CACHE_HOME=caches[0])
     first = (tmp_path / "out.csv").read_text()
     journal = tmp_path / "out.csv.journal"
     header, *rows = journal.read_text().splitlines()
@@ -163,7 +163,7 @@ def test_a_sweep_records_its_rates_and_goes_on_with_them_on_resume(tmp_path):
         machine["flops_per_s"] = 1e15 if dear else 1e3
     (caches[1] / "memtrain").mkdir(parents=True, mode=0o700)
     (caches[1] / "memtrain" / "rates.json").write_text(json.dumps(values))
-    again = memtrain("sweep", "--resume", "out.csv", cwd=tmp_path, XDG_CACHE_HOME=caches[1])
+    again = called("sweep", "--resume", "out.csv", cwd=tmp_path, XDG_CACHE_HOME=caches[1])
     assert again.code == 0, again.err
     assert (tmp_path / "out.csv").read_text() == first
 
@@ -218,9 +218,9 @@ def test_a_command_says_when_its_plans_can_differ_from_run_to_run(command, tmp_p
     (tmp_path / f"memtrain.{os.geteuid()}").symlink_to(tmp_path / "elsewhere")
     options = {"XDG_CACHE_HOME": blocked, "TMPDIR": tmp_path}
     command = (*command, "--width", 32, "--batch", 256)
-    said = memtrain(*command, cwd=tmp_path, **options)
+    said = called(*command, cwd=tmp_path, **options)
     assert said.err.count("can differ from run to run") == 1, said.err
-    quiet = memtrain(
+    quiet = called(
         *command, "--width", 32, "--batch", 256, "--cost", "flops", "--force", cwd=tmp_path, **options
     )
     assert "can differ" not in quiet.err

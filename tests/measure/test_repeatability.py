@@ -9,7 +9,7 @@ import time
 from threading import Event, Thread
 
 import pytest
-from command_line import LEDGER, memtrain, strict_json
+from command_line import LEDGER, called, strict_json
 from fake_host import FakeHost, in_turn
 
 from memtrain.cells.cell import Mode, cell_of
@@ -45,7 +45,7 @@ def test_the_size_of_the_parent_does_not_show():
     code = (
         "import json, sys, numpy, memtrain\n"
         "ballast = numpy.ones(int(sys.argv[1]), numpy.uint8)\n"
-        "rows = memtrain.sweep(depth=[2, 8], batch=256, meters=['heap', 'resident'])\n"
+        "rows = memtrain.sweep(depth=8, batch=256, meters=['heap', 'resident'])\n"
         "names = [f'{meter}_peak_bytes' for meter in ('ledger', 'heap', 'resident')]\n"
         "print(json.dumps([[row[name] for name in names] for row in rows]))"
     )
@@ -86,7 +86,7 @@ def test_a_single_measurement_has_no_spread():
 @linux
 def test_repeat_is_an_option_of_sweep(tmp_path):
     sweep = ("sweep", "--depth", "1", "--batch", "8", "--width", "8", "--meters", "heap", "--repeat", "2")
-    rows = strict_json(memtrain(*sweep, "--json", cwd=tmp_path).out)["rows"]
+    rows = strict_json(called(*sweep, "--json", cwd=tmp_path).out)["rows"]
     assert {(row["repeat_count"], row["heap_spread_bytes"]) for row in rows} == {(2, 0)}
 
 

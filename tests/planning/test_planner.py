@@ -31,6 +31,7 @@ def simple(costs, sizes, inner=()):
     ]
 
 
+@pytest.mark.no_cover
 def test_no_revolve_within_the_budget_is_cheaper_where_values_have_too_many_sizes(monkeypatch):
     """planner._candidates bisects the checkpoints of revolve, but for unequal stages neither the peak nor the
     cost is monotone in their number."""

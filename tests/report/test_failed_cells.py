@@ -7,7 +7,7 @@ import json
 import re
 
 import pytest
-from command_line import memtrain, refused
+from command_line import called, refused
 from rich.console import Console
 
 from memtrain import timeline_figure
@@ -98,11 +98,11 @@ def test_a_training_without_a_plan_is_said_and_inference_is_drawn():
 def test_a_budget_without_a_plan_for_training_loses_no_page(tmp_path):
     cell = ("--depth", 3, "--width", 16, "--batch", 64, "--cost", "flops", "--policy", f"none,{NO_PLAN}")
     files = ("--export-csv", "b.csv", "--html", "b.html")
-    said = memtrain("sweep", *cell, "--meters", "ledger", *files, cwd=tmp_path)
+    said = called("sweep", *cell, "--meters", "ledger", *files, cwd=tmp_path)
     assert said.code == 1
     assert "budget:30KiB, train: memory_limit:" in " ".join(said.out.split())
     assert len(data_of((tmp_path / "b.html").read_text())["rows"]) == 4
-    said = memtrain("report", "b.csv", "-o", "again.html", "--static", "pictures", cwd=tmp_path)
+    said = called("report", "b.csv", "-o", "again.html", "--static", "pictures", cwd=tmp_path)
     assert (said.code, said.err.splitlines()[-1]) == (0, "report: again.html")
 
 
@@ -157,7 +157,7 @@ def test_what_fits_counts_a_mode_that_was_not_measured():
 def test_the_command_shows_what_fits_of_micro_batches_and_budgets(tmp_path):
     cells = [cell_of(depth=2, batch=64, accumulate=8), failing_cell("budget:60KiB"), failing_cell(NO_PLAN)]
     (tmp_path / "a.csv").write_text(rows_csv([planned_row(cell, mode) for cell in cells for mode in Mode]))
-    said = memtrain("report", "a.csv", "--memory", "1MiB", cwd=tmp_path)
+    said = called("report", "a.csv", "--memory", "1MiB", cwd=tmp_path)
     assert said.code == 0, said.err
     groups = data_of((tmp_path / "report.html").read_text())["groups"]
     assert all(group["fits"]["reading"].startswith("Within 1 MiB, ") for group in groups)
@@ -221,7 +221,7 @@ def test_files_that_are_no_sweep_are_skipped_in_words_as_long_as_one_is(tmp_path
     (tmp_path / "a.csv").write_text(rows_csv([predicted_row(cell_of(), mode) for mode in Mode]))
     (tmp_path / "bench.csv").write_text("engine,depth,batch\ntorch,1,64\n")
     (tmp_path / "begun.csv").write_text(rows_csv([]))
-    said = memtrain("report", "bench.csv", "a.csv", "begun.csv", cwd=tmp_path)
+    said = called("report", "bench.csv", "a.csv", "begun.csv", cwd=tmp_path)
     assert said.code == 0
     skipped, begun, made = said.err.splitlines()
     assert skipped.startswith(

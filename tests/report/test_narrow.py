@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 
 import pytest
-from command_line import memtrain
+from command_line import called
 from fake_host import FakeHost, in_turn
 from measured_rows import grown, some_rows
 from rich.console import Console
 
+from memtrain.answers.capacity import Capacity, find_capacity
 from memtrain.answers.swept import Swept
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.measure.doctor import Finding, State
 from memtrain.measure.measured import measured_row
+from memtrain.report.publish import publication_of
 from memtrain.report.section import Section
 from memtrain.report.terminal.doctor import doctor_table
 from memtrain.report.terminal.sweep import swept_screen
 from memtrain.report.terminal.table import command_lines, fitted, prose
+from memtrain.sweeps.grid import training_examples
 from memtrain.sweeps.store import rows_csv
 
 WIDTHS = (40, 80, 160)
@@ -64,14 +68,20 @@ def test_a_sweep_fits_and_loses_no_figure(width):
     assert not {word for word in missing if re.search(r"\d", word)}
 
 
+@pytest.fixture(scope="module")
+def frontier():
+    """What fits into 64 GiB. Batches smaller than these would need graphs of 100,000 nodes."""
+    return find_capacity(cell_of(batch=1), 2**36, [1, 8], [16_384], training_examples("digits"))
+
+
 @pytest.mark.parametrize("width", WIDTHS)
-def test_a_frontier_fits_and_its_figures_are_those_of_the_csv(width, tmp_path):
-    line = ("frontier", "--memory", "64GiB", "--depth", "1:8:x2", "--no-confirm")
-    shown = memtrain(*line, cwd=tmp_path, COLUMNS=str(width)).out
-    assert max(map(len, shown.splitlines())) <= width
-    csv = memtrain(*line, "--export-csv", "-", cwd=tmp_path).out
-    for row in csv.splitlines()[1:]:
-        depth, batch, mode, peak, _, _, outside, outside_peak, *_ = row.split(",")
+def test_a_frontier_fits_and_its_figures_are_those_of_the_csv(width, frontier):
+    publication = publication_of(Capacity)
+    lines = lines_of(publication.screen(frontier, width, False), width)
+    assert max(map(len, lines)) <= width
+    shown, rows = "\n".join(lines), list(csv.reader(publication.csv(frontier).splitlines()))[1:]
+    assert len(rows) == 4
+    for depth, batch, mode, peak, _, _, outside, outside_peak, *_ in rows:
         for figure in (batch, peak, outside, outside_peak):
             assert re.search(rf"^ *{depth} +{mode} .*\b{int(figure):,}\b", shown, re.M), (figure, width)
 
@@ -100,9 +110,9 @@ def test_a_frontier_fits_and_its_figures_are_those_of_the_csv(width, tmp_path):
 )
 def test_a_plan_fits_and_loses_no_figure(options, width, tmp_path):
     line = ("plan", *options, "--cost", "flops", "--no-measure")
-    shown = memtrain(*line, cwd=tmp_path, COLUMNS=str(width)).out
+    shown = called(*line, cwd=tmp_path, COLUMNS=str(width)).out
     assert max(map(len, shown.splitlines())) <= width
-    for row in memtrain(*line, "--export-csv", "-", cwd=tmp_path).out.splitlines()[1:]:
+    for row in called(*line, "--export-csv", "-", cwd=tmp_path).out.splitlines()[1:]:
         peak = re.search(r",(\d+),,,", row)[1]
         mebibytes = int(peak) / 2**20
         assert f"{mebibytes:.2f}" in shown or f"{mebibytes:.4f}" in shown
@@ -113,7 +123,7 @@ def test_a_comparison_fits_and_shows_each_ratio(width, tmp_path):
     found = some_rows(heap=[1000])
     (tmp_path / "a.csv").write_text(rows_csv(found))
     (tmp_path / "b.csv").write_text(rows_csv(grown(found, 1.0)))
-    shown = memtrain("compare", "a.csv", "b.csv", cwd=tmp_path, COLUMNS=str(width)).out
+    shown = called("compare", "a.csv", "b.csv", cwd=tmp_path, COLUMNS=str(width)).out
     assert max(map(len, shown.splitlines())) <= width
     assert "2.000" in shown
     assert all(meter in shown for meter in ("ledger", "heap", "resident", "time"))
@@ -121,7 +131,7 @@ def test_a_comparison_fits_and_shows_each_ratio(width, tmp_path):
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_training_and_its_findings_fit(width, tmp_path):
-    shown = memtrain("train", "--epochs", "1", cwd=tmp_path, COLUMNS=str(width)).out
+    shown = called("train", "--epochs", "1", cwd=tmp_path, COLUMNS=str(width)).out
     assert max(map(len, shown.splitlines())) <= width
     assert {"test", "accuracy", "→", "memory"} <= words_of(shown.splitlines())
     findings = [

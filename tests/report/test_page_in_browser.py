@@ -6,7 +6,7 @@ import time
 
 import pytest
 from browser import CHROMIUM, browser, complaints, requested, show, until
-from command_line import memtrain
+from command_line import called
 
 from memtrain import timeline_figure
 from memtrain.cells.cell import Mode, cell_of
@@ -354,7 +354,7 @@ ANSWERS = {
 def test_the_page_of_an_answer_begins_with_its_networks_and_fits_on_a_phone(driver, tmp_path, command):
     options, drawn = ANSWERS[command]
     (tmp_path / "a.csv").write_text(rows_csv(some_rows()[:4]))
-    said = memtrain(command, *options, "--html", "x.html", cwd=tmp_path)
+    said = called(command, *options, "--html", "x.html", cwd=tmp_path)
     assert said.code == 0, said.err
     complaints(driver)
     show(driver, tmp_path / "x.html", width=390, scheme="dark", ready="#networks")

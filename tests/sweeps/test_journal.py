@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from command_line import memtrain, refused, rows_of
+from command_line import called, refused, rows_of
 from stored_rows import ABOUT, ENVIRONMENT, HOST, REQUEST, TASKS, rows, stored
 
 from memtrain.cells.cell import Mode, cell_of
@@ -182,9 +182,9 @@ def test_a_sweep_of_another_machine_is_not_resumed(tmp_path):
 
 def test_resuming_what_is_whole_measures_nothing_and_shows_it(tmp_path):
     sweep = ("sweep", "--depth", "1,2", "--batch", "4", "--width", "8", "--meters", "ledger")
-    first = memtrain(*sweep, "--export-csv", "x.csv", cwd=tmp_path)
+    first = called(*sweep, "--export-csv", "x.csv", cwd=tmp_path)
     csv = (tmp_path / "x.csv").read_bytes()
-    again = memtrain("sweep", "--resume", "x.csv.journal", cwd=tmp_path)
+    again = called("sweep", "--resume", "x.csv.journal", cwd=tmp_path)
     assert (again.code, again.out) == (0, first.out)
     assert "4 of 4 rows were measured before" in again.err
     assert (tmp_path / "x.csv").read_bytes() == csv

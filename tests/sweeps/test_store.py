@@ -10,7 +10,7 @@ import time
 
 import psutil
 import pytest
-from command_line import finish, memtrain, rows_of, start, wait_for_rows
+from command_line import called, finish, rows_of, start, still_running, wait_for_rows
 from disks import fill
 
 from memtrain.sweeps.journal import journal_path
@@ -26,14 +26,14 @@ def test_a_results_disk_that_fills_up_is_one_clear_error_and_what_was_written_is
 ):
     fill(small_disk, 24 * 1024)
     sweep = ("sweep", "--depth", "1:40:+1", "--batch", "8", "--width", "8", "--meters", "ledger")
-    said = memtrain(*sweep, "--export-csv", small_disk / "out.csv", cwd=tmp_path)
+    said = called(*sweep, "--export-csv", small_disk / "out.csv", cwd=tmp_path)
     assert said.code == 1
     assert said.err.count("\n") == 1
     assert "No space left" in said.err
     stored = rows_of((small_disk / "out.csv").read_text())
     assert 0 < len(stored) < 80
     (small_disk / "filler").unlink()
-    resumed = memtrain("sweep", "--resume", small_disk / "out.csv", cwd=tmp_path)
+    resumed = called("sweep", "--resume", small_disk / "out.csv", cwd=tmp_path)
     assert resumed.code == 0, resumed.err
     rows = rows_of((small_disk / "out.csv").read_text())
     assert len(rows) == 80
@@ -43,7 +43,7 @@ def test_a_results_disk_that_fills_up_is_one_clear_error_and_what_was_written_is
 
 def test_a_directory_that_is_read_only_is_one_clear_error(small_disk, tmp_path):
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    said = memtrain(*SWEEP, "--meters", "ledger", "--export-csv", small_disk / "out.csv", cwd=tmp_path)
+    said = called(*SWEEP, "--meters", "ledger", "--export-csv", small_disk / "out.csv", cwd=tmp_path)
     assert (said.code, said.err.count("\n")) == (1, 1)
     assert "Read-only" in said.err
 
@@ -71,7 +71,7 @@ def columns_that_stay(text):
 def test_a_sweep_that_is_killed_at_any_moment_loses_no_finished_row_and_goes_on(tmp_path):
     whole = tmp_path / "whole.csv"
     sweep = ("sweep", "--depth", "1:12:+1", "--batch", "64", "--width", "16", "--meters", "ledger,heap")
-    assert memtrain(*sweep, "--export-csv", whole, cwd=tmp_path).code == 0
+    assert called(*sweep, "--export-csv", whole, cwd=tmp_path).code == 0
 
     output = tmp_path / "killed.csv"
     arguments, before = [*sweep, "--export-csv", output], 0
@@ -85,14 +85,13 @@ def test_a_sweep_that_is_killed_at_any_moment_loses_no_finished_row_and_goes_on(
         children = psutil.Process(process.pid).children(recursive=True)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
-        _, alive = psutil.wait_procs(children, timeout=5)
-        assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
+        assert still_running(children, timeout=5) == []
         rows = rows_of(output.read_text())
         lines = journal_path(output).read_bytes().split(b"\n")
         assert len(lines) - 2 >= len(rows) >= before  # all except the header and an incomplete line
         before = len(rows)
         arguments = ["sweep", "--resume", output]
-    resumed = memtrain("sweep", "--resume", output, cwd=tmp_path)
+    resumed = called("sweep", "--resume", output, cwd=tmp_path)
     assert resumed.code == 0, resumed.err
     assert columns_that_stay(output.read_text()) == columns_that_stay(whole.read_text())
 
@@ -103,9 +102,8 @@ def test_an_interrupted_sweep_says_how_to_go_on_and_what_it_says_works(tmp_path)
     wait_for_rows(process, output, 3)
     children = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)
-    _, alive = psutil.wait_procs(children, timeout=2)
     said = finish(process)
-    assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
+    assert still_running(children, timeout=2) == []
     assert said.code == 130
     assert "memtrain sweep --resume out.csv" in said.err
     assert "Peak memory" in said.out
@@ -116,7 +114,7 @@ def test_two_sweeps_cannot_write_the_same_file(tmp_path):
     process = start(*LONG, "--export-csv", "out.csv", cwd=tmp_path)
     wait_for_rows(process, output, 1)
     for second in (("sweep", "--resume", "out.csv"), (*SWEEP, "--export-csv", "out.csv", "--force")):
-        said = memtrain(*second, cwd=tmp_path)
+        said = called(*second, cwd=tmp_path)
         assert said.code == 2
         assert "another sweep is writing" in said.err
     os.killpg(process.pid, signal.SIGINT)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from command_line import memtrain, refused, rows_of, strict_json
+from command_line import called, refused, rows_of, strict_json
 from networks import initial_values, mlp
 
 from memtrain.cells.cell import Mode, cell_of
@@ -51,22 +51,22 @@ def test_the_peak_of_predicting_is_the_inference_peak_of_the_sweep():
 
 
 def test_training_saves_and_predicting_reads_with_labels_or_without(tmp_path):
-    said = memtrain("train", "--epochs", 5, "--save", "my model.npz", cwd=tmp_path)
+    said = called("train", "--epochs", 5, "--save", "my model.npz", cwd=tmp_path)
     assert said.code == 0
     assert "exists already" in refused("train", "--epochs", 1, "--save", "my model.npz", cwd=tmp_path)
     digits = load_digits()
-    first = strict_json(memtrain("predict", "my model.npz", "--json", cwd=tmp_path).out)
+    first = strict_json(called("predict", "my model.npz", "--json", cwd=tmp_path).out)
     assert first["accuracy"] > 0.9
     np.savetxt(tmp_path / "bare.csv", digits.x[:50], delimiter=",")
     np.savetxt(tmp_path / "labelled.csv", np.column_stack([digits.x[:50], digits.y[:50]]), delimiter=",")
     np.savez(tmp_path / "bare.npz", x=digits.x[:50])
     for name in ("bare.csv", "labelled.csv", "bare.npz"):
-        said = memtrain("predict", "my model.npz", name, cwd=tmp_path)
+        said = called("predict", "my model.npz", name, cwd=tmp_path)
         rows = rows_of(said.out)
         assert [int(row["label"]) for row in rows] == first["labels"][:50]
         assert all(0 < float(row["probability"]) <= 1 for row in rows)
         assert ("are predicted correctly" in said.err) is (name == "labelled.csv")
-    memtrain("predict", "my model.npz", "bare.csv", "--export-csv", "out.csv", cwd=tmp_path)
+    called("predict", "my model.npz", "bare.csv", "--export-csv", "out.csv", cwd=tmp_path)
     assert (tmp_path / "out.csv").read_text().startswith("label,probability\n")
 
 
@@ -135,7 +135,7 @@ def test_labels_that_cannot_be_are_refused(labels, tmp_path):
 
 @pytest.mark.parametrize("options", [(), ("--json",), ("--save", "m.npz")])
 def test_a_training_that_has_diverged_is_a_failed_check_and_is_not_saved(options, tmp_path):
-    said = memtrain("train", "--lr", "1e9", "--epochs", 1, *options, cwd=tmp_path)
+    said = called("train", "--lr", "1e9", "--epochs", 1, *options, cwd=tmp_path)
     assert said.code == 1
     assert "diverged" in said.err
     assert "test" in said.out
@@ -159,7 +159,7 @@ def digits():
 def trained(tmp_path_factory, digits):
     """A folder with a model of the digits, and the accuracy that its training reported."""
     folder = tmp_path_factory.mktemp("trained")
-    said = memtrain("train", "--epochs", 3, "--json", "--save", "model.npz", cwd=folder)
+    said = called("train", "--epochs", 3, "--json", "--save", "model.npz", cwd=folder)
     np.savez(folder / "same.npz", x=digits.x.astype("f8"), y=digits.y.astype("u1"))
     np.savetxt(folder / "same.csv", np.column_stack([digits.x, digits.y]), delimiter=",", header=HEADER)
     np.savez(folder / "other.npz", x=digits.x[::-1], y=digits.y[::-1])
@@ -175,13 +175,13 @@ HEADER = ",".join(f"pixel{number}" for number in range(65))
 @pytest.mark.parametrize("data", ["digits", "same.npz", "same.csv"])
 def test_the_examples_that_a_model_was_not_trained_on_are_reported_apart(data, trained, digits):
     folder, test_accuracy = trained
-    document = strict_json(memtrain("predict", "model.npz", data, "--json", cwd=folder).out)
+    document = strict_json(called("predict", "model.npz", data, "--json", cwd=folder).out)
     right = np.array(document["labels"]) == digits.y
     assert document["trained_on"] is True
     assert document["test_examples"] == 359
     assert document["test_accuracy"] == test_accuracy == right[split(digits)[1].rows].mean()
     assert document["accuracy"] == right.mean() != test_accuracy
-    said = memtrain("predict", "model.npz", data, cwd=folder).err
+    said = called("predict", "model.npz", data, cwd=folder).err
     assert (
         f"{100 * test_accuracy:.2f} % of the 359 test examples are predicted correctly "
         f"({100 * right.mean():.2f} % of all 1,797;" in said
@@ -190,10 +190,10 @@ def test_the_examples_that_a_model_was_not_trained_on_are_reported_apart(data, t
 
 @pytest.mark.parametrize("data", ["other.npz", "some.npz"])
 def test_other_examples_than_those_of_the_training_have_one_accuracy(data, trained):
-    document = strict_json(memtrain("predict", "model.npz", data, "--json", cwd=trained[0]).out)
+    document = strict_json(called("predict", "model.npz", data, "--json", cwd=trained[0]).out)
     assert document["trained_on"] is False
     assert document["test_accuracy"] is None
-    said = memtrain("predict", "model.npz", data, cwd=trained[0]).err
+    said = called("predict", "model.npz", data, cwd=trained[0]).err
     assert (
         f"{round(document['accuracy'] * len(document['labels'])):,} of {len(document['labels']):,} examples"
         in said
@@ -202,8 +202,8 @@ def test_other_examples_than_those_of_the_training_have_one_accuracy(data, train
 
 def test_a_model_that_does_not_say_what_it_was_trained_on_still_predicts_and_that_is_said(trained):
     assert load_snapshot(trained[0] / "old.npz").data_digest is None
-    assert strict_json(memtrain("predict", "old.npz", "--json", cwd=trained[0]).out)["trained_on"] is None
-    assert "The model does not record its training data" in memtrain("predict", "old.npz", cwd=trained[0]).err
+    assert strict_json(called("predict", "old.npz", "--json", cwd=trained[0]).out)["trained_on"] is None
+    assert "The model does not record its training data" in called("predict", "old.npz", cwd=trained[0]).err
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_numbers_that_count_are_names_only_where_the_last_is_no_label(tmp_path):
 def test_a_fault_in_a_late_example_leaves_no_file_and_is_said_with_its_number(tmp_path):
     saved(tmp_path / "m.npz")
     (tmp_path / "x.csv").write_text("1,2,3\n" * 200_000 + "1,x,3\n")
-    said = memtrain("predict", "m.npz", "x.csv", cwd=tmp_path)
+    said = called("predict", "m.npz", "x.csv", cwd=tmp_path)
     assert said.code == 2
     assert "example 200001 is not numeric" in said.err
     assert 1 < said.out.count("\n") <= 200_001
@@ -280,12 +280,12 @@ def test_a_fault_in_a_late_example_leaves_no_file_and_is_said_with_its_number(tm
 
 def test_results_are_shown_before_an_output_that_turns_out_to_be_full(tmp_path):
     (tmp_path / "full.npz").symlink_to("/dev/full")
-    said = memtrain("train", "--epochs", 1, "--width", 8, "--save", "full.npz", cwd=tmp_path)
+    said = called("train", "--epochs", 1, "--width", 8, "--save", "full.npz", cwd=tmp_path)
     assert (said.code, "test accuracy" in said.out) == (1, True)
     assert "No space left" in said.err
     saved(tmp_path / "m.npz")
     (tmp_path / "x.csv").write_text("1,2,3,1\n" * 40_000)
-    said = memtrain("predict", "m.npz", "x.csv", "--json", "--export-csv", "/dev/full", cwd=tmp_path)
+    said = called("predict", "m.npz", "x.csv", "--json", "--export-csv", "/dev/full", cwd=tmp_path)
     assert said.code == 1
     assert len(strict_json(said.out)["labels"]) == 40_000
     assert "40,000 examples" in said.err
@@ -296,14 +296,12 @@ def test_training_and_predicting_say_what_the_data_take(tmp_path):
     np.savez(tmp_path / "x.npz", x=np.ones((100, 3)), y=np.arange(100) % 2)
     line = ("train", "--data", "x.npz", "--epochs", 1, "--width", 4, "--save", "m.npz")
     # x 1,200 B, y 800 B, a byte per row number, and a byte for the order of each of 80 training examples
-    assert strict_json(memtrain(*line, "--json", cwd=tmp_path).out)["data_bytes"] == 2180
-    assert "memory of the data" in memtrain(*line, "--force", cwd=tmp_path).out
-    assert (
-        strict_json(memtrain("predict", "m.npz", "x.npz", "--json", cwd=tmp_path).out)["data_bytes"] == 2000
-    )
-    assert "the data take another 2.0 KiB." in memtrain("predict", "m.npz", "x.npz", cwd=tmp_path).err
+    assert strict_json(called(*line, "--json", cwd=tmp_path).out)["data_bytes"] == 2180
+    assert "memory of the data" in called(*line, "--force", cwd=tmp_path).out
+    assert strict_json(called("predict", "m.npz", "x.npz", "--json", cwd=tmp_path).out)["data_bytes"] == 2000
+    assert "the data take another 2.0 KiB." in called("predict", "m.npz", "x.npz", cwd=tmp_path).err
 
 
 def test_the_peak_of_predicting_names_the_batch_that_it_is_of(tmp_path):
-    said = memtrain("train", "--epochs", 1, "--width", 8, "--batch", 2000, cwd=tmp_path)
+    said = called("train", "--epochs", 1, "--width", 8, "--batch", 2000, cwd=tmp_path)
     assert "peak memory of predicting a batch of 359 " in said.out

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import LEDGER, finish, memtrain, refused, rows_of, start
+from command_line import LEDGER, called, finish, refused, rows_of, start
 
 from memtrain.errors import InputError, StoreError
 from memtrain.files import check_outputs, open_regular, write_new
@@ -138,11 +138,11 @@ def test_a_path_that_is_no_file_is_refused_with_its_kind(tmp_path):
 @pytest.mark.parametrize("letter", ["x", "€"])
 def test_a_name_may_be_as_long_as_the_system_allows_in_bytes(letter, tmp_path):
     longest = letter * ((247 - 4) // len(letter.encode())) + ".csv"
-    assert memtrain(*LEDGER, "--export-csv", longest, cwd=tmp_path).code == 0
+    assert called(*LEDGER, "--export-csv", longest, cwd=tmp_path).code == 0
     assert len(rows_of((tmp_path / longest).read_text())) == 2
     too_long = letter * ((255 - 4) // len(letter.encode())) + ".csv"
     assert "File name too long" in refused(*LEDGER, "--export-csv", too_long, cwd=tmp_path)
-    assert memtrain(*LEDGER, "--dry-run", "--export-csv", too_long, cwd=tmp_path).code == 0
+    assert called(*LEDGER, "--dry-run", "--export-csv", too_long, cwd=tmp_path).code == 0
 
 
 # --- results are shown before files are written ----------------------------------------------------------
@@ -161,9 +161,9 @@ def test_a_name_may_be_as_long_as_the_system_allows_in_bytes(letter, tmp_path):
 )
 def test_a_file_that_fails_at_its_writing_loses_neither_tables_nor_other_files(line, tmp_path):
     if line[0] == "compare":
-        assert memtrain(*LEDGER, "--export-csv", "a.csv", cwd=tmp_path).code == 0
+        assert called(*LEDGER, "--export-csv", "a.csv", cwd=tmp_path).code == 0
     other = "--dot" if line[0] == "explain" else "--export-markdown"
-    said = memtrain(*line, other, "kept.txt", cwd=tmp_path)
+    said = called(*line, other, "kept.txt", cwd=tmp_path)
     assert (said.code, said.err.count("\n")) == (1, 1), said.err
     assert "/dev/full" in said.err
     assert "No space left" in said.err
@@ -184,7 +184,7 @@ def test_files_are_written_for_a_reader_who_has_seen_enough(tmp_path):
 def test_several_files_that_fail_are_all_named(tmp_path):
     os.mknod(tmp_path / "full", 0o666 | stat.S_IFCHR, os.stat("/dev/full").st_rdev)
     files = ("--export-csv", "/dev/full", "--export-json", "full", "--export-markdown", "kept.md")
-    said = memtrain(*FRONTIER, *files, cwd=tmp_path)
+    said = called(*FRONTIER, *files, cwd=tmp_path)
     assert said.code == 1
     assert "cannot write /dev/full: " in said.err
     assert "cannot write full: " in said.err
@@ -213,15 +213,15 @@ def test_a_pipe_is_refused_and_not_waited_for(line, tmp_path):
 def test_a_journal_that_is_a_pipe_is_refused_and_stays(tmp_path):
     os.mkfifo(tmp_path / "x.csv.journal")
     assert "not a regular file" in refused(*LEDGER, "--export-csv", "x.csv", cwd=tmp_path)
-    assert memtrain(*LEDGER, "--export-csv", "x.csv", "--force", cwd=tmp_path).code == 2
+    assert called(*LEDGER, "--export-csv", "x.csv", "--force", cwd=tmp_path).code == 2
     assert (tmp_path / "x.csv.journal").is_fifo()
 
 
 def test_results_whose_journal_is_a_pipe_are_read_without_it(tmp_path):
-    assert memtrain(*LEDGER, "--export-csv", "x.csv", cwd=tmp_path).code == 0
+    assert called(*LEDGER, "--export-csv", "x.csv", cwd=tmp_path).code == 0
     (tmp_path / "x.csv.journal").unlink()
     os.mkfifo(tmp_path / "x.csv.journal")
-    assert memtrain("compare", "x.csv", "x.csv", cwd=tmp_path).code == 0
+    assert called("compare", "x.csv", "x.csv", cwd=tmp_path).code == 0
 
 
 def test_only_a_regular_file_of_the_size_is_opened(tmp_path):
@@ -260,10 +260,10 @@ def test_a_link_to_a_file_has_the_journal_of_the_file(tmp_path):
     link = tmp_path / "link.csv"
     link.symlink_to("folder/x.csv")
     assert journal_path(link) == tmp_path / "folder" / "x.csv.journal"
-    assert memtrain(*LEDGER, "--export-csv", "link.csv", cwd=tmp_path).code == 0
+    assert called(*LEDGER, "--export-csv", "link.csv", cwd=tmp_path).code == 0
     assert sorted(file.name for file in (tmp_path / "folder").iterdir()) == ["x.csv", "x.csv.journal"]
     assert "--resume" in refused(*LEDGER, "--export-csv", "link.csv", cwd=tmp_path)
-    assert "2 of 2 rows were measured before" in memtrain("sweep", "--resume", "link.csv", cwd=tmp_path).err
+    assert "2 of 2 rows were measured before" in called("sweep", "--resume", "link.csv", cwd=tmp_path).err
     assert link.is_symlink()
 
 
@@ -296,11 +296,11 @@ def test_what_is_said_of_going_on_is_true_under_a_limit_on_file_sizes(limit, tmp
     assert (ran.returncode, ran.stderr.count("\n")) == (1, 1), ran.stderr
     assert "File too large" in ran.stderr
     if "--resume" in ran.stderr or "all rows so far are in" in ran.stderr:
-        resumed = memtrain("sweep", "--resume", "x.csv.journal", cwd=tmp_path)
+        resumed = called("sweep", "--resume", "x.csv.journal", cwd=tmp_path)
         assert resumed.code == 0, resumed.err
     else:
         assert "ulimit -f" in ran.stderr
-        assert memtrain(*sweep, "--export-csv", "x.csv", cwd=tmp_path).code == 0
+        assert called(*sweep, "--export-csv", "x.csv", cwd=tmp_path).code == 0
     assert len(rows_of((tmp_path / "x.csv").read_text())) == 8
 
 
@@ -310,5 +310,5 @@ def test_what_is_said_of_going_on_is_true_under_a_limit_on_file_sizes(limit, tmp
 @pytest.mark.parametrize("columns", ["0", "39", "abc"])
 def test_a_width_that_cannot_be_gives_the_tables_of_80_columns(columns, tmp_path):
     for line in ((*LEDGER, "--dry-run"), FRONTIER):
-        usual = memtrain(*line, cwd=tmp_path, COLUMNS="80").out
-        assert memtrain(*line, cwd=tmp_path, COLUMNS=columns).out == usual
+        usual = called(*line, cwd=tmp_path, COLUMNS="80").out
+        assert called(*line, cwd=tmp_path, COLUMNS=columns).out == usual

@@ -7,7 +7,7 @@ import csv
 import json
 
 import pytest
-from command_line import memtrain as run
+from command_line import called
 
 import memtrain
 
@@ -17,7 +17,7 @@ OPTIONS = ("--width", 16, "--batch", 32)
 
 def document(tmp_path, *words):
     """The JSON of a command, without the command line and the environment."""
-    said = run(*words, "--json", cwd=tmp_path)
+    said = called(*words, "--json", cwd=tmp_path)
     assert said.code == 0, said.err
     return {k: v for k, v in json.loads(said.out).items() if k not in ("command", "environment", "config")}
 
@@ -59,13 +59,13 @@ def test_frontier_is_the_command_with_ranges_as_texts_or_lists(tmp_path):
 def test_train_is_the_command_and_saves_the_same_network(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     answer = memtrain.train(epochs=2, depth=1, save="mine.npz", **SMALL)
-    said = run(
+    said = called(
         "train", "--epochs", 2, "--depth", 1, *OPTIONS, "--threads", 1, "--save", "its.npz", cwd=tmp_path
     )
     assert said.code == 0
     assert f"{100 * answer.trained.test_accuracy:.2f} %" in said.out
     assert len(answer.to_records()) == 2
-    predicted = [run("predict", name, cwd=tmp_path).out for name in ("mine.npz", "its.npz")]
+    predicted = [called("predict", name, cwd=tmp_path).out for name in ("mine.npz", "its.npz")]
     assert predicted[0] == predicted[1]
     with pytest.raises(memtrain.MemtrainError, match=r"mine\.npz"):
         memtrain.train(epochs=1, save="mine.npz", **SMALL)

@@ -217,3 +217,8 @@ def test_no_test_module_imports_another():
     for module in TEST_MODULES:
         others = [name for name in imports(module) if name.split(".")[-1].startswith("test_")]
         assert others == [], f"{module.name} imports {others}"
+
+
+@pytest.mark.no_cover
+def test_a_test_of_which_no_lines_are_counted_is_not_traced():
+    assert not type(sys.gettrace()).__module__.startswith("coverage")
