@@ -206,7 +206,7 @@ def test_a_stopped_sweep_whose_reader_has_gone_still_says_how_to_go_on(number, c
     assert "memtrain sweep --resume out.csv" in said.err
 
 
-@pytest.mark.parametrize("name", ["it's at a:100: $HOME.csv", "tab\there ü \udcff.csv"])
+@pytest.mark.parametrize("name", ["it's ü at a:100: $HOME.csv", "tab\there's ü \udcff.csv"])
 def test_the_resume_command_works_as_it_is_printed(name, tmp_path):
     output = tmp_path / name
     process = start(*LONG[:-1], name, cwd=tmp_path)
