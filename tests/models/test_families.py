@@ -113,8 +113,7 @@ def test_the_commands_that_plan_prints_can_be_run(tmp_path):
         *("--batch", "64", "--no-measure", "--cost", "flops"),
         cwd=tmp_path,
     )
-    flat = re.sub(r"\n(?! *memtrain| *$|[A-Z])", " ", out)
-    commands = re.findall(r"^ +memtrain (train [^\n]*)$", flat, re.M)
+    commands = re.findall(r"^ +memtrain (train [^\n]*)$", out.replace("\\\n", " "), re.M)
     assert commands
     for command in commands[:2]:
         said(*shlex.split(command), "--epochs", "1", cwd=tmp_path)
