@@ -43,7 +43,13 @@ def start(*arguments, cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **env
         stdout=stdout,
         stderr=stderr,
         start_new_session=True,
+        preexec_fn=_interruptible,
     )
+
+
+def _interruptible():
+    """Undo what a shell does to commands in the background, whose processes all ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finish(process):
