@@ -32,7 +32,7 @@ from memtrain.run.kept_rates import kept_rates
 from memtrain.sweeps.grid import make_cell, training_examples
 from memtrain.sweeps.ranges import parse_integers
 from memtrain.sweeps.sweep import check_limits, default_jobs
-from memtrain.training.data import load, split
+from memtrain.training.sources import load, split
 from memtrain.units import parse_bytes
 
 Range = str | int | Sequence[int]
@@ -107,7 +107,7 @@ def frontier(
     cell = _cell(columns)
     batches = default_batches if batch is None else _integers(batch, "batch")
     depths = _integers(depth, "depth", least=0)
-    found = find_capacity(cell, _bytes(memory), depths, batches, training_examples(cell.data))
+    found = find_capacity(cell, _bytes(memory), depths, batches, training_examples(cell))
     if confirm:
         with Host() as host:
             found = confirm_capacity(host, found, jobs=jobs or default_jobs(), timeout_s=timeout_s)
@@ -140,7 +140,7 @@ def train(
     cell = _cell(with_usual(columns, TRAINED))
     examples = load(cell.data, free_memory_bytes())
     rate, rates = learning_rate(cell, lr), training_rates(cell)
-    training = train_cell(cell, *split(examples), rate=rate, rates=rates, epochs=epochs)
+    training = train_cell(cell, *split(examples, cell.network), rate=rate, rates=rates, epochs=epochs)
     if path is not None and not training.trained.diverged:
         write_new(path, training.snapshot(examples), force)
     return Shown(training, _call("train", columns, epochs=epochs, lr=lr))

@@ -24,12 +24,12 @@ from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import ChildFailed
 from memtrain.graph.ops import ACTIVATIONS
 from memtrain.measure.host import Host
-from memtrain.models.mlp import DTYPES
+from memtrain.models.network import DTYPES
 from memtrain.planning.remat.policy import NONE
 from memtrain.run.allocation import FRESH
-from memtrain.training.data import SYNTHETIC
 from memtrain.training.iteration import UPDATES
 from memtrain.training.optimizers import OPTIMIZERS
+from memtrain.training.sources import SYNTHETIC
 
 UNSEEN, UNSEEN_MEASURED = 12, 4
 """The number of cells with which a law is compared: predicted, and measured by the heap meter."""

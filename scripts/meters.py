@@ -11,7 +11,7 @@ from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.cells.row import TOLERANCES, Row, planned_row
 from memtrain.graph.ops import ACTIVATIONS
 from memtrain.measure.host import Host
-from memtrain.models.mlp import DTYPES
+from memtrain.models.network import DTYPES
 from memtrain.report.findings import cell_name, findings
 from memtrain.sweeps.runner import Task
 from memtrain.sweeps.sweep import expected_s, run_sweep

@@ -24,7 +24,7 @@ heap_peak_bytes resident_peak_bytes peak_parameter_bytes peak_gradient_bytes pea
 peak_input_bytes peak_retained_bytes peak_transient_bytes peak_workspace_bytes peak_phase peak_step
 step_s loss_first loss_last blas cpu python numpy memtrain repeat_count ledger_spread_bytes
 heap_spread_bytes resident_spread_bytes step_spread_s peak_recomputed_bytes accumulate cost
-peak_array_count
+peak_array_count image channels kernel pool norm heads sequence vocabulary dropout attention tied unit
 """.split()  # noqa: SIM905
 """The columns of a row. They are a contract: new columns are appended, and none is renamed."""
 

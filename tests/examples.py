@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import images
 import numpy as np
+import sequences
 
 from memtrain.graph.builder import Builder
 from memtrain.graph.node import DType, Node, Role, Shape
@@ -57,6 +59,9 @@ class Special:
 
 
 COUNT = Special("count")
+Draw = Callable[[np.random.Generator], Array]
+"""An input whose values a function draws."""
+
 Example = Callable[[Sizes], tuple[Any, ...]]
 
 
@@ -178,6 +183,8 @@ EXAMPLES: dict[str, list[Example]] = {
     "identity": elementwise(view.Identity()),
     "slice": [lambda s: (view.Slice((1, 0), (s.n, s.q - 1)), (s.n, s.q))],
     "pad": [lambda s: (view.Pad((1, 0), (s.n, s.q - 1), (s.n, s.q)), (s.n - 1, s.q - 1))],
+    **images.EXAMPLES,
+    **sequences.EXAMPLES,
 }
 
 CASES = [(name, place) for name, found in EXAMPLES.items() for place in range(len(found))]
@@ -191,7 +198,9 @@ def make(name: str, place: int = 0, sizes: Sizes = SMALL) -> tuple[Op, list[Arra
     return op, [_values(rng, wanted, sizes.dtype) for wanted in inputs]
 
 
-def _values(rng: np.random.Generator, wanted: Shape | Special, dtype: DType) -> Array:
+def _values(rng: np.random.Generator, wanted: Shape | Special | Draw, dtype: DType) -> Array:
+    if callable(wanted):
+        return wanted(rng)
     kind = wanted.kind if isinstance(wanted, Special) else "any"
     shape = wanted.shape if isinstance(wanted, Special) else wanted
     if kind == "count":
@@ -242,7 +251,13 @@ def has_kernel(name: str) -> bool:
 
 
 def is_differentiable(name: str) -> bool:
-    return name not in ("leaf", "fill") and OPS[name].writes is None
+    constants = ("leaf", "fill", "max_pool2d_index", "random_mask", "packed_mask")
+    return name not in constants and OPS[name].writes is None
+
+
+def has_free_inputs(name: str) -> bool:
+    """Whether central differences of the op alone are its gradient: no input depends on another."""
+    return is_differentiable(name) and not OPS[name].reads_statistics
 
 
 def _swap(x: Array, swapped: bool) -> Array:
@@ -348,6 +363,8 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "pad": lambda op, x: np.pad(
         x, [(a, size - e) for a, e, size in zip(op.starts, op.stops, op.shape, strict=True)]
     ),
+    **images.FORMULAS,
+    **sequences.FORMULAS,
 }
 """The formula of every op with a kernel, in plain numpy: ``FORMULAS[name](op, *inputs)``."""
 

@@ -31,7 +31,7 @@ import numpy as np
 
 import memtrain
 from memtrain.cli.app import app
-from memtrain.training.data import load_digits
+from memtrain.training.sources import load_digits
 
 LIMIT_S = 30
 MEMORY_BYTES = 6 * 1024**3

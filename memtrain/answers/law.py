@@ -111,10 +111,10 @@ def fit_laws(rows: Sequence[Row], heap: HeapMeter) -> list[Verdict]:
     The cells of a group differ only in depth and batch. A group of one cell has no verdict. A law holds for
     more than half of the measured cells of its group. ``heap`` measures a few more cells as a check.
     """
-    groups: dict[tuple[Mode, Cell], list[Row]] = defaultdict(list)
+    groups: dict[tuple[Mode, object], list[Row]] = defaultdict(list)
     for row in rows:
-        depth = 0 if isinstance(row.cell["width"], int) else row.cell["depth"]
-        groups[row.mode, row.cell.changed(depth=depth, batch=row.cell.accumulate)].append(row)
+        free = ("batch",) if isinstance(row.cell["width"], tuple) else ("depth", "batch")
+        groups[row.mode, row.cell.besides(*free)].append(row)
     return [
         _judge(mode, group, heap)
         for (mode, _), group in groups.items()
@@ -149,7 +149,7 @@ def _judge(mode: Mode, rows: list[Row], heap: HeapMeter) -> Verdict:
 
 def _no_line(mode: Mode, cell: Cell) -> str | None:
     """Why the peaks of cells like ``cell`` cannot be linear; ``None`` if they may be."""
-    if not isinstance(cell["width"], int):
+    if isinstance(cell["width"], tuple):
         return WIDTHS
     if mode is Mode.TRAIN and cell.policy != NONE:
         return RECOMPUTED
@@ -165,7 +165,8 @@ class _Group:
         self._mode = mode
         self._cell = cell
         self._heap_bytes = heap_bytes
-        self._depths = [d for d in tried(depth for depth, _ in heap_bytes) if d <= MOST_DEPTH]
+        most = cell.network.most_depth or MOST_DEPTH
+        self._depths = [d for d in tried(depth for depth, _ in heap_bytes) if d <= most]
         self._batches = tried((batch for _, batch in heap_bytes), cell.accumulate)
         pairs = product(self._depths, self._batches)
         self._predicted_bytes = {pair: self._predicted(pair) for pair in pairs}

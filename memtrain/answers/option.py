@@ -12,7 +12,7 @@ from memtrain.files import quoted
 from memtrain.graph.node import Node
 from memtrain.planning.remat.policy import BUDGET
 from memtrain.run.allocation import FRESH
-from memtrain.training.data import SYNTHETIC
+from memtrain.training.sources import SYNTHETIC, usual_data
 
 ROUNDING = 1e-9
 """The largest difference that sums in float64 may have, as a share of the largest entry. Rounding is less."""
@@ -153,16 +153,20 @@ def plan_command(cell: Cell, memory_bytes: int) -> str:
 def _settings(cell: Cell) -> dict[str, str]:
     """The options that describe a cell. Options at their default are left out."""
     synthetic = cell.data == SYNTHETIC
-    columns, default = cell.columns(), cell_of().columns()
-    told = {"depth", "width", "input_size", "output_size", "batch", "steps", "threads"}
-    if synthetic:
+    columns, default = cell.columns(), cell_of(model=cell["model"]).columns()
+    default |= {"model": cell_of()["model"], "data": usual_data(cell.network.reads)}
+    told = {"depth", "width", "batch", "steps", "threads"}
+    told.update(() if synthetic else cell.network.sizes_from_data)
+    if synthetic and cell["input_size"] is not None:
         width = cell["width"]
         hidden = width if isinstance(width, tuple) else (width,) * columns["depth"]
         sizes = (columns["input_size"], *hidden, columns["output_size"])
         options = {"layers": ",".join(map(str, sizes)), "batch": str(cell.batch)}
-        told.add("data")
+        told.update(("data", "input_size", "output_size"))
     else:
-        options = {name: str(columns[name]) for name in ("depth", "width", "batch")}
+        options = {
+            name: str(columns[name]) for name in ("depth", "width", "batch") if columns[name] is not None
+        }
     return options | {
         name: str(value)
         for name, value in columns.items()
@@ -172,5 +176,7 @@ def _settings(cell: Cell) -> dict[str, str]:
 
 def _command(words: list[str], options: dict[str, str]) -> str:
     for name, value in options.items():
-        words += [f"--{name.replace('_', '-')}", *([] if value == "True" else [value])]
+        option = name.replace("_", "-")
+        words += [f"--no-{option}"] if value == "False" else [f"--{option}"]
+        words += [] if value in ("True", "False") else [value]
     return " ".join(map(quoted, words))

@@ -13,11 +13,11 @@ from memtrain.measure.host import Host
 from memtrain.measure.machine import free_memory_bytes
 from memtrain.planning.cost import Rates, flops
 from memtrain.planning.remat.policy import read_policy
-from memtrain.training.data import Dataset, Part
-from memtrain.training.digest import DataDigest
+from memtrain.training.data import Part
 from memtrain.training.loop import Epoch, Trained, check_rate, train
 from memtrain.training.optimizers import LEARNING_RATES
 from memtrain.training.snapshot import Snapshot, snapshot_bytes
+from memtrain.training.sources import Source, digest_of
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,10 @@ class Training:
     rate: float
     trained: Trained
 
-    def snapshot(self, examples: Dataset) -> bytes:
-        """The trained network as the content of an .npz file, with a digest of ``examples``, its data."""
-        digest = DataDigest()
-        digest.add(examples.x, examples.y)
+    def snapshot(self, source: Source) -> bytes:
+        """The trained network as the content of an .npz file, with a digest of ``source``, its data."""
         network, batch = self.cell.network, self.cell.batch
-        return snapshot_bytes(Snapshot(network, batch, self.trained.parameters, digest.text()))
+        return snapshot_bytes(Snapshot(network, batch, self.trained.parameters, digest_of(source)))
 
 
 def learning_rate(cell: Cell, given: float | None) -> float:

@@ -18,9 +18,9 @@ from memtrain.planning.remat.policy import BUDGET, NONE, read_policy
 from memtrain.planning.remat.rematerialisation import Plan
 from memtrain.planning.schedule import Schedule
 from memtrain.run.allocation import ALLOCATIONS, FRESH, PACKED, planned
-from memtrain.training.data import DIGITS
 from memtrain.training.iteration import DEFERRED, UPDATES, accumulating, check_accumulate, inference
 from memtrain.training.optimizers import LEARNING_RATES, OPTIMIZERS
+from memtrain.training.sources import DIGITS
 
 
 class Mode(StrEnum):
@@ -151,13 +151,24 @@ class Cell:
         """The values of all columns that describe the cell. `cell_of` makes an equal cell from them."""
         return {name: self[name] for name in CELL_NAMES}
 
+    def besides(self, *names: str) -> tuple[tuple[str, Any], ...]:
+        """The columns that describe the cell, with their values, except those with the given names."""
+        return tuple((name, value) for name, value in self.values().items() if name not in names)
+
     def columns(self) -> dict[str, Any]:
         """The values of all columns that describe the cell. As in a row, several widths are one text."""
         return {name: written(value) for name, value in self.values().items()}
 
     def key(self, mode: Mode) -> str:
-        """A text that identifies cell and mode in every version: the columns not at their defaults."""
-        told = {name: value for name, value in self.values().items() if value != BY_NAME[name].default}
+        """A text that identifies cell and mode in every version: the columns not at their defaults.
+
+        Columns that the family lacks are left out.
+        """
+        told = {
+            name: value
+            for name, value in self.values().items()
+            if value is not None and value != BY_NAME[name].default
+        }
         return json.dumps({**told, "mode": mode}, separators=(",", ":"))
 
 
@@ -171,9 +182,14 @@ def cell_of(**columns: Any) -> Cell:
             raise unknown_choice("option", name, CELL_NAMES)
     family = columns.get("model", BY_NAME["model"].default)
     own = columns_of(family)
-    network = {name: columns[name] for name in NETWORK_NAMES[1:] if name in columns and name in own}
-    for name in NETWORK_NAMES[1:]:
-        if name not in own and columns.get(name) is not None:
+    optional = {name for name in NETWORK_NAMES if BY_NAME[name].default is None or name not in own}
+    network = {
+        name: columns[name]
+        for name in NETWORK_NAMES[1:]
+        if name in columns and not (columns[name] is None and name in optional)
+    }
+    for name in network:
+        if name not in own:
             raise SpecError(
                 f"a network of the family {family} has no {name}", f"drop {name}; it has {', '.join(own)}"
             )

@@ -41,6 +41,8 @@ class Column:
     """The words that are allowed. If there are none, any text is allowed."""
     called: str = ""
     """The name of the parameter of the column, if it differs from the name of the column."""
+    usual: str = ""
+    """The defaults of the families as the help shows them, for a column whose default they choose."""
 
     @property
     def parameter(self) -> str:
@@ -55,6 +57,11 @@ class Column:
 
 def _network(name: str, kind: Kind, default: Any, about: str, **others: Any) -> Column:
     return Column(name, kind, Part.NETWORK, about, default, **others)
+
+
+def _of_family(name: str, kind: Kind, usual: str, about: str, **others: Any) -> Column:
+    """A column of some families. Each of them has its own default, so a file without the column has none."""
+    return _network(name, kind, None, about, usual=usual, since=5, **others)
 
 
 def _run(name: str, kind: Kind, default: Any, about: str, **others: Any) -> Column:
@@ -79,28 +86,35 @@ ACTIVATIONS = (
     "hard_swish",
     "mish",
 )
+FAMILIES = ("mlp", "lenet", "cnn", "resnet", "transformer", "rnn")
+ATTENTIONS = ("parts", "blocks")
+NORMS = ("none", "batch", "group", "layer", "rms")
 _POLICY = (
-    "What to keep for backward: none (keep all), sqrt, revolve:4, or budget:32MiB; the rest is recomputed"
+    "What to recompute: none; sqrt (keep about every √ℓ-th layer); revolve:K (keep K layers); "
+    "budget:32MiB (the cheapest plan within 32 MiB)"
 )
 _UPDATE = "Update all parameters after backward (deferred), or each as soon as its gradient exists (eager)"
 _ALLOCATION = (
-    "Allocate an array for each value (fresh), one arena for all (packed), or what suits the meter (auto)"
+    "An array for each value (fresh), one arena for all (packed), or fresh for memory and "
+    "packed for time (auto)"
 )
 _MEMORY = "Hard limit on the memory of each run: 64MiB, 1GB, or bytes"
 _COST = "What a budget policy minimises: seconds, as measured on this machine, or FLOPs"
 
+_DATA = "digits; topics for language models"
+
 COLUMNS = (
-    _network("model", TEXT, "mlp", "Family of the network", choices=("mlp",)),
+    _network("model", TEXT, "mlp", "Family of the network", choices=FAMILIES),
     _network("depth", COUNT, 1, "Hidden layers (blocks); 0 is a linear model", least=0),
-    _network("width", WIDTHS, 256, "Units in each hidden layer"),
+    _network("width", WIDTHS, 256, "Units of a layer; channels of the first block"),
     _run("batch", COUNT, 64, "Examples in a batch"),
     _network("activation", TEXT, "relu", "Activation function", choices=ACTIVATIONS),
     _network("bias", TRUTH, False, "Add a bias to each layer"),
     _run("optimizer", TEXT, "sgd", "Optimiser", choices=("sgd", "momentum", "adam")),
     _network("l2", NUMBER, 1e-4, "Factor λ of the regulariser λ/2·Σ‖W‖²"),
     _network("dtype", TEXT, "float32", "Type of the numbers", choices=("float32", "float64")),
-    _run("data", TEXT, "digits", "Data set: digits, or a .npz or .csv file"),
-    _network("input_size", COUNT, 64, "Numbers in an example; implies synthetic data"),
+    _run("data", TEXT, "digits", "Data: digits, topics (a text), or a .npz, .csv or .txt file", usual=_DATA),
+    _network("input_size", COUNT, 64, "Features of an example; implies synthetic data"),
     _network("output_size", COUNT, 10, "Classes; implies synthetic data"),
     _run("policy", TEXT, "none", _POLICY),
     _run("update", TEXT, "deferred", _UPDATE, choices=("deferred", "eager")),
@@ -148,6 +162,18 @@ COLUMNS = (
     _run("accumulate", COUNT, 1, "Micro-batches in a batch; their gradients are added up", since=3),
     _run("cost", TEXT, "seconds", _COST, since=3, choices=("seconds", "flops")),
     _figure("peak_array_count", COUNT, "Arrays at the peak.", since=4),
+    _of_family("image", COUNT, "28 for lenet, else 32", "Side of the square images"),
+    _of_family("channels", COUNT, "as in the data", "Channels of the images; implies synthetic data"),
+    _of_family("kernel", COUNT, "3", "Side of the kernels of a cnn; an odd number"),
+    _of_family("pool", COUNT, "2", "A cnn halves the images after every so many blocks"),
+    _of_family("norm", TEXT, "by family", "Normalisation", choices=NORMS),
+    _of_family("heads", COUNT, "4", "Attention heads of each block"),
+    _of_family("sequence", COUNT, "128; 64 for rnn", "Tokens in an example"),
+    _of_family("vocabulary", COUNT, "as in the data", "Different tokens; implies synthetic data"),
+    _of_family("dropout", NUMBER, "0", "Share of values that dropout sets to zero", least=0),
+    _of_family("attention", TEXT, "parts", "Attention by parts, or in blocks", choices=ATTENTIONS),
+    _of_family("tied", TRUTH, "no-tied", "Use the embedding as the output layer, too"),
+    _of_family("unit", TEXT, "lstm", "Recurrent unit", choices=("tanh", "lstm", "gru")),
 )
 """Every column, in the order of a row."""
 

@@ -66,7 +66,7 @@ def frontier(
     batches = None if batch is None else parse_integers(batch, "--batch")
     cell = cell_from(columns)
     wanted = default_batches if batches is None else batches
-    found = find_capacity(cell, budget_bytes, depths, wanted, training_examples(cell.data))
+    found = find_capacity(cell, budget_bytes, depths, wanted, training_examples(cell))
     recorded = environment()
     if confirm:
         with Host() as host, progress_bar(quiet) as progress:

@@ -60,7 +60,7 @@ def _memory(show_default: str | bool = False) -> Any:
 
 
 Memory = Annotated[str, _memory()]
-MaybeMemory = Annotated[str | None, _memory("required without --pareto")]
+MaybeMemory = Annotated[str | None, _memory("none; required unless --pareto is given")]
 Meters = Annotated[
     str,
     typer.Option(
@@ -228,13 +228,15 @@ def _values(column: Column, several: bool, random: bool) -> dict[str, Any]:
     if column.name == "policy":
         settings["autocompletion"] = (some_of if several else one_of)(POLICIES)
     elif column.name == "data":
-        settings["autocompletion"] = data_set(("digits", "synthetic") if random else ("digits",))
+        settings["autocompletion"] = data_set(("digits", "topics", *(["synthetic"] if random else [])))
         settings["help"] = f"{column.about}{'; synthetic is random' if random else ''}"
     return settings
 
 
 def _shown_default(column: Column, chosen: Mapping[str, str]) -> str | bool:
     """The default as the help shows it."""
+    if column.usual and column.name not in chosen:
+        return column.usual
     if column.kind is TRUTH:
         return f"{'' if column.default else 'no-'}{column.parameter}"
     default = chosen.get(column.name) or _SIZES.get(column.name) or column.default

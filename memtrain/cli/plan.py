@@ -29,7 +29,11 @@ def plan(
     points: Annotated[
         int,
         typer.Option(
-            metavar="<n>", min=2, max=200, help="The most plans that --pareto shows", rich_help_panel=MEMORY
+            metavar="<n>",
+            min=2,
+            max=200,
+            help="Largest number of plans that --pareto shows",
+            rich_help_panel=MEMORY,
         ),
     ] = 8,
     measure: Measured = True,

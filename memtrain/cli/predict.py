@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 def predict(
     model: Annotated[Path, typer.Argument(help="A network that `memtrain train --save` wrote")],
     data: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            help="Data set: digits, or a .npz or .csv file, with or without labels",
-            autocompletion=data_set(["digits"]),
+            help="Data set: digits, topics, or a .npz, .csv or .txt file, with or without labels",
+            autocompletion=data_set(["digits", "topics"]),
+            show_default="digits, or topics for a language model",
         ),
-    ] = "digits",
+    ] = None,
     *,
     exports: Exports,
     quiet: Quiet = False,
@@ -53,18 +54,18 @@ def predict(
     from memtrain.cli.console import messages
     from memtrain.errors import StoreError
     from memtrain.measure.machine import free_memory_bytes
-    from memtrain.training.examples import Examples
+    from memtrain.training.examples import examples_for
     from memtrain.training.prediction import Prediction
     from memtrain.training.snapshot import load_snapshot
+    from memtrain.training.sources import usual_data
 
     if exports.export_csv is None and not exports.to_stdout:
         exports = replace(exports, export_csv=STDOUT)
-    exports.check(Prediction, [model, data])
+    exports.check(Prediction, [model, *([] if data is None else [data])])
     free_bytes = free_memory_bytes()
     snapshot = load_snapshot(model, free_bytes)
-    prediction = Prediction(
-        snapshot, Examples(data, snapshot.network.input_count, snapshot.network.class_count, free_bytes)
-    )
+    data = data or usual_data(snapshot.network.reads)
+    prediction = Prediction(snapshot, examples_for(snapshot.network, data, free_bytes))
     try:
         exports.publish(prediction)
     except StoreError:  # the findings are printed all the same

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from memtrain.answers.training import Training
     from memtrain.cells.cell import Cell
     from memtrain.planning.cost import Rates
-    from memtrain.training.data import Dataset
+    from memtrain.training.sources import Source
 
 
 @cell_options(
@@ -70,7 +70,7 @@ def train(
     from memtrain.errors import SpecError
     from memtrain.files import write_new
     from memtrain.measure.machine import free_memory_bytes
-    from memtrain.training.data import load
+    from memtrain.training.sources import load
 
     exports.check(Training, [columns["data"]], {"--save": save})
     if save is not None and save.suffix != ".npz":
@@ -100,22 +100,23 @@ def _with_defaults(columns: dict[str, Any]) -> dict[str, Any]:
     from memtrain.run.blas import blas_environment, useful_threads
 
     columns = with_usual(columns, TRAINED)
-    widest = columns["batch"] * (columns["width"] or BY_NAME["width"].default) ** 2
+    batch, width = (columns[name] or BY_NAME[name].default for name in ("batch", "width"))
+    widest = batch * width**2
     columns["threads"] = columns["threads"] or useful_threads(2 * widest)
     os.environ.update(blas_environment(columns["threads"], os.environ))
     return columns
 
 
 def _trained(
-    cell: Cell, examples: Dataset, rate: float, rates: Rates | None, epochs: int, quiet: bool
+    cell: Cell, examples: Source, rate: float, rates: Rates | None, epochs: int, quiet: bool
 ) -> Training:
     """The training of ``cell``, with a progress bar."""
     from memtrain.answers.training import train_cell
     from memtrain.cli.console import messages, progress_bar, warn
-    from memtrain.training.data import split
     from memtrain.training.loop import Epoch
+    from memtrain.training.sources import split
 
-    training_data, test_data = split(examples)
+    training_data, test_data = split(examples, cell.network)
     if cell.batch > len(training_data):
         said = f"the batch is larger than the {len(training_data):,} training examples, so it repeats some"
         warn(messages(quiet), said)

@@ -88,7 +88,9 @@ def _slopes(terms: Terms, cell: Cell, mode: Mode) -> dict[tuple[Role, Monomial],
 
     The number must be the same for two extra blocks. All blocks must be equal, and no value recomputed.
     """
-    if not isinstance(cell["width"], int) or cell.policy != NONE:
+    most = cell.network.most_depth
+    too_deep = most is not None and cell["depth"] + 2 > most
+    if isinstance(cell["width"], tuple) or cell.policy != NONE or too_deep:
         return {}
     first, second = (
         _terms_at_peak(analyse(cell.changed(depth=cell["depth"] + more).schedule(mode))) for more in (1, 2)

@@ -1,7 +1,7 @@
 """Sizes with a meaning: integers that also carry their expression in the symbols of the book.
 
 A size is an ``int``. A size that depends on the network or the batch is a `Dim`. Its meaning is a symbol
-(n, d, m, q), or a product, a quotient or a bounded product of other sizes. So bytes can be written as
+(n, d, m, q), or a product, a sum, a quotient or a bounded product of other sizes. So bytes can be written as
 formulas, and a formula can be evaluated for other networks.
 """
 
@@ -42,7 +42,13 @@ class Least(NamedTuple):
     factors: tuple[int, ...]
 
 
-Meaning = Symbol | Product | Quotient | Least
+class Sum(NamedTuple):
+    """The sum of sizes."""
+
+    terms: tuple[int, ...]
+
+
+Meaning = Symbol | Product | Quotient | Least | Sum
 
 
 class Dim(int):
@@ -103,6 +109,12 @@ def least(most: int, sizes: Sequence[int]) -> int:
     return value
 
 
+def total(sizes: Sequence[int]) -> int:
+    """The sum of sizes: n·m + n."""
+    value = sum(sizes)
+    return _dim(value, Sum(tuple(sizes))) if any(isinstance(size, Dim) for size in sizes) else value
+
+
 def factors(size: int) -> tuple[int, ...]:
     """The sizes whose product is ``size``. None of them is a product or a plain 1."""
     if isinstance(size, Dim) and isinstance(size.meaning, Product):
@@ -118,12 +130,19 @@ def text(size: int) -> str:
         case Symbol(name):
             return name
         case Product():
-            return "·".join(map(text, factors(size)))
+            return "·".join(map(_factor_text, factors(size)))
+        case Sum(terms):
+            return " + ".join(map(text, terms))
         case Quotient(whole, parts, rounded):
-            quotient = f"{text(whole)}/{parts}"
+            quotient = f"{_factor_text(whole)}/{parts}"
             return f"⌈{quotient}⌉" if rounded else quotient
         case Least(most, sizes):
             return f"min({most}, {text(product(sizes))})"
+
+
+def _factor_text(size: int) -> str:
+    """The text of a size in a product or quotient: a sum is in parentheses."""
+    return f"({text(size)})" if isinstance(size, Dim) and isinstance(size.meaning, Sum) else text(size)
 
 
 def evaluate(size: int, sizes: Mapping[str, int]) -> int:
@@ -135,6 +154,8 @@ def evaluate(size: int, sizes: Mapping[str, int]) -> int:
             return sizes[name]
         case Product(found):
             return prod(evaluate(factor, sizes) for factor in found)
+        case Sum(terms):
+            return sum(evaluate(term, sizes) for term in terms)
         case Quotient(whole, parts):
             return -(-evaluate(whole, sizes) // parts)
         case Least(most, found):
@@ -147,7 +168,7 @@ def symbols(size: int) -> Iterator[tuple[str, int]]:
         match size.meaning:
             case Symbol(name):
                 yield name, int(size)
-            case Product(sizes) | Least(_, sizes):
+            case Product(sizes) | Least(_, sizes) | Sum(sizes):
                 for factor in sizes:
                     yield from symbols(factor)
             case Quotient(whole):

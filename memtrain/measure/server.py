@@ -26,7 +26,6 @@ from memtrain.measure.meters import METERS, limit_meter
 from memtrain.measure.pairs import PAIR_METERS
 from memtrain.measure.workload import Bench
 from memtrain.planning.cost import Rates
-from memtrain.training.data import DIGITS
 
 OUTPUT_LIMIT = 65536
 """The most bytes of a child's output that are kept."""
@@ -54,7 +53,7 @@ def main() -> None:
 def loaded_bench() -> Bench:
     """The bench that all children share."""
     bench = Bench()
-    bench.examples(DIGITS)  # the usual data, which take longer to load than a small cell to run
+    bench.examples(cell_of())  # the usual data, which take longer to load than a small cell to run
     return bench
 
 

@@ -7,16 +7,16 @@ import gc
 from collections.abc import Iterator
 from itertools import islice
 
-import numpy as np
-
 from memtrain.cells.cell import Cell, Mode
 from memtrain.graph.ops.base import Array
 from memtrain.measure.environment import environment
+from memtrain.models.network import FeedKind
 from memtrain.planning.cost import Rates
 from memtrain.run.allocation import AnyRun, make_run
 from memtrain.run.ledger import Ledger
-from memtrain.training.data import SYNTHETIC, Dataset, Part, draw_rows, load, split, synthetic
-from memtrain.training.optimizers import ITERATION
+from memtrain.training.data import Dataset, Part, draw_rows
+from memtrain.training.iteration import counted
+from memtrain.training.sources import SYNTHETIC, load, split, synthetic
 
 
 class Bench:
@@ -26,17 +26,18 @@ class Bench:
         self.rates = rates
         """The rates for plans that minimise time; ``None`` in a process that makes no such plan."""
         self.environment = environment()
-        self._examples: dict[str, Part] = {}
+        self._examples: dict[tuple[str, FeedKind, int | None], Part] = {}
 
-    def examples(self, data: str) -> Part:
-        """The training examples of a data set. Each data set is loaded once."""
-        if data not in self._examples:
-            self._examples[data] = training_part(data)
-        return self._examples[data]
+    def examples(self, cell: Cell) -> Part:
+        """The training examples of a cell. They are loaded once for all cells with equal examples."""
+        key = (cell.data, cell.network.reads, cell["sequence"])
+        if key not in self._examples:
+            self._examples[key] = training_part(cell)
+        return self._examples[key]
 
     def workload(self, cell: Cell, mode: Mode, *, timing: bool = False) -> Workload:
         """The workload of a cell."""
-        examples = None if cell.data == SYNTHETIC else self.examples(cell.data)
+        examples = None if cell.data == SYNTHETIC else self.examples(cell)
         return Workload(cell, mode, timing=timing, rates=self.rates, examples=examples)
 
 
@@ -108,19 +109,19 @@ def batches(cell: Cell, examples: Part | None = None) -> Iterator[dict[str, Arra
 
     They are drawn from ``examples``, the training examples of its data. By default these are loaded.
     """
+    feeds = cell.network.feeds(cell.batch)
     data: Dataset | Part
     if cell.data == SYNTHETIC:
-        data = synthetic(cell.network.input_count, cell.network.class_count, cell.batch, cell.seed)
+        data = synthetic(feeds, cell.seed)
     else:
-        data = training_part(cell.data) if examples is None else examples
-    feeds = cell.network.feeds(cell.batch)
+        data = training_part(cell) if examples is None else examples
     for number, rows in enumerate(draw_rows(len(data), cell.batch, cell.seed), start=1):
-        yield {**data.take(rows).fed(feeds), ITERATION: np.asarray(number)}
+        yield {**data.take(rows).fed(feeds), **counted(feeds, number, cell.seed, cell.accumulate)}
 
 
-def training_part(data: str) -> Part:
-    """The training examples of the data set ``data``."""
-    return split(load(data))[0]
+def training_part(cell: Cell) -> Part:
+    """The training examples of the data of ``cell``."""
+    return split(load(cell.data), cell.network)[0]
 
 
 def _reserve_pools(step_count: int) -> list[bytes]:

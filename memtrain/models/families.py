@@ -7,10 +7,17 @@ from dataclasses import fields
 from typing import Any
 
 from memtrain.errors import unknown_choice
+from memtrain.models.cnn import CNN
+from memtrain.models.lenet import LeNet
 from memtrain.models.mlp import MLP
 from memtrain.models.network import Network
+from memtrain.models.resnet import ResNet
+from memtrain.models.rnn import RNN
+from memtrain.models.transformer import Transformer
 
-FAMILIES: dict[str, type[Network]] = {family.family: family for family in (MLP,)}
+FAMILIES: dict[str, type[Network]] = {
+    family.family: family for family in (MLP, LeNet, CNN, ResNet, Transformer, RNN)
+}
 """Every family, by the name that ``--model`` takes."""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from math import isfinite, sqrt
+from math import sqrt
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -31,11 +31,10 @@ from memtrain.models.layers import (
     parameter,
     regulariser,
 )
-from memtrain.models.network import Feed, FeedKind, Model, Network
+from memtrain.models.network import Feed, FeedKind, Model, Network, check_numbers
 
 CROSS_ENTROPY, MEAN_SQUARED_ERROR = "cross_entropy", "mean_squared_error"
 LOSSES = (CROSS_ENTROPY, MEAN_SQUARED_ERROR)
-DTYPES = ("float32", "float64")
 
 LAYER = "layer"
 """The kind of all blocks of an MLP: its hidden layers and its output layer."""
@@ -69,15 +68,9 @@ class MLP(Network):
                 f"there are {len(self.width)} widths for {self.depth} hidden layers",
                 "give one width, or one for each hidden layer",
             )
-        for name, choices in (("activation", ACTIVATIONS), ("dtype", DTYPES), ("loss", LOSSES)):
-            if getattr(self, name) not in choices:
-                raise unknown_choice(name, getattr(self, name), choices)
-        if not isinstance(self.bias, bool):
-            raise SpecError(f"bias {self.bias!r} cannot be used", "give True or False")
-        if not (isinstance(self.l2, (int, float)) and isfinite(self.l2) and self.l2 >= 0):
-            raise SpecError(
-                f"l2 {self.l2!r} cannot be used", "give a finite number ≥ 0; 0 regularises nothing"
-            )
+        check_numbers(self)
+        if self.loss not in LOSSES:
+            raise unknown_choice("loss", self.loss, LOSSES)
 
     @classmethod
     def of_sizes(cls, input_size: int, hidden: tuple[int, ...], output_size: int, **others: Any) -> Self:

@@ -12,29 +12,63 @@ symbols. `SYMBOL_WORDS` says what each symbol counts.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
-from math import prod
+from math import isfinite, prod
 from typing import Any, ClassVar, Self
 
+from memtrain.errors import SpecError, unknown_choice
 from memtrain.graph.builder import Builder
 from memtrain.graph.node import DType, Node, Role, Shape
+from memtrain.graph.ops import ACTIVATIONS
 from memtrain.graph.ops.base import Array
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.size import BATCH
 
+DTYPES = ("float32", "float64")
+
+KEY = "key"
+"""The name of the feed with the seed and the number of the iteration, from which random masks are drawn."""
+
 DEPTH = "ℓ"
 """The symbol of the depth in formulas."""
 
-SYMBOL_WORDS = {BATCH: "example", "d": "input", "m": "unit", "q": "output"}
+SYMBOL_WORDS = {
+    BATCH: "example",
+    "d": "input",
+    "m": "unit",
+    "q": "output",
+    "p": "pixel on a side",
+    "c": "channel of the images",
+    "t": "token",
+    "a": "head",
+    "v": "entry of the vocabulary",
+}
 """The thing that each symbol counts. Single layers have m1, m2, … units; for ℓ see `Network.block_word`."""
+
+
+def check_numbers(network: Network) -> None:
+    """Raise ``SpecError`` for an activation, type, bias or λ that no network can have."""
+    columns = network.columns()
+    for name, choices in (("activation", ACTIVATIONS), ("dtype", DTYPES)):
+        if columns[name] not in choices:
+            raise unknown_choice(name, columns[name], choices)
+    if not isinstance(columns["bias"], bool):
+        raise SpecError(f"bias {columns['bias']!r} cannot be used", "give True or False")
+    l2 = columns["l2"]
+    if not (isinstance(l2, (int, float)) and isfinite(l2) and l2 >= 0):
+        raise SpecError(f"l2 {l2!r} cannot be used", "give a finite number ≥ 0; 0 regularises nothing")
 
 
 class FeedKind(StrEnum):
     """The kind of the values of a feed."""
 
     FEATURES = "features"
+    IMAGE = "image"
+    TOKENS = "tokens"
+    KEY = "key"
+    """The seed and the number of the iteration, from which random masks are drawn."""
     LABELS = "labels"
     TARGETS = "targets"
 
@@ -49,7 +83,12 @@ class Feed:
     """The shape of the values. Its first axis is the batch."""
     dtype: DType
     class_count: int | None = None
-    """The number of classes, for labels: these are whole numbers from 0 to ``class_count`` − 1."""
+    """The number of classes, for labels and tokens: these are whole numbers from 0 to ``class_count`` − 1."""
+
+    @property
+    def example_size(self) -> int:
+        """The number of values of an example."""
+        return prod(self.shape[1:])
 
     @property
     def nbytes(self) -> int:
@@ -94,6 +133,26 @@ class Network(ABC):
     """The usual name of one network of the family."""
     block_word: ClassVar[str] = "block"
     """The thing that ``depth`` counts, in the singular."""
+    reads: ClassVar[FeedKind] = FeedKind.FEATURES
+    """The kind of the inputs."""
+    sizes_from_data: ClassVar[tuple[str, ...]] = ("input_size", "output_size")
+    """Columns that the data determine. If one of them is given, the data are synthetic."""
+    usual_axes: ClassVar[Mapping[str, Sequence[int]]] = {"depth": (1, 2, 4, 8, 16), "batch": (64, 256, 1024)}
+    """The depths and batches of a sweep for which none are given."""
+
+    @classmethod
+    def sizes_of(cls, input_count: int, class_count: int) -> dict[str, Any]:
+        """The columns of ``sizes_from_data`` for data with these counts. Raises ``SpecError``."""
+        return {"input_size": input_count, "output_size": class_count}
+
+    def takes(self, input_count: int) -> bool:
+        """Whether the network can be given examples of ``input_count`` numbers."""
+        return input_count == self.input_count
+
+    @property
+    def most_depth(self) -> int | None:
+        """The largest depth that a network with these other columns can have; ``None`` if there is none."""
+        return None
 
     @abstractmethod
     def build(self, batch: int) -> Model:
@@ -121,9 +180,9 @@ class Network(ABC):
 
     @property
     def input_count(self) -> int:
-        """The number of features of an example."""
-        features = self.feed_of(FeedKind.FEATURES)
-        return 0 if features is None else prod(features.shape[1:])
+        """The number of values of an input."""
+        inputs = self.feed_of(self.reads)
+        return 0 if inputs is None else inputs.example_size
 
     @property
     def class_count(self) -> int:

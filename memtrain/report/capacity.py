@@ -106,8 +106,9 @@ def note_sentences(capacity: Capacity) -> list[str]:
     if needed:
         given = max(b.limit_bytes - b.budget_bytes for b in capacity.boundaries)
         sentences.append(
-            f"Allocator and interpreter took up to {format_bytes(max(needed))} beyond the arrays. The limit "
-            f"leaves up to {format_bytes(given)} for this, so a batch between the two may run."
+            f"Allocator and interpreter took up to {format_bytes(max(needed))} beyond the arrays, and the "
+            f"limit allows up to {format_bytes(given)} for them. So a batch may run although it is larger "
+            "than the largest that fits."
         )
     return sentences
 

@@ -47,7 +47,7 @@ def kept_in_short(entries: Sequence[Retained]) -> Section:
     lines = [_group(group) for group in found[:_MOST_GROUPS]]
     if found[_MOST_GROUPS:]:
         lines.append((f"⋮ × {len(found) - _MOST_GROUPS}", "", "", "", ""))
-    reader = "read by" + (" (first value of a range)" if len(entries) > len(found) else "")
+    reader = "read by" + (" (of a range: its first value)" if len(entries) > len(found) else "")
     heads = ("name", "shape", "bytes", "waits", reader)
     return Section(_KEPT, heads, lines, frozenset({0, 1, 4}), text=4)
 

@@ -96,8 +96,8 @@ def _second_highest(account: Account) -> str:
     if not second.margin_bytes:
         return f"Step {where.step}, at {where.node}, is as high."
     return (
-        f"Second-highest: step {where.step}, {where.total_bytes:,} B. If step {account.peak.step} needed "
-        f"more than {_exact(second.margin_bytes)} less, step {where.step} would be the peak."
+        f"Second-highest: step {where.step}, {where.total_bytes:,} B. Saving more than "
+        f"{_exact(second.margin_bytes)} at step {account.peak.step} makes step {where.step} the peak."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from memtrain.answers.training import Training
 from memtrain.cells.kinds import csv_line
+from memtrain.models.network import FeedKind
 from memtrain.report.section import Section
 from memtrain.units import format_bytes, format_percent, format_seconds
 
@@ -19,6 +20,11 @@ def training_sections(training: Training) -> list[Section]:
     cell, trained = training.cell, training.trained
     lines = [
         ("test accuracy", format_percent(trained.test_accuracy, 2)),
+        *(
+            [("test loss", f"{trained.test_loss_bits:.3f} bits per byte")]
+            if cell.network.reads is FeedKind.TOKENS
+            else []
+        ),
         ("loss, first → last epoch", f"{trained.epochs[0].loss:.4f} → {trained.epochs[-1].loss:.4f}"),
         ("time", format_seconds(trained.train_s)),
         ("peak memory of training", format_bytes(trained.peak_bytes)),
@@ -28,5 +34,6 @@ def training_sections(training: Training) -> list[Section]:
         ),
         ("memory of the data", format_bytes(trained.data_bytes)),
     ]
-    title = f"Trained on {cell.data}: depth {cell['depth']}, width {cell.columns()['width']}"
+    width = "" if cell["width"] is None else f", width {cell.columns()['width']}"
+    title = f"Trained on {cell.data}: depth {cell['depth']}{width}"
     return [Section(title, ("figure", "value"), lines, frozenset({0}))]

@@ -13,10 +13,9 @@ from memtrain.cells.cell import Cell, cell_of
 from memtrain.cells.columns import BY_NAME, CELL_NAMES
 from memtrain.errors import SpecError, check_integer, unknown_choice
 from memtrain.measure.machine import free_memory_bytes
-from memtrain.training.data import DIGITS, SYNTHETIC, load, split
-
-DEFAULT_AXES: dict[str, list[Any]] = {"depth": [1, 2, 4, 8, 16], "batch": [64, 256, 1024]}
-"""The axes of ``memtrain sweep`` without options, which is the main job."""
+from memtrain.models.families import family_of
+from memtrain.models.network import Network
+from memtrain.training.sources import SYNTHETIC, load, sizes_of, split, usual_data
 
 MOST_CELLS = 100_000
 
@@ -24,23 +23,33 @@ MOST_CELLS = 100_000
 def make_grid(axes: Mapping[str, Sequence[Any] | Any], layers: Sequence[int] | None = None) -> list[Cell]:
     """The cells of all combinations of the axes. The first axes vary slowest.
 
-    A key of ``axes`` is a column of a cell, and its value is a list or one value. Sizes come from the data,
-    unless ``input_size`` or ``output_size`` is given, or ``layers`` (input, hidden…, output) lists all sizes.
-    In these cases the data are synthetic. Raises ``SpecError`` and ``DataError``.
+    A key of ``axes`` is a column of a cell, and its value is a list or one value. Depths and batches that are
+    not given are the usual ones of the family. Sizes come from the data, unless a size is given that the
+    data determine, or ``layers`` (input, hidden…, output) lists all sizes. In these cases the data are
+    synthetic. Raises ``SpecError`` and ``DataError``.
     """
     for name in axes:
         if name not in CELL_NAMES:
             raise unknown_choice("option", name, CELL_NAMES)
-    lists = {name: _as_list(values) for name, values in {**DEFAULT_AXES, **axes}.items()}
+    lists = {name: _as_list(values) for name, values in axes.items()}
     if layers is not None:
         lists |= _layer_axes(layers, axes)
-    own_sizes = "input_size" in lists or "output_size" in lists
+    families = [family_of(name) for name in lists.get("model", [BY_NAME["model"].default])]
+    return [cell for family in families for cell in _family_grid(family, lists, layers is not None)]
+
+
+def _family_grid(family: type[Network], given: Mapping[str, list[Any]], of_layers: bool) -> list[Cell]:
+    """The cells of one family. ``of_layers`` says that the sizes come from ``--layers``."""
+    usual = {name: list(values) for name, values in family.usual_axes.items()}
+    lists = {**usual, **given, "model": [family.family]}
+    own_sizes = [name for name in family.sizes_from_data if name in lists]
     if own_sizes and lists.setdefault("data", [SYNTHETIC]) != [SYNTHETIC]:
-        sizes_given = "--layers" if layers is not None else "--input-size or --output-size"
+        sizes_given = "--layers" if of_layers else " and ".join(BY_NAME[name].option for name in own_sizes)
         raise SpecError(
-            f"--data {lists['data'][0]} already gives the input and output size",
+            f"--data {lists['data'][0]} already gives the sizes of the data",
             f"drop {sizes_given}, or use --data {SYNTHETIC}",
         )
+    lists.setdefault("data", [usual_data(family.reads)])
     for name, values in lists.items():
         if not values:
             raise SpecError(f"{name} is an empty list", "give at least one value")
@@ -52,13 +61,13 @@ def make_grid(axes: Mapping[str, Sequence[Any] | Any], layers: Sequence[int] | N
             f"the sweep would have {count:,} cells, more than the {MOST_CELLS:,} allowed", "take fewer values"
         )
 
-    sizes = {data: _sizes(data) for data in lists.get("data", [DIGITS])}
+    sizes = {data: _sizes(family, data) for data in lists["data"]}
     order = [name for name in CELL_NAMES if name in lists and name not in ("depth", "batch")]
     cells = []
     names = (*order, "depth", "batch")
     for combination in product(*(lists[name] for name in names)):
         chosen = dict(zip(names, combination, strict=True))
-        cells.append(cell_of(**(sizes[chosen.get("data", DIGITS)] | chosen)))
+        cells.append(cell_of(**(sizes[chosen["data"]] | chosen)))
     return cells
 
 
@@ -69,7 +78,7 @@ def make_cell(fields: Mapping[str, Any], layers: Sequence[int] | None = None) ->
     """
     given = {name: value for name, value in fields.items() if value is not None}
     if layers is None:
-        given.setdefault("depth", BY_NAME["depth"].default)
+        given.setdefault("depth", family_of(given.get("model", BY_NAME["model"].default)).depth)
     given.setdefault("batch", BY_NAME["batch"].default)
     (cell,) = make_grid(given, layers)
     return cell
@@ -77,16 +86,18 @@ def make_cell(fields: Mapping[str, Any], layers: Sequence[int] | None = None) ->
 
 def oversized_batches(cells: Sequence[Cell]) -> dict[str, int]:
     """The data sets with fewer training examples than a batch of some cell, each with their number."""
-    largest: dict[str, int] = {}
-    for cell in cells:
-        largest[cell.data] = max(cell.batch, largest.get(cell.data, 0))
-    counted = ((data, batch, training_examples(data)) for data, batch in largest.items())
-    return {data: count for data, batch, count in counted if count is not None and batch > count}
+    largest: dict[tuple[str, int | None], Cell] = {}
+    for cell in sorted(cells, key=lambda cell: cell.batch):
+        largest[cell.data, cell["sequence"]] = cell
+    counted = ((cell, training_examples(cell)) for cell in largest.values())
+    return {cell.data: count for cell, count in counted if count is not None and cell.batch > count}
 
 
-def training_examples(data: str) -> int | None:
-    """The number of training examples of a data set; ``None`` for synthetic data, which fit any batch."""
-    return None if data == SYNTHETIC else len(split(load(data, free_memory_bytes()))[0])
+def training_examples(cell: Cell) -> int | None:
+    """The number of training examples of a cell; ``None`` for synthetic data, which fit any batch."""
+    if cell.data == SYNTHETIC:
+        return None
+    return len(split(load(cell.data, free_memory_bytes()), cell.network)[0])
 
 
 def _as_list(values: Sequence[Any] | Any) -> list[Any]:
@@ -103,12 +114,9 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _sizes(data: str) -> dict[str, Any]:
+def _sizes(family: type[Network], data: str) -> dict[str, Any]:
     """The sizes that a data set requires of its network; none for synthetic data."""
-    if data == SYNTHETIC:
-        return {}
-    examples = load(data, free_memory_bytes())
-    return {"input_size": examples.input_size, "output_size": examples.output_size}
+    return {} if data == SYNTHETIC else sizes_of(family, load(data, free_memory_bytes()))
 
 
 def _layer_axes(layers: Sequence[int], axes: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -18,7 +18,7 @@ from memtrain.sweeps.request import Request, make_tasks
 from memtrain.sweeps.runner import Task
 from memtrain.sweeps.store import RowStore
 from memtrain.sweeps.stored import Stored
-from memtrain.training.data import DIGITS, SYNTHETIC
+from memtrain.training.sources import DIGITS, NAMES
 
 
 class Session:
@@ -134,7 +134,7 @@ def _tasks(stored: Stored) -> list[Task]:
 
 def _data_files(request: Request) -> list[str]:
     names = request.axes.get("data", [DIGITS])
-    return [name for name in names if isinstance(name, str) and name not in (DIGITS, SYNTHETIC)]
+    return [name for name in names if isinstance(name, str) and name not in NAMES]
 
 
 def _fingerprints(request: Request) -> dict[str, str]:

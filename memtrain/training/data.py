@@ -1,31 +1,26 @@
-"""Examples and labels: the digits that ship with memtrain, the user's own file, or seeded noise.
-
-The digits are the UCI "Optical Recognition of Handwritten Digits" test set (E. Alpaydin, C. Kaynak, 1998;
-CC BY 4.0), 1,797 images of 8×8 pixels, in the copy that scikit-learn distributes.
-"""
+"""Examples with their labels: data sets, parts of them, and batches that are drawn from them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
-from typing import Any
+from math import isqrt
+from typing import Any, Protocol
 
 import numpy as np
 
-from memtrain.errors import DataError
+from memtrain.graph.node import Shape
 from memtrain.graph.ops.base import Array
 from memtrain.models.network import Feed, FeedKind
-from memtrain.training.table import load_table
-
-DIGITS = "digits"
-SYNTHETIC = "synthetic"
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Examples ``x``: (examples, input_size), and int64 labels ``y``: (examples,), 0…output_size − 1."""
+    """Examples ``x`` and their int64 labels ``y`` of 0…output_size − 1.
+
+    Features are (examples, input_size) with labels (examples,); tokens are (examples, sequence) with a label
+    for each.
+    """
 
     x: Array
     y: Array
@@ -52,15 +47,25 @@ class Dataset:
 
     def fed(self, feeds: Sequence[Feed]) -> dict[str, Array]:
         """The values of each feed, by its name, with all examples as one batch."""
-        of_kind = {FeedKind.FEATURES: self.x, FeedKind.LABELS: self.y}
-        return {feed.name: of_kind[feed.kind].reshape(feed.shape) for feed in feeds}
+        return fed(self.x, feeds, self.y)
+
+
+class Takeable(Protocol):
+    """Examples that `Part` takes by their numbers."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the data."""
+
+    def take(self, rows: Array) -> Dataset:
+        """A copy of the examples with the numbers ``rows``."""
 
 
 @dataclass(frozen=True)
 class Part:
     """Some examples of a data set, given by their row numbers. Only `take` copies examples."""
 
-    data: Dataset
+    data: Takeable
     rows: Array
 
     def __len__(self) -> int:
@@ -69,50 +74,6 @@ class Part:
     def take(self, indices: Array) -> Dataset:
         """A copy of the examples at ``indices`` of this part."""
         return self.data.take(self.rows[indices])
-
-
-def load(data: str, free_bytes: int | None = None) -> Dataset:
-    """The data set ``data``, which is a name or a path. Raises ``DataError`` if it cannot be used.
-
-    A file whose data would need more than ``free_bytes`` is not read.
-    """
-    return load_digits() if data == DIGITS else load_file(Path(data), free_bytes)
-
-
-def load_digits() -> Dataset:
-    """The 1,797 handwritten digits, with pixels scaled to −1…1."""
-    with resources.files("memtrain.training").joinpath("digits.npz").open("rb") as file:
-        arrays = np.load(file)
-        return Dataset(arrays["x"].astype(np.float32) / 8 - 1, arrays["y"].astype(np.int64), 10)
-
-
-def synthetic(input_size: int, output_size: int, examples: int, seed: int) -> Dataset:
-    """Normal noise with random labels, for any sizes."""
-    rng = np.random.default_rng(seed)
-    x = rng.standard_normal((examples, input_size), np.float32)
-    return Dataset(x, rng.integers(0, output_size, examples), output_size)
-
-
-def load_file(path: Path, free_bytes: int | None = None) -> Dataset:
-    """The data in an ``.npz`` (arrays x and y) or ``.csv`` (a row per example with its label last).
-
-    A ``.csv`` may begin with the names of its columns.
-    """
-    x, y, note = load_table(path, free_bytes)
-    classes = np.unique(y)
-    if not np.array_equal(classes, np.arange(len(classes))):
-        shown = ", ".join(f"{label:g}" for label in classes[:8]) + (", …" if len(classes) > 8 else "")
-        raise DataError(
-            f"data file {path} has the labels {shown}",
-            f"number its {len(classes)} classes 0…{len(classes) - 1}, without gaps",
-        )
-    return Dataset(x, y.astype(np.int64, copy=False), len(classes), note)
-
-
-def split(data: Dataset) -> tuple[Part, Part]:
-    """The training and the test examples: a stratified split, which is the same on every call."""
-    training, test = split_rows(data.y, data.output_size)
-    return Part(data, training), Part(data, test)
 
 
 def split_rows(y: Array, output_size: int, test_share: float = 0.2) -> tuple[Array, Array]:
@@ -153,3 +114,32 @@ def draw_rows(examples: int, batch: int, seed: int) -> Iterator[Array]:
             filled += len(taken)
             waiting = waiting[len(taken) :]
         yield rows
+
+
+def fed(x: Array, feeds: Sequence[Feed], y: Array | None = None) -> dict[str, Array]:
+    """The values of each feed, by its name, from all examples ``x`` as one batch and their labels ``y``."""
+    found: dict[str, Array] = {}
+    for feed in feeds:
+        match feed.kind:
+            case FeedKind.IMAGE:
+                found[feed.name] = as_images(x, feed.shape)
+            case FeedKind.FEATURES | FeedKind.TOKENS:
+                found[feed.name] = x.reshape(feed.shape)
+            case FeedKind.LABELS if y is not None:
+                found[feed.name] = y.reshape(feed.shape)
+    return found
+
+
+def as_images(x: Array, shape: Shape) -> Array:
+    """Examples (n, channels · k · k) as images (n, side, side, channels), the ``shape`` of a feed.
+
+    As in PyTorch, an example lists the rows of each channel. Images of another side are enlarged or reduced:
+    each pixel gets the value of the nearest pixel of the original.
+    """
+    count, side, _, channels = shape
+    original = isqrt(x.shape[1] // channels)
+    images = x.reshape(count, channels, original, original).transpose(0, 2, 3, 1)
+    if original == side:
+        return images
+    nearest = np.arange(side) * original // side
+    return images[:, nearest[:, None], nearest]

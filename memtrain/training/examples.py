@@ -9,9 +9,12 @@ import numpy as np
 
 from memtrain.errors import DataError
 from memtrain.graph.ops.base import Array
+from memtrain.models.network import FeedKind, Network
 from memtrain.training.csv_file import CsvTable
-from memtrain.training.data import DIGITS, load_digits
+from memtrain.training.data import split_rows
+from memtrain.training.digest import DataDigest
 from memtrain.training.npz_file import Npz
+from memtrain.training.sources import DIGITS, check_suits, load, load_digits
 from memtrain.training.table import (
     NPZ,
     as_float32,
@@ -23,6 +26,7 @@ from memtrain.training.table import (
     require,
     rows_at_a_time,
 )
+from memtrain.training.text import TOPICS, TXT, Text, Windows
 
 Block = tuple[Array, Array | None]
 """Examples (rows, input_size) of float32, and their labels (rows,) of int64 if the data have them."""
@@ -33,15 +37,18 @@ _KEPT_BYTES = 16
 
 
 class Examples:
-    """The examples of the data set ``data`` (a name or a path), for a network with these sizes.
+    """The examples of the data set ``data`` (a name or a path), for a network of features or images.
 
-    A ``.csv`` has labels if it has ``input_size`` + 1 columns, and a ``.npz`` if it has an array ``y``.
+    A ``.csv`` has labels if it has a column more than the network has inputs, and a ``.npz`` if it has an
+    array ``y``.
     """
 
-    def __init__(self, data: str, input_size: int, output_size: int, free_bytes: int | None = None) -> None:
+    def __init__(self, data: str, network: Network, free_bytes: int | None = None) -> None:
         self._data, self._path = data, Path(data)
-        self._input_size, self._output_size = input_size, output_size
+        self._network = network
+        self._input_size, self._output_size = network.input_count, network.class_count
         self._free_bytes = free_bytes
+        self._digest = DataDigest()
         self._held_bytes = 0
         self.most_bytes = 0
         """The most bytes of examples and labels that were held at one time."""
@@ -54,7 +61,17 @@ class Examples:
         for x, y in _regrouped(self._read(rows), rows):
             held = self._held_bytes or x.nbytes + (0 if y is None else y.nbytes)
             self.most_bytes = max(self.most_bytes, held)
+            if y is not None:
+                self._digest.add(x, y)
             yield x, y
+
+    def digest(self) -> str:
+        """The digest of the labelled examples read so far."""
+        return self._digest.text()
+
+    def test_rows(self, labels: Array) -> Array:
+        """The numbers of the test examples, given the labels of all examples."""
+        return split_rows(labels, self._output_size)[1]
 
     def _read(self, rows: int) -> Iterator[Block]:
         if self._data == DIGITS:
@@ -98,10 +115,11 @@ class Examples:
     def _read_csv(self, table: CsvTable) -> Iterator[Block]:
         first = 0
         for block in table.numbers():
-            labelled = table.columns == self._input_size + 1
+            labelled = self._network.takes(table.columns - 1)
             skip = 0
             if first == 0:
                 self._check_inputs(table.columns - labelled)
+                self._input_size = table.columns - labelled
                 named = table.counts and labelled and len(block) > 1 and block[0, -1] >= self._output_size
                 self.note, skip = table.note(named), int(named)
             x = as_float32(self._path, block[skip:, : self._input_size], first + skip)
@@ -109,7 +127,7 @@ class Examples:
             first += len(block)
 
     def _check_inputs(self, inputs: int) -> None:
-        if inputs != self._input_size:
+        if not self._network.takes(inputs):
             raise DataError(
                 f"data {self._data!r} have {inputs} numbers per example; the model takes {self._input_size}",
                 "give examples like those of the training, all with a label behind them or all without",
@@ -127,6 +145,44 @@ class Examples:
             f"data {self._data!r} have labels that do not fit the model: {why}",
             f"give each example a label of 0…{self._output_size - 1}, or give no labels",
         )
+
+
+class TextExamples:
+    """The windows of a text as examples for a network of tokens. The label of a token is the next one."""
+
+    note = ""
+
+    def __init__(self, text: Text, network: Network) -> None:
+        self._text, self._windows = text, Windows(text, network.feeds(1)[0].shape[1])
+        self.most_bytes = text.nbytes
+
+    def blocks(self, batch: int) -> Iterator[Block]:
+        """Blocks of ``batch`` windows; the last block has the rest."""
+        for start in range(0, len(self._windows), batch):
+            data = self._windows.take(np.arange(start, min(start + batch, len(self._windows))))
+            yield data.x, data.y
+
+    def digest(self) -> str:
+        """The digest of the text."""
+        return self._text.digest()
+
+    def test_rows(self, labels: Array) -> Array:
+        """The numbers of the test tokens, which lie in the last fifth of the windows."""
+        first = self._windows.rows()[1][0] * self._windows.sequence
+        return np.arange(first, len(labels))
+
+
+AnyExamples = Examples | TextExamples
+
+
+def examples_for(network: Network, data: str, free_bytes: int | None = None) -> AnyExamples:
+    """The examples of ``data`` for a network. Raises ``DataError`` if it cannot be given such data."""
+    if network.reads is not FeedKind.TOKENS and Path(data).suffix.lower() != TXT and data != TOPICS:
+        return Examples(data, network, free_bytes)
+    source = load(data, free_bytes)
+    check_suits(network.reads, source)
+    assert isinstance(source, Text)
+    return TextExamples(source, network)
 
 
 def _regrouped(blocks: Iterator[Block], rows: int) -> Iterator[Block]:

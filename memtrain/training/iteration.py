@@ -5,16 +5,23 @@ The two differ only in the values that the schedule computes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from memtrain.errors import SpecError
 from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
-from memtrain.graph.node import Node
+from memtrain.graph.inference import effects, inference_form
+from memtrain.graph.node import Node, Role
 from memtrain.graph.ops.arithmetic import add, scale
-from memtrain.graph.ops.view import Slice
+from memtrain.graph.ops.base import Array
+from memtrain.graph.ops.source import Leaf
+from memtrain.graph.ops.view import Slice, reshape
 from memtrain.graph.size import BATCH, Dim, part
-from memtrain.models.network import Model, Network
+from memtrain.models.network import KEY, Feed, FeedKind, Model, Network
 from memtrain.planning.schedule import Schedule, make_schedule
-from memtrain.training.optimizers import add_updates
+from memtrain.training.optimizers import ITERATION, add_updates
 
 DEFERRED, EAGER = "deferred", "eager"
 UPDATES = (DEFERRED, EAGER)
@@ -27,9 +34,10 @@ MICRO_BATCH = "micro_batch"
 def training(model: Model, optimizer: str, rate: float, update: str = DEFERRED) -> Schedule:
     """The schedule of one iteration: the objective, backward, and the update of each trainable parameter."""
     b = model.builder
+    tracked = effects(b.nodes)
     gradients = gradient(b, model.objective, model.trainable)
     updated = add_updates(b, optimizer, rate, model.trainable, gradients)
-    return make_schedule(b.graph(), [model.objective, *updated], eager_updates=update == EAGER)
+    return make_schedule(b.graph(), [model.objective, *tracked, *updated], eager_updates=update == EAGER)
 
 
 def accumulating(
@@ -49,8 +57,22 @@ def accumulating(
     for number in range(2, count + 1):
         sums = parts.add(number, sums)
     objective, gradients = sums
+    tracked = effects(parts.builder.nodes)
     updated = add_updates(parts.builder, optimizer, rate, parts.trainable, gradients)
-    return make_schedule(parts.builder.graph(), [objective, *updated], eager_updates=update == EAGER)
+    asked = [objective, *tracked, *updated]
+    return make_schedule(parts.builder.graph(), asked, eager_updates=update == EAGER)
+
+
+def counted(feeds: Sequence[Feed], iteration: int, seed: int, count: int = 1) -> dict[str, Array]:
+    """The number of the iteration, from 1, and the key of each of ``count`` micro-batches, by leaf name.
+
+    There are keys only if ``feeds`` ask for one. No two micro-batches have the same key.
+    """
+    found = {ITERATION: np.asarray(iteration)}
+    if any(feed.kind is FeedKind.KEY for feed in feeds):
+        keys = np.array([[seed, count * iteration + number] for number in range(count)], np.uint64)
+        found[KEY] = keys if count > 1 else keys[0]
+    return found
 
 
 Sums = tuple[Node, list[Node]]
@@ -64,7 +86,12 @@ class _MicroBatches:
         self._count, self._row_count = count, batch // count
         self._model = network.build(part(Dim(batch, BATCH), count))
         self.builder = b = Builder()
-        self._feeds = [feed.leaf(b) for feed in network.feeds(batch)]
+        self._feeds = [
+            b.apply(Leaf(Role.INPUT, (count, *feed.shape), feed.dtype), name=feed.name)
+            if feed.kind is FeedKind.KEY
+            else feed.leaf(b)
+            for feed in network.feeds(batch)
+        ]
         self._shared: dict[int, Node] = {}
         nodes = self._model.builder.nodes
         for parameter in self._model.parameters:
@@ -79,6 +106,9 @@ class _MicroBatches:
             for feed, leaf in zip(self._feeds, model.feeds, strict=True):
                 known[leaf.id] = self._rows(feed, number, suffix)
             loss = b.include(model.builder.nodes, model.loss, known, suffix)
+            for effect in effects(model.builder.nodes):
+                b.include(model.builder.nodes, effect, known, suffix)
+                self._shared[effect.inputs[0]] = known[effect.id]  # the next micro-batch goes on from there
             part = scale(b, loss, 1 / self._count, name=f"{loss.name}/{self._count}")
         if number == self._count and model.objective is not model.loss:
             known[model.loss.id] = part
@@ -93,7 +123,10 @@ class _MicroBatches:
         ]
 
     def _rows(self, feed: Node, number: int, suffix: str) -> Node:
-        """A view of those rows of a feed that belong to the micro-batch ``number``."""
+        """A view of those rows of a feed that belong to the micro-batch ``number``. Each has its own key."""
+        if feed.name == KEY:
+            key = self.builder.apply(Slice((number - 1, 0), (number, 2)), feed)
+            return reshape(self.builder, key, (2,), f"{feed.name}{suffix}")
         rest = feed.shape[1:]
         starts = ((number - 1) * self._row_count, *(0 for _ in rest))
         return self.builder.apply(
@@ -119,4 +152,5 @@ def _nearest_divisor(count: int, batch: int) -> int:
 
 def inference(model: Model) -> Schedule:
     """The schedule of inference: forward up to the outputs, without labels and loss."""
-    return make_schedule(model.builder.graph(), model.outputs)
+    b, outputs = inference_form(model.builder, model.outputs)
+    return make_schedule(b.graph(), outputs)

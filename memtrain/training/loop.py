@@ -19,8 +19,7 @@ from memtrain.planning.remat.policy import KEEP_ALL, Policy
 from memtrain.run.allocation import PACKED, make_run, planned
 from memtrain.run.ledger import Ledger
 from memtrain.training.data import Part, draw_rows
-from memtrain.training.iteration import DEFERRED, accumulating
-from memtrain.training.optimizers import ITERATION
+from memtrain.training.iteration import DEFERRED, accumulating, counted
 from memtrain.training.prediction import evaluate
 
 
@@ -40,6 +39,8 @@ class Trained:
     parameters: dict[str, Array]
     epochs: tuple[Epoch, ...]
     test_accuracy: float
+    test_loss_bits: float
+    """The mean of −log₂ p over the test labels. For a text this is in bits per byte."""
     train_s: float
     peak_bytes: int
     """Ledger peak of the training iterations."""
@@ -98,7 +99,7 @@ def train(
             losses = []
             for _ in range(ceil(len(train_data) / batch)):
                 examples = train_data.take(next(rows)).fed(feeds)
-                run.feed({**examples, ITERATION: np.asarray(next(iterations))})
+                run.feed({**examples, **counted(feeds, next(iterations), seed, accumulate)})
                 losses.append(float(run.iterate()[0]))
             history.append(Epoch(number, sum(losses) / len(losses)))
             on_epoch(history[-1])
@@ -106,15 +107,16 @@ def train(
 
     parameters = {node.name: run.value(node.name).copy() for node in run.schedule.leaves(Role.PARAMETER)}
     with np.errstate(all="ignore"):
-        accuracy, inference_peak = evaluate(network, batch, parameters, test_data, allocation)
+        tested = evaluate(network, batch, parameters, test_data, allocation)
     order_bytes = train_data.rows.nbytes
     return Trained(
         parameters,
         tuple(history),
-        accuracy,
+        tested.accuracy,
+        tested.loss_bits,
         train_s,
         ledger.peak_bytes,
-        inference_peak,
+        tested.peak_bytes,
         inference_batch=min(batch, len(test_data)),
         data_bytes=train_data.data.nbytes + train_data.rows.nbytes + order_bytes + test_data.rows.nbytes,
     )

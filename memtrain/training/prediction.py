@@ -15,9 +15,8 @@ from memtrain.graph.ops.base import Array
 from memtrain.models.network import Feed, FeedKind, Network
 from memtrain.run.allocation import PACKED, AnyRun, make_run
 from memtrain.run.ledger import Ledger
-from memtrain.training.data import Part, split_rows
-from memtrain.training.digest import DataDigest
-from memtrain.training.examples import Examples
+from memtrain.training.data import Part, fed
+from memtrain.training.examples import AnyExamples
 from memtrain.training.iteration import inference
 from memtrain.training.snapshot import Snapshot
 from memtrain.training.table import rows_at_a_time
@@ -31,19 +30,23 @@ class Predictor:
     ) -> None:
         self._network, self._batch = network, batch
         self._parameters, self._allocation = parameters, allocation
-        self._output = network.build(1).outputs[0]
+        self._output = network.build(1).outputs[0]  # of one example, which may have several rows
         self._runs: dict[int, AnyRun] = {}
         self._ledgers: list[Ledger] = []
 
     def outputs(self, x: Array) -> Array:
-        """The outputs o for the examples ``x`` (examples, features), computed batch by batch."""
-        outputs = np.empty((len(x), *self._output.shape[1:]), self._output.dtype)
+        """The outputs o for the examples ``x`` (examples, …), computed batch by batch.
+
+        The result is (rows, classes), with a row for each example, or for each token of each example.
+        """
+        rows, classes = map(int, self._output.shape)
+        outputs = np.empty((len(x) * rows, classes), self._output.dtype)
         for start in range(0, len(x), self._batch):
             batch = x[start : start + self._batch]
             run = self._run(len(batch))
-            run.feed({feed.name: batch.reshape(feed.shape) for feed in self._inputs(len(batch))})
+            run.feed(fed(batch, self._inputs(len(batch))))
             with np.errstate(all="ignore"):  # the outputs show values that are not finite
-                outputs[start : start + len(batch)] = run.iterate()[0]
+                outputs[start * rows : (start + len(batch)) * rows] = run.iterate()[0]
         return outputs
 
     @property
@@ -52,7 +55,7 @@ class Predictor:
         return max((ledger.peak_bytes for ledger in self._ledgers), default=0)
 
     def _inputs(self, batch: int) -> list[Feed]:
-        return [feed for feed in self._network.feeds(batch) if feed.kind is FeedKind.FEATURES]
+        return [feed for feed in self._network.feeds(batch) if feed.kind is self._network.reads]
 
     def _run(self, batch: int) -> AnyRun:
         """A run for ``batch`` examples: the usual batch, or the smaller rest at the end."""
@@ -65,17 +68,41 @@ class Predictor:
         return self._runs[batch]
 
 
+@dataclass(frozen=True)
+class Tested:
+    """The result of a test on examples that were not trained on."""
+
+    accuracy: float
+    """The share of the labels that are predicted correctly."""
+    loss_bits: float
+    """The mean of −log₂ p, where p is the probability that the network gives to a label."""
+    peak_bytes: int
+    """The ledger peak of predicting one batch."""
+
+
 def evaluate(
     network: Network, batch: int, parameters: Mapping[str, Array], part: Part, allocation: str = PACKED
-) -> tuple[float, int]:
-    """The share of ``part`` that the network labels correctly, and the ledger peak of one batch."""
+) -> Tested:
+    """The test of a network with these parameters on the examples of ``part``."""
     predictor = Predictor(network, batch, parameters, allocation)
     rows = whole_batches(network, batch)
-    right = 0
+    right = count = 0
+    bits = 0.0
     for start in range(0, len(part), rows):
         block = part.take(np.arange(start, min(start + rows, len(part))))
-        right += int(np.sum(predictor.outputs(block.x).argmax(axis=1) == block.y))
-    return right / len(part), predictor.peak_bytes
+        outputs, labels = predictor.outputs(block.x), block.y.reshape(-1)
+        right += int(np.sum(outputs.argmax(axis=1) == labels))
+        bits += float(loss_bits(outputs, labels).sum())
+        count += len(labels)
+    return Tested(right / count, bits / count, predictor.peak_bytes)
+
+
+def loss_bits(outputs: Array, labels: Array) -> Array:
+    """−log₂ softmax(outputs)[label] for each row of outputs (rows, classes)."""
+    shifted = outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True)
+    of_label = np.take_along_axis(shifted, labels[:, None], axis=1)[:, 0]
+    bits: Array = (np.log(np.exp(shifted).sum(axis=1)) - of_label) / np.log(2)
+    return bits
 
 
 def whole_batches(network: Network, batch: int) -> int:
@@ -108,12 +135,12 @@ class Predicted(NamedTuple):
 class Prediction:
     """The predictions of a saved network, and its accuracy once all examples are predicted."""
 
-    def __init__(self, snapshot: Snapshot, examples: Examples) -> None:
+    def __init__(self, snapshot: Snapshot, examples: AnyExamples) -> None:
         self._snapshot, self._examples = snapshot, examples
         self._predictor = Predictor(snapshot.network, snapshot.batch, snapshot.parameters)
-        self._digest = DataDigest()
         self._labels: list[Array] = []
         self._right: list[Array] = []
+        self._bits = 0.0
         self._blocks: list[Predicted] = []
         self._rest = self._outputs()
         self._failure: MemtrainError | None = None
@@ -155,11 +182,12 @@ class Prediction:
         for x, y in self._examples.blocks(whole_batches(network, batch)):
             outputs = self._predictor.outputs(x)
             _check_finite(outputs, self.count)
-            self.count += len(x)
+            self.count += len(outputs)
             if y is not None:
-                self._digest.add(x, y)
-                self._labels.append(y.astype(smallest))
-                self._right.append(outputs.argmax(axis=1) == y)
+                labels = y.reshape(-1)
+                self._labels.append(labels.astype(smallest))
+                self._right.append(outputs.argmax(axis=1) == labels)
+                self._bits += float(loss_bits(outputs, labels).sum())
             yield outputs
 
     @property
@@ -182,7 +210,7 @@ class Prediction:
         """Whether the model was trained with these data; ``None`` if this cannot be known."""
         if self._snapshot.data_digest is None or not self._labels:
             return None
-        return self._digest.text() == self._snapshot.data_digest
+        return self._examples.digest() == self._snapshot.data_digest
 
     def accuracy(self) -> Accuracy | None:
         """The accuracy over all examples; ``None`` if they have no labels."""
@@ -192,8 +220,18 @@ class Prediction:
         """The accuracy over the test examples of the training; ``None`` for other data than its own."""
         if not self.trained_on:
             return None
-        _, test = split_rows(np.concatenate(self._labels), self._snapshot.network.class_count)
+        test = self._examples.test_rows(np.concatenate(self._labels))
         return Accuracy(int(np.concatenate(self._right)[test].sum()), len(test))
+
+    @property
+    def loss_bits(self) -> float | None:
+        """The mean of −log₂ p over all labels; ``None`` if the examples have none."""
+        return self._bits / self.count if self._right else None
+
+    @property
+    def of_text(self) -> bool:
+        """Whether each prediction is the next byte of a text."""
+        return self._snapshot.network.reads is FeedKind.TOKENS
 
 
 def _predicted(outputs: Array) -> Predicted:

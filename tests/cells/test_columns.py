@@ -8,8 +8,9 @@ from typer.main import get_command
 from memtrain.cells.cell import _CHOICES, Mode, cell_of
 from memtrain.cells.columns import BY_NAME, CELL_NAMES, COLUMNS, FIGURE_NAMES, NAMES, Part
 from memtrain.cli.app import app
+from memtrain.graph.ops import ACTIVATIONS
 from memtrain.models.families import FAMILIES, columns_of
-from memtrain.models.mlp import ACTIVATIONS, DTYPES
+from memtrain.models.network import DTYPES
 
 
 def test_no_column_stands_twice():
@@ -20,7 +21,7 @@ def test_no_column_stands_twice():
 def test_the_choices_are_those_of_the_rooms():
     known = {**_CHOICES, "activation": ACTIVATIONS, "dtype": DTYPES, "model": FAMILIES}
     for name, choices in known.items():
-        assert BY_NAME[name].choices == tuple(choices), name
+        assert sorted(BY_NAME[name].choices) == sorted(choices), name
 
 
 def test_defaults_are_those_of_the_cell():

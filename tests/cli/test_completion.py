@@ -32,7 +32,7 @@ def completed(line, cwd):
         ("memtrain plan --update e", "eager"),
         ("memtrain sweep --allocation fresh,p", "fresh,packed"),
         ("memtrain plan --cost ", "seconds flops"),
-        ("memtrain sweep --model ", "mlp"),
+        ("memtrain sweep --model ", "mlp lenet cnn resnet transformer rnn"),
         ("memtrain sweep --mode i", "infer"),
         ("memtrain sweep --meters heap,", "heap,ledger heap,resident heap,time"),
         ("memtrain compare a b --meters t", "time"),

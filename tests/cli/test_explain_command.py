@@ -35,7 +35,7 @@ def test_the_default_is_one_screen_that_says_what_is_kept_why_and_when(tmp_path)
         "If forward stored nothing, each gradient would recompute its inputs from x: 35.4 GFLOP more, 17.2 ×",
         "Measured: the ledger equals the prediction, and the heap (memray) is within ",
         "Peak: step 80 of 156, at ∂L/∂h15: 21.3 MiB. Second-highest: step 76, 22,155,272 B. "
-        "If step 80 needed more than 216 KiB less, step 76 would be the peak.",
+        "Saving more than 216 KiB at step 80 makes step 76 the peak.",
         "transient 2.0 MiB (∂L/∂z16, ∂L/∂h15)",
         "∂J/∂W2 = ∂L/∂z2 h1ᵀ + λ W2 (needs the factor h1ᵀ)",
         "Kept for backward (waits: steps until freed; shape: an example is a column)",

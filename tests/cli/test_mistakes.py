@@ -65,7 +65,7 @@ MISTAKES = [
     ("explain --dtype f32", "dtype 'f32'", "did you mean float32?"),
     ("sweep --mode training", "mode 'training'", "did you mean train?"),
     ("sweep --meters cpu", "meter 'cpu'", "choose ledger, heap, resident or time"),
-    ("sweep --model cnn", "model 'cnn'", "mlp"),
+    ("sweep --model vgg", "model 'vgg'", "mlp"),
     ("explain --policy budget", "policy budget lacks bytes", "budget:32MiB"),
     ("explain --policy budget:64M", "policy budget '64M'", "64MiB or 64MB"),
     ("explain --policy revolve", "policy revolve lacks", "revolve:4"),

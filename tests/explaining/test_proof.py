@@ -16,14 +16,15 @@ from memtrain.explaining.proof import prove, stale_reads
 from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
 from memtrain.graph.node import Role
-from memtrain.graph.ops import base
+from memtrain.graph.ops import ACTIVATIONS, base
 from memtrain.graph.ops.activation import Tanh, TanhGrad
 from memtrain.graph.ops.arithmetic import Scale, sum_to
 from memtrain.graph.ops.loss import Nll
 from memtrain.graph.ops.softmax import LogSoftmax
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.view import transpose
-from memtrain.models.mlp import ACTIVATIONS, DTYPES, LOSSES
+from memtrain.models.mlp import LOSSES
+from memtrain.models.network import DTYPES
 from memtrain.planning.schedule import make_schedule
 from memtrain.training.iteration import training
 from memtrain.training.optimizers import OPTIMIZERS

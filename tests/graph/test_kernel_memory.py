@@ -22,6 +22,8 @@ from memtrain.graph.ops.blockwise import Elementwise
 from memtrain.run.blas import blas_environment
 
 ALLOWED_BYTES = 2048
+KNOWN_BYTES = {"add_rows": 4688}
+"""By op: bytes that numpy itself allocates in a call, whatever the sizes (the iterator of ``np.add.at``)."""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,8 @@ def test_the_meter_reads_a_known_allocation_and_catches_a_sloppy_kernel(peaks):
 )
 def test_a_kernel_takes_no_more_than_its_output_and_workspace(peaks, name, place):
     found = {of: peaks[f"{name} {place} {' '.join(of)}"] for of in product(SIZES, DTYPES)}
-    assert {of: peak for of, peak in found.items() if not 0 <= peak <= ALLOWED_BYTES} == {}
+    allowed = ALLOWED_BYTES + KNOWN_BYTES.get(name, 0)
+    assert {of: peak for of, peak in found.items() if not 0 <= peak <= allowed} == {}
 
 
 @pytest.mark.measure

@@ -25,6 +25,15 @@ BIG = {
     "wide": (2, 20001),  # a row is longer than a block
 }
 DTYPES = ("float32", "float64")
+SUMS = (
+    "matmul",
+    "sum_to",
+    "row_norm_gamma_grad",
+    "conv2d_weight_grad",
+    "channel_norm_gamma_grad",
+    "embedding_grad",
+    "add_rows",
+)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -37,8 +46,8 @@ def test_the_kernel_computes_its_formula(name, place, size, dtype):
     found = compute(op, arrays)
     expected = FORMULAS[name](op, *wide)
     tolerance = {"float32": 1e-5, "float64": 1e-12}[dtype]
-    long_sum = 30 if name in ("matmul", "sum_to") and n * q > BLOCK else 1  # of 20,000 numbers near 1
-    assert found.dtype == dtype
+    long_sum = 60 if name in SUMS and n * q > BLOCK else 1  # of 20,000 numbers near 1
+    assert found.dtype == (dtype if expected.dtype.kind == "f" else expected.dtype)
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * long_sum)
 

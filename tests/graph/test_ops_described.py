@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from examples import CASES, SMALL, is_differentiable, leaf, leaves, make
+from examples import CASES, SMALL, has_free_inputs, leaf, leaves, make
 
 from memtrain.explaining.formulas import Book
 from memtrain.graph.builder import Builder
@@ -43,7 +43,12 @@ def test_every_op_says_what_it_costs_how_it_is_written_and_what_it_needs_its_inp
     read = [graph[index] for index in node.inputs]
     factors = [words.rstrip("ᵀ").removeprefix("φ′(").rstrip(")") for words, _ in formula.factors]
     assert set(factors) <= {given.name for given in read}
-    if name not in ("nll_grad", "mse_grad", "add_scaled"):  # in these, a number precedes the factors
+    if name not in (
+        "nll_grad",
+        "mse_grad",
+        "add_scaled",
+        "cross_entropy_grad",
+    ):  # in these, a number precedes the factors
         assert set(factors) == {given.name for given in read}
     assert all(given.name in formula.right for given in read)
     for given in read:
@@ -57,7 +62,7 @@ def test_every_op_says_what_it_costs_how_it_is_written_and_what_it_needs_its_inp
     assert node.role == (Role.INPUT if name == "leaf" else None)
 
 
-@pytest.mark.parametrize("name", [name for name in OPS if is_differentiable(name)])
+@pytest.mark.parametrize("name", [name for name in OPS if has_free_inputs(name)])
 def test_an_op_says_whether_its_rule_reads_its_output_and_no_input(name):
     b, node = applied(name)
     cotangent = leaf(b, "g", node.shape, node.dtype)

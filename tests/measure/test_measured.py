@@ -78,6 +78,18 @@ CONTRACT = [
     "accumulate",
     "cost",
     "peak_array_count",
+    "image",
+    "channels",
+    "kernel",
+    "pool",
+    "norm",
+    "heads",
+    "sequence",
+    "vocabulary",
+    "dropout",
+    "attention",
+    "tied",
+    "unit",
 ]
 
 ENVIRONMENT = {"blas": "b", "cpu": "c", "python": "p", "numpy": "n", "memtrain": "m"}

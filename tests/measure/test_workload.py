@@ -12,8 +12,9 @@ import pytest
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.measure import workload as module
 from memtrain.measure.workload import Bench, Workload, batches
+from memtrain.models.mlp import MLP
 from memtrain.planning.cost import Rates
-from memtrain.training.data import SYNTHETIC, load_digits, split
+from memtrain.training.sources import SYNTHETIC, load_digits, split
 
 SMALL = cell_of(depth=1, width=8, batch=4)
 
@@ -38,7 +39,7 @@ def test_a_bench_loads_each_data_set_once_and_synthetic_data_never(monkeypatch):
 
 
 def test_batches_are_the_same_whether_examples_are_handed_in_or_loaded():
-    given = batches(SMALL, split(load_digits())[0])
+    given = batches(SMALL, split(load_digits(), MLP())[0])
     for here, there in islice(zip(given, batches(SMALL), strict=True), 5):
         assert here.keys() == there.keys()
         assert all(np.array_equal(here[name], there[name]) for name in here)

@@ -71,7 +71,7 @@ def test_a_sweep_fits_and_loses_no_figure(width):
 @pytest.fixture(scope="module")
 def frontier():
     """What fits into 64 GiB. Batches smaller than these would need graphs of 100,000 nodes."""
-    return find_capacity(cell_of(batch=1), 2**36, [1, 8], [16_384], training_examples("digits"))
+    return find_capacity(cell_of(batch=1), 2**36, [1, 8], [16_384], training_examples(cell_of()))
 
 
 @pytest.mark.parametrize("width", WIDTHS)

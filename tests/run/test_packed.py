@@ -16,9 +16,10 @@ from runs import leaf_values, outcome, same_bits
 from memtrain.errors import GraphError
 from memtrain.graph.builder import Builder
 from memtrain.graph.node import Role
+from memtrain.graph.ops import ACTIVATIONS
 from memtrain.graph.ops.base import BLOCK
 from memtrain.graph.ops.source import Leaf
-from memtrain.models.mlp import ACTIVATIONS, DTYPES
+from memtrain.models.network import DTYPES
 from memtrain.planning.liveness import analyse
 from memtrain.planning.occupancy import occupancy_of
 from memtrain.planning.packing import pack

@@ -25,8 +25,10 @@ FILES = sorted(path.name for path in OLD.glob("*.csv"))
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_value_is_read_and_written_as_it_was(name):
-    text = (OLD / name).read_text()
-    assert rows_csv(read_results(OLD / name).rows) == text
+    old = list(csv.reader((OLD / name).read_text().splitlines()))
+    written = list(csv.reader(rows_csv(read_results(OLD / name).rows).splitlines()))
+    assert [line[: len(old[0])] for line in written] == old
+    assert not any("".join(line[len(old[0]) :]) for line in written[1:])  # an MLP has none of the new columns
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -50,8 +52,9 @@ def test_an_old_sweep_is_resumed_where_it_stopped(name, tmp_path):
     with session.store:
         assert len(session.waiting) == 1
         assert len(session.done) == len(session.tasks) - 1 == len(whole) - 2
-    lines = (tmp_path / name).read_text().splitlines()
-    assert lines == [line for line in (OLD / name).read_text().splitlines() if line in lines]
+    old = list(csv.reader((OLD / name).read_text().splitlines()))
+    lines = [line[: len(old[0])] for line in csv.reader((tmp_path / name).read_text().splitlines())]
+    assert lines == [line for line in old if line in lines]
 
 
 def test_old_files_equal_themselves_and_differ_from_rows_that_grew():

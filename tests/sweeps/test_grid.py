@@ -9,8 +9,9 @@ import pytest
 
 from memtrain.cells.cell import cell_of
 from memtrain.errors import DataError, InputError, SpecError
-from memtrain.sweeps.grid import DEFAULT_AXES, MOST_CELLS, make_grid, oversized_batches
-from memtrain.training.data import DIGITS, SYNTHETIC
+from memtrain.models.mlp import MLP
+from memtrain.sweeps.grid import MOST_CELLS, make_grid, oversized_batches
+from memtrain.training.sources import DIGITS, SYNTHETIC
 
 
 def refused(axes, layers=None, error=SpecError) -> InputError:
@@ -25,7 +26,7 @@ def refused(axes, layers=None, error=SpecError) -> InputError:
 def test_the_plain_grid_is_the_main_job_on_the_digits():
     cells = make_grid({})
     assert [(cell["depth"], cell.batch) for cell in cells] == list(
-        product(DEFAULT_AXES["depth"], DEFAULT_AXES["batch"])
+        product(MLP.usual_axes["depth"], MLP.usual_axes["batch"])
     )
     plain = {
         "width": 256,
@@ -101,7 +102,7 @@ def test_own_sizes_mean_synthetic_data():
 @pytest.mark.parametrize("size", ["input_size", "output_size"])
 def test_own_sizes_do_not_go_with_a_data_set(size):
     error = refused({size: 5, "data": [SYNTHETIC, DIGITS]})
-    assert "--input-size or --output-size, or use --data synthetic" in error.remedy
+    assert f"--{size.replace('_', '-')}, or use --data synthetic" in error.remedy
     refused({size: 5, "data": "digits"})
 
 

@@ -15,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memtrain.errors import DataError
-from memtrain.training.data import Dataset, draw_rows, load, split, synthetic
+from memtrain.models.mlp import MLP
+from memtrain.training.data import Dataset, draw_rows
+from memtrain.training.sources import load, split, synthetic
 
 X = np.arange(12.0).reshape(4, 3)
 Y = np.array([0, 1, 1, 0])
@@ -62,7 +64,8 @@ def test_the_digits_are_1797_images_of_64_pixels_in_ten_classes():
 
 
 def test_synthetic_data_have_the_sizes_asked_for_and_depend_on_the_seed_alone():
-    data, again, other = synthetic(5, 3, 200, 1), synthetic(5, 3, 200, 1), synthetic(5, 3, 200, 2)
+    feeds = MLP(input_size=5, output_size=3).feeds(200)
+    data, again, other = synthetic(feeds, 1), synthetic(feeds, 1), synthetic(feeds, 2)
     assert (data.x.shape, data.x.dtype, data.y.dtype) == ((200, 5), np.float32, np.int64)
     np.testing.assert_array_equal(data.x, again.x)
     np.testing.assert_array_equal(data.y, again.y)
@@ -72,9 +75,9 @@ def test_synthetic_data_have_the_sizes_asked_for_and_depend_on_the_seed_alone():
 def test_the_split_is_fixed_stratified_disjoint_and_leaves_nothing_out():
     y = load("digits").y
     data = Dataset(np.arange(len(y), dtype=np.float32)[:, None], y, 10)
-    parts = split(data)
+    parts = split(data, MLP())
     train, test = (part.take(np.arange(len(part))) for part in parts)
-    np.testing.assert_array_equal(parts[0].rows, split(data)[0].rows)
+    np.testing.assert_array_equal(parts[0].rows, split(data, MLP())[0].rows)
     assert sorted([*train.x[:, 0], *test.x[:, 0]]) == list(range(len(y)))
     assert (len(train), len(test)) == (1438, 359)
     for label, count in enumerate(np.bincount(y)):
@@ -84,7 +87,7 @@ def test_the_split_is_fixed_stratified_disjoint_and_leaves_nothing_out():
 
 def test_a_part_copies_no_example_until_it_is_taken():
     data = load("digits")
-    for part in split(data):
+    for part in split(data, MLP()):
         assert part.data is data
         assert part.rows.nbytes <= 2 * len(part)
         np.testing.assert_array_equal(part.take(np.array([3, 1])).x, data.x[part.rows[[3, 1]]])
@@ -395,7 +398,7 @@ def test_what_is_no_regular_file_or_cannot_be_one_is_refused_without_waiting_for
             refused(tmp_path / f"{name}.{suffix}", word)
 
 
-@pytest.mark.parametrize("name", ["data", "data.txt", "data.csv.gz", "Digits", ".csv"])
+@pytest.mark.parametrize("name", ["data", "data.dat", "data.csv.gz", "Digits", ".csv"])
 def test_another_ending_is_refused_with_those_that_are_allowed(csv, name):
     refused(csv(GOOD, name), "digits", ".npz", ".csv")
 

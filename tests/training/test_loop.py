@@ -9,16 +9,17 @@ import pytest
 from networks import build, initial_values, mlp
 
 from memtrain.errors import SpecError
+from memtrain.models.mlp import MLP
 from memtrain.planning.liveness import analyse
 from memtrain.run.allocation import ALLOCATIONS, peak_bytes
-from memtrain.training.data import load, split
 from memtrain.training.iteration import training
 from memtrain.training.loop import check_rate, train
+from memtrain.training.sources import load, split
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return split(load("digits"))
+    return split(load("digits"), MLP())
 
 
 def run(digits, spec=None, **options):

@@ -14,11 +14,12 @@ from networks import initial_values, mlp
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import predicted_row
 from memtrain.errors import DataError
-from memtrain.training.data import load_digits, split
+from memtrain.models.mlp import MLP
 from memtrain.training.examples import Examples
 from memtrain.training.loop import Epoch, train
 from memtrain.training.prediction import Predictor
 from memtrain.training.snapshot import Snapshot, load_snapshot, snapshot_bytes
+from memtrain.training.sources import load_digits, split
 
 SPEC = mlp(batch=4, input_size=3, hidden=(5, 2), output_size=2, activation="tanh", bias=True, dtype="float64")
 
@@ -144,7 +145,9 @@ def test_a_training_that_has_diverged_is_a_failed_check_and_is_not_saved(options
 
 
 def test_parameters_that_are_not_finite_are_a_divergence_too(digits):
-    trained = train(*mlp(64, 64, (8,), 10), *split(digits), optimizer="sgd", rate=0.1, epochs=1, seed=0)
+    trained = train(
+        *mlp(64, 64, (8,), 10), *split(digits, MLP()), optimizer="sgd", rate=0.1, epochs=1, seed=0
+    )
     assert not trained.diverged
     assert replace(trained, parameters={"W1": np.array([1, np.inf])}).diverged
     assert replace(trained, epochs=(Epoch(1, float("nan")),)).diverged
@@ -179,7 +182,7 @@ def test_the_examples_that_a_model_was_not_trained_on_are_reported_apart(data, t
     right = np.array(document["labels"]) == digits.y
     assert document["trained_on"] is True
     assert document["test_examples"] == 359
-    assert document["test_accuracy"] == test_accuracy == right[split(digits)[1].rows].mean()
+    assert document["test_accuracy"] == test_accuracy == right[split(digits, MLP())[1].rows].mean()
     assert document["accuracy"] == right.mean() != test_accuracy
     said = called("predict", "model.npz", data, cwd=folder).err
     assert (
@@ -229,8 +232,12 @@ def test_a_model_beyond_the_free_memory_is_refused_before_it_is_read(tmp_path):
 def test_more_examples_than_answers_can_be_kept_for_are_refused(tmp_path):
     np.savez_compressed(tmp_path / "x.npz", x=np.zeros((100_000, 3)))
     with pytest.raises(DataError, match=r"takes 1\.5 MiB of memory"):
-        next(Examples(str(tmp_path / "x.npz"), 3, 2, free_bytes=1_900_000).blocks(1))
-    next(Examples(str(tmp_path / "x.npz"), 3, 2, free_bytes=2_000_000).blocks(1))
+        next(
+            Examples(str(tmp_path / "x.npz"), MLP(input_size=3, output_size=2), free_bytes=1_900_000).blocks(
+                1
+            )
+        )
+    next(Examples(str(tmp_path / "x.npz"), MLP(input_size=3, output_size=2), free_bytes=2_000_000).blocks(1))
 
 
 @pytest.mark.parametrize("batch", [1, 3, 7, 40, 1000])
@@ -243,7 +250,7 @@ def test_examples_come_whole_batches_at_a_time_in_their_order(name, block, batch
     np.savez(tmp_path / "columns.npz", x=np.asfortranarray(x), y=y)
     monkeypatch.setattr("memtrain.training.csv_file._BLOCK_BYTES", 50 * block)
     monkeypatch.setattr("memtrain.training.table.BLOCK_BYTES", 12 * block)
-    examples = Examples(str(tmp_path / name), 3, 2)
+    examples = Examples(str(tmp_path / name), MLP(input_size=3, output_size=2))
     blocks = list(examples.blocks(batch))
     np.testing.assert_array_equal(np.concatenate([found for found, _ in blocks]), x)
     np.testing.assert_array_equal(np.concatenate([labels for _, labels in blocks]), y)
@@ -256,12 +263,12 @@ def test_examples_come_whole_batches_at_a_time_in_their_order(name, block, batch
 
 def test_numbers_that_count_are_names_only_where_the_last_is_no_label(tmp_path):
     (tmp_path / "x.csv").write_text("1,2,3,4\n5,6,7,1\n")
-    examples = Examples(str(tmp_path / "x.csv"), 3, 2)
+    examples = Examples(str(tmp_path / "x.csv"), MLP(input_size=3, output_size=2))
     ((x, y),) = examples.blocks(10)
     assert (x.tolist(), y.tolist()) == ([[5, 6, 7]], [1])
     assert "names of the columns" in examples.note
     for inputs, outputs in ((3, 5), (4, 2)):
-        examples = Examples(str(tmp_path / "x.csv"), inputs, outputs)
+        examples = Examples(str(tmp_path / "x.csv"), MLP(input_size=inputs, output_size=outputs))
         ((x, _),) = examples.blocks(10)
         assert len(x) == 2
         assert "read as an example" in examples.note

@@ -67,6 +67,11 @@ class Op:
     """The result is a view of the storage of input 0: it has no kernel and no bytes."""
     writes: ClassVar[int | None] = None
     """The input that the kernel overwrites (an effect). The result is the new value of its storage."""
+    tracks: ClassVar[bool] = False
+    """The effect belongs to forward: it tracks the statistic at input 1. In inference, the value of input 0
+    stands for this statistic."""
+    reads_statistics: ClassVar[bool] = False
+    """Some inputs are functions of another input, and the cotangent of that input includes their part."""
     kinks: ClassVar[tuple[float, ...]] = ()
     """Values of the result at which the derivative jumps."""
     strided: ClassVar[bool] = False
@@ -141,6 +146,10 @@ class Op:
     def add_vjp(self, b: Builder, node: Node, position: int, cotangent: Node, into: Node) -> Node:
         """Build ``into`` + the cotangent of an input of ``adds_vjp``, without an array for the cotangent."""
         raise GraphError(f"{self.name} cannot add the cotangent of input {position} to {into}")
+
+    def inference(self, b: Builder, *inputs: Node) -> Node | None:
+        """The value that stands for the result in inference; ``None`` if it is computed as in training."""
+        return None
 
     def flops(self, node: Node, *inputs: Node) -> int:
         """Floating-point operations: one per element of the largest among result and inputs; 0 for a view."""

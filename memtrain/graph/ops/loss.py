@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from memtrain.graph.ops.notation import Writer
 
 
-def _divisor(value: Node) -> str:
+def divisor(value: Node) -> str:
     """The number of elements of a value as the divisor in a formula: ``n``, or ``(n·q)``."""
     size = text(product(value.shape))
     return size if size.isalnum() else f"({size})"
 
 
-def _label_indices(labels: Array, row: int, part: slice, index: Array) -> Array:
+def label_indices(labels: Array, row: int, part: slice, index: Array) -> Array:
     """The flat indices of the labels of rows ``part``, for rows of length ``row``, written into ``index``."""
     indices = index[: part.stop - part.start]
     indices.fill(row)
@@ -74,7 +74,7 @@ class Nll(Op):
         index, picked = work
         total = 0.0
         for part, length in blocks(labels.size, index.size):
-            indices = _label_indices(labels, inputs[0].shape[-1], part, index)
+            indices = label_indices(labels, inputs[0].shape[-1], part, index)
             np.take(logp, indices, out=picked[:length], mode="clip")
             total += float(np.add.reduce(picked[:length]))
         out[()] = -total / labels.size
@@ -96,7 +96,7 @@ class NllGrad(Op):
 
     def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
         g, labels = inputs
-        return f"−{w.coefficient(1.0, g)}onehot({w.term(labels)})/{_divisor(labels)}"
+        return f"−{w.coefficient(1.0, g)}onehot({w.term(labels)})/{divisor(labels)}"
 
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         g, labels = inputs
@@ -113,7 +113,7 @@ class NllGrad(Op):
         labels, (index,) = labels.reshape(-1), work
         out.fill(0)
         for part, _ in blocks(labels.size, index.size):
-            np.put(out, _label_indices(labels, out.shape[-1], part, index), -g.item() / labels.size)
+            np.put(out, label_indices(labels, out.shape[-1], part, index), -g.item() / labels.size)
 
     def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         if 0 in wanted:
@@ -130,7 +130,7 @@ class MseGrad(Op):
 
     def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
         g, o, y = inputs
-        return f"{w.coefficient(2.0, g)}({w.term(o)} − {w.term(y)})/{_divisor(o)}"
+        return f"{w.coefficient(2.0, g)}({w.term(o)} − {w.term(y)})/{divisor(o)}"
 
     def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
         if read is inputs[0]:

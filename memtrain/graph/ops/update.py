@@ -79,6 +79,25 @@ class AverageSquare(_Update):
 
 
 @dataclass(frozen=True)
+class Track(_Update):
+    """v ← (1 − momentum) · v + momentum · factor · s: a running statistic, which forward updates.
+
+    In inference the running value stands for the statistic s of the batch.
+    """
+
+    momentum: float
+    factor: float = 1.0
+
+    name = "track"
+    scratch = 1
+    tracks = True
+
+    def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        np.multiply(out, 1 - self.momentum, out=out)
+        add_product(out, out, inputs[1], self.momentum * self.factor, work[0])
+
+
+@dataclass(frozen=True)
 class AdamStep(_Update):
     """W ← W − rate · m̂ / (√v̂ + ε), with m̂ = m/(1 − β₁ᵗ), v̂ = v/(1 − β₂ᵗ); t counts from 1."""
 

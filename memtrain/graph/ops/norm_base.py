@@ -1,0 +1,191 @@
+"""Normalisation: y = γ x̂ + β with x̂ = (x − μ) r, where r = 1/√(σ² + ε). μ and r are values of their own.
+
+``axes`` are the axes of x over which μ and σ² are means. γ and β have the last axes of x. Without centring
+(RMS norm) there is no μ and no β, and σ² is the mean of x².
+
+The derivative through μ and r is part of the cotangent of x. With m(·) the mean over ``axes`` and
+
+    P(a) = r (a − m(a) − x̂ m(a x̂))        (Ioffe & Szegedy 2015, §3, with all terms collected)
+
+∂L/∂x is P(γ g). Its own derivative with respect to x, for a cotangent d, is
+
+    −r (x̂ m(d P(a)) + m(a x̂) P(d) + m(d x̂) P(a)),  a = γ g.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, ClassVar
+
+from memtrain.errors import GraphError
+from memtrain.graph.node import DType, Node, Shape
+from memtrain.graph.ops.arithmetic import BroadcastTo, add, multiply, scale, sum_to
+from memtrain.graph.ops.base import Cotangents, Op, same_type
+from memtrain.graph.ops.source import Fill
+
+if TYPE_CHECKING:
+    from memtrain.graph.builder import Builder
+    from memtrain.graph.ops.notation import Writer
+
+FLOPS_PER_ELEMENT = 5
+
+
+@dataclass(frozen=True)
+class NormOp(Op):
+    """The base of all ops of a norm. ``centred`` says whether the mean is subtracted."""
+
+    axes: tuple[int, ...]
+    centred: bool = True
+
+    reads_statistics = True
+    first: ClassVar[int]
+    """The position of x. The mean (if centred) and the inverse deviation follow it."""
+
+    @property
+    def statistics(self) -> tuple[int, ...]:
+        """The positions of the mean (if centred) and of the inverse deviation."""
+        return tuple(range(self.first + 1, self.first + 2 + self.centred))
+
+    @property
+    def after(self) -> int:
+        """The position after the statistics."""
+        return self.first + 2 + self.centred
+
+    def flops(self, node: Node, *inputs: Node) -> int:
+        return FLOPS_PER_ELEMENT * inputs[self.first].size
+
+    def statistic_shape(self, x: Node) -> Shape:
+        """The shape of a mean over the axes, which are kept with size 1."""
+        return tuple(1 if axis in self.axes else size for axis, size in enumerate(x.shape))
+
+    def count(self, x: Node) -> int:
+        """The number of values of each mean."""
+        return prod(int(x.shape[axis]) for axis in self.axes)
+
+    def check(self, inputs: Sequence[Node], parameters: Sequence[Node]) -> None:
+        """Raise ``GraphError`` unless the statistics and the parameters belong to x."""
+        x = inputs[self.first]
+        wanted = self.statistic_shape(x)
+        wrong = [inputs[i] for i in self.statistics if inputs[i].shape != wanted]
+        wrong += [node for node in parameters if node.shape != x.shape[len(x.shape) - len(node.shape) :]]
+        if wrong:
+            raise GraphError(f"{self.name} over the axes {self.axes} of {x} does not fit {wrong[0]}")
+
+    def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
+        if self.reads_statistics and any(read is inputs[i] for i in (self.first, *self.statistics)):
+            x, r = inputs[self.first], inputs[self.after - 1]
+            centred = f"({x.name} − {inputs[self.first + 1].name})" if self.centred else x.name
+            return f"needs the normalised value {centred} {r.name}"
+        return super().purpose(w, read, node, *inputs)
+
+    def normalised(self, w: Writer, *inputs: Node) -> str:
+        """The text of x̂."""
+        x, r = w.term(inputs[self.first]), w.term(inputs[self.after - 1])
+        return f"({x} − {w.term(inputs[self.first + 1])}) {r}" if self.centred else f"{x} {r}"
+
+    def mean(self, b: Builder, x: Node, value: Node) -> Node:
+        """The mean of ``value`` over the axes, repeated to the shape of ``x``."""
+        total = sum_to(b, value, self.statistic_shape(x))
+        return b.apply(BroadcastTo(x.shape), scale(b, total, 1 / self.count(x)))
+
+    def normal(self, b: Builder, x: Node, statistics: Sequence[Node]) -> Node:
+        """x̂, built from primitives."""
+        *mean, r = statistics
+        centred = add(b, x, scale(b, mean[0], -1.0)) if mean else x
+        return multiply(b, centred, r)
+
+
+class Normalise(NormOp):
+    """y = γ x̂ + β. The inputs are x, its statistics, γ and (if centred) β."""
+
+    first = 0
+    gradient: ClassVar[type[InputGrad]]
+    gamma_gradient: ClassVar[type[GammaGrad]]
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        beta = f" + {w.term(inputs[-1])}" if self.centred else ""
+        return f"{w.term(inputs[self.after])} ⊙ {self.normalised(w, *inputs)}{beta}"
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        self.check(inputs, inputs[self.after :])
+        return inputs[0].shape, same_type(self, *inputs)
+
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        inputs = [b[i] for i in node.inputs]
+        known = inputs[: self.after]
+        for position in wanted:
+            if position == 0:
+                op = self.gradient(self.axes, self.centred)
+                yield 0, b.apply(op, cotangent, *known, inputs[self.after])
+            elif position == self.after:
+                op_of_gamma = self.gamma_gradient(self.axes, self.centred, inputs[position].shape)
+                yield position, b.apply(op_of_gamma, cotangent, *known)
+            elif position > self.after:
+                yield position, sum_to(b, cotangent, inputs[position].shape)
+
+
+class InputGrad(NormOp):
+    """∂L/∂x = P(γ g). The inputs are g, x, its statistics and γ."""
+
+    first = 1
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        gamma, g = w.term(inputs[-1]), w.term(inputs[0])
+        return f"P({gamma} ⊙ {g}; {self.normalised(w, *inputs)})"
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        self.check(inputs, [inputs[0], inputs[-1]])
+        return inputs[0].shape, same_type(self, *inputs)
+
+    def flops(self, node: Node, *inputs: Node) -> int:
+        return 2 * FLOPS_PER_ELEMENT * node.size
+
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        g, x, *statistics, gamma = (b[i] for i in node.inputs)
+        one = b.apply(Fill(1.0, gamma.shape, gamma.dtype))
+        passed = b.apply(self, cotangent, x, *statistics, one)  # P(d)
+        for position in wanted:
+            if position == 0:
+                yield 0, multiply(b, passed, gamma)
+            elif position == self.after:
+                yield position, sum_to(b, multiply(b, g, passed), gamma.shape)
+            elif position == 1:
+                yield 1, self._of_input(b, node, cotangent, passed)
+
+    def _of_input(self, b: Builder, node: Node, d: Node, passed: Node) -> Node:
+        g, x, *statistics, gamma = (b[i] for i in node.inputs)
+        normal, scaled = self.normal(b, x, statistics), multiply(b, g, gamma)
+        parts = (
+            multiply(b, normal, self.mean(b, x, multiply(b, d, node))),
+            multiply(b, passed, self.mean(b, x, multiply(b, scaled, normal))),
+            multiply(b, node, self.mean(b, x, multiply(b, d, normal))),
+        )
+        total = add(b, add(b, parts[0], parts[1]), parts[2])
+        return scale(b, multiply(b, total, statistics[-1]), -1.0)
+
+
+@dataclass(frozen=True)
+class GammaGrad(NormOp):
+    """∂L/∂γ = Σ g ⊙ x̂, of the given ``shape``. The inputs are g, x and its statistics."""
+
+    shape: Shape = ()
+
+    first = 1
+    gradient: ClassVar[type[InputGrad]]
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        return f"Σ {w.term(inputs[0])} ⊙ {self.normalised(w, *inputs)}"
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        self.check(inputs, [inputs[0]])
+        return self.shape, same_type(self, *inputs)
+
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        g, x, *statistics = (b[i] for i in node.inputs)
+        for position in wanted:
+            if position == 0:
+                yield 0, multiply(b, self.normal(b, x, statistics), cotangent)
+            elif position == 1:
+                yield 1, b.apply(self.gradient(self.axes, self.centred), g, x, *statistics, cotangent)
