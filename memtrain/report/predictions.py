@@ -64,24 +64,27 @@ def predictions_sections(prediction: Prediction) -> list[Section]:
 def prediction_lines(prediction: Prediction) -> list[str]:
     """Sentences: the number of examples, the memory that they took, and how many are predicted correctly."""
     prediction.finish()
+    noun = "bytes of text" if prediction.of_text else "examples"
     lines = [
-        f"{prediction.count:,} examples were predicted. The peak memory of a batch is "
+        f"{prediction.count:,} {noun} were predicted. The peak memory of a batch is "
         f"{format_bytes(prediction.peak_bytes)}; the data take another {format_bytes(prediction.data_bytes)}."
     ]
     accuracy, test = prediction.accuracy(), prediction.test_accuracy()
     if test is not None and accuracy is not None and test.count:
         lines.append(
-            f"{format_percent(test.share, 2)} of the {test.count:,} test examples are predicted correctly "
+            f"{format_percent(test.share, 2)} of the {test.count:,} test {noun} are predicted correctly "
             f"({format_percent(accuracy.share, 2)} of all {accuracy.count:,}; the model was trained on the "
             "others)."
         )
     elif accuracy is not None:
         share = format_percent(accuracy.share, 2)
-        lines.append(f"{accuracy.right:,} of {accuracy.count:,} examples are predicted correctly ({share}).")
+        lines.append(f"{accuracy.right:,} of {accuracy.count:,} {noun} are predicted correctly ({share}).")
         if prediction.trained_on is None:
             lines.append(
                 "The model does not record its training data, so it may have been trained on these examples."
             )
+    if prediction.of_text and prediction.loss_bits is not None:
+        lines.append(f"The loss is {prediction.loss_bits:.3f} bits per byte.")
     return lines
 
 
