@@ -11,7 +11,7 @@ import typer
 Completion = Callable[[str], list[str]]
 """A function from the text that is typed so far to the values that begin with it."""
 
-_DATA_FILES = (".csv", ".npz")
+_DATA_FILES = (".csv", ".npz", ".txt")
 
 
 def one_of(words: Sequence[str]) -> Completion:

@@ -37,7 +37,7 @@ def completed(line, cwd):
         ("memtrain sweep --meters heap,", "heap,ledger heap,resident heap,time"),
         ("memtrain compare a b --meters t", "time"),
         ("memtrain sweep --policy none,r", "none,revolve:"),
-        ("memtrain sweep --data ", "digits synthetic data/ mine.csv"),
+        ("memtrain sweep --data ", "digits topics synthetic data/ mine.csv notes.txt"),
         ("memtrain sweep --data data/", "data/big.npz"),
         ("memtrain train --data s", ""),
         ("memtrain predict model.npz m", "mine.csv"),
