@@ -135,6 +135,10 @@ class Ways:
         smaller = [] if self.smaller is None else [self.smaller]
         return (self.keep_all, *chosen, *self.points, *self.rules, *self.levers, *smaller)
 
+    def changed_by(self, option: Option) -> bool:
+        """Whether an option changes the training itself: it has another optimiser or type of numbers."""
+        return any(option.cell[name] != self.cell[name] for name in ("optimizer", "dtype"))
+
 
 def command_of(cell: Cell) -> str:
     """The command that trains the network of a cell. With synthetic data it is a sweep of this cell."""

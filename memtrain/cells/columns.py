@@ -95,8 +95,8 @@ _POLICY = (
 )
 _UPDATE = "Update all parameters after backward (deferred), or each as soon as its gradient exists (eager)"
 _ALLOCATION = (
-    "An array for each value (fresh), one arena for all (packed), or fresh for memory and "
-    "packed for time (auto)"
+    "An array for each value (fresh), one arena for all (packed), or fresh where memory is measured "
+    "and packed elsewhere (auto)"
 )
 _MEMORY = "Hard limit on the memory of each run: 64MiB, 1GB, or bytes"
 _COST = "What a budget policy minimises: seconds, as measured on this machine, or FLOPs"

@@ -13,7 +13,10 @@ from memtrain.cli.groups import MEASUREMENT
 from memtrain.cli.options import Jobs, Memory, Quiet, Timeout, cell_options
 
 
-@cell_options(several=("depth", "batch"), shown={"depth": FRONTIER_DEPTHS, "batch": "64, 256, 1024, …"})
+@cell_options(
+    several=("depth", "batch"),
+    shown={"depth": FRONTIER_DEPTHS, "batch": "64, 256, … up to one that fits nowhere"},
+)
 @export_options
 @config_options
 def frontier(
@@ -39,6 +42,9 @@ def frontier(
     This command predicts the largest batch that fits for each depth, and the largest depth for each batch.
     Then it runs each largest batch under a hard limit, and also the smallest batch that must fail under this
     limit. The exit code is 1 if a run contradicts the prediction.
+
+    The largest batch may be any number. --batch only chooses the columns of the map, and the batches for
+    which the largest depth is found.
 
     Examples:
       memtrain frontier --memory 256MiB --no-confirm

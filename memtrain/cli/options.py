@@ -75,7 +75,7 @@ Measured = Annotated[
     bool,
     typer.Option(
         "--measure/--no-measure",
-        help="Run what is predicted, and compare the figures",
+        help="Run what is predicted, and compare; minutes for a large network",
         show_default="measure",
         rich_help_panel=MEASUREMENT,
     ),

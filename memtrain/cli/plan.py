@@ -60,13 +60,14 @@ def plan(
     from memtrain.answers.trial import measure_ways
     from memtrain.answers.ways import find_ways
     from memtrain.cells.cell import SECONDS
-    from memtrain.cli.console import messages, progress_bar, warn, warn_of_rates
+    from memtrain.cli.console import messages, progress_bar, say, warn, warn_of_rates
     from memtrain.cli.grid import cell_from
     from memtrain.errors import InputError
     from memtrain.measure.environment import environment
     from memtrain.measure.host import Host
     from memtrain.report.section import Origin
-    from memtrain.report.ways_findings import ways_problems
+    from memtrain.report.ways_findings import answer_sentences
+    from memtrain.report.ways_problems import ways_problems
     from memtrain.run.kept_rates import UNKNOWN, kept_rates
     from memtrain.sweeps.sweep import check_limits
     from memtrain.units import parse_bytes
@@ -81,8 +82,11 @@ def plan(
     rates = None if cell.cost != SECONDS else host.rates if measure else kept_rates()
     ways = find_ways(cell, memory_bytes, points if pareto else 0, rates)
     if measure:
+        total = len(ways.options)
+        if not log.is_terminal:  # no bar is shown there, and the runs can take minutes
+            run = f"Each option is run now ({total}); --no-measure leaves this out."
+            say(log, "\n".join([*answer_sentences(ways), run]))
         with host, progress_bar(quiet) as progress:
-            total = len(ways.options)
             bar = progress.add_task("running", total=total, count="")
 
             def done(option: Option) -> None:

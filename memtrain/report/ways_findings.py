@@ -1,14 +1,12 @@
-"""Ways to make a cell fit into a memory, in sentences: the answer, its costs, notes and problems."""
+"""Ways to make a cell fit into a memory, in sentences: the answer, its costs, and notes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from memtrain.answers.obstacle import Obstacle
 from memtrain.answers.option import Kind, Option, Ways, command_of, plan_command
-from memtrain.cells.cell import SECONDS, Cell
+from memtrain.cells.cell import SECONDS
 from memtrain.explaining.folding import fold_names
-from memtrain.graph.node import Name, Role
+from memtrain.graph.node import Role
 from memtrain.report.findings import cell_name
 from memtrain.units import format_bytes
 
@@ -37,6 +35,9 @@ def note_sentences(ways: Ways) -> list[str]:
     sentences = [
         f"{name} is left out: it needs {format_bytes(peak)}, {_why(name)}." for name, peak in ways.left_out
     ]
+    if changed := [option.name for option in ways.options if ways.changed_by(option)]:
+        verb = "changes" if len(changed) == 1 else "change"
+        sentences.append(f"{' and '.join(changed)} {verb} the training: it leads to other parameters.")
     if any(not option.exact and option.differing is not None for option in ways.options):
         sentences.append(ROUNDED + (KINK if ways.cell["activation"] == "relu" else ""))
     rule = max(ways.rules, key=lambda option: option.abstract_count - option.executed_count, default=None)
@@ -66,35 +67,6 @@ def advice(ways: Ways) -> str | None:
     if ways.smaller is not None:
         return command_of(ways.smaller.cell)
     return None if ways.least_bytes is None else plan_command(ways.cell, ways.least_bytes)
-
-
-def ways_problems(ways: Ways) -> list[str]:
-    """The problems of an answer: nothing fits, a run failed, gradients differ."""
-    problems = []
-    if ways.memory_bytes is not None and ways.chosen is None:
-        problems.append(
-            f"nothing fits into {format_bytes(ways.memory_bytes)}: at least {ways.least_bytes:,} B are needed"
-        )
-    for option in ways.options:
-        if option.row is not None and not option.row.ok:
-            problems.append(f"{option.name}: {option.row['status']}: {option.row['reason']}")
-        elif option.row is not None and option.row.agrees("heap") is False:
-            off = option.row.difference_bytes("heap")
-            problems.append(f"{option.name}: the heap peak is {off:+,} B off the ledger peak")
-        elif option.failure:
-            problems.append(f"{option.name}: the comparison with no recomputation failed: {option.failure}")
-        elif option.changed_by_plan:
-            changed = _folded(option.cell, option.changed_by_plan)
-            problems.append(f"{option.name}: the plan changes bits of {changed}")
-        elif not option.ok and option.exact:
-            differing = _folded(option.cell, option.differing or ())
-            problems.append(f"{option.name}: these differ from no recomputation in some bit: {differing}")
-        elif not option.ok:
-            problems.append(
-                f"{option.name}: gradients differ by {option.largest_difference:.0e} in float64: "
-                "more than rounding"
-            )
-    return problems
 
 
 def _answer(ways: Ways) -> str:
@@ -213,13 +185,16 @@ def _faster(ways: Ways) -> list[str]:
         for option in ways.levers
         if option.predicted_peak_bytes <= (ways.memory_bytes or 0)
         and option.predicted_extra < chosen.predicted_extra
-        and (option.cell.optimizer, option.cell["dtype"]) == (ways.cell.optimizer, ways.cell["dtype"])
+        and not ways.changed_by(option)
     ]
     best = min(found, key=lambda option: option.predicted_extra, default=None)
     if best is None or percent(best.predicted_extra) == percent(chosen.predicted_extra):
         return []
-    rounded = "" if best.exact else "; its gradients are rounded differently"
-    return [f"{best.name} fits too: an iteration takes {_time(best, ways.cell.cost)}{rounded}."]
+    why = "changes no setting" if best.exact else "leaves every bit of the gradients as it is"
+    return [
+        f"{best.name} fits too: an iteration takes {_time(best, ways.cell.cost)}. "
+        f"The plan comes first because it {why}."
+    ]
 
 
 def _what_would(ways: Ways) -> str:
@@ -244,13 +219,3 @@ def _why(name: str) -> str:
     if not name.startswith("--accumulate"):
         return more
     return f"{more}, because the gradients of earlier micro-batches stay live during later ones"
-
-
-def _folded(cell: Cell, names: Iterable[str]) -> str:
-    """The folded names of parameters, their gradients (∂W1) and other values."""
-    known = {
-        f"{prefix}{node.name}": Name(f"{prefix}{node.name}", f"{prefix}{node.label}", node.scope)
-        for node in cell.network.build(1).parameters
-        for prefix in ("", "∂")
-    }
-    return fold_names(known.get(name, Name(name, name, ())) for name in names)

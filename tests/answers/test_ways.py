@@ -25,7 +25,8 @@ from memtrain.report.html import ways_html
 from memtrain.report.markdown import markdown
 from memtrain.report.section import Origin
 from memtrain.report.ways import COLUMNS, equality, ways_csv, ways_sections
-from memtrain.report.ways_findings import ways_problems, ways_sentences
+from memtrain.report.ways_findings import ways_sentences
+from memtrain.report.ways_problems import ways_problems
 from memtrain.units import parse_bytes
 
 CELL = cell_of(depth=12, width=32, batch=256, cost="flops")

@@ -70,7 +70,8 @@ def test_a_stopped_training_says_no_more_than_its_exit_code(number, code, tmp_pa
     while not any("numpy" in mapped.path for mapped in psutil.Process(process.pid).memory_maps()):
         time.sleep(0.01)
     os.killpg(process.pid, number)
-    assert finish(process).code == code
+    # An interrupt inside of a C extension makes Python end itself by the signal; a shell then says 130, too.
+    assert finish(process).code in ((code, -number) if number == signal.SIGINT else (code,))
 
 
 @pytest.mark.parametrize("option", ["--export-csv", "--export-json"])

@@ -45,7 +45,7 @@ ONLY_IN = {
         "report/publish.py",
     ),
     "jinja2": ("report/html.py",),
-    "matplotlib": ("report/static.py",),
+    "matplotlib": ("report/static.py", "report/static_plots.py"),
     "graphlay": ("report/layout.py",),
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))

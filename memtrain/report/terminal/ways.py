@@ -121,9 +121,13 @@ def _commands(ways: Ways, width: int) -> Iterator[RenderableType]:
     options = [*_bases(ways)[1:], *ways.levers, *_smaller(ways)]
     if ways.memory_bytes is not None:
         options = [option for option in options if option.predicted_peak_bytes <= ways.memory_bytes]
-    others = [command for option in options if (command := command_of(option.cell)) != todo]
-    if others:
-        yield _command_list("Commands" if todo is None else "Other commands that fit", others, width)
+    options = [option for option in options if command_of(option.cell) != todo]
+    title = "Commands" if todo is None else "Other commands that fit"
+    changed = f"Commands that {'' if ways.memory_bytes is None else 'fit, but '}change the training"
+    for of_change, heading in ((False, title), (True, changed)):
+        listed = [command_of(option.cell) for option in options if ways.changed_by(option) is of_change]
+        if listed:
+            yield _command_list(heading, listed, width)
 
 
 def _command_list(title: str, commands: Sequence[str], width: int) -> RenderableType:
