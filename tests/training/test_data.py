@@ -403,8 +403,8 @@ def test_another_ending_is_refused_with_those_that_are_allowed(csv, name):
     refused(csv(GOOD, name), "digits", ".npz", ".csv")
 
 
-def test_a_csv_with_a_million_columns_is_read(tmp_path):
+def test_a_csv_with_a_hundred_thousand_columns_is_read(tmp_path):
     path = tmp_path / "wide.csv"
-    path.write_text("".join(f"{'0.5,' * 1_000_000}{label}\n" for label in (0, 1, 1)))
+    path.write_text("".join(f"{'0.5,' * 100_000}{label}\n" for label in (0, 1, 1)))
     found = load(str(path))
-    assert (len(found), found.input_size, found.output_size) == (3, 1_000_000, 2)
+    assert (len(found), found.input_size, found.output_size) == (3, 100_000, 2)

@@ -27,8 +27,8 @@ def run(digits, spec=None, **options):
     return train(*spec, *digits, **{"optimizer": "sgd", "rate": 0.1, "epochs": 2, "seed": 0, **options})
 
 
-def test_the_default_run_reads_97_percent_of_unseen_digits_in_the_median_of_6_seeds(digits):
-    accuracies = [run(digits, epochs=40, seed=seed).test_accuracy for seed in range(6)]
+def test_the_default_run_reads_97_percent_of_unseen_digits_in_the_median_of_3_seeds(digits):
+    accuracies = [run(digits, epochs=40, seed=seed).test_accuracy for seed in range(3)]
     assert median(accuracies) >= 0.97
 
 
