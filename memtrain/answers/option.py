@@ -135,9 +135,9 @@ class Ways:
         smaller = [] if self.smaller is None else [self.smaller]
         return (self.keep_all, *chosen, *self.points, *self.rules, *self.levers, *smaller)
 
-    def changed_by(self, option: Option) -> bool:
-        """Whether an option changes the training itself: it has another optimiser or type of numbers."""
-        return any(option.cell[name] != self.cell[name] for name in ("optimizer", "dtype"))
+    def changed_by(self, option: Option) -> list[str]:
+        """The columns in which an option changes the training itself: the optimiser and the dtype."""
+        return [name for name in ("optimizer", "dtype") if option.cell[name] != self.cell[name]]
 
 
 def command_of(cell: Cell) -> str:

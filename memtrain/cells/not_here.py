@@ -41,6 +41,8 @@ NOT_HERE: dict[str, dict[str, str]] = {
         "--layers": f"{_SIZES_OF_DATA}; give --depth and --width",
         "--input-size": _SIZES_OF_DATA,
         "--output-size": _SIZES_OF_DATA,
+        "--channels": "`memtrain train` takes the channels from the data",
+        "--vocabulary": "`memtrain train` takes the vocabulary from the data",
         "--steps": "`memtrain train` trains for --epochs",
         "--memory": f"`memtrain train` sets no limit; {_NO_LIMIT}, and `memtrain plan` makes a cell fit",
         "--dry-run": "`memtrain explain --no-measure` predicts the memory of a training and runs nothing",

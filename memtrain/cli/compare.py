@@ -34,11 +34,11 @@ def compare(
 ) -> None:
     """Compare the peaks and times of two sweeps, cell by cell.
 
-    With --fail-over the command is a check for CI. It names each cell that grew by more than this, failed
-    or is missing, and then the exit code is 1. Ledger and heap give the same bytes each time, so all growth
-    beyond the percentage counts. Resident must also grow by more than its tolerance and its spread. Time
-    counts only if both files have at least 5 repetitions (`memtrain sweep --repeat 5`), and must also grow by
-    more than the spread of the repetitions.
+    With --fail-over 5% the command is a check for CI. It names each cell that failed, is missing, or has a
+    figure that grew by more than 5 %. If there is such a cell, the exit code is 1. Ledger and heap give the
+    same bytes each time, so all growth beyond 5 % counts. Resident must also grow by more than its tolerance
+    and its spread. Time counts only if both files have at least 5 repetitions (`memtrain sweep --repeat 5`),
+    and must also grow by more than the spread of the repetitions.
 
     Examples:
       memtrain compare before.csv after.csv

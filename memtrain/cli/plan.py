@@ -46,7 +46,8 @@ def plan(
 
     First this command looks for the cheapest plan of recomputation that fits into the memory. If no plan is
     enough, it looks for the cheapest combination of eager updates, micro-batches, optimiser and dtype,
-    possibly with a plan in addition. If nothing fits, it names the largest batch that fits.
+    possibly with a plan in addition. If none of them fits, it names the largest batch for
+    which one does.
 
     Every option is run and measured, and its gradients are compared with those of training without
     recomputation. The exit code is 1 if nothing fits, or if a measurement differs from its prediction.

@@ -107,8 +107,8 @@ def note_sentences(capacity: Capacity) -> list[str]:
         given = max(b.limit_bytes - b.budget_bytes for b in capacity.boundaries)
         sentences.append(
             f"Allocator and interpreter took up to {format_bytes(max(needed))} beyond the arrays, and the "
-            f"limit allows up to {format_bytes(given)} for them. So a batch may run although it is larger "
-            "than the largest that fits."
+            f"limit allows up to {format_bytes(given)} for them. So a batch that is slightly larger than the "
+            "largest that fits may still run."
         )
     return sentences
 

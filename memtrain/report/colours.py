@@ -18,12 +18,12 @@ ROLE_COLOURS = {
 
 ROLE_WORDS = {
     Role.PARAMETER: "weights and biases",
-    Role.GRADIENT: "gradients of the parameters, until the update",
+    Role.GRADIENT: "gradients of the parameters, held for the update",
     Role.OPTIMIZER: "state of the optimiser",
     Role.INPUT: "the batch: examples and labels",
     Role.RETAINED: "values that forward keeps because backward reads them",
     Role.RECOMPUTED: "values that are computed again for backward",
-    Role.TRANSIENT: "arrays that only one phase uses, such as gradients that flow back",
+    Role.TRANSIENT: "arrays of one phase only, such as gradients of intermediates",
     Role.WORKSPACE: "scratch memory of the kernel that runs",
 }
 """What each role means, in a few words."""

@@ -16,8 +16,8 @@ from memtrain.report.colours import ROLE_WORDS
 from memtrain.report.section import Section
 from memtrain.units import binary_unit, format_bytes, format_count, format_flops
 
-TRANSIENT = f"transient: {ROLE_WORDS[Role.TRANSIENT]}"
-"""The meaning of the role transient. The names of the other roles say what they mean."""
+MEANINGS = tuple(f"{role}: {ROLE_WORDS[role]}" for role in (Role.GRADIENT, Role.TRANSIENT))
+"""The meanings of two roles. The names of the other roles say what they mean."""
 
 _FEW = 3
 """At most this many transient arrays are named."""
@@ -70,7 +70,7 @@ def _kept(explanation: Explanation) -> str:
 def peak_sentence(account: Account) -> str:
     """The step of the peak, its bytes, and the second-highest step."""
     peak, last = account.peak, account.timeline[-1].step
-    step = f"step {peak.step} of {last}" if last else "the only step"
+    step = f"step {peak.step} (of 0–{last})" if last else "the only step"
     words = f"Peak: {step}, at {peak.node}: {format_bytes(peak.total_bytes)}."
     return f"{words} {_second_highest(account)}".rstrip()
 
@@ -109,7 +109,8 @@ def _exact(count: int) -> str:
 
 def footprints(explanation: Explanation, rows: Mapping[Mode, Row]) -> Iterator[Section]:
     """The footprint at the peak of each mode in symbols, beside the ledger if it was measured."""
-    yield Section("The footprint at the peak", sentences=[f"{_sizes(explanation)}.", f"{TRANSIENT}."])
+    words = [f"{part}." for part in (_sizes(explanation), *MEANINGS)]
+    yield Section("The footprint at the peak", sentences=words)
     for mode, account in accounts(explanation):
         yield _footprint(mode, account.footprint, rows.get(mode))
 

@@ -35,9 +35,10 @@ def note_sentences(ways: Ways) -> list[str]:
     sentences = [
         f"{name} is left out: it needs {format_bytes(peak)}, {_why(name)}." for name, peak in ways.left_out
     ]
-    if changed := [option.name for option in ways.options if ways.changed_by(option)]:
-        verb = "changes" if len(changed) == 1 else "change"
-        sentences.append(f"{' and '.join(changed)} {verb} the training: it leads to other parameters.")
+    changed = {name: option.cell[name] for option in ways.options for name in ways.changed_by(option)}
+    if changed:
+        settings = " and ".join(f"--{name} {value}" for name, value in changed.items())
+        sentences.append(f"Training with {settings} leads to other parameters.")
     if any(not option.exact and option.differing is not None for option in ways.options):
         sentences.append(ROUNDED + (KINK if ways.cell["activation"] == "relu" else ""))
     rule = max(ways.rules, key=lambda option: option.abstract_count - option.executed_count, default=None)

@@ -34,7 +34,7 @@ def test_the_default_is_one_screen_that_says_what_is_kept_why_and_when(tmp_path)
         "Training needs 21.3 MiB at its peak, inference 6.1 MiB: the ratio is 3.51.",
         "If forward stored nothing, each gradient would recompute its inputs from x: 35.4 GFLOP more, 17.2 ×",
         "Measured: the ledger equals the prediction, and the heap (memray) is within ",
-        "Peak: step 80 of 156, at ∂L/∂h15: 21.3 MiB. Second-highest: step 76, 22,155,272 B. "
+        "Peak: step 80 (of 0–156), at ∂L/∂h15: 21.3 MiB. Second-highest: step 76, 22,155,272 B. "
         "Saving more than 216 KiB at step 80 makes step 76 the peak.",
         "transient 2.0 MiB (∂L/∂z16, ∂L/∂h15)",
         "∂J/∂W2 = ∂L/∂z2 h1ᵀ + λ W2 (needs the factor h1ᵀ)",
@@ -102,7 +102,7 @@ def test_full_shows_all_parts_and_they_fit_into_80_columns(tmp_path):
         "Not kept",
         "◄ peak",
         "Second-highest",
-        "transient: arrays that only one phase uses",
+        "transient: arrays of one phase only",
         "‖W1…W2‖² … s = λ/2 ‖W1…W10‖²",
     ):
         assert part in said.out

@@ -251,7 +251,7 @@ def test_the_page_says_what_each_role_is_and_why_forward_keeps_each_value(driver
         return Object.fromEntries(entries.map(entry => [...entry.children].map(part => part.textContent)));
     """
     found = driver.run(key)
-    assert found["transient"] == "arrays that only one phase uses, such as gradients that flow back"
+    assert found["transient"] == "arrays of one phase only, such as gradients of intermediates"
     assert list(found) == ["parameter", "gradient", "input", "retained", "transient", "workspace"]
     swatches = """
         const names = [...document.querySelectorAll('.key dt')];

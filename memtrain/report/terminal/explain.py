@@ -16,7 +16,6 @@ from memtrain.graph.node import Role
 from memtrain.report.explained import evidence_sections
 from memtrain.report.kept import kept_in_short, reason_sections, recomputed_sections
 from memtrain.report.peaks import (
-    TRANSIENT,
     accounts,
     footprints,
     live_sentence,
@@ -41,6 +40,7 @@ _STYLES = {
 _ASCII = dict(zip(Role, "PGOIRCTW", strict=True))
 """A letter for each role, for a terminal that has only ASCII."""
 
+_MEANINGS = "gradient: of a parameter, held for the update; transient: of one phase only"
 _MORE = "`--full` shows the graph, the gradients, what is not kept, and the footprint."
 
 _ROWS, _SHORT_ROWS = (28, 28), (10, 2)
@@ -84,9 +84,9 @@ def _timelines(
     parts: list[RenderableType] = [drawing.legend()]
     for mode, account, lines in found:
         count = len(account.timeline)
-        words = f"{mode.noun.capitalize()}, {count} step{'' if count == 1 else 's'}"
+        words = f"{mode.noun.capitalize()}: {count} step{'' if count == 1 else 's'}"
         if len(lines) < count:
-            words += f" in {len(lines)} groups: the highest step of each"
+            words += f" in {len(lines)} lines; a line is the highest of successive steps"
         parts += [Text(words, style="bold"), drawing.bars(account, lines)]
         sentences = [peak_sentence(account)]
         if not brief or mode is Mode.TRAIN:
@@ -113,7 +113,7 @@ class _Drawing:
         words = [(f"{self._marks[role]}={role} ", _STYLES[role][1]) for role in self._roles]
         legend = Text.assemble(*words)
         legend.rstrip()
-        return legend.append(f"\n{TRANSIENT}") if Role.TRANSIENT in self._roles else legend
+        return legend.append(f"\n{_MEANINGS}")
 
     def bars(self, account: Account, lines: Sequence[Stretch]) -> Text:
         """A line for each stretch; the peak is marked."""

@@ -26,6 +26,10 @@ _MARKS = {Kind.POINT: "●", Kind.RULE: "", Kind.CHOSEN: "◆", Kind.KEEP_ALL: "
 _ASCII_MARKS = {Kind.POINT: "*", Kind.RULE: "", Kind.CHOSEN: "#", Kind.KEEP_ALL: "K", Kind.LEVER: "^"}
 
 
+TOO_LARGE = "*"
+"""The mark of an option that does not fit into the memory."""
+
+
 def ways_screen(ways: Ways, width: int, ascii_only: bool) -> Iterator[RenderableType]:
     """The answer, the plan, the options, the picture of the trade-off, the commands, and the notes."""
     yield prose(answer_sentences(ways), width)
@@ -64,15 +68,17 @@ def _plan(chosen: Option) -> Section:
 def _levers(ways: Ways, columns: Sequence[int]) -> Section:
     """The ways to hold less. A lever with a plan stands below the lever alone, as ``+ budget:…``."""
     options = [*_bases(ways), *ways.levers, *_smaller(ways)]
-    section = options_section("Ways to hold less", options, columns)
+    memory, title = ways.memory_bytes, "Ways to hold less"
+    over = [memory is not None and option.predicted_peak_bytes > memory for option in options]
+    if any(over):
+        title += f" ({TOO_LARGE} does not fit into {format_bytes(memory)})"
+    section = options_section(title, options, columns)
     above = ["", *(option.name for option in options)]
-    lines = [
-        [
-            f"  + {option.cell.policy}" if option.name == f"{name}, {option.cell.policy}" else line[0],
-            *line[1:],
-        ]
-        for name, option, line in zip(above, options, section.lines, strict=False)
-    ]
+    lines = []
+    for name, option, line, large in zip(above, options, section.lines, over, strict=False):
+        below = option.name == f"{name}, {option.cell.policy}"
+        shown = f"  + {option.cell.policy}" if below else line[0]
+        lines.append([f"{shown} {TOO_LARGE}" if large else shown, *line[1:]])
     return replace(section, lines=lines)
 
 
@@ -125,7 +131,7 @@ def _commands(ways: Ways, width: int) -> Iterator[RenderableType]:
     title = "Commands" if todo is None else "Other commands that fit"
     changed = f"Commands that {'' if ways.memory_bytes is None else 'fit, but '}change the training"
     for of_change, heading in ((False, title), (True, changed)):
-        listed = [command_of(option.cell) for option in options if ways.changed_by(option) is of_change]
+        listed = [command_of(option.cell) for option in options if bool(ways.changed_by(option)) is of_change]
         if listed:
             yield _command_list(heading, listed, width)
 
