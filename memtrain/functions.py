@@ -20,7 +20,7 @@ from memtrain.answers.ways import find_ways
 from memtrain.cells.cell import SECONDS, Cell
 from memtrain.cells.columns import BY_NAME
 from memtrain.cells.not_here import NOT_HERE
-from memtrain.cells.usual import EXPLAINED, FRONTIER_DEPTHS, TRAINED, with_usual
+from memtrain.cells.usual import FRONTIER_DEPTHS, usual_epochs, with_explained, with_trained
 from memtrain.errors import InputError, SpecError, check_integer
 from memtrain.explaining import evidence
 from memtrain.explaining.evidence import Explained
@@ -52,7 +52,7 @@ def explain(
     the Hessian-vector product; ``measure`` runs the cell and measures its peaks. Raises ``InputError``.
     """
     _check_columns("explain", columns)
-    cell = _cell(with_usual({**columns, "layers": layers}, EXPLAINED))
+    cell = _cell(with_explained({**columns, "layers": layers}))
     rates = Host().rates_for(cell) if measure else kept_rates()
     if rates is None and cell.plans_by_time:
         cell = cell.changed(cost="flops")  # a prediction does not measure the machine
@@ -116,7 +116,7 @@ def frontier(
 
 def train(
     *,
-    epochs: int = 40,
+    epochs: int | None = None,
     lr: float | None = None,
     save: str | Path | None = None,
     force: bool = False,
@@ -134,10 +134,11 @@ def train(
             "train() runs in this process, whose BLAS threads are set already",
             "set OPENBLAS_NUM_THREADS before numpy is imported",
         )
+    epochs = usual_epochs(columns) if epochs is None else epochs
     check_integer("epochs", epochs, 1)
     path = None if save is None else Path(save)
     check_outputs({} if path is None else {"save": path}, force)
-    cell = _cell(with_usual(columns, TRAINED))
+    cell = _cell(with_trained(columns))
     examples = load(cell.data, free_memory_bytes())
     rate, rates = learning_rate(cell, lr), training_rates(cell)
     training = train_cell(cell, *split(examples, cell.network), rate=rate, rates=rates, epochs=epochs)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from memtrain.answers.obstacle import Obstacle
 from memtrain.cells.cell import Cell, cell_of
 from memtrain.cells.row import Row
+from memtrain.cells.usual import with_trained
 from memtrain.files import quoted
 from memtrain.graph.node import Node
 from memtrain.planning.remat.policy import BUDGET
@@ -142,11 +145,13 @@ class Ways:
 
 def command_of(cell: Cell) -> str:
     """The command that trains the network of a cell. With synthetic data it is a sweep of this cell."""
-    words = ["memtrain", "train"] if cell.data != SYNTHETIC else ["memtrain", "sweep", "--mode", "train"]
-    options = _settings(cell)
-    if cell.data != SYNTHETIC and cell.policy.startswith(BUDGET):
+    if cell.data == SYNTHETIC:
+        return _command(["memtrain", "sweep", "--mode", "train"], _settings(cell))
+    options = _settings(cell, with_trained({"model": cell["model"]}))
+    options.pop("allocation", None)
+    if cell.policy.startswith(BUDGET):
         options["allocation"] = FRESH  # as in the prediction; an arena can need a few bytes more
-    return _command(words, options)
+    return _command(["memtrain", "train"], options)
 
 
 def plan_command(cell: Cell, memory_bytes: int) -> str:
@@ -154,11 +159,11 @@ def plan_command(cell: Cell, memory_bytes: int) -> str:
     return _command(["memtrain", "plan", "--memory", f"{memory_bytes}B"], _settings(cell))
 
 
-def _settings(cell: Cell) -> dict[str, str]:
-    """The options that describe a cell. Options at their default are left out."""
+def _settings(cell: Cell, usual: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """The options that describe a cell. Options at their default, or as ``usual``, are left out."""
     synthetic = cell.data == SYNTHETIC
     columns, default = cell.columns(), cell_of(model=cell["model"]).columns()
-    default |= {"model": cell_of()["model"], "data": usual_data(cell.network.reads)}
+    default |= {"data": usual_data(cell.network.reads), **(usual or {}), "model": cell_of()["model"]}
     told = {"depth", "width", "batch", "steps", "threads"}
     told.update(() if synthetic else cell.network.sizes_from_data)
     if synthetic and cell["input_size"] is not None:

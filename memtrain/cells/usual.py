@@ -8,23 +8,57 @@ from typing import Any
 from memtrain.cells.columns import BY_NAME
 
 EXPLAINED = {"depth": 16, "batch": 1024}
-"""The default cell of ``explain``. Retained values are most of its peak."""
+"""The default cell of ``explain`` for a multilayer perceptron. Retained values are most of its peak."""
 
-TRAINED = {"depth": 2, "batch": 32, "allocation": "packed"}
-"""The default of ``train``: a training that reaches a good accuracy in seconds."""
+_FAMILY = BY_NAME["model"].default
+_OF_IMAGES = {"batch": 32, "optimizer": "adam", "image": 16}
+_OF_TEXT = {"batch": 16, "optimizer": "adam", "sequence": 64}
+_TRAINED: Mapping[str, Mapping[str, Any]] = {
+    "mlp": {"depth": 2, "batch": 32},
+    "lenet": {"batch": 32, "optimizer": "adam"},
+    "cnn": _OF_IMAGES,
+    "resnet": _OF_IMAGES,
+    "transformer": {**_OF_TEXT, "width": 64},
+    "rnn": _OF_TEXT,
+}
+_EPOCHS = {"mlp": 40, "lenet": 20, "cnn": 10, "resnet": 5, "transformer": 3, "rnn": 2}
+"""By family: a training that learns something visible within a minute."""
 
 FRONTIER_DEPTHS = "1:64:x2"
 
+TRAINED_SHOWN = {
+    "depth": "2 for mlp, else by family",
+    "batch": "16 for language models, else 32",
+    "optimizer": "sgd for mlp, else adam",
+    "image": "28 for lenet, else 16",
+    "sequence": "64",
+    "allocation": "packed",
+}
+"""The defaults of ``train`` as its help shows them."""
 
-def with_usual(given: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``given`` columns, completed by ``usual``. If ``layers`` is given, it determines the depth.
+EPOCHS_SHOWN = ", ".join(f"{count} for {family}" for family, count in _EPOCHS.items())
 
-    Depth and batch are usual for the default family only. Each other family has its own.
-    """
-    other_family = given.get("model") not in (None, BY_NAME["model"].default)
+
+def with_explained(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``given`` columns, completed by the default cell of ``explain``."""
+    other_family = given.get("model") not in (None, _FAMILY)
+    return _completed(given, {} if other_family else EXPLAINED)
+
+
+def with_trained(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``given`` columns, completed by the default cell of ``train`` for their family."""
+    usual = _TRAINED.get(given.get("model") or _FAMILY, {})
+    return _completed(given, {**usual, "allocation": "packed"})
+
+
+def usual_epochs(given: Mapping[str, Any]) -> int:
+    """The default number of epochs for the family of the ``given`` columns."""
+    return _EPOCHS.get(given.get("model") or _FAMILY, _EPOCHS[_FAMILY])
+
+
+def _completed(given: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``given`` columns, completed by ``usual``. If ``layers`` is given, it determines the depth."""
     chosen = {name: value for name, value in usual.items() if given.get(name) is None}
-    if other_family:
-        chosen = {name: value for name, value in chosen.items() if name not in ("depth", "batch")}
     if given.get("layers") is not None:
         chosen.pop("depth", None)
     return {**given, **chosen}

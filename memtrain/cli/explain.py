@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from memtrain.cells.usual import EXPLAINED, as_shown, with_usual
+from memtrain.cells.usual import EXPLAINED, as_shown, with_explained
 from memtrain.cli.config import config_options
 from memtrain.cli.exports import Exports, export_options
 from memtrain.cli.groups import MEASUREMENT, OUTPUT
@@ -65,7 +65,7 @@ def explain(
     from memtrain.report.drawing import draw_dot, draw_svg
     from memtrain.run.kept_rates import kept_rates
 
-    cell = cell_from(with_usual(columns, EXPLAINED))
+    cell = cell_from(with_explained(columns))
     if backward and svg is None and dot is None:
         raise InputError(
             "--backward changes a drawing, and none is asked for", "add --svg FILE or --dot FILE"

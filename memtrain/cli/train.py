@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from memtrain.cells.columns import BY_NAME
-from memtrain.cells.usual import TRAINED, as_shown, with_usual
+from memtrain.cells.usual import EPOCHS_SHOWN, TRAINED_SHOWN, usual_epochs, with_trained
 from memtrain.cli.config import config_options
 from memtrain.cli.exports import Exports, export_options
 from memtrain.cli.groups import OUTPUT, TRAINING
@@ -22,19 +22,21 @@ if TYPE_CHECKING:
     from memtrain.training.sources import Source
 
 
-@cell_options(
-    shown={**as_shown(TRAINED), "threads": "all cores; 1 if layers are small"},
-)
+@cell_options(shown={**TRAINED_SHOWN, "threads": "all cores; 1 if layers are small"})
 @export_options
 @config_options
 def train(
     columns: dict[str, Any],
     epochs: Annotated[
-        int,
+        int | None,
         typer.Option(
-            metavar="<n>", min=1, help="Passes over the training examples", rich_help_panel=TRAINING
+            metavar="<n>",
+            min=1,
+            help="Passes over the training examples",
+            show_default=EPOCHS_SHOWN,
+            rich_help_panel=TRAINING,
         ),
-    ] = 40,
+    ] = None,
     lr: Annotated[
         float | None,
         typer.Option(
@@ -83,7 +85,7 @@ def train(
     if examples.note:
         say(log, examples.note)
     warn_of_rates(log, cell.plans_by_time)
-    training = _trained(cell, examples, rate, rates, epochs, quiet)
+    training = _trained(cell, examples, rate, rates, epochs or usual_epochs(columns), quiet)
     exports.publish(training)
     if training.trained.diverged:
         kept = "" if save is None else f"; {save} was not written"
@@ -99,10 +101,10 @@ def _with_defaults(columns: dict[str, Any]) -> dict[str, Any]:
     """``columns`` with the defaults of this command. Sets the threads of BLAS for this process."""
     from memtrain.run.blas import blas_environment, useful_threads
 
-    columns = with_usual(columns, TRAINED)
+    columns = with_trained(columns)
     batch, width = (columns[name] or BY_NAME[name].default for name in ("batch", "width"))
-    widest = batch * width**2
-    columns["threads"] = columns["threads"] or useful_threads(2 * widest)
+    rows = batch * (columns["sequence"] or 1)
+    columns["threads"] = columns["threads"] or useful_threads(2 * rows * width**2)
     os.environ.update(blas_environment(columns["threads"], os.environ))
     return columns
 

@@ -51,6 +51,8 @@ def training_document(training: Training, origin: Origin) -> str:
         "lr": training.rate,
         "epoch_losses": [epoch.loss for epoch in trained.epochs],
         "test_accuracy": trained.test_accuracy,
+        "test_loss_bits": trained.test_loss_bits,
+        "written": trained.written,
         "train_s": trained.train_s,
         "training_peak_bytes": trained.peak_bytes,
         "inference_peak_bytes": trained.inference_peak_bytes,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from memtrain.answers.training import Training
 from memtrain.cells.kinds import csv_line
 from memtrain.models.network import FeedKind
@@ -36,4 +38,8 @@ def training_sections(training: Training) -> list[Section]:
     ]
     width = "" if cell["width"] is None else f", width {cell.columns()['width']}"
     title = f"Trained on {cell.data}: depth {cell['depth']}{width}"
-    return [Section(title, ("figure", "value"), lines, frozenset({0}))]
+    section = Section(title, ("figure", "value"), lines, frozenset({0}))
+    if trained.written is None:
+        return [section]
+    written = trained.written
+    return [replace(section, sentences=[f"It goes on with “{written.beginning}”: “{written.continuation}”."])]

@@ -21,6 +21,7 @@ from memtrain.run.ledger import Ledger
 from memtrain.training.data import Part, draw_rows
 from memtrain.training.iteration import DEFERRED, accumulating, counted
 from memtrain.training.prediction import evaluate
+from memtrain.training.writing import Written, write
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Trained:
     test_accuracy: float
     test_loss_bits: float
     """The mean of −log₂ p over the test labels. For a text this is in bits per byte."""
+    written: Written | None
+    """Text that a trained language model writes."""
     train_s: float
     peak_bytes: int
     """Ledger peak of the training iterations."""
@@ -108,12 +111,14 @@ def train(
     parameters = {node.name: run.value(node.name).copy() for node in run.schedule.leaves(Role.PARAMETER)}
     with np.errstate(all="ignore"):
         tested = evaluate(network, batch, parameters, test_data, allocation)
+        written = write(network, parameters, test_data, seed, allocation)
     order_bytes = train_data.rows.nbytes
     return Trained(
         parameters,
         tuple(history),
         tested.accuracy,
         tested.loss_bits,
+        written,
         train_s,
         ledger.peak_bytes,
         tested.peak_bytes,

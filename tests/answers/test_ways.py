@@ -17,6 +17,9 @@ from memtrain.answers.option import Kind, command_of
 from memtrain.answers.trial import measure_ways
 from memtrain.answers.ways import find_ways
 from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.columns import FAMILIES
+from memtrain.cells.usual import with_trained
+from memtrain.cli.grid import cell_from
 from memtrain.errors import ChildFailed
 from memtrain.measure.host import Host
 from memtrain.planning.liveness import analyse
@@ -217,6 +220,17 @@ def test_each_command_trains_the_network_of_its_option(measured, tmp_path):
         found = json.loads(said.out)
         for name in ("policy", "update", "accumulate", "depth", "width", "batch", "cost"):
             assert found[name] == option.cell[name]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_command_of_each_family_trains_this_cell(family):
+    for columns in ({}, {"optimizer": "adam"}, {"optimizer": "sgd", "batch": 32}):
+        cell = cell_from({"model": family, **columns})
+        words = shlex.split(command_of(cell))[2:]
+        given = {name[2:]: value for name, value in zip(words[::2], words[1::2], strict=True)}
+        numbers = {name: int(value) if value.isdigit() else value for name, value in given.items()}
+        trained = cell_from(with_trained(numbers))
+        assert trained.changed(allocation=cell.allocation, threads=cell.threads) == cell
 
 
 def test_the_command_of_synthetic_data_is_a_sweep_of_one_cell(tmp_path):
