@@ -11,7 +11,6 @@ from memtrain.training.loop import train
 from memtrain.training.text import Text, Windows
 from memtrain.training.writing import Written, write
 
-
 SMALL = {"depth": 1, "width": 8, "sequence": 8}
 
 
