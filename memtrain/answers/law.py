@@ -124,7 +124,7 @@ def fit_laws(rows: Sequence[Row], heap: HeapMeter) -> list[Verdict]:
 
 def _judge(mode: Mode, rows: list[Row], heap: HeapMeter) -> Verdict:
     cell = rows[0].cell
-    reason = _no_line(mode, cell)
+    reason = no_line(mode, cell)
     if reason is not None:
         return NoLaw(mode, cell, reason)
     measured = {
@@ -147,7 +147,7 @@ def _judge(mode: Mode, rows: list[Row], heap: HeapMeter) -> Verdict:
     return NoLaw(mode, cell, reason or MOVING)
 
 
-def _no_line(mode: Mode, cell: Cell) -> str | None:
+def no_line(mode: Mode, cell: Cell) -> str | None:
     """Why the peaks of cells like ``cell`` cannot be linear; ``None`` if they may be."""
     if isinstance(cell["width"], tuple):
         return WIDTHS

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from memtrain.answers.law import Verdict, fit_laws
+from memtrain.answers.axis_law import AnyVerdict, fit_axis_laws
+from memtrain.answers.law import fit_laws
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import ChildFailed, MeterUnavailable
@@ -16,15 +17,16 @@ from memtrain.measure.host import Host
 
 @dataclass(frozen=True)
 class Swept:
-    """The rows of a sweep in the order of its grid; for each group of cells, a law or why there is none."""
+    """The rows of a sweep in the order of its grid; its laws, and the reasons why there is none."""
 
     rows: Sequence[Row]
-    laws: Sequence[Verdict] = ()
+    laws: Sequence[AnyVerdict] = ()
 
 
-def laws_of(host: Host, rows: Sequence[Row], timeout_s: float | None = None) -> list[Verdict]:
-    """The laws that the heap peaks of ``rows`` follow, or why there is none (`memtrain.answers.law`)."""
-    return fit_laws(rows, partial(_heap_peak, host, timeout_s=timeout_s))
+def swept(host: Host, rows: Sequence[Row], timeout_s: float | None = None) -> Swept:
+    """The answer of a sweep with these rows. A few more cells are measured to check its laws."""
+    heap = partial(_heap_peak, host, timeout_s=timeout_s)
+    return Swept(rows, [*fit_laws(rows, heap), *fit_axis_laws(rows, heap)])
 
 
 def _heap_peak(host: Host, cell: Cell, mode: Mode, timeout_s: float | None) -> int | None:

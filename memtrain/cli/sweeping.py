@@ -76,7 +76,7 @@ def open_session(
 
 def measured(host: Host, session: Session, how: How) -> Swept:
     """The sweep with its waiting rows measured; the session stores each row when it is finished."""
-    from memtrain.answers.swept import Swept, laws_of
+    from memtrain.answers.swept import swept
     from memtrain.cli.console import messages, progress_bar, say
     from memtrain.report.findings import cell_name, row_line
     from memtrain.sweeps.sweep import expected_s, run_sweep
@@ -107,4 +107,4 @@ def measured(host: Host, session: Session, how: How) -> Swept:
             started=started,
             finished=finished,
         )
-    return Swept(session.rows, laws_of(host, session.rows, how.timeout_s))
+    return swept(host, session.rows, how.timeout_s)

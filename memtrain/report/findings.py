@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from memtrain.answers.law import Verdict
+from memtrain.answers.axis_law import AnyVerdict
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.columns import CELL_NAMES
 from memtrain.cells.row import TOLERANCES, Row
@@ -16,7 +16,7 @@ Pair = dict[Mode, Row]
 """The rows of one cell."""
 
 
-def findings(rows: Sequence[Row], laws: Sequence[Verdict]) -> list[str]:
+def findings(rows: Sequence[Row], laws: Sequence[AnyVerdict]) -> list[str]:
     """Sentences: the summary, and one for each row that failed."""
     names = varying_fields(row.cell for row in rows)
     return [
@@ -29,7 +29,7 @@ def findings(rows: Sequence[Row], laws: Sequence[Verdict]) -> list[str]:
     ]
 
 
-def summary(rows: Sequence[Row], laws: Sequence[Verdict]) -> list[str]:
+def summary(rows: Sequence[Row], laws: Sequence[AnyVerdict]) -> list[str]:
     """Sentences: the largest ratio, the values kept there, the laws, and the agreement of the meters."""
     varying = varying_fields(law.cell for law in laws)
     names = varying_fields(row.cell for row in rows)

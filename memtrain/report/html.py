@@ -12,7 +12,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from memtrain.answers.law import Verdict
+from memtrain.answers.axis_law import AnyVerdict
 from memtrain.answers.option import Ways, command_of
 from memtrain.answers.swept import Swept
 from memtrain.cells.cell import Cell, Mode
@@ -60,7 +60,7 @@ def report_html(
     rows: Sequence[Row],
     *,
     commands: Sequence[str] = (),
-    laws: Sequence[Verdict] = (),
+    laws: Sequence[AnyVerdict] = (),
     budget_bytes: int | None = None,
     opening_cell: Cell | None = None,
     networks: str = "",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from memtrain.answers.axis_law import AxisLaw
 from memtrain.answers.capacity import Capacity
 from memtrain.answers.comparison import MEASURED, Comparison
-from memtrain.answers.law import Law
+from memtrain.answers.law import Law, NoLaw
 from memtrain.answers.option import Ways
 from memtrain.answers.swept import Swept
 from memtrain.answers.training import Training
@@ -36,7 +37,8 @@ def swept_document(swept: Swept, origin: Origin) -> str:
         "environment": environments[0] if environments else {},
         "rows": [_row(row) for row in rows],
         "laws": [law for law in laws if isinstance(law, Law)],
-        "no_laws": [law for law in laws if not isinstance(law, Law)],
+        "no_laws": [law for law in laws if isinstance(law, NoLaw)],
+        "axis_laws": [law for law in laws if isinstance(law, AxisLaw)],
     }
     return json_text(document)
 

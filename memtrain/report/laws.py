@@ -6,14 +6,40 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from math import ceil, prod
 
+from memtrain.answers.axis_law import AnyVerdict, AxisLaw
 from memtrain.answers.law import Law, NoLaw, Verdict
 from memtrain.cells.cell import Cell, Mode
 from memtrain.models.network import Network
 from memtrain.units import format_count
 
 
-def law_sentences(verdicts: Sequence[Verdict], names: Sequence[str]) -> list[str]:
-    """A text for each law, then one for each reason. Cells differ in the columns ``names``.
+def law_sentences(verdicts: Sequence[AnyVerdict], names: Sequence[str]) -> list[str]:
+    """A text for each law, and one for each reason why there is none. Cells differ in columns ``names``."""
+    layered = [verdict for verdict in verdicts if not isinstance(verdict, AxisLaw)]
+    others = [_axis_text(law, names) for law in verdicts if isinstance(law, AxisLaw)]
+    return [*others, *_layer_sentences(layered, names)]
+
+
+def _axis_text(law: AxisLaw, names: Sequence[str]) -> str:
+    """Sentences: the peak as a polynomial of the swept number, its range, and its check."""
+    axis, cell = law.axis.replace("_", " "), law.cell
+    terms = [f"{format_count(law.linear_bytes)} B × {axis}", f"{format_count(law.base_bytes)} B"]
+    if law.squared:
+        terms.insert(0, f"{format_count(law.square_bytes)} B × {axis}²")
+    said = " + ".join(terms).replace("+ −", "− ").replace("+ -", "− ")
+    others = [name for name in names if name != law.axis and cell[name] is not None]
+    at = ", ".join([f"depth {cell['depth']}", f"batch {cell.batch:,}", *(f"{n} {cell[n]}" for n in others)])
+    off = _percent(max(law.largest_error, law.hold_out_error, law.unseen_error))
+    more = f", and checked with {law.unseen_count} more predictions" if law.unseen_count else ""
+    return (
+        f"Against the {axis}, the peak of {law.mode.noun} is {said}, at {at}, from {axis} {law.first:,} to "
+        f"{law.last:,}. This law is fitted to the heap peaks of {law.count} cells ({law.probe_count} extra)"
+        f"{more}: it is at most {off} off, even for a cell that is left out of the fit."
+    )
+
+
+def _layer_sentences(verdicts: Sequence[Verdict], names: Sequence[str]) -> list[str]:
+    """A text for each law of depth and batch, then one for each reason.
 
     Groups of cells with the same law or reason share a text.
     """

@@ -7,7 +7,7 @@ from fake_host import FakeHost
 
 from memtrain.answers.capacity import find_capacity
 from memtrain.answers.confirm import confirm
-from memtrain.answers.swept import laws_of
+from memtrain.answers.swept import swept
 from memtrain.answers.trial import measure_ways
 from memtrain.answers.ways import find_ways
 from memtrain.cells.cell import Mode, cell_of
@@ -124,7 +124,7 @@ def test_no_run_of_any_kind_is_tried_without_the_memory(monkeypatch):
     rows = [row_of(cell_of(depth=depth, batch=batch)) for depth in (2, 4, 8) for batch in (512, 1024)]
     for each in rows:
         each["heap_peak_bytes"] = each["predicted_peak_bytes"]
-    laws_of(host, rows)  # it would measure more cells
+    swept(host, rows)  # it would measure more cells
 
 
 def test_a_pair_is_not_compared_without_the_memory_for_both(monkeypatch):
