@@ -99,12 +99,14 @@ def train(
 
 def _with_defaults(columns: dict[str, Any]) -> dict[str, Any]:
     """``columns`` with the defaults of this command. Sets the threads of BLAS for this process."""
+    from memtrain.measure.blas_kernel import choose_kernel
     from memtrain.run.blas import blas_environment, useful_threads
 
     columns = with_trained(columns)
     batch, width = (columns[name] or BY_NAME[name].default for name in ("batch", "width"))
     rows = batch * (columns["sequence"] or 1)
     columns["threads"] = columns["threads"] or useful_threads(2 * rows * width**2)
+    choose_kernel()
     os.environ.update(blas_environment(columns["threads"], os.environ))
     return columns
 

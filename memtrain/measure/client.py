@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.files import reason
+from memtrain.measure.blas_kernel import choose_kernel
 from memtrain.measure.launch import command_of
 from memtrain.measure.temporary import TemporaryFolder
 from memtrain.run.blas import blas_environment
@@ -49,9 +50,11 @@ SERVER_COMMAND = command_of("memtrain.measure.server")
 class Server:
     """A warm server process."""
 
-    def __init__(self, timing: bool, threads: int) -> None:
-        """Start the process. Raises ``ChildFailed`` if it cannot start."""
-        settings = blas_environment(threads, os.environ) | ({} if timing else MEMORY_SETTINGS)
+    def __init__(self, timing: bool, threads: int, kernel: str | None = None) -> None:
+        """Start the process, with the given BLAS kernel if any. Raises ``ChildFailed`` if it cannot start."""
+        if kernel is None:
+            choose_kernel()
+        settings = blas_environment(threads, os.environ, kernel) | ({} if timing else MEMORY_SETTINGS)
         try:
             # This process owns the folder and removes it, since a killed child removes nothing.
             self._folder = TemporaryFolder()

@@ -16,7 +16,8 @@ from memtrain.measure.environment import environment
 from memtrain.measure.host import Host
 from memtrain.measure.machine import free_memory_bytes
 from memtrain.measure.measured import measured_row
-from memtrain.run.blas import has_avx512, usable_cores
+from memtrain.run.blas import CORETYPE, KEPT_KERNEL, KERNELS
+from memtrain.run.cpu import has_avx512, usable_cores
 from memtrain.units import format_bytes, format_seconds
 
 TRIAL = cell_of(depth=4, batch=512)
@@ -97,11 +98,11 @@ def _blas(row: Row) -> Finding:
     if row["blas"] is None:
         return Finding("blas", "unknown: no measurement succeeded", State.BROKEN, row["reason"])
     settings = row.environment.get("settings", {})
-    chosen = "by you" if "OPENBLAS_CORETYPE" in os.environ else "by memtrain"
-    kernel = settings.get("OPENBLAS_CORETYPE")
+    chosen = "by you" if CORETYPE in os.environ else "by memtrain"
+    kernel, best = settings.get(CORETYPE), KEPT_KERNEL.value() or KERNELS[0]
     named = f"{row['blas']}, {TRIAL.threads} thread" + (f", {kernel} chosen {chosen}" if kernel else "")
-    if has_avx512() and "openblas" in row["blas"] and "SkylakeX" not in row["blas"]:
-        remedy = "unset OPENBLAS_CORETYPE: memtrain then uses the AVX-512 kernel, up to twice as fast"
+    if has_avx512() and "openblas" in row["blas"] and best not in row["blas"]:
+        remedy = f"unset {CORETYPE}: memtrain then uses the kernel {best}, which is faster here"
         return Finding("blas", named, State.NOT_IDEAL, remedy)
     return Finding("blas", named)
 

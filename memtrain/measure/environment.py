@@ -14,7 +14,7 @@ import psutil
 import threadpoolctl
 
 from memtrain import __version__
-from memtrain.run.blas import cpu_name, usable_cores
+from memtrain.run.cpu import cpu_name, usable_cores
 
 _SETTINGS = (
     *("OPENBLAS_", "OMP_", "MKL_", "NUMPY_"),

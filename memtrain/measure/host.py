@@ -16,7 +16,8 @@ from memtrain.measure.client import Server, figures_of
 from memtrain.measure.machine import Room
 from memtrain.measure.rates import measured_apart
 from memtrain.planning.cost import Rates
-from memtrain.run.kept_rates import kept_or
+from memtrain.run.blas import KERNELS
+from memtrain.run.kept_rates import KEPT_RATES
 
 
 class Host:
@@ -50,12 +51,17 @@ class Host:
         """The rates for plans that minimise time. They are measured at most once. Raises ``MeasureError``."""
         with self._finding:
             if self._rates is None:
-                self._rates = kept_or(measured_apart)
+                self._rates = KEPT_RATES.value_or(measured_apart)
             return self._rates
 
     def plan_with(self, rates: Rates) -> None:
         """Use rates that were recorded earlier, so that plans are the same as then."""
         self._rates = rates
+
+    def compute_with(self, kernel: object) -> None:
+        """Use the BLAS kernel that was recorded earlier, if memtrain has chosen it."""
+        if kernel in KERNELS:
+            self.servers.kernel = str(kernel)
 
     def rates_for(self, cell: Cell) -> Rates | None:
         """The rates for the plan of ``cell``; ``None``, without measuring, if it does not minimise time."""
@@ -97,6 +103,8 @@ class Servers:
         self._busy: set[Server] = set()
         self._closed = True
         self._lock = Lock()
+        self.kernel: str | None = None
+        """The BLAS kernel of the servers; ``None`` for the faster one of this machine."""
 
     @contextmanager
     def lend(self, timing: bool, threads: int) -> Iterator[Server]:
@@ -105,7 +113,7 @@ class Servers:
         with self._lock:
             if self._closed:
                 raise ChildFailed("error", "measuring was stopped")
-            server = self._idle[key].pop() if self._idle[key] else Server(timing, threads)
+            server = self._idle[key].pop() if self._idle[key] else Server(timing, threads, self.kernel)
             self._busy.add(server)
         usable = False
         try:

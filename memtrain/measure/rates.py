@@ -23,6 +23,7 @@ from memtrain.graph.ops import OPS
 from memtrain.graph.ops.base import Op, Speed
 from memtrain.graph.ops.matmul import MatMul
 from memtrain.graph.ops.source import Leaf
+from memtrain.measure.blas_kernel import choose_kernel
 from memtrain.measure.launch import command_of
 from memtrain.planning.cost import Rates, flops, moved_bytes
 from memtrain.run.blas import blas_environment
@@ -35,6 +36,7 @@ _FLOAT = np.dtype(np.float32)
 def measured_apart() -> Rates:
     """The rates of this machine, measured in a new process. Raises ``MeasureError``."""
     command = command_of("memtrain.measure.rates")
+    choose_kernel()
     settings = {**os.environ, **blas_environment(1, os.environ)}
     try:
         done = subprocess.run(command, env=settings, capture_output=True, text=True, check=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Mapping
-from pathlib import Path
 
-_AVX512 = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
-"""The instruction sets that OpenBLAS's SkylakeX kernels use."""
+from memtrain.run.cpu import has_avx512, usable_cores
+from memtrain.run.user_cache import Kept
+
+CORETYPE = "OPENBLAS_CORETYPE"
+"""The environment variable that names OpenBLAS's kernel."""
+
+KERNELS = ("SkylakeX", "Haswell")
+"""The kernels among which memtrain chooses on a CPU with AVX-512: with AVX-512, and with AVX2."""
 
 _LARGE_PRODUCT_FLOPS = 64_000_000
 """A product of this size takes about 0.5 ms on one core."""
@@ -16,17 +19,36 @@ _LARGE_PRODUCT_FLOPS = 64_000_000
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
-def blas_environment(threads: int, given: Mapping[str, str]) -> dict[str, str]:
+def blas_environment(threads: int, given: Mapping[str, str], kernel: str | None = None) -> dict[str, str]:
     """Environment variables for a process that computes with ``threads`` BLAS threads.
 
-    On AVX-512 CPUs that OpenBLAS does not know, it uses its AVX2 kernel, at half the speed. So the AVX-512
-    kernel is requested if the CPU has the instructions and the user chose no kernel in ``given``, the present
-    environment.
+    A kernel is requested where there is a choice (`can_choose`): ``kernel``, or the one that was faster on
+    this machine, or the AVX-512 kernel while nothing was measured.
     """
     chosen = dict.fromkeys(_THREAD_VARIABLES, str(threads))
-    if "OPENBLAS_CORETYPE" not in given and has_avx512():
-        chosen["OPENBLAS_CORETYPE"] = "SkylakeX"
+    if can_choose(given):
+        chosen[CORETYPE] = kernel or KEPT_KERNEL.value() or KERNELS[0]
     return chosen
+
+
+def can_choose(given: Mapping[str, str]) -> bool:
+    """Whether memtrain chooses the kernel: the CPU has AVX-512, and ``given``, the environment, names none.
+
+    OpenBLAS uses its AVX2 kernel on AVX-512 CPUs that it does not know. On some of them its AVX-512 kernel is
+    twice as fast, on others (AMD Zen 4) a little slower.
+    """
+    return CORETYPE not in given and has_avx512()
+
+
+def _known_kernel(kept: object) -> str:
+    """A kept kernel. Raises ``ValueError`` if memtrain does not choose it."""
+    if kept not in KERNELS:
+        raise ValueError(f"{kept!r} is no kernel of {KERNELS}")
+    return str(kept)
+
+
+KEPT_KERNEL: Kept[str] = Kept("blas.json", _known_kernel, str)
+"""The faster kernel of this machine, once `memtrain.measure.blas_kernel` has measured it."""
 
 
 def useful_threads(product_flops: int) -> int:
@@ -38,33 +60,3 @@ def useful_threads(product_flops: int) -> int:
     if product_flops < _LARGE_PRODUCT_FLOPS:
         return 1
     return usable_cores()
-
-
-def has_avx512() -> bool:
-    """Whether this CPU has the instructions of OpenBLAS's AVX-512 kernels."""
-    return _cpu_flags() >= _AVX512
-
-
-def usable_cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def cpu_name() -> str:
-    """The model of the first CPU as Linux names it; otherwise the kind of machine."""
-    return _of_first_cpu("model name") or platform.machine()
-
-
-def _cpu_flags() -> set[str]:
-    """The instruction sets of the first CPU as Linux names them; empty if they cannot be read."""
-    return set(_of_first_cpu("flags").split())
-
-
-def _of_first_cpu(name: str) -> str:
-    """The first entry called ``name`` in /proc/cpuinfo; empty if there is none."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return ""
-    lines = (line for line in text.splitlines() if line.startswith(name))
-    return next(lines, "").partition(":")[2].strip()

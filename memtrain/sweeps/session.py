@@ -13,6 +13,7 @@ from memtrain.cells.row import Row
 from memtrain.errors import InputError, MemtrainError, StoreError
 from memtrain.files import check_outputs, is_special, open_regular, quoted, reason
 from memtrain.measure.host import Host
+from memtrain.run.blas import CORETYPE
 from memtrain.sweeps.journal import SUFFIX, Journal, check_same, is_in_use, journal_path
 from memtrain.sweeps.request import Request, make_tasks
 from memtrain.sweeps.runner import Task
@@ -76,6 +77,7 @@ def resume(host: Host, path: Path) -> Session:
         tasks = _tasks(stored)
         if stored.rates is not None:
             host.plan_with(stored.rates)
+        host.compute_with(stored.environment.get("settings", {}).get(CORETYPE))
         check_same(stored.environment, host.environment(tasks[0][0]))
         done = {(row.cell, row.mode): row for row in stored.rows.values()}
         if not done.keys() <= set(tasks):

@@ -14,7 +14,7 @@ from memtrain.errors import SpecError, unknown_choice
 from memtrain.measure.host import Host
 from memtrain.measure.measured import measured_row
 from memtrain.measure.meters import METERS
-from memtrain.run.blas import usable_cores
+from memtrain.run.cpu import usable_cores
 from memtrain.sweeps.ranges import parse_sizes, parse_values, parse_words
 from memtrain.sweeps.request import Request, make_tasks
 from memtrain.sweeps.rows import Rows

@@ -15,7 +15,7 @@ from memtrain.cli.app import app
 from memtrain.measure import rates as rates_module
 from memtrain.planning.cost import Rates
 from memtrain.report.lifelines import of_cell
-from memtrain.run.kept_rates import UNKNOWN, kept_or, kept_rates
+from memtrain.run.kept_rates import KEPT_RATES, UNKNOWN, kept_rates
 
 CELL = cell_of(depth=8, width=32, batch=256, activation="gelu", policy="budget:500KiB")
 NETWORK = ("--depth", "8", "--width", "32", "--batch", "256", "--activation", "gelu")
@@ -47,7 +47,7 @@ def _no_processes(monkeypatch, tmp_path):
 
 
 def keep(rates):
-    kept_or(lambda: rates)
+    KEPT_RATES.value_or(lambda: rates)
     assert kept_rates() == rates
 
 

@@ -8,8 +8,8 @@ import tempfile
 import pytest
 
 from memtrain.planning.cost import Rates
-from memtrain.run import kept_rates as module
-from memtrain.run.kept_rates import kept_or, kept_rates
+from memtrain.run import user_cache as module
+from memtrain.run.kept_rates import KEPT_RATES, kept_rates
 
 RATES = Rates(1e9, 1e8, {"relu": 1e8})
 
@@ -20,7 +20,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert kept_rates() is None
-    assert kept_or(lambda: RATES) == RATES
+    assert KEPT_RATES.value_or(lambda: RATES) == RATES
     assert kept_rates() == RATES
     return tmp_path / "cache" / "memtrain"
 
@@ -46,7 +46,7 @@ def test_the_rates_of_another_machine_or_version_are_not_taken(folder, monkeypat
     monkeypatch.setattr(module, change, there)
     assert kept_rates() is None
     other = Rates(2e9, 1e8, {})
-    assert kept_or(lambda: other) == other
+    assert KEPT_RATES.value_or(lambda: other) == other
     assert len(json.loads((folder / "rates.json").read_text())) == 1
 
 
@@ -54,7 +54,7 @@ def test_what_is_kept_is_not_measured_again(folder):
     def measure():
         raise AssertionError("it was measured")
 
-    assert kept_or(measure) == RATES
+    assert KEPT_RATES.value_or(measure) == RATES
 
 
 def test_a_measurement_that_fails_keeps_nothing(folder):
@@ -64,6 +64,6 @@ def test_a_measurement_that_fails_keeps_nothing(folder):
         raise RuntimeError("no figures")
 
     with pytest.raises(RuntimeError, match="no figures"):
-        kept_or(measure)
+        KEPT_RATES.value_or(measure)
     assert kept_rates() is None
-    assert kept_or(lambda: RATES) == RATES  # the folder is no longer locked
+    assert KEPT_RATES.value_or(lambda: RATES) == RATES  # the folder is no longer locked
