@@ -28,6 +28,10 @@ class Place(NamedTuple):
     """Whether the place lies inside of the images for all results of the block."""
 
 
+Block = tuple[tuple[slice, slice], list[Place]]
+"""The images and rows of a block of results, and the places of the window over it."""
+
+
 @dataclass(frozen=True)
 class Pooling(Op):
     """The base of ops that relate the pixels of images to the results of a window."""
@@ -52,11 +56,9 @@ class Pooling(Op):
         return product((block_size(self._blocks(shape), shape[:3]), shape[3]))
 
     def _blocks(self, shape: Sequence[int]) -> Blocks:
-        return Blocks.of((int(shape[1]), int(shape[2])), int(shape[2]) * int(shape[3]), 2**62)
+        return Blocks.of((int(shape[1]), int(shape[2])), int(shape[2]) * int(shape[3]))
 
-    def each_block(
-        self, results: Sequence[int], pixels: Sequence[int]
-    ) -> Iterator[tuple[tuple[slice, slice], list[Place]]]:
+    def each_block(self, results: Sequence[int], pixels: Sequence[int]) -> Iterator[Block]:
         """The images and rows of each block of results, with the places of the window over it."""
         return each_block(self.window, self._blocks(results), results, pixels)
 
@@ -77,7 +79,7 @@ def block_size(blocks: Blocks, shape: Sequence[int]) -> int:
 
 def each_block(
     window: Window, blocks: Blocks, results: Sequence[int], pixels: Sequence[int]
-) -> Iterator[tuple[tuple[slice, slice], list[Place]]]:
+) -> Iterator[Block]:
     """The images and rows of each block of results, with the places of the window over it."""
     counts, sizes, stride = (results[1], results[2]), (pixels[1], pixels[2]), window.stride[0]
     for images, rows in blocks.parts(results[0], results[1]):
