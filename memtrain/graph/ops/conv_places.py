@@ -43,7 +43,8 @@ class ByPlace(Way):
         return each_block(self._layer.window, self._blocks, g.shape, x.shape)
 
     def results_work(self) -> Sizes:
-        return self._block_of(self._layer.inputs), self._block_of(self._layer.outputs)
+        inputs, outputs = self._layer.inputs, self._layer.outputs
+        return self._block_of(inputs), self._block_of(outputs), product((outputs, inputs))
 
     def results(self, out: Array, images: Array, kernels: Array, work: Work) -> None:
         factors = _by_place(kernels)
@@ -52,7 +53,8 @@ class ByPlace(Way):
             pixels = work[0][: len(total) * images.shape[3]].reshape(*out[block].shape[:3], -1)
             found = total
             for place in places:
-                np.dot(rows_of(gathered(pixels, images, place, 0)), factors[place.number].T, out=found)
+                factor = in_order(factors[place.number], work[2])  # its rows lie far apart
+                np.dot(rows_of(gathered(pixels, images, place, 0)), factor.T, out=found)
                 if found is total:
                     found = work[1][: total.size].reshape(total.shape)
                 else:
@@ -90,29 +92,26 @@ class ByPlace(Way):
                 add_to(x, place, found, total)
 
     def kernels_work(self) -> Sizes:
-        each = product((self._layer.outputs, self._layer.inputs))
-        return self._block_of(self._layer.inputs), each, each
+        inputs, outputs = self._layer.inputs, self._layer.outputs
+        each = product((outputs, inputs))
+        return self._block_of(inputs), each, 0 if self._blocks.hold(self._layer.results) else each
 
     def kernels_gradient(self, out: Array, g: Array, images: Array, work: Work) -> None:
-        blocks = [
-            (block, {place.number: place for place in places})
-            for block, places in self._each_block(g, images)
-        ]
-        total, part = (w.reshape(len(out), -1) for w in work[1:])
+        blocks = list(self._each_block(g, images))
+        total, part = work[1].reshape(len(out), -1), work[2]
         for number, gradient in enumerate(_by_place(out)):
-            found = total
-            for block, places in blocks:
-                if number not in places:
-                    continue
-                given = g[block]
-                pixels = work[0][: given.size // len(out) * images.shape[3]].reshape(*given.shape[:3], -1)
-                rows = rows_of(gathered(pixels, images, places[number], 0))
-                np.dot(rows_of(given).T, rows, out=found)
-                if found is part:
-                    np.add(total, part, out=total)
-                found = part
-            if found is total:  # the place lies in the padding everywhere
+            found = [(block, place) for block, places in blocks for place in places if place.number == number]
+            if not found:  # the place lies in the padding everywhere
                 total.fill(0)
+            for position, (block, place) in enumerate(found):
+                given = rows_of(g[block])
+                pixels = work[0][: len(given) * images.shape[3]].reshape(*g[block].shape[:3], -1)
+                rows = rows_of(gathered(pixels, images, place, 0))
+                if position == 0:
+                    np.dot(given.T, rows, out=total)
+                else:
+                    np.dot(given.T, rows, out=part.reshape(total.shape))
+                    np.add(total, part.reshape(total.shape), out=total)
             np.copyto(gradient, total)
 
 

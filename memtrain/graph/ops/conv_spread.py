@@ -9,7 +9,7 @@ neighbouring groups, share one product: a convolution with a larger kernel, whos
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,42 +31,47 @@ _WORTHWHILE = 0.8
 
 @dataclass(frozen=True)
 class Spread:
-    """A convolution with larger kernels, of some neighbouring ``columns`` or ``merged`` groups, or with neither.
+    """A convolution with larger kernels: of neighbouring ``columns`` or ``merged`` groups, or neither.
 
-    ``groups``, ``outputs`` and ``inputs`` (of a group) and ``window`` are those of the larger kernels.
+    ``groups``, ``outputs`` and ``inputs`` (of a group) and ``window`` are those of the larger kernels, and
+    ``left`` is the column of the larger window at which the first copy begins. If all columns share one
+    product, the larger window has no columns of padding, and copies are cut at its sides.
     """
 
     given: Window
+    window: Window
     groups: int
     outputs: int
     inputs: int
     columns: int = 1
     merged: int = 1
+    left: int = 0
 
     @classmethod
-    def of(cls, window: Window, groups: int, across: int, outputs: int, inputs: int) -> Spread:
-        """What is fastest for groups of ``outputs`` and ``inputs``, and ``across`` columns of results."""
-        if groups == 1:
-            columns = _best_columns(window, across, outputs, inputs)
-            return cls(window, 1, columns * outputs, inputs, columns=columns)
-        return cls.of_groups(window, groups, outputs, inputs)
+    def of(cls, window: Window, groups: int, images: Sequence[int], outputs: int, inputs: int) -> Spread:
+        """What is fastest for images of this shape, and groups of ``outputs`` and ``inputs``."""
+        if groups > 1:
+            return cls.of_groups(window, groups, outputs, inputs)
+        across = int(window.positions(images[1], images[2])[1])
+        columns, width = _best_columns(window, int(images[2]), across, outputs, inputs), int(images[2])
+        if columns == 1:
+            return cls(window, window, 1, outputs, inputs)
+        (down, padding), stride = window.padding, (window.stride[0], columns * window.stride[1])
+        whole = columns == across
+        larger = Window(
+            (window.size[0], _reach(window, width, across, columns)),
+            stride,
+            (down, 0 if whole else padding),
+            (window.dilation[0], 1),
+        )
+        return cls(window, larger, 1, columns * outputs, inputs, columns, left=-padding if whole else 0)
 
     @classmethod
     def of_groups(cls, window: Window, groups: int, outputs: int, inputs: int) -> Spread:
         """Merged groups, if they have few channels."""
         enough = -(-_LEAST_CHANNELS // max(outputs, inputs))
         merged = next(count for count in _divisors(groups) if count >= min(enough, groups))
-        return cls(window, groups // merged, merged * outputs, merged * inputs, merged=merged)
-
-    @property
-    def window(self) -> Window:
-        """The window of the larger kernels."""
-        given = self.given
-        if self.columns == 1:
-            return given
-        size = (given.size[0], _reach(given, self.columns))
-        stride = (given.stride[0], self.columns * given.stride[1])
-        return Window(size, stride, given.padding, (given.dilation[0], 1))
+        return cls(window, window, groups // merged, merged * outputs, merged * inputs, merged=merged)
 
     @property
     def is_same(self) -> bool:
@@ -112,25 +117,31 @@ class Spread:
             ):
                 yield copies[:, number], by_group[:, number]
             return
-        stride, reach = self.given.stride[1], self.given.reach[1]
+        stride, step = self.given.stride[1], self.given.dilation[1]
         for column, copy in enumerate(larger.reshape(self.columns, outputs, *self.window.size, inputs)):
-            start = column * stride
-            yield copy[:, :, start : start + reach : self.given.dilation[1]], kernels[0]
+            start = self.left + column * stride
+            first = max(0, -(start // step))
+            last = min(width, (self.window.size[1] - 1 - start) // step + 1)
+            if first < last:
+                at = slice(start + first * step, start + (last - 1) * step + 1, step)
+                yield copy[:, :, at], kernels[0][:, :, first:last]
 
 
-def _reach(window: Window, columns: int) -> int:
-    """The columns of pixels that the windows at neighbouring ``columns`` span."""
-    return (columns - 1) * window.stride[1] + window.reach[1]
+def _reach(window: Window, width: int, across: int, columns: int) -> int:
+    """The columns of pixels under neighbouring ``columns`` of results, of ``across``."""
+    return width if columns == across else (columns - 1) * window.stride[1] + window.reach[1]
 
 
-def _best_columns(window: Window, across: int, outputs: int, inputs: int) -> int:
+def _best_columns(window: Window, width: int, across: int, outputs: int, inputs: int) -> int:
     """The number of columns that share a product in the shortest time for each column."""
 
     def time_ns(columns: int) -> float:
-        run = _reach(window, columns) * inputs
+        run = _reach(window, width, across, columns) * inputs
         lanes = -(-columns * outputs // _LANES) * _LANES
         return (_RUN_NS + run * (_COPY_NS + lanes * _PRODUCT_NS)) / columns
 
+    if across == 1:
+        return 1
     best = min(_divisors(across), key=time_ns)
     return best if time_ns(best) < _WORTHWHILE * time_ns(1) else 1
 

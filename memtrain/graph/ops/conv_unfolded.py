@@ -65,8 +65,7 @@ class _Products:
     """The products of unfolded images with kernels, spread where this is faster."""
 
     def __init__(self, window: Window, groups: int, images: Shape, outputs: int, inputs: int) -> None:
-        across = int(window.positions(images[1], images[2])[1])
-        self._spread = Spread.of(window, groups, across, outputs, inputs)
+        self._spread = Spread.of(window, groups, images, outputs, inputs)
         self._unfolding = Unfolding(self._spread.window, images, self._spread.inputs)
         self._kernel_size = groups * outputs * window.place_count * inputs
 

@@ -117,6 +117,10 @@ class Blocks(NamedTuple):
         block_count = -(-int(positions[0]) // most)
         return cls(1, -(-int(positions[0]) // block_count))  # blocks of about equal size
 
+    def hold(self, positions: Sequence[int]) -> bool:
+        """Whether all ``positions`` (n, rows, …) are one block."""
+        return self.images >= positions[0] and self.rows >= positions[1]
+
     def parts(self, count: int, rows: int) -> Iterator[tuple[slice, slice]]:
         """The images and rows of each block."""
         for image in range(0, count, self.images):
@@ -149,7 +153,7 @@ class Moving:
     @property
     def is_one_block(self) -> bool:
         """Whether all images are one block."""
-        return self.blocks.images >= self._count and self.blocks.rows >= self.positions[0]
+        return self.blocks.hold((self._count, *self.positions))
 
     def bounded(self, of_image: int) -> int:
         """``of_image`` elements for each image of a block. A batch may be smaller than a block."""
@@ -162,6 +166,7 @@ class Moving:
 
         ``x`` has the channels that are read. ``padded`` is overwritten by the next block.
         """
+        padded.fill(0)
         for images, rows in self.blocks.parts(len(x), self.positions[0]):
             source = self._source(x[images], rows, padded)
             image, row, column, channel = source.strides
@@ -179,7 +184,7 @@ class Moving:
         return (rows - 1) * self._window.stride[0] + self._window.reach[0]
 
     def _source(self, x: Array, rows: slice, padded: Array) -> Array:
-        """The pixels under ``rows`` of positions, with their padding."""
+        """The pixels under ``rows`` of positions, with their padding, whose columns are 0 already."""
         first, span = rows.start * self._window.stride[0], self._span(rows.stop - rows.start)
         (above, left), width = self._window.padding, self._width
         if not padded.size:
@@ -190,10 +195,9 @@ class Moving:
         stop = max(start, stop)
         top = min(span, start - (first - above))
         bottom = top + stop - start
-        source[:, :top].fill(0)
-        source[:, bottom:].fill(0)
-        source[:, :, :left].fill(0)
-        source[:, :, left + width :].fill(0)
+        if self.blocks.rows < self.positions[0]:  # the block before had pixels there
+            source[:, :top].fill(0)
+            source[:, bottom:].fill(0)
         np.copyto(source[:, top:bottom, left : left + width], x[:, start:stop])
         return source
 
