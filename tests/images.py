@@ -13,7 +13,8 @@ from memtrain.graph.ops import norm_channels, norm_moments, norm_rows
 from memtrain.graph.ops.conv import Conv2d, Conv2dInputGrad, Conv2dWeightGrad
 from memtrain.graph.ops.norm_moments import AXES
 from memtrain.graph.ops.pool_average import AvgPool2d, AvgPool2dGrad
-from memtrain.graph.ops.pool_max import MaxPool2d, MaxPool2dGrad, MaxPool2dIndex, WindowPick, WindowSpread
+from memtrain.graph.ops.pool_index import MaxPool2dIndex, WindowPick, WindowSpread
+from memtrain.graph.ops.pool_max import MaxPool2d, MaxPool2dGrad
 from memtrain.graph.ops.update import Track
 from memtrain.graph.ops.window import Window
 
@@ -125,7 +126,7 @@ EXAMPLES = {
     "conv2d_input_grad": [found[1] for found in _CONVOLUTIONS],
     "conv2d_weight_grad": [found[2] for found in _CONVOLUTIONS],
     "max_pool2d": _pooling(MaxPool2d, "x"),
-    "max_pool2d_grad": _pooling(MaxPool2dGrad, "y", "x", "y"),
+    "max_pool2d_grad": _pooling(MaxPool2dGrad, "y", "x"),
     "max_pool2d_index": _pooling(MaxPool2dIndex, "x"),
     "window_pick": _pooling(WindowPick, "x", "i"),
     "window_spread": _pooling(WindowSpread, "y", "i"),
@@ -211,13 +212,6 @@ def _spread(window, shape, g, index):
     return _fold(window, shape, (g[..., None] * chosen).reshape(*g.shape, *window.size))
 
 
-def _max_grad(op, g, x, y):
-    seen = _windows(op.window, x, -np.inf)
-    hits = seen.reshape(*seen.shape[:4], -1) == y[..., None]
-    first = hits & (np.cumsum(hits, -1) == 1)
-    return _fold(op.window, x.shape, (g[..., None] * first).reshape(*g.shape, *op.window.size))
-
-
 def _average_grad(op, g):
     shares = np.broadcast_to(g[..., None, None], (*g.shape, *op.window.size))
     return _fold(op.window, op.shape, shares / op.window.place_count)
@@ -259,8 +253,8 @@ FORMULAS = {
     "conv2d": plain_conv,
     "conv2d_input_grad": _conv_of_input,
     "conv2d_weight_grad": _conv_of_kernel,
-    "max_pool2d": lambda op, x: _windows(op.window, x, -np.inf).max((-1, -2)),
-    "max_pool2d_grad": _max_grad,
+    "max_pool2d": lambda op, x, *_: _windows(op.window, x, -np.inf).max((-1, -2)),
+    "max_pool2d_grad": lambda op, g, x: _spread(op.window, x.shape, g, plain_index(op.window, x)),
     "max_pool2d_index": lambda op, x: plain_index(op.window, x),
     "window_pick": _pick,
     "window_spread": lambda op, g, index: _spread(op.window, op.shape, g, index),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from memtrain.errors import GraphError
-from memtrain.graph.node import Node, Shape
+from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.base import Array, Op
 from memtrain.graph.ops.window import Blocks, Window, check_images
 from memtrain.graph.size import least, product
@@ -46,10 +46,15 @@ class Pooling(Op):
     def pooled(self, x: Node) -> Shape:
         """The shape of the results for the images ``x``. Raises ``GraphError``."""
         check_images(self.name, self.window, x)
-        half = tuple((size + 1) // 2 for size in self.window.reach)
+        half = tuple(size // 2 for size in self.window.reach)  # so that each window has a pixel
         if any(pad > most for pad, most in zip(self.window.padding, half, strict=True)):
             raise GraphError(f"{self.name} needs a padding of at most half the window, not {self.window}")
         return (x.shape[0], *check_images(self.name, self.window, x), x.shape[3])
+
+    def check_index(self, x: Node, index: Node) -> None:
+        """Raise ``GraphError`` unless ``index`` has an index for each window over the images ``x``."""
+        if self.pooled(x) != index.shape or index.dtype != index_type(self.window):
+            raise GraphError(f"{self.name} ({self.window}) does not fit {x} and {index}")
 
     def block_size(self, shape: Shape) -> int:
         """The most results of a block, for results of ``shape``."""
@@ -66,6 +71,11 @@ class Pooling(Op):
     def overlaps(self) -> bool:
         """Whether two windows can share a pixel."""
         return any(r > s for r, s in zip(self.window.reach, self.window.stride, strict=True))
+
+
+def index_type(window: Window) -> DType:
+    """The type of an index of a place of the window: one byte, if it has at most 256 places."""
+    return np.min_scalar_type(window.place_count - 1)
 
 
 def block_size(blocks: Blocks, shape: Sequence[int]) -> int:
