@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from memtrain.graph.ops.notation import Writer
 
 
+_ARRAYS = 4
+"""The arrays of a block that a pool works with at a time, so that together they are as large as a block."""
+
+
 class Place(NamedTuple):
     """A place of the window: its number, and the results and pixels of a block that it relates."""
 
@@ -61,7 +65,7 @@ class Pooling(Op):
         return product((block_size(self._blocks(shape), shape[:3]), shape[3]))
 
     def _blocks(self, shape: Sequence[int]) -> Blocks:
-        return Blocks.of((int(shape[1]), int(shape[2])), int(shape[2]) * int(shape[3]))
+        return Blocks.of((int(shape[1]), int(shape[2])), _ARRAYS * int(shape[2]) * int(shape[3]))
 
     def each_block(self, results: Sequence[int], pixels: Sequence[int]) -> Iterator[Block]:
         """The images and rows of each block of results, with the places of the window over it."""
@@ -91,19 +95,25 @@ def each_block(
     window: Window, blocks: Blocks, results: Sequence[int], pixels: Sequence[int]
 ) -> Iterator[Block]:
     """The images and rows of each block of results, with the places of the window over it."""
-    counts, sizes, stride = (results[1], results[2]), (pixels[1], pixels[2]), window.stride[0]
+    stride = window.stride[0]
+    downs, acrosses = (
+        [
+            window.overlap(axis, place, pixels[1 + axis], results[1 + axis])
+            for place in range(window.size[axis])
+        ]
+        for axis in (0, 1)
+    )
     for images, rows in blocks.parts(results[0], results[1]):
         found = []
         for number, i, j in window.places():
-            down, pixels_down = window.overlap(0, i, sizes[0], counts[0])
-            across, pixels_across = window.overlap(1, j, sizes[1], counts[1])
+            (down, pixels_down), (across, pixels_across) = downs[i], acrosses[j]
             start, stop = max(down.start, rows.start), min(down.stop, rows.stop)
             if stop <= start or across.stop <= across.start:
                 continue
             first = pixels_down.start + (start - down.start) * stride
             last = first + (stop - 1 - start) * stride
             at = (slice(None), slice(start - rows.start, stop - rows.start), across)
-            inside = stop - start == rows.stop - rows.start and across.stop - across.start == counts[1]
+            inside = stop - start == rows.stop - rows.start and across.stop - across.start == results[2]
             under = (images, slice(first, last + 1, stride), pixels_across)
             found.append(Place(number, at, under, inside))
         yield (images, rows), found
