@@ -67,12 +67,60 @@ def _of_conv(window, groups=1):
     return forward, of_input, of_kernel
 
 
-_CONVOLUTIONS = [_of_conv(SAME), _of_conv(STRIDED, 2), _of_conv(STRIDED), _of_conv(POINT), _of_conv(SAME, 4)]
+def _by_channel(window):
+    """An example of each of the three ops of a convolution in which each channel has its own kernel."""
+
+    def forward(s):
+        x = _images(s)
+        return Conv2d(window, x[3]), x, (x[3], *window.size, 1)
+
+    def of_input(s):
+        x = _images(s)
+        return Conv2dInputGrad(window, x[3], x), _results(window, x), (x[3], *window.size, 1)
+
+    def of_kernel(s):
+        x = _images(s)
+        return Conv2dWeightGrad(window, x[3], (x[3], *window.size, 1)), _results(window, x), x
+
+    return forward, of_input, of_kernel
+
+
+def _of_many_channels(window):
+    """An example of each of the three ops of a convolution of many channels."""
+    x, kernel = (2, 5, 4, 128), (130, *window.size, 128)
+    g = _results(window, x, 130)
+    return (
+        lambda s: (Conv2d(window, 1), x, kernel),
+        lambda s: (Conv2dInputGrad(window, 1, x), g, kernel),
+        lambda s: (Conv2dWeightGrad(window, 1, kernel), g, x),
+    )
+
+
+_CONVOLUTIONS = [
+    _of_conv(SAME),
+    _of_conv(STRIDED, 2),
+    _of_conv(STRIDED),
+    _of_conv(POINT),
+    _of_conv(SAME, 4),
+    _by_channel(SAME),
+    _by_channel(STRIDED),
+    _of_many_channels(STRIDED),
+]
 
 
 def _index(window, x):
     """Indices of places that lie inside of the images."""
     return lambda rng: plain_index(window, rng.standard_normal(x))
+
+
+def _consistent(window):
+    """An example of a max-pool with the index that belongs to its images."""
+
+    def made(s):
+        x = np.random.default_rng(7).standard_normal(_images(s)).astype(s.dtype)
+        return MaxPool2d(window), lambda rng: x.copy(), lambda rng: plain_index(window, x)
+
+    return made
 
 
 def _pooling(op, *kinds):
@@ -125,7 +173,7 @@ EXAMPLES = {
     "conv2d": [found[0] for found in _CONVOLUTIONS],
     "conv2d_input_grad": [found[1] for found in _CONVOLUTIONS],
     "conv2d_weight_grad": [found[2] for found in _CONVOLUTIONS],
-    "max_pool2d": _pooling(MaxPool2d, "x"),
+    "max_pool2d": [*_pooling(MaxPool2d, "x"), _consistent(HALF)],
     "max_pool2d_grad": _pooling(MaxPool2dGrad, "y", "x"),
     "max_pool2d_index": _pooling(MaxPool2dIndex, "x"),
     "window_pick": _pooling(WindowPick, "x", "i"),

@@ -53,7 +53,7 @@ class ByPlace(Way):
             pixels = work[0][: len(total) * images.shape[3]].reshape(*out[block].shape[:3], -1)
             found = total
             for place in places:
-                factor = in_order(factors[place.number], work[2])  # its rows lie far apart
+                factor = in_order(factors[place.number], work[2])
                 np.dot(rows_of(gathered(pixels, images, place, 0)), factor.T, out=found)
                 if found is total:
                     found = work[1][: total.size].reshape(total.shape)
@@ -64,15 +64,16 @@ class ByPlace(Way):
 
     def images_work(self) -> Sizes:
         spread, each = self._spread, self._block_of(self._spread.inputs)
+        factor = product((spread.outputs, spread.inputs))
         if self._layer.groups == 1:
-            return each, each
-        return each, each, self._block_of(spread.outputs), product((spread.groups, spread.group_size))
+            return each, each, factor
+        return each, each, factor, self._block_of(spread.outputs), product((spread.groups, spread.group_size))
 
     def images_gradient(self, out: Array, g: Array, kernels: Array, work: Work) -> None:
         layer, spread = self._layer, self._spread
         larger = layer.by_group(kernels)
         if layer.groups > 1:
-            larger = spread.fill(work[3], larger)
+            larger = spread.fill(work[4], larger)
         out.fill(0)
         for group, of_group in enumerate(larger):
             x = out[..., group * spread.inputs : (group + 1) * spread.inputs]
@@ -84,11 +85,12 @@ class ByPlace(Way):
         for block, places in self._each_block(g, x):
             given = g[block]
             if not given.flags.c_contiguous:  # BLAS reads contiguous memory
-                given = in_order(given, work[2])
+                given = in_order(given, work[3])
             shape = (*given.shape[:3], x.shape[3])
             found, total = (w[: given.size // given.shape[3] * x.shape[3]].reshape(shape) for w in work[:2])
             for place in places:
-                np.dot(rows_of(given), factors[place.number], out=rows_of(found))
+                factor = in_order(factors[place.number], work[2])
+                np.dot(rows_of(given), factor, out=rows_of(found))
                 add_to(x, place, found, total)
 
     def kernels_work(self) -> Sizes:

@@ -41,7 +41,8 @@ class MaxPool2d(Pooling):
     glyph = "max"
 
     def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
-        return f"maxpool({w.term(inputs[0])})"
+        x, *index = map(w.term, inputs)
+        return f"{x}[{index[0]}]" if index else f"maxpool({x})"
 
     def flops(self, node: Node, *inputs: Node) -> int:
         return node.size * self.window.place_count
