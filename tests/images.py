@@ -86,14 +86,26 @@ def _by_channel(window):
 
 
 def _of_many_channels(window):
-    """An example of each of the three ops of a convolution of many channels."""
-    x, kernel = (2, 5, 4, 128), (130, *window.size, 128)
-    g = _results(window, x, 130)
-    return (
-        lambda s: (Conv2d(window, 1), x, kernel),
-        lambda s: (Conv2dInputGrad(window, 1, x), g, kernel),
-        lambda s: (Conv2dWeightGrad(window, 1, kernel), g, x),
-    )
+    """An example of each of the three ops of a convolution of many channels, except in the smallest size."""
+
+    def shapes(s):
+        channels = 4 if s.n * s.q < 100 else 128
+        x, kernel = (2, 5, 4, channels), (channels + 2, *window.size, channels)
+        return x, kernel, _results(window, x, channels + 2)
+
+    def forward(s):
+        x, kernel, _ = shapes(s)
+        return Conv2d(window, 1), x, kernel
+
+    def of_input(s):
+        x, kernel, g = shapes(s)
+        return Conv2dInputGrad(window, 1, x), g, kernel
+
+    def of_kernel(s):
+        x, kernel, g = shapes(s)
+        return Conv2dWeightGrad(window, 1, kernel), g, x
+
+    return forward, of_input, of_kernel
 
 
 _CONVOLUTIONS = [
