@@ -13,7 +13,8 @@ from memtrain.graph.ops import norm_channels, norm_moments, norm_rows
 from memtrain.graph.ops.conv import Conv2d, Conv2dInputGrad, Conv2dWeightGrad
 from memtrain.graph.ops.norm_moments import AXES
 from memtrain.graph.ops.pool_average import AvgPool2d, AvgPool2dGrad
-from memtrain.graph.ops.pool_max import MaxPool2d, MaxPool2dGrad, MaxPool2dIndex, WindowPick, WindowSpread
+from memtrain.graph.ops.pool_index import MaxPool2dIndex, WindowPick, WindowSpread
+from memtrain.graph.ops.pool_max import MaxPool2d, MaxPool2dGrad
 from memtrain.graph.ops.update import Track
 from memtrain.graph.ops.window import Window
 
@@ -66,12 +67,72 @@ def _of_conv(window, groups=1):
     return forward, of_input, of_kernel
 
 
-_CONVOLUTIONS = [_of_conv(SAME), _of_conv(STRIDED, 2), _of_conv(STRIDED), _of_conv(POINT), _of_conv(SAME, 4)]
+def _by_channel(window):
+    """An example of each of the three ops of a convolution in which each channel has its own kernel."""
+
+    def forward(s):
+        x = _images(s)
+        return Conv2d(window, x[3]), x, (x[3], *window.size, 1)
+
+    def of_input(s):
+        x = _images(s)
+        return Conv2dInputGrad(window, x[3], x), _results(window, x), (x[3], *window.size, 1)
+
+    def of_kernel(s):
+        x = _images(s)
+        return Conv2dWeightGrad(window, x[3], (x[3], *window.size, 1)), _results(window, x), x
+
+    return forward, of_input, of_kernel
+
+
+def _of_many_channels(window):
+    """An example of each of the three ops of a convolution of many channels, except in the smallest size."""
+
+    def shapes(s):
+        channels = 4 if s.n * s.q < 100 else 128
+        x, kernel = (2, 5, 4, channels), (channels + 2, *window.size, channels)
+        return x, kernel, _results(window, x, channels + 2)
+
+    def forward(s):
+        x, kernel, _ = shapes(s)
+        return Conv2d(window, 1), x, kernel
+
+    def of_input(s):
+        x, kernel, g = shapes(s)
+        return Conv2dInputGrad(window, 1, x), g, kernel
+
+    def of_kernel(s):
+        x, kernel, g = shapes(s)
+        return Conv2dWeightGrad(window, 1, kernel), g, x
+
+    return forward, of_input, of_kernel
+
+
+_CONVOLUTIONS = [
+    _of_conv(SAME),
+    _of_conv(STRIDED, 2),
+    _of_conv(STRIDED),
+    _of_conv(POINT),
+    _of_conv(SAME, 4),
+    _by_channel(SAME),
+    _by_channel(STRIDED),
+    _of_many_channels(STRIDED),
+]
 
 
 def _index(window, x):
     """Indices of places that lie inside of the images."""
     return lambda rng: plain_index(window, rng.standard_normal(x))
+
+
+def _consistent(window):
+    """An example of a max-pool with the index that belongs to its images."""
+
+    def made(s):
+        x = np.random.default_rng(7).standard_normal(_images(s)).astype(s.dtype)
+        return MaxPool2d(window), lambda rng: x.copy(), lambda rng: plain_index(window, x)
+
+    return made
 
 
 def _pooling(op, *kinds):
@@ -124,8 +185,8 @@ EXAMPLES = {
     "conv2d": [found[0] for found in _CONVOLUTIONS],
     "conv2d_input_grad": [found[1] for found in _CONVOLUTIONS],
     "conv2d_weight_grad": [found[2] for found in _CONVOLUTIONS],
-    "max_pool2d": _pooling(MaxPool2d, "x"),
-    "max_pool2d_grad": _pooling(MaxPool2dGrad, "y", "x", "y"),
+    "max_pool2d": [*_pooling(MaxPool2d, "x"), _consistent(HALF)],
+    "max_pool2d_grad": _pooling(MaxPool2dGrad, "y", "x"),
     "max_pool2d_index": _pooling(MaxPool2dIndex, "x"),
     "window_pick": _pooling(WindowPick, "x", "i"),
     "window_spread": _pooling(WindowSpread, "y", "i"),
@@ -211,13 +272,6 @@ def _spread(window, shape, g, index):
     return _fold(window, shape, (g[..., None] * chosen).reshape(*g.shape, *window.size))
 
 
-def _max_grad(op, g, x, y):
-    seen = _windows(op.window, x, -np.inf)
-    hits = seen.reshape(*seen.shape[:4], -1) == y[..., None]
-    first = hits & (np.cumsum(hits, -1) == 1)
-    return _fold(op.window, x.shape, (g[..., None] * first).reshape(*g.shape, *op.window.size))
-
-
 def _average_grad(op, g):
     shares = np.broadcast_to(g[..., None, None], (*g.shape, *op.window.size))
     return _fold(op.window, op.shape, shares / op.window.place_count)
@@ -259,8 +313,8 @@ FORMULAS = {
     "conv2d": plain_conv,
     "conv2d_input_grad": _conv_of_input,
     "conv2d_weight_grad": _conv_of_kernel,
-    "max_pool2d": lambda op, x: _windows(op.window, x, -np.inf).max((-1, -2)),
-    "max_pool2d_grad": _max_grad,
+    "max_pool2d": lambda op, x, *_: _windows(op.window, x, -np.inf).max((-1, -2)),
+    "max_pool2d_grad": lambda op, g, x: _spread(op.window, x.shape, g, plain_index(op.window, x)),
     "max_pool2d_index": lambda op, x: plain_index(op.window, x),
     "window_pick": _pick,
     "window_spread": lambda op, g, index: _spread(op.window, op.shape, g, index),

@@ -29,6 +29,7 @@ SUMS = (
     "matmul",
     "sum_to",
     "row_norm_gamma_grad",
+    "conv2d",
     "conv2d_weight_grad",
     "channel_norm_gamma_grad",
     "embedding_grad",

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from memtrain.graph.node import DType, Node, Shape
-from memtrain.graph.ops.base import Array, Cotangents, Op, input_of
+from memtrain.graph.ops.base import Array, Cotangents, Op, Workspace, input_of
 from memtrain.graph.ops.blockwise import Elementwise
-from memtrain.graph.ops.broadcast import Broadcast, check_broadcasts
+from memtrain.graph.ops.broadcast import ONES, Broadcast, check_broadcasts, sum_rows, summed_rows
 from memtrain.graph.ops.source import Fill
-from memtrain.graph.size import carries_batch
+from memtrain.graph.size import carries_batch, least, product
 
 if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
@@ -144,8 +144,16 @@ class SumTo(Op):
         check_broadcasts(self, self.shape, x.shape, x)
         return self.shape, x.dtype
 
+    def workspace(self, *inputs: Node) -> Workspace:
+        (x,) = inputs
+        rows, columns = summed_rows(x.shape, self.shape)
+        return ((least(ONES, rows), x.dtype), (product(columns), x.dtype)) if rows else ()
+
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         (x,) = inputs
+        if work:
+            sum_rows(out.reshape(-1), x.reshape(-1, out.size), work)
+            return
         lead = x.ndim - len(self.shape)
         kept = (1,) * lead + self.shape
         axes = tuple(i for i, size in enumerate(kept) if size == 1 and x.shape[i] != 1)

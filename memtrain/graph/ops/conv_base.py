@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from memtrain.errors import GraphError
-from memtrain.graph.node import Node, Shape
-from memtrain.graph.ops.base import Array, Op, Speed
-from memtrain.graph.ops.window import Blocks, Window, check_images, whole_product
+from memtrain.graph.node import DType, Node, Shape
+from memtrain.graph.ops.base import Op, Speed, Workspace
+from memtrain.graph.ops.conv_depthwise import Depthwise
+from memtrain.graph.ops.conv_places import ByPlace
+from memtrain.graph.ops.conv_unfolded import Unfolded
+from memtrain.graph.ops.conv_way import Layer, OneProduct, Way
+from memtrain.graph.ops.window import Window, check_images
 
 if TYPE_CHECKING:
     from memtrain.graph.ops.notation import Writer
@@ -26,11 +30,6 @@ class Convolution(Op):
 
     speed = Speed.PRODUCT
     glyph = "∗"
-
-    @property
-    def is_product(self) -> bool:
-        """Whether the op is one product of matrices: 1×1 kernels at every pixel, in one group."""
-        return self.groups == 1 and whole_product(self.window)
 
     def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
         return f"needs the factor {read.name}"
@@ -56,29 +55,16 @@ class Convolution(Op):
         """Floating-point operations: 2 for each result and each place and channel of a kernel."""
         return 2 * int(np.prod(g)) * int(np.prod(kernel[1:]))
 
-    def each_group(self, x: Array, kernel: Array, g: Array) -> Iterator[tuple[Array, Array, Array]]:
-        """The channels of the images, the kernels and the channels of the results of each group."""
-        inputs, outputs = kernel.shape[3], len(kernel) // self.groups
-        for k in range(self.groups):
-            out = slice(k * outputs, (k + 1) * outputs)
-            yield x[..., k * inputs : (k + 1) * inputs], kernel[out], g[..., out]
-
-    def fold_blocks(self, g: Sequence[int], inputs: int) -> Blocks:
-        """The blocks in which the products of results ``g`` with ``inputs`` channels are folded."""
-        row_size = int(g[2]) * inputs * self.window.place_count
-        return Blocks.of((int(g[1]), int(g[2])), row_size, 2**62)
+    def way(self, x: Sequence[int], kernel: Sequence[int]) -> Way:
+        """The fastest way to compute with images and kernels of these shapes."""
+        results = (x[0], *self.window.positions(x[1], x[2]), kernel[0])
+        layer = Layer(self.window, self.groups, tuple(x), tuple(kernel), results)
+        return next(way(layer) for way in (OneProduct, Depthwise, ByPlace, Unfolded) if way.fits(layer))
 
 
-def in_order(value: Array, work: Array) -> Array:
-    """A copy of ``value`` in ``work``, with its bytes in row order."""
-    copy = work[: value.size].reshape(value.shape)
-    np.copyto(copy, value)
-    return copy
-
-
-def rows_of(x: Array) -> Array:
-    """Images as a matrix (pixels, channels)."""
-    return x.reshape(-1, x.shape[-1])
+def arrays(sizes: Sequence[int], dtype: DType) -> Workspace:
+    """A workspace of arrays of these sizes and one type."""
+    return tuple((size, dtype) for size in sizes)
 
 
 def like(g: Node, shape: Shape) -> Node:

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from memtrain.errors import GraphError
-from memtrain.graph.node import Node, Shape
+from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.base import Array, Op
 from memtrain.graph.ops.window import Blocks, Window, check_images
 from memtrain.graph.size import least, product
 
 if TYPE_CHECKING:
     from memtrain.graph.ops.notation import Writer
+
+
+_ARRAYS = 4
+"""The arrays of a block that a pool works with at a time, so that together they are as large as a block."""
 
 
 class Place(NamedTuple):
@@ -26,6 +30,10 @@ class Place(NamedTuple):
     pixels: tuple[slice, ...]
     whole: bool
     """Whether the place lies inside of the images for all results of the block."""
+
+
+Block = tuple[tuple[slice, slice], list[Place]]
+"""The images and rows of a block of results, and the places of the window over it."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +50,24 @@ class Pooling(Op):
     def pooled(self, x: Node) -> Shape:
         """The shape of the results for the images ``x``. Raises ``GraphError``."""
         check_images(self.name, self.window, x)
-        half = tuple((size + 1) // 2 for size in self.window.reach)
+        half = tuple(size // 2 for size in self.window.reach)  # so that each window has a pixel
         if any(pad > most for pad, most in zip(self.window.padding, half, strict=True)):
             raise GraphError(f"{self.name} needs a padding of at most half the window, not {self.window}")
         return (x.shape[0], *check_images(self.name, self.window, x), x.shape[3])
+
+    def check_index(self, x: Node, index: Node) -> None:
+        """Raise ``GraphError`` unless ``index`` has an index for each window over the images ``x``."""
+        if self.pooled(x) != index.shape or index.dtype != index_type(self.window):
+            raise GraphError(f"{self.name} ({self.window}) does not fit {x} and {index}")
 
     def block_size(self, shape: Shape) -> int:
         """The most results of a block, for results of ``shape``."""
         return product((block_size(self._blocks(shape), shape[:3]), shape[3]))
 
     def _blocks(self, shape: Sequence[int]) -> Blocks:
-        return Blocks.of((int(shape[1]), int(shape[2])), int(shape[2]) * int(shape[3]), 2**62)
+        return Blocks.of((int(shape[1]), int(shape[2])), _ARRAYS * int(shape[2]) * int(shape[3]))
 
-    def each_block(
-        self, results: Sequence[int], pixels: Sequence[int]
-    ) -> Iterator[tuple[tuple[slice, slice], list[Place]]]:
+    def each_block(self, results: Sequence[int], pixels: Sequence[int]) -> Iterator[Block]:
         """The images and rows of each block of results, with the places of the window over it."""
         return each_block(self.window, self._blocks(results), results, pixels)
 
@@ -64,6 +75,11 @@ class Pooling(Op):
     def overlaps(self) -> bool:
         """Whether two windows can share a pixel."""
         return any(r > s for r, s in zip(self.window.reach, self.window.stride, strict=True))
+
+
+def index_type(window: Window) -> DType:
+    """The type of an index of a place of the window: one byte, if it has at most 256 places."""
+    return np.min_scalar_type(window.place_count - 1)
 
 
 def block_size(blocks: Blocks, shape: Sequence[int]) -> int:
@@ -77,21 +93,27 @@ def block_size(blocks: Blocks, shape: Sequence[int]) -> int:
 
 def each_block(
     window: Window, blocks: Blocks, results: Sequence[int], pixels: Sequence[int]
-) -> Iterator[tuple[tuple[slice, slice], list[Place]]]:
+) -> Iterator[Block]:
     """The images and rows of each block of results, with the places of the window over it."""
-    counts, sizes, stride = (results[1], results[2]), (pixels[1], pixels[2]), window.stride[0]
+    stride = window.stride[0]
+    downs, acrosses = (
+        [
+            window.overlap(axis, place, pixels[1 + axis], results[1 + axis])
+            for place in range(window.size[axis])
+        ]
+        for axis in (0, 1)
+    )
     for images, rows in blocks.parts(results[0], results[1]):
         found = []
         for number, i, j in window.places():
-            down, pixels_down = window.overlap(0, i, sizes[0], counts[0])
-            across, pixels_across = window.overlap(1, j, sizes[1], counts[1])
+            (down, pixels_down), (across, pixels_across) = downs[i], acrosses[j]
             start, stop = max(down.start, rows.start), min(down.stop, rows.stop)
             if stop <= start or across.stop <= across.start:
                 continue
             first = pixels_down.start + (start - down.start) * stride
             last = first + (stop - 1 - start) * stride
             at = (slice(None), slice(start - rows.start, stop - rows.start), across)
-            inside = stop - start == rows.stop - rows.start and across.stop - across.start == counts[1]
+            inside = stop - start == rows.stop - rows.start and across.stop - across.start == results[2]
             under = (images, slice(first, last + 1, stride), pixels_across)
             found.append(Place(number, at, under, inside))
         yield (images, rows), found

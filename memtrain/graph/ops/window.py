@@ -102,18 +102,24 @@ def check_images(name: str, window: Window, x: Node) -> Pair:
 
 
 class Blocks(NamedTuple):
-    """The part of a batch that is unfolded at a time: several whole images, or some rows of one image."""
+    """The part of a batch that is worked on at a time: several whole images, or some rows of one image."""
 
     images: int
     rows: int
 
     @classmethod
-    def of(cls, positions: Pair, row_size: int, count: int) -> Blocks:
-        """Blocks for ``count`` images, where a row of positions unfolds to ``row_size`` elements."""
+    def of(cls, positions: Pair, row_size: int) -> Blocks:
+        """Blocks of images, of which a row of positions unfolds to ``row_size`` elements."""
         whole = int(positions[0]) * row_size
         if whole <= UNFOLDED:
-            return cls(max(1, min(int(count), UNFOLDED // whole)), int(positions[0]))
-        return cls(1, max(1, UNFOLDED // row_size))
+            return cls(UNFOLDED // whole, int(positions[0]))
+        most = max(1, UNFOLDED // row_size)
+        block_count = -(-int(positions[0]) // most)
+        return cls(1, -(-int(positions[0]) // block_count))  # blocks of about equal size
+
+    def hold(self, positions: Sequence[int]) -> bool:
+        """Whether all ``positions`` (n, rows, …) are one block."""
+        return self.images >= positions[0] and self.rows >= positions[1]
 
     def parts(self, count: int, rows: int) -> Iterator[tuple[slice, slice]]:
         """The images and rows of each block."""
@@ -123,39 +129,51 @@ class Blocks(NamedTuple):
                 yield images, slice(row, min(row + self.rows, rows))
 
 
-class Unfolding:
-    """The unfolding of images of a shape: its blocks, its workspace, and the copy of each block."""
+class Moving:
+    """A window moving over images of a shape: its blocks, and a view of the windows over each block."""
 
-    def __init__(self, window: Window, shape: Sequence[int], channels: int) -> None:
-        """``shape`` is that of the images, of which ``channels`` neighbouring ones are unfolded at a time."""
+    def __init__(self, window: Window, shape: Sequence[int], channels: int, row_size: int) -> None:
+        """``shape`` is that of the images, of which ``channels`` neighbouring ones are read at a time.
+
+        A block has about ``UNFOLDED`` elements, where a row of positions counts for ``row_size``.
+        """
         self._window, self._channels = window, int(channels)
         self._count, self._height, self._width = shape[0], int(shape[1]), int(shape[2])
-        self.positions = window.positions(shape[1], shape[2])
-        self.inner = window.place_count * self._channels
-        self._row_size = int(self.positions[1]) * self.inner
-        self.blocks = Blocks.of(self.positions, self._row_size, 2**62)
+        down, across = window.positions(shape[1], shape[2])
+        self.positions = int(down), int(across)
+        self.blocks = Blocks.of(self.positions, row_size)
 
     @property
-    def sizes(self) -> tuple[int, int]:
-        """Elements of the workspace: the padded part of the images, and the unfolded part."""
-        rows = min(self.blocks.rows, int(self.positions[0]))
-        return self._padded_size(rows), self._bounded(rows * self._row_size)
+    def padded_size(self) -> int:
+        """The most elements of the padded part of the images; 0 without padding."""
+        if self._window.padding == (0, 0):
+            return 0
+        return self.bounded(self._span(self.blocks.rows) * self._padded_width * self._channels)
 
     @property
-    def row_count(self) -> int:
-        """The most rows of the matrix of a block."""
-        return self._bounded(min(self.blocks.rows, int(self.positions[0])) * int(self.positions[1]))
+    def is_one_block(self) -> bool:
+        """Whether all images are one block."""
+        return self.blocks.hold((self._count, *self.positions))
 
-    def _bounded(self, of_image: int) -> int:
+    def bounded(self, of_image: int) -> int:
         """``of_image`` elements for each image of a block. A batch may be smaller than a block."""
         if self.blocks.images == 1:
             return of_image
         return least(self.blocks.images * of_image, (self._count, of_image))
 
-    def _padded_size(self, rows: int) -> int:
-        if self._window.padding == (0, 0):
-            return 0
-        return self._bounded(self._span(rows) * self._padded_width * self._channels)
+    def each(self, x: Array, padded: Array) -> Iterator[tuple[slice, slice, Array]]:
+        """The images and rows of each block, and its windows (images, rows, columns, *size, channels).
+
+        ``x`` has the channels that are read. ``padded`` is overwritten by the next block.
+        """
+        padded.fill(0)
+        for images, rows in self.blocks.parts(len(x), self.positions[0]):
+            source = self._source(x[images], rows, padded)
+            image, row, column, channel = source.strides
+            (down, across), (far_down, far_across) = self._window.stride, self._window.dilation
+            shape = (len(source), rows.stop - rows.start, self.positions[1], *self._window.size)
+            strides = (image, down * row, across * column, far_down * row, far_across * column)
+            yield images, rows, as_strided(source, (*shape, self._channels), (*strides, channel))
 
     @property
     def _padded_width(self) -> int:
@@ -165,22 +183,8 @@ class Unfolding:
         """The rows of pixels that ``rows`` rows of positions span."""
         return (rows - 1) * self._window.stride[0] + self._window.reach[0]
 
-    def each(self, x: Array, padded: Array, unfolded: Array) -> Iterator[tuple[slice, slice, Array]]:
-        """The images and rows of each block, and its matrix (positions, places · channels).
-
-        ``x`` has the channels that are unfolded. The matrix is overwritten by the next block.
-        """
-        across = int(self.positions[1])
-        for images, rows in self.blocks.parts(len(x), int(self.positions[0])):
-            source = self._source(x[images], rows, padded)
-            count = (images.stop - images.start, rows.stop - rows.start, across)
-            target = unfolded[: count[0] * count[1] * self._row_size]
-            shape = (*count, *self._window.size, self._channels)
-            np.copyto(target.reshape(shape), self._windows(source, shape))
-            yield images, rows, target.reshape(-1, self.inner)
-
     def _source(self, x: Array, rows: slice, padded: Array) -> Array:
-        """The pixels under ``rows`` of positions, with their padding."""
+        """The pixels under ``rows`` of positions, with their padding, whose columns are 0 already."""
         first, span = rows.start * self._window.stride[0], self._span(rows.stop - rows.start)
         (above, left), width = self._window.padding, self._width
         if not padded.size:
@@ -191,19 +195,41 @@ class Unfolding:
         stop = max(start, stop)
         top = min(span, start - (first - above))
         bottom = top + stop - start
-        source[:, :top].fill(0)
-        source[:, bottom:].fill(0)
-        source[:, :, :left].fill(0)
-        source[:, :, left + width :].fill(0)
+        if self.blocks.rows < self.positions[0]:  # the block before had pixels there
+            source[:, :top].fill(0)
+            source[:, bottom:].fill(0)
         np.copyto(source[:, top:bottom, left : left + width], x[:, start:stop])
         return source
 
-    def _windows(self, source: Array, shape: tuple[int, ...]) -> Array:
-        """The windows over ``source`` as a view (images, rows, columns, *size, channels)."""
-        image, row, column, channel = source.strides
-        (down, across), (far_down, far_across) = self._window.stride, self._window.dilation
-        strides = (image, down * row, across * column, far_down * row, far_across * column, channel)
-        return as_strided(source, shape, strides)
+
+class Unfolding(Moving):
+    """The unfolding of images of a shape: its blocks, its workspace, and the copy of each block."""
+
+    def __init__(self, window: Window, shape: Sequence[int], channels: int) -> None:
+        """``shape`` is that of the images, of which ``channels`` neighbouring ones are unfolded at a time."""
+        self.inner = window.place_count * int(channels)
+        self._row_size = int(window.positions(shape[1], shape[2])[1]) * self.inner
+        super().__init__(window, shape, channels, self._row_size)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Elements of the workspace: the padded part of the images, and the unfolded part."""
+        return self.padded_size, self.bounded(self.blocks.rows * self._row_size)
+
+    @property
+    def row_count(self) -> int:
+        """The most rows of the matrix of a block."""
+        return self.bounded(self.blocks.rows * self.positions[1])
+
+    def each_matrix(self, x: Array, padded: Array, unfolded: Array) -> Iterator[tuple[slice, slice, Array]]:
+        """The images and rows of each block, and its matrix (positions, places · channels).
+
+        ``x`` has the channels that are unfolded. The matrix is overwritten by the next block.
+        """
+        for images, rows, windows in self.each(x, padded):
+            target = unfolded[: windows.size]
+            np.copyto(target.reshape(windows.shape), windows)
+            yield images, rows, target.reshape(-1, self.inner)
 
 
 def whole_product(window: Window) -> bool:
