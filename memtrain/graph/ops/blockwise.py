@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import repeat
 from typing import ClassVar
@@ -61,6 +61,16 @@ class Elementwise(Op):
 def _flat(size: int, *arrays: Array) -> list[Array]:
     """The arrays of ``size`` elements as flat views; numbers stay as they are."""
     return [array.reshape(-1) if array.size == size else array for array in arrays]
+
+
+def row_blocks(rows: int, scratch: Sequence[Array], arrays: Sequence[Array]) -> Iterator[tuple[Array, ...]]:
+    """Blocks of at most ``rows`` rows of each array, after as many rows of each of ``scratch``."""
+    count = len(arrays[0])
+    whole = count - count % rows
+    cut = [x[:whole].reshape(-1, rows, *x.shape[1:]) for x in arrays]
+    yield from zip(*map(repeat, scratch), *cut, strict=False)
+    if whole < count:
+        yield *[x[: count - whole] for x in scratch], *[x[whole:] for x in arrays]
 
 
 class RowWise(Op):

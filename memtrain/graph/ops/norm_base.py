@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.arithmetic import BroadcastTo, add, multiply, scale, sum_to
-from memtrain.graph.ops.base import Cotangents, Op, same_type
+from memtrain.graph.ops.base import Array, Cotangents, Op, same_type
 from memtrain.graph.ops.source import Fill
 
 if TYPE_CHECKING:
@@ -95,6 +97,18 @@ class NormOp(Op):
         *mean, r = statistics
         centred = add(b, x, scale(b, mean[0], -1.0)) if mean else x
         return multiply(b, centred, r)
+
+
+def subtract_square(mean_square: Array, mean: Array, scratch: Array) -> bool:
+    """Compute σ² = m(x²) − μ² in the array ``mean_square``; returns whether it is as exact as m((x − μ)²).
+
+    It is, if μ² is nowhere larger than σ²: then the subtraction loses at most one bit. Otherwise digits
+    cancel, and σ² must be computed from x − μ.
+    """
+    np.multiply(mean, mean, out=scratch)
+    np.subtract(mean_square, scratch, out=mean_square)
+    np.subtract(mean_square, scratch, out=scratch)
+    return np.minimum.reduce(scratch, axis=None).item() >= 0
 
 
 class Normalise(NormOp):

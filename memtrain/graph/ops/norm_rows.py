@@ -14,8 +14,9 @@ import numpy as np
 
 from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.arithmetic import BroadcastTo, multiply, scale
-from memtrain.graph.ops.base import Array, Cotangents, Workspace, blocks, rows_per_block
-from memtrain.graph.ops.norm_base import GammaGrad, InputGrad, Normalise, NormOp
+from memtrain.graph.ops.base import BLOCK, Array, Cotangents, Workspace, blocks, rows_per_block
+from memtrain.graph.ops.blockwise import row_blocks
+from memtrain.graph.ops.norm_base import GammaGrad, InputGrad, Normalise, NormOp, subtract_square
 from memtrain.graph.size import least, product
 
 if TYPE_CHECKING:
@@ -36,34 +37,18 @@ class _Rows(NormOp):
         sizes = [row, *[block] * self.blocks_wanted, *[rows] * self.numbers_wanted]
         return tuple((size, x.dtype) for size in sizes)
 
-    def each_block(
-        self, work: Sequence[Array], *arrays: Array
-    ) -> Iterator[tuple[list[Array], list[Array], list[Array]]]:
-        """The blocks of ``arrays`` (rows, or a number for each row), with the workspace for each."""
-        ones, *rest = work
-        ones.fill(1)
-        width = ones.size
+    def each_block(self, work: Sequence[Array], *arrays: Array) -> Iterator[tuple[Array, ...]]:
+        """The workspace of each block but the first array, then the block: rows, or a number for each row."""
+        width, split = work[0].size, 1 + self.blocks_wanted
         matrices = [a.reshape(-1, width) if a.shape[-1] == width else a.reshape(-1) for a in arrays]
-        count = max(len(m) for m in matrices)
-        scratch = [w.reshape(-1, width) for w in rest[: self.blocks_wanted]]
-        numbers = rest[self.blocks_wanted :]
-        per_block = len(scratch[0]) if scratch else rows_per_block(width)
-        for part, rows in blocks(count, per_block):
-            yield [m[part] for m in matrices], [w[:rows] for w in scratch], [w[:rows] for w in numbers]
+        scratch = [*[w.reshape(-1, width) for w in work[1:split]], *work[split:]]
+        return row_blocks(len(scratch[0]), scratch, matrices)
 
 
 def _spread(target: Array, numbers: Array) -> Array:
     """``numbers``, one for each row, repeated over the columns of ``target``."""
     np.copyto(target, numbers[:, None])
     return target
-
-
-def _normal(target: Array, spread: Array, x: Array, mean: Sequence[Array], r: Array) -> None:
-    """x̂ of a block, written into ``target``."""
-    if mean:
-        np.subtract(x, _spread(spread, mean[0]), out=target)
-        x = target
-    np.multiply(x, _spread(spread, r), out=target)
 
 
 @dataclass(frozen=True)
@@ -120,18 +105,31 @@ class RowRstd(_Rows):
     def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
         return f"needs the operand {read.name}"
 
+    def workspace(self, *inputs: Node) -> Workspace:
+        """Two blocks of rows, and a number for each of up to 16384 rows; without centring, nothing."""
+        x = inputs[0]
+        return (*super().workspace(x), (least(BLOCK, x.shape[:-1]), x.dtype)) if self.centred else ()
+
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        ones = work[0]
-        for (x, *mean, r), (square, spread), _ in self.each_block(work, *inputs, out):
-            if mean:
-                np.subtract(x, _spread(spread, mean[0]), out=square)
-                x = square
-            np.multiply(x, x, out=square)
-            np.dot(square, ones, out=r)
-            np.multiply(r, 1 / ones.size, out=r)
-            np.add(r, self.epsilon, out=r)
-            np.sqrt(r, out=r)
-            np.reciprocal(r, out=r)
+        x, *mean = (a.reshape(-1, a.shape[-1]) for a in inputs)
+        r = out.reshape(-1)
+        np.vecdot(x, x, out=r)
+        np.multiply(r, 1 / x.shape[1], out=r)
+        if mean:
+            *blocks_work, square = work
+            for part, rows in blocks(len(r), square.size):
+                if not subtract_square(r[part], mean[0][part, 0], square[:rows]):
+                    self._variance(blocks_work, x[part], mean[0][part], r[part, None])
+        np.add(r, self.epsilon, out=r)
+        np.sqrt(r, out=r)
+        np.reciprocal(r, out=r)
+
+    def _variance(self, work: Sequence[Array], *arrays: Array) -> None:
+        """The mean of (x − μ)² of each row."""
+        for centred, spread, x, mean, r in self.each_block(work, *arrays):
+            np.subtract(x, _spread(spread, mean), out=centred)
+            np.vecdot(centred, centred, out=r)
+            np.multiply(r, 1 / x.shape[1], out=r)
 
     def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         x, *mean = (b[i] for i in node.inputs)
@@ -148,26 +146,29 @@ class RowInputGrad(InputGrad, _Rows):
     glyph = "norm′"
     reuses = (0,)
     blocks_wanted = 4
-    numbers_wanted = 1
+    numbers_wanted = 2
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        *given, gamma = inputs
-        ones, gammas = work[0], work[1].reshape(-1, work[0].size)
-        np.copyto(gammas, gamma)
+        g, x, *mean, r, gamma = inputs
+        ones = work[0]
+        ones.fill(1)
+        np.copyto(work[1].reshape(-1, ones.size), gamma)
         share = 1 / ones.size
-        for (g, x, *mean, r, target), scratch, (number,) in self.each_block(work, *given, out):
-            gammas, normal, spread, scaled = scratch
-            _normal(normal, spread, x, mean, r)
+        blocks_of = self.each_block(work, g, x, r, out, *mean)
+        for gammas, centred, spread, scaled, total, dot, g, x, r, target, *mean in blocks_of:
             np.multiply(g, gammas, out=scaled)
-            np.multiply(scaled, normal, out=spread)
-            np.dot(spread, ones, out=number)
-            np.multiply(number, share, out=number)
-            np.multiply(normal, _spread(spread, number), out=normal)
             if mean:
-                np.dot(scaled, ones, out=number)
-                np.multiply(number, share, out=number)
-                np.add(normal, _spread(spread, number), out=normal)
-            np.subtract(scaled, normal, out=scaled)
+                x = np.subtract(x, _spread(spread, mean[0]), out=centred)
+            np.vecdot(scaled, x, out=dot)
+            np.multiply(dot, share, out=dot)
+            np.multiply(dot, r, out=dot)
+            np.multiply(dot, r, out=dot)
+            np.multiply(x, _spread(spread, dot), out=centred)  # x̂ m(γ g x̂)
+            if mean:
+                np.dot(scaled, ones, out=total)
+                np.multiply(total, share, out=total)
+                np.subtract(scaled, _spread(spread, total), out=scaled)
+            np.subtract(scaled, centred, out=scaled)
             np.multiply(scaled, _spread(spread, r), out=target)
 
 
@@ -180,20 +181,15 @@ class RowGammaGrad(GammaGrad, _Rows):
     gradient = RowInputGrad
     blocks_wanted = 2
 
-    def workspace(self, *inputs: Node) -> Workspace:
-        x = inputs[1]
-        found = super().workspace(*inputs)
-        rows = least(rows_per_block(int(x.shape[-1])), x.shape[:-1])
-        return (*found, (rows, x.dtype), (product(x.shape[-1:]), x.dtype))
-
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         out.fill(0)
-        *work, ones, part = work
-        ones.fill(1)
-        for (g, x, *mean, r), (normal, spread), _ in self.each_block(work, *inputs):
-            _normal(normal, spread, x, mean, r)
-            np.multiply(normal, g, out=normal)
-            np.dot(ones[: len(g)], normal, out=part)
+        g, x, *mean, r = inputs
+        part = work[0]
+        for product_of, spread, g, x, r, *mean in self.each_block(work, g, x, r, *mean):
+            if mean:
+                x = np.subtract(x, _spread(spread, mean[0]), out=product_of)
+            np.multiply(x, g, out=product_of)
+            np.dot(r, product_of, out=part)
             np.add(out, part, out=out)
 
 
@@ -210,14 +206,14 @@ class RowNormalise(Normalise, _Rows):
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         x, *mean, r, gamma = inputs[: self.after + 1]
-        width = work[0].size
-        gammas, betas = (w.reshape(-1, width) for w in work[1:3])
+        gammas, betas = (w.reshape(-1, work[0].size) for w in work[1:3])
         np.copyto(gammas, gamma)
         if self.centred:
             np.copyto(betas, inputs[-1])
-        for arrays, (of_gamma, of_beta, spread), _ in self.each_block(work, x, *mean, r, out):
-            rows, *means, deviation, target = arrays
-            _normal(target, spread, rows, means, deviation)
-            np.multiply(target, of_gamma, out=target)
-            if means:
-                np.add(target, of_beta, out=target)
+        for gammas, betas, spread, x, r, target, *mean in self.each_block(work, x, r, out, *mean):
+            if mean:
+                x = np.subtract(x, _spread(spread, mean[0]), out=target)
+            np.multiply(x, _spread(spread, r), out=target)
+            np.multiply(target, gammas, out=target)
+            if mean:
+                np.add(target, betas, out=target)
