@@ -30,7 +30,6 @@ SUMS = (
     "sum_to",
     "row_norm_gamma_grad",
     "conv2d_weight_grad",
-    "channel_norm_gamma_grad",
     "embedding_grad",
     "add_rows",
     "attention_blocks_grad",

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from memtrain.graph.node import DType, Node, Shape
-from memtrain.graph.ops.arithmetic import BroadcastTo, multiply, scale
-from memtrain.graph.ops.base import BLOCK, Array, Cotangents, Workspace, blocks, rows_per_block
+from memtrain.graph.ops.arithmetic import BroadcastTo, multiply, scale, sum_to
+from memtrain.graph.ops.base import BLOCK, Array, Cotangents, Workspace, blocks, rows_per_block, same_type
 from memtrain.graph.ops.blockwise import row_blocks
-from memtrain.graph.ops.norm_base import GammaGrad, InputGrad, Normalise, NormOp, subtract_square
+from memtrain.graph.ops.norm_base import InputGrad, Normalise, NormOp, subtract_square
 from memtrain.graph.size import least, product
 
 if TYPE_CHECKING:
@@ -149,13 +149,13 @@ class RowInputGrad(InputGrad, _Rows):
     numbers_wanted = 2
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        g, x, *mean, r, gamma = inputs
+        *given, gamma = inputs
         ones = work[0]
         ones.fill(1)
         np.copyto(work[1].reshape(-1, ones.size), gamma)
         share = 1 / ones.size
-        blocks_of = self.each_block(work, g, x, r, out, *mean)
-        for gammas, centred, spread, scaled, total, dot, g, x, r, target, *mean in blocks_of:
+        found = self.each_block(work, *given, out)
+        for gammas, centred, spread, scaled, total, dot, g, x, *mean, r, target in found:
             np.multiply(g, gammas, out=scaled)
             if mean:
                 x = np.subtract(x, _spread(spread, mean[0]), out=centred)
@@ -173,24 +173,38 @@ class RowInputGrad(InputGrad, _Rows):
 
 
 @dataclass(frozen=True)
-class RowGammaGrad(GammaGrad, _Rows):
-    """Σ g ⊙ x̂ over all rows."""
+class RowGammaGrad(_Rows):
+    """∂L/∂γ = Σ g ⊙ x̂ over all rows. The inputs are g, x and its statistics."""
 
     name = "row_norm_gamma_grad"
     glyph = "Σ"
-    gradient = RowInputGrad
+    first = 1
     blocks_wanted = 2
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        return f"Σ {w.term(inputs[0])} ⊙ {self.normalised(w, *inputs)}"
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        self.check(inputs, [inputs[0]])
+        return inputs[1].shape[-1:], same_type(self, *inputs)
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         out.fill(0)
-        g, x, *mean, r = inputs
         part = work[0]
-        for product_of, spread, g, x, r, *mean in self.each_block(work, g, x, r, *mean):
+        for product_of, spread, g, x, *mean, r in self.each_block(work, *inputs):
             if mean:
                 x = np.subtract(x, _spread(spread, mean[0]), out=product_of)
             np.multiply(x, g, out=product_of)
             np.dot(r, product_of, out=part)
             np.add(out, part, out=out)
+
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        g, x, *statistics = (b[i] for i in node.inputs)
+        for position in wanted:
+            if position == 0:
+                yield 0, multiply(b, self.normal(b, x, statistics), cotangent)
+            elif position == 1:
+                yield 1, b.apply(RowInputGrad(self.axes, self.centred), g, x, *statistics, cotangent)
 
 
 @dataclass(frozen=True)
@@ -200,20 +214,28 @@ class RowNormalise(Normalise, _Rows):
     name = "row_norm"
     glyph = "norm"
     reuses = (0,)
-    gradient = RowInputGrad
-    gamma_gradient = RowGammaGrad
     blocks_wanted = 3
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        x, *mean, r, gamma = inputs[: self.after + 1]
+        *given, gamma = inputs[: self.after + 1]
         gammas, betas = (w.reshape(-1, work[0].size) for w in work[1:3])
         np.copyto(gammas, gamma)
         if self.centred:
             np.copyto(betas, inputs[-1])
-        for gammas, betas, spread, x, r, target, *mean in self.each_block(work, x, r, out, *mean):
+        for gammas, betas, spread, x, *mean, r, target in self.each_block(work, *given, out):
             if mean:
                 x = np.subtract(x, _spread(spread, mean[0]), out=target)
             np.multiply(x, _spread(spread, r), out=target)
             np.multiply(target, gammas, out=target)
             if mean:
                 np.add(target, betas, out=target)
+
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        *known, gamma = (b[i] for i in node.inputs[: self.after + 1])
+        for position in wanted:
+            if position == 0:
+                yield 0, b.apply(RowInputGrad(self.axes, self.centred), cotangent, *known, gamma)
+            elif position == self.after:
+                yield position, b.apply(RowGammaGrad(self.axes, self.centred), cotangent, *known)
+            elif position > self.after:
+                yield position, sum_to(b, cotangent, b[node.inputs[position]].shape)
