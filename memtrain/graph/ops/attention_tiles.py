@@ -76,8 +76,9 @@ def block_of(space: Array, rows: int, keys: slice) -> Array:
 
 def are_small(scores: Array) -> bool:
     """Whether the exponentials of all scores, their sum and its inverse keep all digits, without a shift."""
-    highest, lowest = (f.reduce(scores, axis=None).item() for f in (np.maximum, np.minimum))
-    return -_SMALL <= lowest and highest <= _SMALL
+    highest: float = np.maximum.reduce(scores, axis=None).item()
+    lowest: float = np.minimum.reduce(scores, axis=None).item()
+    return lowest >= -_SMALL and highest <= _SMALL
 
 
 def exp_of_difference(scores: Array, number: Array, spread: Array) -> None:
