@@ -76,9 +76,8 @@ def row_blocks(rows: int, scratch: Sequence[Array], arrays: Sequence[Array]) -> 
 class RowWise(Op):
     """The base of ops over the last axis, computed in blocks of whole rows.
 
-    ``scratch`` is the number of workspace arrays as large as a block. Two more workspace arrays come first:
-    one has a number per row of the block, and one is a row of ones. A product with ones adds short rows
-    several times as fast as ``numpy.add.reduce``.
+    ``scratch`` is the number of workspace arrays as large as a block. One more workspace array, the first,
+    holds a number per row of the block.
     """
 
     scratch: int
@@ -91,17 +90,15 @@ class RowWise(Op):
     def workspace(self, *inputs: Node) -> Workspace:
         x = inputs[0]
         rows = least(rows_per_block(x.shape[-1]), x.shape[:-1])
-        sizes = (rows, x.shape[-1], *[product((rows, x.shape[-1]))] * self.scratch)
+        sizes = (rows, *[product((rows, x.shape[-1]))] * self.scratch)
         return tuple([(size, x.dtype) for size in sizes])
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        per_row, ones, *scratch = work
-        ones.fill(1)
-        spaces = [per_row, *[w.reshape(-1, ones.size) for w in scratch]]
-        matrices = [x.reshape(-1, ones.size) for x in (out, *inputs)]
-        for found in row_blocks(per_row.size, spaces, matrices):
-            number, *blocks = found[: len(spaces)]
-            self.rows(*found[len(spaces) :], work=(number, ones, *blocks))
+        row = out.shape[-1]
+        spaces = [work[0], *[w.reshape(-1, row) for w in work[1:]]]
+        matrices = [x.reshape(-1, row) for x in (out, *inputs)]
+        for found in row_blocks(work[0].size, spaces, matrices):
+            self.rows(*found[len(spaces) :], work=found[: len(spaces)])
 
     def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         """The kernel of one block of rows."""

@@ -12,7 +12,7 @@ from memtrain.graph.node import Node
 from memtrain.graph.ops.arithmetic import BroadcastTo, Exp, add, multiply, scale, sum_to
 from memtrain.graph.ops.base import Array, Cotangents, Speed
 from memtrain.graph.ops.blockwise import RowWise
-from memtrain.graph.ops.probabilities import row_maxima
+from memtrain.graph.ops.probabilities import reduce_rows
 from memtrain.graph.size import text
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class LogSoftmaxGrad(RowWise):
 
     def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         g, logp = inputs
-        total, ones, spread, softmax = work
-        np.dot(g, ones, out=total)
+        total, spread, softmax = work
+        reduce_rows(np.add, g, total)
         np.copyto(spread, total[:, None])
         np.exp(logp, out=softmax)
         np.multiply(softmax, spread, out=softmax)
@@ -76,12 +76,12 @@ class LogSoftmax(RowWise):
 
     def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         (x,) = inputs
-        number, ones, block = work
-        row_maxima(x, number)
+        number, block = work
+        reduce_rows(np.maximum, x, number)
         np.copyto(block, number[:, None])
         np.subtract(x, block, out=out)
         np.exp(out, out=block)
-        np.dot(block, ones, out=number)
+        reduce_rows(np.add, block, number)
         np.log(number, out=number)
         np.copyto(block, number[:, None])
         np.subtract(out, block, out=out)
