@@ -195,7 +195,12 @@ def make(name: str, place: int = 0, sizes: Sizes = SMALL) -> tuple[Op, list[Arra
     """The op of an example and its inputs: seeded, and at least 0.2 away from the kink at 0."""
     op, *inputs = EXAMPLES[name][place](sizes)
     rng = np.random.default_rng([sorted(EXAMPLES).index(name), place])
-    return op, [_values(rng, wanted, sizes.dtype) for wanted in inputs]
+    arrays: list[Array] = []
+    for wanted in inputs:
+        is_mean = isinstance(wanted, images.Means)
+        found = wanted.of(arrays[0]) if is_mean else _values(rng, wanted, sizes.dtype)
+        arrays.append(found)
+    return op, arrays
 
 
 def _values(rng: np.random.Generator, wanted: Shape | Special | Draw, dtype: DType) -> Array:

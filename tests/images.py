@@ -5,6 +5,7 @@ An input is a shape of any values, or a function of a generator that draws the v
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import isqrt
 
 import numpy as np
@@ -151,14 +152,23 @@ def _pooling(op, *kinds):
     return [example(HALF), example(OVERLAPPING)]
 
 
+@dataclass(frozen=True)
+class Means:
+    """An input that is the mean of the first input over some axes."""
+
+    axes: tuple[int, ...]
+
+    def of(self, x):
+        return x.mean(self.axes, np.float64, keepdims=True).astype(x.dtype)
+
+
 def _rows(op, *kinds, centred=(True, False)):
-    """Examples of a norm over rows; each kind of input is x, s (a statistic) or d (a row)."""
+    """Examples of a norm over rows; each kind of input is x, s (a statistic), d (a row) or m (the means)."""
 
     def example(centre):
         def made(s):
-            of_kind = {"x": (2, s.n, s.q), "s": (2, s.n, 1), "d": (s.q,)}
-            given = [kind for kind in kinds if centre or kind not in "mb"]
-            shapes = [of_kind[{"m": "s", "b": "d"}.get(kind, kind)] for kind in given]
+            of_kind = {"x": (2, s.n, s.q), "s": (2, s.n, 1), "d": (s.q,), "b": (s.q,), "m": Means((2,))}
+            shapes = [of_kind[kind] for kind in kinds if centre or kind not in "mb"]
             return op((2,), centre, s.q), *shapes
 
         return made
@@ -167,13 +177,17 @@ def _rows(op, *kinds, centred=(True, False)):
 
 
 def _channels(op, *kinds):
-    """Examples of a norm over pixels; each kind of input is x, s (a statistic) or d (the channels)."""
+    """Examples of a norm over pixels; each kind of input is x or another one.
+
+    These are s (a statistic), m (the means), d (the channels) and t (two sums).
+    """
 
     def example(batch):
         def made(s):
             n, height, width, c = _images(s)
             x = (1, n * height * width, c, 1) if batch else (n, height * width, 2, c // 2)
-            of_kind = {"x": x, "s": (x[0], 1, x[2], 1), "d": x[2:]}
+            statistic = (x[0], 1, x[2], 1)
+            of_kind = {"x": x, "s": statistic, "m": Means(AXES), "d": x[2:], "t": (2, x[0], 1, *x[2:])}
             return op(x[2:]), *[of_kind[kind] for kind in kinds]
 
         return made
@@ -199,18 +213,16 @@ EXAMPLES = {
         lambda axes, centre, _: norm_rows.RowInputGrad(axes, centre), "x", "x", "m", "s", "d"
     ),
     "row_norm_gamma_grad": _rows(
-        lambda axes, centre, size: norm_rows.RowGammaGrad(axes, centre, (size,)), "x", "x", "m", "s"
+        lambda axes, centre, _: norm_rows.RowGammaGrad(axes, centre), "x", "x", "m", "s"
     ),
     "channel_mean": _channels(lambda _: norm_moments.ChannelMean(AXES), "x"),
-    "channel_variance": _channels(lambda _: norm_moments.ChannelVariance(AXES), "x", "s"),
+    "channel_variance": _channels(lambda _: norm_moments.ChannelVariance(AXES), "x", "m"),
     "inverse_root": [lambda s: (norm_moments.InverseRoot(1e-5), _variances(s))],
     "channel_norm": _channels(lambda _: norm_channels.ChannelNormalise(AXES), "x", "s", "s", "d", "d"),
     "channel_norm_input_grad": _channels(
-        lambda _: norm_channels.ChannelInputGrad(AXES), "x", "x", "s", "s", "d"
+        lambda _: norm_channels.ChannelInputGrad(AXES), "x", "x", "s", "s", "d", "t"
     ),
-    "channel_norm_gamma_grad": _channels(
-        lambda size: norm_channels.ChannelGammaGrad(AXES, True, size), "x", "x", "s", "s"
-    ),
+    "channel_norm_sums": _channels(lambda _: norm_channels.ChannelSums(AXES), "x", "x", "s"),
     "track": [lambda s: (Track(0.1, 1.25), (s.n, s.q), (s.n, s.q))],
 }
 
@@ -293,9 +305,14 @@ def _input_grad(op, g, x, *rest):
     return statistics[-1] * (scaled - shift - normal * mean(scaled * normal))
 
 
+def _input_grad_of_sums(op, g, x, mean, r, gamma, sums):
+    count = x.size // mean.size
+    of_g, of_x = ((gamma * total).sum(3, keepdims=True) / count for total in sums)
+    return r * (gamma * g - of_g - (x - mean) * r**2 * of_x)
+
+
 def _gamma_grad(op, g, x, *statistics):
-    found = g * _normal(op, x, *statistics)
-    return found.sum(tuple(range(found.ndim - len(op.shape)))).reshape(op.shape)
+    return (g * _normal(op, x, *statistics)).sum((0, 1))
 
 
 def _norm(op, x, *rest):
@@ -329,7 +346,7 @@ FORMULAS = {
     "channel_variance": lambda op, x, mean: ((x - mean) ** 2).mean(AXES, keepdims=True),
     "inverse_root": lambda op, v: 1 / np.sqrt(v + op.epsilon),
     "channel_norm": _norm,
-    "channel_norm_input_grad": _input_grad,
-    "channel_norm_gamma_grad": _gamma_grad,
+    "channel_norm_input_grad": _input_grad_of_sums,
+    "channel_norm_sums": lambda op, g, x, mean: np.stack([g, g * (x - mean)]).sum(2, keepdims=True),
     "track": lambda op, v, s: (1 - op.momentum) * v + op.momentum * op.factor * s,
 }

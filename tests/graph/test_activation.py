@@ -24,18 +24,31 @@ def scalar_erf(x):
     return np.array([math.erf(value) for value in x.tolist()])
 
 
-@pytest.mark.parametrize(("dtype", "error"), [("float64", 1e-14), ("float32", 3e-7)])
-def test_erf_is_that_of_the_math_module(dtype, error):
-    special = [0.0, 5e-324, 1e-300, 1e-20, 1e-8, 5.9, 5.999999, 6, 6.000001, 30, 1e30, math.inf]
-    with np.errstate(under="ignore"):
-        x = np.concatenate([np.linspace(0, 7, 70001), special]).astype(dtype)
+SPECIAL = [0.0, 5e-324, 1e-300, 1e-20, 1e-8, 5.9, 5.999999, 6, 6.000001, 30, 1e30, math.inf]
+
+
+def test_erf_is_that_of_the_math_module():
+    x = np.concatenate([np.linspace(0, 7, 70001), SPECIAL])
     out, negative, *scratch = (np.empty_like(x) for _ in range(4))
     gelu.erf(x, out, *scratch)
-    assert np.max(np.abs(out - scalar_erf(x))) <= error
+    assert np.max(np.abs(out - scalar_erf(x))) <= 1e-14
     gelu.erf(-x, negative, *scratch)
     np.testing.assert_array_equal(negative, -out)
     gelu.erf(x, out, *scratch, factor=0.5)
-    assert np.max(np.abs(out - scalar_erf(x * 0.5))) <= error
+    assert np.max(np.abs(out - scalar_erf(x * 0.5))) <= 1e-14
+
+
+@pytest.mark.parametrize(("dtype", "error"), [("float64", 1e-14), ("float32", 1.3e-7)])
+def test_the_normal_integral_is_that_of_the_math_module(dtype, error):
+    with np.errstate(under="ignore"):
+        positive = np.concatenate([np.linspace(0, 9, 90001), SPECIAL]).astype(dtype)
+    z = np.concatenate([positive, -positive])
+    out, *scratch = (np.empty_like(z) for _ in range(3))
+    gelu.normal_integral(z, out, *scratch)
+    exact = np.array([math.erfc(-value / math.sqrt(2)) / 2 for value in z.tolist()])
+    assert np.max(np.abs(out - exact)) <= error
+    assert out[z == np.inf] == 1
+    assert out[z == -np.inf] == 0
 
 
 def scalar_sigmoid(z):

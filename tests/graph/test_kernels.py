@@ -31,7 +31,6 @@ SUMS = (
     "row_norm_gamma_grad",
     "conv2d",
     "conv2d_weight_grad",
-    "channel_norm_gamma_grad",
     "embedding_grad",
     "add_rows",
     "attention_blocks_grad",

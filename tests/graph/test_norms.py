@@ -139,3 +139,33 @@ def test_a_graph_without_statistics_has_one_form():
     x, gamma, beta = leaf(b, "x", (3, 4)), leaf(b, "gamma", (4,)), leaf(b, "beta", (4,))
     y = layer_norm(b, x, gamma, beta)
     assert inference_form(b, [y]) == (b, (y,))
+
+
+def exact_norm(kind, x):
+    """The norm of x with γ = 1 and β = 0, in float64."""
+    x = x.astype(np.float64)
+    if kind == "rms":
+        return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5)
+    values = x.reshape(*x.shape[:-1], GROUPS, -1) if kind == "group" else x
+    axes = {"layer": -1, "batch": (0, 1, 2), "group": (1, 2, 4)}[kind]
+    centred = values - values.mean(axes, keepdims=True)
+    return (centred / np.sqrt((centred**2).mean(axes, keepdims=True) + 1e-5)).reshape(x.shape)
+
+
+@pytest.mark.parametrize("mean", [0, 3, 1000])
+@pytest.mark.parametrize("kind", LARGE)
+def test_a_norm_of_values_with_a_large_mean_has_the_digits_that_float32_allows(kind, mean):
+    shape = LARGE[kind]
+    b = Builder()
+    x, *of_channels = [
+        leaf(b, name, size, "float32")
+        for name, size in (("x", shape), *[(name, shape[-1:]) for name in ("gamma", "beta", "mean", "var")])
+    ]
+    y = norm(b, kind, x, *of_channels[:2], of_channels[2:])
+    run = Run(make_schedule(b.graph(), [y]))
+    values = {node.name: np.full(shape[-1], node.name == "gamma", np.float32) for node in of_channels}
+    values["x"] = (np.random.default_rng(3).standard_normal(shape) + mean).astype(np.float32)
+    used = {node.name for node in b.nodes if not node.inputs}
+    run.load({name: value for name, value in values.items() if name in used})
+    tolerance = 2e-6 * max(1, mean / 10)
+    np.testing.assert_allclose(run.iterate()[0], exact_norm(kind, values["x"]), rtol=0, atol=tolerance)

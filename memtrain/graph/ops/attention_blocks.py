@@ -18,10 +18,11 @@ from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.attention_blocks_grad import AttentionBlocksGrad, one_of
 from memtrain.graph.ops.attention_tiles import (
     SIDE,
+    Causal,
+    are_small,
     block_of,
     check_heads,
     exp_of_difference,
-    hide_keys,
     key_blocks,
     packed_size,
     parts_of,
@@ -62,19 +63,21 @@ class AttentionBlocks(Op):
         return (packed_size(inputs[0]),), inputs[0].dtype
 
     def workspace(self, *inputs: Node) -> Workspace:
-        """Two blocks of scores, four of rows of a head, and five numbers for each query of a block."""
+        """Two blocks of scores, four of rows of a head, five numbers per query of a block, causal bounds."""
         q, side = inputs[0], side_of(inputs[0])
         scores, rows = product((side, side)), product((side, q.shape[3]))
-        return tuple([(count, q.dtype) for count in (*[scores] * 2, *[rows] * 4, *[side] * 5)])
+        counts = (*[scores] * 2, *[rows] * 4, *[side] * 5, *[scores] * self.causal)
+        return tuple([(count, q.dtype) for count in counts])
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         q, k, v = (x.transpose(0, 2, 1, 3) for x in inputs)
         context, lse = parts_of(out, inputs[0])
         context = context.transpose(0, 2, 1, 3)
+        causal = Causal(work[-1]) if self.causal else None
         for head in np.ndindex(q.shape[:2]):
             for queries, _ in blocks(q.shape[2], SIDE):
                 given = q[head][queries], k[head], v[head]
-                self._rows(context[head][queries], lse[head][queries], *given, queries, work)
+                self._rows(context[head][queries], lse[head][queries], *given, queries, causal, work)
 
     def _rows(
         self,
@@ -84,38 +87,50 @@ class AttentionBlocks(Op):
         k: Array,
         v: Array,
         queries: slice,
+        causal: Causal | None,
         work: Sequence[Array],
     ) -> None:
-        """Compute the context of a block of queries: a sum over keys, rescaled when a maximum rises."""
+        """Compute the context of a block of queries: a sum over keys, rescaled when a maximum rises.
+
+        The scores are shifted by the maximum of their row, but by 0 as long as all are small.
+        """
         rows, d = q.shape
         scaled, part, mixed, repeated = (w[: rows * d].reshape(rows, d) for w in work[2:6])
         highest, largest, sums, partial = (w[:rows] for w in work[6:10])
         work[10].fill(1)
         np.copyto(scaled, q)
         np.multiply(scaled, self.scale, out=scaled)
+        highest.fill(0)
+        small = True
         for keys in key_blocks(len(k), queries, self.causal):
             scores, spread = (block_of(w, rows, keys) for w in work[:2])
             np.matmul(scaled, k[keys].T, out=scores)
-            if self.causal:
-                hide_keys(scores, queries, keys)
-            np.maximum.reduce(scores, axis=1, out=largest)
-            if keys.start:
-                np.maximum(largest, highest, out=largest)
-            exp_of_difference(scores, largest, spread)
+            small = small and are_small(scores)
+            if causal and keys == queries:
+                causal.hide(scores)
+            if small:
+                np.exp(scores, out=scores)
+            else:
+                np.maximum.reduce(scores, axis=1, out=largest)
+                if keys.start:
+                    np.maximum(largest, highest, out=largest)
+                exp_of_difference(scores, largest, spread)
             np.dot(scores, work[10][: scores.shape[1]], out=partial)
             np.matmul(scores, v[keys], out=part)
-            if keys.start:
+            if keys.start and not small:
                 np.subtract(highest, largest, out=highest)
                 np.exp(highest, out=highest)
                 np.multiply(sums, highest, out=sums)
                 np.copyto(repeated, highest[:, None])
                 np.multiply(mixed, repeated, out=mixed)
+            if keys.start:
                 np.add(mixed, part, out=mixed)
                 np.add(sums, partial, out=sums)
             else:
                 np.copyto(mixed, part)
                 np.copyto(sums, partial)
-            np.copyto(highest, largest)
+            if not small:
+                np.copyto(highest, largest)
         np.copyto(repeated, sums[:, None])
         np.divide(mixed, repeated, out=mixed)
         np.copyto(out, mixed)

@@ -13,10 +13,10 @@ from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.arithmetic import Exp, add, multiply, scale, sum_to
 from memtrain.graph.ops.attention_tiles import (
     SIDE,
+    Causal,
     block_of,
     check_heads,
     exp_of_difference,
-    hide_keys,
     key_blocks,
     packed_size,
     parts_of,
@@ -76,11 +76,11 @@ class AttentionBlocksGrad(Op):
         return (3, *q.shape), q.dtype
 
     def workspace(self, *inputs: Node) -> Workspace:
-        """Three blocks of scores, two arrays of a head, four of rows of a head, and four rows of numbers."""
+        """Three blocks of scores, two arrays and four blocks of a head, three rows, and causal bounds."""
         q, side = inputs[1], side_of(inputs[1])
         t, d = q.shape[1], q.shape[3]
         scores, head, rows = product((side, side)), product((t, d)), product((side, d))
-        counts = (*[scores] * 3, *[head] * 2, *[rows] * 4, side, side, d)
+        counts = (*[scores] * 3, *[head] * 2, *[rows] * 4, side, side, d, *[scores] * self.causal)
         return tuple([(count, q.dtype) for count in counts])
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
@@ -89,17 +89,24 @@ class AttentionBlocksGrad(Op):
         values = [x.transpose(0, 2, 1, 3) for x in (g, q, k, v, context, *out)]
         dk, dv = (w.reshape(q.shape[1], q.shape[3]) for w in work[3:5])
         work[11].fill(1)
+        causal = Causal(work[-1]) if self.causal else None
         for head in np.ndindex(lse.shape[:2]):
             of_head = [x[head] for x in (*values, lse, g_lse)]
             dk.fill(0)
             dv.fill(0)
             for queries, _ in blocks(q.shape[1], SIDE):
-                self._rows(queries, dk, dv, of_head, work)
+                self._rows(queries, dk, dv, of_head, causal, work)
             np.copyto(of_head[6], dk)
             np.copyto(of_head[7], dv)
 
     def _rows(
-        self, queries: slice, dk: Array, dv: Array, of_head: Sequence[Array], work: Sequence[Array]
+        self,
+        queries: slice,
+        dk: Array,
+        dv: Array,
+        of_head: Sequence[Array],
+        causal: Causal | None,
+        work: Sequence[Array],
     ) -> None:
         """Add the parts of one block of queries to ``dk`` and ``dv``, and write the gradient of q."""
         g, q, k, v, context, out, _, _, lse, g_lse = of_head
@@ -118,8 +125,8 @@ class AttentionBlocksGrad(Op):
         for keys in key_blocks(len(k), queries, self.causal):
             p, ds, spread = (block_of(w, rows, keys) for w in work[:3])
             np.matmul(scaled, k[keys].T, out=p)
-            if self.causal:
-                hide_keys(p, queries, keys)
+            if causal and keys == queries:
+                causal.hide(p)
             exp_of_difference(p, lse, spread)
             key_part = work[8][: p.shape[1] * d].reshape(-1, d)
             np.matmul(p.T, g, out=key_part)

@@ -14,6 +14,9 @@ from memtrain.graph.size import least, product, total
 SIDE = 128
 """Queries and keys of a block of scores."""
 
+_SMALL = 50.0
+"""exp(±50) is 5e21 or 2e-22. Float32 reaches from 1e-38 to 3e38."""
+
 
 def side_of(q: Node) -> int:
     """The queries and keys of a block, for queries ``q`` (n, t, heads, d)."""
@@ -45,18 +48,37 @@ def key_blocks(t: int, queries: slice, causal: bool) -> Iterator[slice]:
             yield keys
 
 
-def hide_keys(scores: Array, queries: slice, keys: slice) -> None:
-    """Set the scores of keys after their query to −∞ (causal attention)."""
-    for row in range(max(0, keys.start - queries.start), len(scores)):
-        first = queries.start + row + 1 - keys.start
-        if first >= scores.shape[1]:
-            return
-        scores[row, first:] = -np.inf
+class Causal:
+    """Bounds of the scores of queries and their own keys: −∞ for the keys after a query, +∞ for the others.
+
+    One pass with the bounds takes a tenth of the time of a loop over rows. They are kept in ``space`` until a
+    block of another size comes.
+    """
+
+    def __init__(self, space: Array) -> None:
+        self._space, self._bounds = space, space[:0]
+
+    def hide(self, scores: Array) -> None:
+        """Set the scores of keys after their query to −∞."""
+        rows = len(scores)
+        if len(self._bounds) != rows:
+            self._bounds = self._space[: rows * rows].reshape(rows, rows)
+            self._bounds.fill(-np.inf)
+            for row in range(rows):
+                self._bounds[row, : row + 1] = np.inf
+        np.fmin(scores, self._bounds, out=scores)
 
 
 def block_of(space: Array, rows: int, keys: slice) -> Array:
     """A block of scores in the workspace ``space``."""
     return space[: rows * (keys.stop - keys.start)].reshape(rows, -1)
+
+
+def are_small(scores: Array) -> bool:
+    """Whether the exponentials of all scores, their sum and its inverse keep all digits, without a shift."""
+    highest: float = np.maximum.reduce(scores, axis=None).item()
+    lowest: float = np.minimum.reduce(scores, axis=None).item()
+    return lowest >= -_SMALL and highest <= _SMALL
 
 
 def exp_of_difference(scores: Array, number: Array, spread: Array) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import repeat
 from typing import ClassVar
 
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
-from memtrain.graph.ops.base import BLOCK, Array, Call, Op, Workspace, blocks, rows_per_block, same_shape
+from memtrain.graph.ops.base import BLOCK, Array, Call, Op, Workspace, rows_per_block, same_shape
 from memtrain.graph.size import least, product
 
 
@@ -63,6 +63,16 @@ def _flat(size: int, *arrays: Array) -> list[Array]:
     return [array.reshape(-1) if array.size == size else array for array in arrays]
 
 
+def row_blocks(rows: int, scratch: Sequence[Array], arrays: Sequence[Array]) -> Iterator[tuple[Array, ...]]:
+    """Blocks of at most ``rows`` rows of each array, after as many rows of each of ``scratch``."""
+    count = len(arrays[0])
+    whole = count - count % rows
+    cut = [x[:whole].reshape(-1, rows, *x.shape[1:]) for x in arrays]
+    yield from zip(*map(repeat, scratch), *cut, strict=False)
+    if whole < count:
+        yield *[x[: count - whole] for x in scratch], *[x[whole:] for x in arrays]
+
+
 class RowWise(Op):
     """The base of ops over the last axis, computed in blocks of whole rows.
 
@@ -80,14 +90,15 @@ class RowWise(Op):
     def workspace(self, *inputs: Node) -> Workspace:
         x = inputs[0]
         rows = least(rows_per_block(x.shape[-1]), x.shape[:-1])
-        return ((rows, x.dtype), *(((product((rows, x.shape[-1])), x.dtype),) * self.scratch))
+        sizes = (rows, *[product((rows, x.shape[-1]))] * self.scratch)
+        return tuple([(size, x.dtype) for size in sizes])
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         row = out.shape[-1]
+        spaces = [work[0], *[w.reshape(-1, row) for w in work[1:]]]
         matrices = [x.reshape(-1, row) for x in (out, *inputs)]
-        per_row, scratch = work[0], [w.reshape(-1, row) for w in work[1:]]
-        for part, rows in blocks(len(matrices[0]), per_row.size):
-            self.rows(*[m[part] for m in matrices], work=(per_row[:rows], *[w[:rows] for w in scratch]))
+        for found in row_blocks(work[0].size, spaces, matrices):
+            self.rows(*found[len(spaces) :], work=found[: len(spaces)])
 
     def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         """The kernel of one block of rows."""

@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.arithmetic import BroadcastTo, add, multiply, scale, sum_to
-from memtrain.graph.ops.base import Cotangents, Op, same_type
+from memtrain.graph.ops.base import Array, Cotangents, Op, same_type
 from memtrain.graph.ops.source import Fill
 
 if TYPE_CHECKING:
@@ -97,12 +99,23 @@ class NormOp(Op):
         return multiply(b, centred, r)
 
 
+def subtract_square(mean_square: Array, mean: Array, scratch: Array) -> bool:
+    """Compute σ² = m(x²) − μ² in the array ``mean_square``; returns whether it is as exact as m((x − μ)²).
+
+    It is, if μ² is nowhere larger than σ²: then the subtraction loses at most one bit. Otherwise digits
+    cancel, and σ² must be computed from x − μ.
+    """
+    np.multiply(mean, mean, out=scratch)
+    np.subtract(mean_square, scratch, out=mean_square)
+    np.subtract(mean_square, scratch, out=scratch)
+    least: float = np.minimum.reduce(scratch, axis=None).item()
+    return least >= 0
+
+
 class Normalise(NormOp):
     """y = γ x̂ + β. The inputs are x, its statistics, γ and (if centred) β."""
 
     first = 0
-    gradient: ClassVar[type[InputGrad]]
-    gamma_gradient: ClassVar[type[GammaGrad]]
 
     def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
         beta = f" + {w.term(inputs[-1])}" if self.centred else ""
@@ -111,19 +124,6 @@ class Normalise(NormOp):
     def result(self, *inputs: Node) -> tuple[Shape, DType]:
         self.check(inputs, inputs[self.after :])
         return inputs[0].shape, same_type(self, *inputs)
-
-    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
-        inputs = [b[i] for i in node.inputs]
-        known = inputs[: self.after]
-        for position in wanted:
-            if position == 0:
-                op = self.gradient(self.axes, self.centred)
-                yield 0, b.apply(op, cotangent, *known, inputs[self.after])
-            elif position == self.after:
-                op_of_gamma = self.gamma_gradient(self.axes, self.centred, inputs[position].shape)
-                yield position, b.apply(op_of_gamma, cotangent, *known)
-            elif position > self.after:
-                yield position, sum_to(b, cotangent, inputs[position].shape)
 
 
 class InputGrad(NormOp):
@@ -142,10 +142,14 @@ class InputGrad(NormOp):
     def flops(self, node: Node, *inputs: Node) -> int:
         return 2 * FLOPS_PER_ELEMENT * node.size
 
+    def applied(self, b: Builder, g: Node, x: Node, *rest: Node) -> Node:
+        """P(γ g) for another g or γ; ``rest`` are the statistics and γ."""
+        return b.apply(self, g, x, *rest)
+
     def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
-        g, x, *statistics, gamma = (b[i] for i in node.inputs)
+        g, x, *statistics, gamma = self._known(b, node)
         one = b.apply(Fill(1.0, gamma.shape, gamma.dtype))
-        passed = b.apply(self, cotangent, x, *statistics, one)  # P(d)
+        passed = self.applied(b, cotangent, x, *statistics, one)  # P(d)
         for position in wanted:
             if position == 0:
                 yield 0, multiply(b, passed, gamma)
@@ -154,8 +158,12 @@ class InputGrad(NormOp):
             elif position == 1:
                 yield 1, self._of_input(b, node, cotangent, passed)
 
+    def _known(self, b: Builder, node: Node) -> list[Node]:
+        """g, x, the statistics and γ."""
+        return [b[i] for i in node.inputs[: self.after + 1]]
+
     def _of_input(self, b: Builder, node: Node, d: Node, passed: Node) -> Node:
-        g, x, *statistics, gamma = (b[i] for i in node.inputs)
+        g, x, *statistics, gamma = self._known(b, node)
         normal, scaled = self.normal(b, x, statistics), multiply(b, g, gamma)
         parts = (
             multiply(b, normal, self.mean(b, x, multiply(b, d, node))),
@@ -164,28 +172,3 @@ class InputGrad(NormOp):
         )
         total = add(b, add(b, parts[0], parts[1]), parts[2])
         return scale(b, multiply(b, total, statistics[-1]), -1.0)
-
-
-@dataclass(frozen=True)
-class GammaGrad(NormOp):
-    """∂L/∂γ = Σ g ⊙ x̂, of the given ``shape``. The inputs are g, x and its statistics."""
-
-    shape: Shape = ()
-
-    first = 1
-    gradient: ClassVar[type[InputGrad]]
-
-    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
-        return f"Σ {w.term(inputs[0])} ⊙ {self.normalised(w, *inputs)}"
-
-    def result(self, *inputs: Node) -> tuple[Shape, DType]:
-        self.check(inputs, [inputs[0]])
-        return self.shape, same_type(self, *inputs)
-
-    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
-        g, x, *statistics = (b[i] for i in node.inputs)
-        for position in wanted:
-            if position == 0:
-                yield 0, multiply(b, self.normal(b, x, statistics), cotangent)
-            elif position == 1:
-                yield 1, b.apply(self.gradient(self.axes, self.centred), g, x, *statistics, cotangent)

@@ -15,9 +15,9 @@ import numpy as np
 
 from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.arithmetic import BroadcastTo, add, multiply, scale
-from memtrain.graph.ops.base import Array, Cotangents, Workspace, blocks, rows_per_block
-from memtrain.graph.ops.blockwise import Elementwise
-from memtrain.graph.ops.norm_base import NormOp
+from memtrain.graph.ops.base import Array, Cotangents, Workspace, rows_per_block
+from memtrain.graph.ops.blockwise import Elementwise, row_blocks
+from memtrain.graph.ops.norm_base import NormOp, subtract_square
 from memtrain.graph.size import least, product
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Channels(NormOp):
         sizes = [rows, *[product((rows, channels))] * self.blocks_wanted, *[channels] * self.rows_wanted]
         return tuple((size, x.dtype) for size in sizes)
 
-    def scratch(self, work: Sequence[Array]) -> tuple[Array, list[Array], list[Array]]:
+    def split(self, work: Sequence[Array]) -> tuple[Array, list[Array], list[Array]]:
         """Ones for the rows of a block, the blocks, and the rows of channels."""
         ones, *rest = work
         ones.fill(1)
@@ -48,11 +48,13 @@ class Channels(NormOp):
         return ones, matrices, rest[self.blocks_wanted :]
 
 
-def each_block(rows: int, *arrays: Array) -> Iterator[list[Array]]:
-    """Blocks of at most ``rows`` pixels of a part, from arrays (pixels, groups, channels of a group)."""
-    matrices = [a.reshape(len(a), -1) for a in arrays]
-    for part, _ in blocks(len(matrices[0]), rows):
-        yield [m[part] for m in matrices]
+def each_block(scratch: Sequence[Array], *arrays: Array) -> Iterator[tuple[Array, ...]]:
+    """The workspace of each block of pixels of a part, then the block.
+
+    The first of ``scratch`` has a number for each row of a block. The arrays are (pixels, groups, channels
+    of a group).
+    """
+    return row_blocks(len(scratch[0]), scratch, [a.reshape(len(a), -1) for a in arrays])
 
 
 def by_channel(target: Array, of_group: Array) -> Array:
@@ -64,8 +66,14 @@ def by_channel(target: Array, of_group: Array) -> Array:
 
 def add_columns(total: Array, ones: Array, block: Array, part: Array) -> None:
     """Add the sum of each column of ``block`` to ``total``."""
-    np.dot(ones[: len(block)], block, out=part)
+    np.dot(ones, block, out=part)
     np.add(total, part, out=total)
+
+
+def group_means(totals: Array, means: Array, count: int) -> None:
+    """Write the mean of each group into ``means``, from the sum of each channel and ``count`` numbers."""
+    np.add.reduce(totals.reshape(means.size, -1), axis=1, out=means.reshape(-1))
+    np.multiply(means, 1 / count, out=means)
 
 
 @dataclass(frozen=True)
@@ -89,13 +97,12 @@ class ChannelMean(Channels):
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         (x,) = inputs
-        ones, _, (total, part) = self.scratch(work)
+        ones, _, (total, part) = self.split(work)
         for image, mean in zip(x, out, strict=True):
             total.fill(0)
-            for (block,) in each_block(len(ones), image):
-                add_columns(total, ones, block, part)
-            np.add.reduce(total.reshape(mean.size, -1), axis=1, out=mean.reshape(-1))
-            np.multiply(mean, 1 / (x.size // out.size), out=mean)
+            for of_rows, block in each_block([ones], image):
+                add_columns(total, of_rows, block, part)
+            group_means(total, mean, x.size // out.size)
 
     def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         x = b[node.inputs[0]]
@@ -126,17 +133,21 @@ class ChannelVariance(Channels):
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         x, means = inputs
-        ones, (square, mean), (total, part) = self.scratch(work)
+        ones, (square, mean), (total, part) = self.split(work)
         for image, of_group, variance in zip(x, means, out, strict=True):
-            np.copyto(mean, by_channel(part, of_group))
             total.fill(0)
-            for (block,) in each_block(len(ones), image):
-                target = square[: len(block)]
-                np.subtract(block, mean[: len(block)], out=target)
-                np.multiply(target, target, out=target)
-                add_columns(total, ones, target, part)
-            np.add.reduce(total.reshape(variance.size, -1), axis=1, out=variance.reshape(-1))
-            np.multiply(variance, 1 / (x.size // out.size), out=variance)
+            for of_rows, target, block in each_block([ones, square], image):
+                np.multiply(block, block, out=target)
+                add_columns(total, of_rows, target, part)
+            group_means(total, variance, x.size // out.size)
+            if not subtract_square(variance, of_group, part[: variance.size].reshape(variance.shape)):
+                np.copyto(mean, by_channel(part, of_group))
+                total.fill(0)
+                for of_rows, target, shift, block in each_block([ones, square, mean], image):
+                    np.subtract(block, shift, out=target)
+                    np.multiply(target, target, out=target)
+                    add_columns(total, of_rows, target, part)
+                group_means(total, variance, x.size // out.size)
 
     def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         x, mean = (b[i] for i in node.inputs)

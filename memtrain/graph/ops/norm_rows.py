@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from memtrain.graph.node import DType, Node, Shape
-from memtrain.graph.ops.arithmetic import BroadcastTo, multiply, scale
-from memtrain.graph.ops.base import Array, Cotangents, Workspace, blocks, rows_per_block
-from memtrain.graph.ops.norm_base import GammaGrad, InputGrad, Normalise, NormOp
+from memtrain.graph.ops.arithmetic import BroadcastTo, multiply, scale, sum_to
+from memtrain.graph.ops.base import BLOCK, Array, Cotangents, Workspace, blocks, rows_per_block, same_type
+from memtrain.graph.ops.blockwise import row_blocks
+from memtrain.graph.ops.norm_base import InputGrad, Normalise, NormOp, subtract_square
 from memtrain.graph.size import least, product
 
 if TYPE_CHECKING:
@@ -36,34 +37,18 @@ class _Rows(NormOp):
         sizes = [row, *[block] * self.blocks_wanted, *[rows] * self.numbers_wanted]
         return tuple((size, x.dtype) for size in sizes)
 
-    def each_block(
-        self, work: Sequence[Array], *arrays: Array
-    ) -> Iterator[tuple[list[Array], list[Array], list[Array]]]:
-        """The blocks of ``arrays`` (rows, or a number for each row), with the workspace for each."""
-        ones, *rest = work
-        ones.fill(1)
-        width = ones.size
+    def each_block(self, work: Sequence[Array], *arrays: Array) -> Iterator[tuple[Array, ...]]:
+        """The workspace of each block but the first array, then the block: rows, or a number for each row."""
+        width, split = work[0].size, 1 + self.blocks_wanted
         matrices = [a.reshape(-1, width) if a.shape[-1] == width else a.reshape(-1) for a in arrays]
-        count = max(len(m) for m in matrices)
-        scratch = [w.reshape(-1, width) for w in rest[: self.blocks_wanted]]
-        numbers = rest[self.blocks_wanted :]
-        per_block = len(scratch[0]) if scratch else rows_per_block(width)
-        for part, rows in blocks(count, per_block):
-            yield [m[part] for m in matrices], [w[:rows] for w in scratch], [w[:rows] for w in numbers]
+        scratch = [*[w.reshape(-1, width) for w in work[1:split]], *work[split:]]
+        return row_blocks(len(scratch[0]), scratch, matrices)
 
 
 def _spread(target: Array, numbers: Array) -> Array:
     """``numbers``, one for each row, repeated over the columns of ``target``."""
     np.copyto(target, numbers[:, None])
     return target
-
-
-def _normal(target: Array, spread: Array, x: Array, mean: Sequence[Array], r: Array) -> None:
-    """x̂ of a block, written into ``target``."""
-    if mean:
-        np.subtract(x, _spread(spread, mean[0]), out=target)
-        x = target
-    np.multiply(x, _spread(spread, r), out=target)
 
 
 @dataclass(frozen=True)
@@ -120,18 +105,31 @@ class RowRstd(_Rows):
     def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
         return f"needs the operand {read.name}"
 
+    def workspace(self, *inputs: Node) -> Workspace:
+        """Two blocks of rows, and a number for each of up to 16384 rows; without centring, nothing."""
+        x = inputs[0]
+        return (*super().workspace(x), (least(BLOCK, x.shape[:-1]), x.dtype)) if self.centred else ()
+
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        ones = work[0]
-        for (x, *mean, r), (square, spread), _ in self.each_block(work, *inputs, out):
-            if mean:
-                np.subtract(x, _spread(spread, mean[0]), out=square)
-                x = square
-            np.multiply(x, x, out=square)
-            np.dot(square, ones, out=r)
-            np.multiply(r, 1 / ones.size, out=r)
-            np.add(r, self.epsilon, out=r)
-            np.sqrt(r, out=r)
-            np.reciprocal(r, out=r)
+        x, *mean = (a.reshape(-1, a.shape[-1]) for a in inputs)
+        r = out.reshape(-1)
+        np.vecdot(x, x, out=r)
+        np.multiply(r, 1 / x.shape[1], out=r)
+        if mean:
+            *blocks_work, square = work
+            for part, rows in blocks(len(r), square.size):
+                if not subtract_square(r[part], mean[0][part, 0], square[:rows]):
+                    self._variance(blocks_work, x[part], mean[0][part], r[part, None])
+        np.add(r, self.epsilon, out=r)
+        np.sqrt(r, out=r)
+        np.reciprocal(r, out=r)
+
+    def _variance(self, work: Sequence[Array], *arrays: Array) -> None:
+        """The mean of (x − μ)² of each row."""
+        for centred, spread, x, mean, r in self.each_block(work, *arrays):
+            np.subtract(x, _spread(spread, mean), out=centred)
+            np.vecdot(centred, centred, out=r)
+            np.multiply(r, 1 / x.shape[1], out=r)
 
     def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         x, *mean = (b[i] for i in node.inputs)
@@ -148,53 +146,65 @@ class RowInputGrad(InputGrad, _Rows):
     glyph = "norm′"
     reuses = (0,)
     blocks_wanted = 4
-    numbers_wanted = 1
+    numbers_wanted = 2
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         *given, gamma = inputs
-        ones, gammas = work[0], work[1].reshape(-1, work[0].size)
-        np.copyto(gammas, gamma)
+        ones = work[0]
+        ones.fill(1)
+        np.copyto(work[1].reshape(-1, ones.size), gamma)
         share = 1 / ones.size
-        for (g, x, *mean, r, target), scratch, (number,) in self.each_block(work, *given, out):
-            gammas, normal, spread, scaled = scratch
-            _normal(normal, spread, x, mean, r)
+        found = self.each_block(work, *given, out)
+        for gammas, centred, spread, scaled, total, dot, g, x, *mean, r, target in found:
             np.multiply(g, gammas, out=scaled)
-            np.multiply(scaled, normal, out=spread)
-            np.dot(spread, ones, out=number)
-            np.multiply(number, share, out=number)
-            np.multiply(normal, _spread(spread, number), out=normal)
             if mean:
-                np.dot(scaled, ones, out=number)
-                np.multiply(number, share, out=number)
-                np.add(normal, _spread(spread, number), out=normal)
-            np.subtract(scaled, normal, out=scaled)
+                x = np.subtract(x, _spread(spread, mean[0]), out=centred)
+            np.vecdot(scaled, x, out=dot)
+            np.multiply(dot, share, out=dot)
+            np.multiply(dot, r, out=dot)
+            np.multiply(dot, r, out=dot)
+            np.multiply(x, _spread(spread, dot), out=centred)  # x̂ m(γ g x̂)
+            if mean:
+                np.dot(scaled, ones, out=total)
+                np.multiply(total, share, out=total)
+                np.subtract(scaled, _spread(spread, total), out=scaled)
+            np.subtract(scaled, centred, out=scaled)
             np.multiply(scaled, _spread(spread, r), out=target)
 
 
 @dataclass(frozen=True)
-class RowGammaGrad(GammaGrad, _Rows):
-    """Σ g ⊙ x̂ over all rows."""
+class RowGammaGrad(_Rows):
+    """∂L/∂γ = Σ g ⊙ x̂ over all rows. The inputs are g, x and its statistics."""
 
     name = "row_norm_gamma_grad"
     glyph = "Σ"
-    gradient = RowInputGrad
+    first = 1
     blocks_wanted = 2
 
-    def workspace(self, *inputs: Node) -> Workspace:
-        x = inputs[1]
-        found = super().workspace(*inputs)
-        rows = least(rows_per_block(int(x.shape[-1])), x.shape[:-1])
-        return (*found, (rows, x.dtype), (product(x.shape[-1:]), x.dtype))
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        return f"Σ {w.term(inputs[0])} ⊙ {self.normalised(w, *inputs)}"
+
+    def result(self, *inputs: Node) -> tuple[Shape, DType]:
+        self.check(inputs, [inputs[0]])
+        return inputs[1].shape[-1:], same_type(self, *inputs)
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         out.fill(0)
-        *work, ones, part = work
-        ones.fill(1)
-        for (g, x, *mean, r), (normal, spread), _ in self.each_block(work, *inputs):
-            _normal(normal, spread, x, mean, r)
-            np.multiply(normal, g, out=normal)
-            np.dot(ones[: len(g)], normal, out=part)
+        part = work[0]
+        for product_of, spread, g, x, *mean, r in self.each_block(work, *inputs):
+            if mean:
+                x = np.subtract(x, _spread(spread, mean[0]), out=product_of)
+            np.multiply(x, g, out=product_of)
+            np.dot(r, product_of, out=part)
             np.add(out, part, out=out)
+
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        g, x, *statistics = (b[i] for i in node.inputs)
+        for position in wanted:
+            if position == 0:
+                yield 0, multiply(b, self.normal(b, x, statistics), cotangent)
+            elif position == 1:
+                yield 1, b.apply(RowInputGrad(self.axes, self.centred), g, x, *statistics, cotangent)
 
 
 @dataclass(frozen=True)
@@ -204,20 +214,28 @@ class RowNormalise(Normalise, _Rows):
     name = "row_norm"
     glyph = "norm"
     reuses = (0,)
-    gradient = RowInputGrad
-    gamma_gradient = RowGammaGrad
     blocks_wanted = 3
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        x, *mean, r, gamma = inputs[: self.after + 1]
-        width = work[0].size
-        gammas, betas = (w.reshape(-1, width) for w in work[1:3])
+        *given, gamma = inputs[: self.after + 1]
+        gammas, betas = (w.reshape(-1, work[0].size) for w in work[1:3])
         np.copyto(gammas, gamma)
         if self.centred:
             np.copyto(betas, inputs[-1])
-        for arrays, (of_gamma, of_beta, spread), _ in self.each_block(work, x, *mean, r, out):
-            rows, *means, deviation, target = arrays
-            _normal(target, spread, rows, means, deviation)
-            np.multiply(target, of_gamma, out=target)
-            if means:
-                np.add(target, of_beta, out=target)
+        for gammas, betas, spread, x, *mean, r, target in self.each_block(work, *given, out):
+            if mean:
+                x = np.subtract(x, _spread(spread, mean[0]), out=target)
+            np.multiply(x, _spread(spread, r), out=target)
+            np.multiply(target, gammas, out=target)
+            if mean:
+                np.add(target, betas, out=target)
+
+    def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
+        *known, gamma = (b[i] for i in node.inputs[: self.after + 1])
+        for position in wanted:
+            if position == 0:
+                yield 0, b.apply(RowInputGrad(self.axes, self.centred), cotangent, *known, gamma)
+            elif position == self.after:
+                yield position, b.apply(RowGammaGrad(self.axes, self.centred), cotangent, *known)
+            elif position > self.after:
+                yield position, sum_to(b, cotangent, b[node.inputs[position]].shape)

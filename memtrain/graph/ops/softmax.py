@@ -12,6 +12,7 @@ from memtrain.graph.node import Node
 from memtrain.graph.ops.arithmetic import BroadcastTo, Exp, add, multiply, scale, sum_to
 from memtrain.graph.ops.base import Array, Cotangents, Speed
 from memtrain.graph.ops.blockwise import RowWise
+from memtrain.graph.ops.probabilities import reduce_rows
 from memtrain.graph.size import text
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class LogSoftmaxGrad(RowWise):
     def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         g, logp = inputs
         total, spread, softmax = work
-        np.add.reduce(g, axis=1, out=total)
+        reduce_rows(np.add, g, total)
         np.copyto(spread, total[:, None])
         np.exp(logp, out=softmax)
         np.multiply(softmax, spread, out=softmax)
@@ -76,11 +77,11 @@ class LogSoftmax(RowWise):
     def rows(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         (x,) = inputs
         number, block = work
-        np.maximum.reduce(x, axis=1, out=number)
+        reduce_rows(np.maximum, x, number)
         np.copyto(block, number[:, None])
         np.subtract(x, block, out=out)
         np.exp(out, out=block)
-        np.add.reduce(block, axis=1, out=number)
+        reduce_rows(np.add, block, number)
         np.log(number, out=number)
         np.copyto(block, number[:, None])
         np.subtract(out, block, out=out)

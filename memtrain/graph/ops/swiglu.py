@@ -15,7 +15,7 @@ from memtrain.graph.node import Node
 from memtrain.graph.ops.arithmetic import multiply
 from memtrain.graph.ops.base import Array, Cotangents, Speed
 from memtrain.graph.ops.blockwise import Elementwise
-from memtrain.graph.ops.swish import SiluGrad
+from memtrain.graph.ops.swish import SiluGrad, silu
 
 if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
@@ -28,7 +28,7 @@ class Swiglu(Elementwise):
 
     name = "swiglu"
     reuses = (0, 1)
-    scratch = 1
+    scratch = 2
     speed = Speed.OWN
     input_count = 2
     glyph = "silu⊙"
@@ -37,12 +37,8 @@ class Swiglu(Elementwise):
         return f"silu({w.term(inputs[0])}) ⊙ {w.term(inputs[1])}"
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        (a, c), (gate,) = inputs, work
-        np.multiply(a, 0.5, out=gate)
-        np.tanh(gate, out=gate)
-        np.multiply(gate, 0.5, out=gate)
-        np.add(gate, 0.5, out=gate)
-        np.multiply(gate, a, out=gate)
+        (a, c), (gate, other) = inputs, work
+        silu(a, gate, other)
         np.multiply(gate, c, out=out)
 
     def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:

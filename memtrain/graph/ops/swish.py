@@ -25,12 +25,12 @@ _FAR = 20.0
 """For larger z, tanh(softplus(z)) is 1 to the last bit of a float64, and its slope is 0."""
 
 
-def _sigmoid(z: Array, out: Array) -> None:
-    """Compute 1 / (1 + exp(−z)) into ``out``, as `Sigmoid` does."""
+def silu(z: Array, out: Array, scratch: Array) -> None:
+    """Compute z σ(z) = (1 + tanh(z/2)) z/2 into ``out``, which may be z."""
     np.multiply(z, 0.5, out=out)
-    np.tanh(out, out=out)
-    np.multiply(out, 0.5, out=out)
-    np.add(out, 0.5, out=out)
+    np.tanh(out, out=scratch)
+    np.add(scratch, 1, out=scratch)
+    np.multiply(out, scratch, out=out)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,10 @@ class SiluGrad(Slope):
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         g, z = inputs
         sigmoid, slope = work
-        _sigmoid(z, sigmoid)
+        np.multiply(z, 0.5, out=sigmoid)
+        np.tanh(sigmoid, out=sigmoid)
+        np.multiply(sigmoid, 0.5, out=sigmoid)
+        np.add(sigmoid, 0.5, out=sigmoid)
         np.subtract(1, sigmoid, out=slope)
         np.multiply(slope, z, out=slope)
         np.add(slope, 1, out=slope)
@@ -78,9 +81,7 @@ class Silu(ReadsInput):
     scratch = 1
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        (z,), (sigmoid,) = inputs, work
-        _sigmoid(z, sigmoid)
-        np.multiply(z, sigmoid, out=out)
+        silu(inputs[0], out, work[0])
 
     def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         yield 0, b.apply(SiluGrad(), cotangent, b[node.inputs[0]])
