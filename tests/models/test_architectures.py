@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import pytest
-from architectures import NUMBER, PUBLISHED
+from architectures import F4, NUMBER, PUBLISHED
 
 from memtrain.cells.cell import cell_of
+from memtrain.graph.builder import Builder
+from memtrain.graph.node import Role
+from memtrain.graph.ops.arithmetic import sum_to
+from memtrain.graph.ops.source import Leaf
+from memtrain.models.declared import Layers
+from memtrain.models.network import Model
+from memtrain.models.rnn import TANH, RecurrentLayer
 from memtrain.planning.liveness import analyse
 from memtrain.training.iteration import training
 
 
-def retained_bytes(model):
-    return sum(node.nbytes for node in analyse(training(model, "sgd", 0.1)).most_retained)
+def retained_bytes(liveness):
+    return sum(node.nbytes for node in liveness.most_retained)
 
 
 @pytest.mark.parametrize("published", PUBLISHED, ids=lambda published: published.name)
 def test_an_architecture_has_its_parameters_and_retains_what_pytorch_saves_but_for_known_parts(published):
     model = published.model()
     assert sum(node.size for node in model.trainable) == published.parameters
-    assert retained_bytes(model) == published.pytorch_bytes - sum(published.more.values())
+    assert retained_bytes(analyse(training(model, "sgd", 0.1))) == published.pytorch_bytes - sum(
+        published.more.values()
+    )
 
 
 def test_lenet_has_the_parameters_of_the_book_and_retains_what_pytorch_saves_but_for_a_number():
     model = cell_of(model="lenet", batch=256).network.build(256)
     assert sum(node.size for node in model.trainable) == 61_706
-    assert retained_bytes(model) == 8_288_260 - sum(NUMBER.values())
+    assert retained_bytes(analyse(training(model, "sgd", 0.1))) == 8_288_260 - sum(NUMBER.values())
 
 
 def test_gpt_2_has_its_parameters():
@@ -39,3 +48,28 @@ def test_gpt_2_has_its_parameters():
         bias=True,
     ).network
     assert sum(node.size for node in network.build(1).trainable) == 124_439_808
+
+
+def recurrent(steps, n=32, inputs=16, units=64):
+    """The liveness of training a layer of tanh on ``steps`` given inputs, with the sum of the last state."""
+    b = Builder()
+    given = [b.apply(Leaf(Role.INPUT, (n, inputs), F4), name=f"x{step}") for step in range(1, steps + 1)]
+    layers = Layers(b, F4, bias=True)
+    *_, last = RecurrentLayer(layers, TANH, inputs, units).over(given, n)
+    loss = sum_to(b, last, ())
+    return analyse(
+        training(Model(b, tuple(given), tuple(layers.parameters), (last,), loss, loss), "sgd", 0.1)
+    )
+
+
+@pytest.mark.parametrize(("steps", "retained"), [(10, 90_112), (20, 172_032), (40, 335_872)])
+def test_a_recurrent_layer_of_tanh_retains_its_state_before_and_after_each_step(steps, retained):
+    liveness = recurrent(steps)
+    assert retained_bytes(liveness) == retained == (1 + steps) * 4 * 32 * 64
+    assert {node.shape for node in liveness.most_retained} == {(32, 64)}
+
+
+def test_each_step_costs_training_one_state_and_one_input():
+    peaks = [recurrent(steps).peak_bytes for steps in (10, 20, 40)]
+    each = 4 * 32 * (64 + 16)
+    assert [peaks[1] - peaks[0], peaks[2] - peaks[1]] == [10 * each, 20 * each]

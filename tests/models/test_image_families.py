@@ -15,7 +15,6 @@ from memtrain.measure.workload import batches
 from memtrain.planning.liveness import analyse
 from memtrain.run.allocation import ALLOCATIONS, make_run
 from memtrain.run.ledger import Ledger
-from memtrain.training.iteration import training
 
 SMALL = {
     "lenet": {"depth": 2, "image": 16, "batch": 6},
