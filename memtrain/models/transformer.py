@@ -109,7 +109,8 @@ class Transformer(OfTokens):
 
     def _heads(self, layers: Layers, x: Node, n: int) -> Node:
         """(n·t, m) as (n, t, heads, m/heads)."""
-        shape = (n, Dim(self.sequence, "t"), Dim(self.heads, "a"), part(x.shape[1], self.heads))
+        heads = Dim(self.heads, "a")
+        shape = (n, Dim(self.sequence, "t"), heads, part(x.shape[1], heads))
         return reshape(layers.b, x, shape, f"{x.name} by heads")
 
     def _dropped(self, layers: Layers, x: Node, label: str) -> Node:
