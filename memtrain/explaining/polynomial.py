@@ -22,9 +22,14 @@ class Monomial(NamedTuple):
 
     def text(self, coefficient: str) -> str:
         """The product with a coefficient in front: ``4·n·m²``."""
-        powers = [(name, len(list(same))) for name, same in groupby(self.sizes)]
-        sizes = [name if power == 1 else f"{name}{_POWERS[power]}" for name, power in powers]
+        sizes = [_power(name, len(list(same))) for name, same in groupby(self.sizes)]
         return "·".join([*([] if coefficient == "1" and sizes else [coefficient]), *sizes])
+
+
+def _power(name: str, power: int) -> str:
+    if power == 1:
+        return name
+    return f"{name if name.isalnum() else f'({name})'}{_POWERS[power]}"
 
 
 Polynomial = dict[Monomial, int]
