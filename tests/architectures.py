@@ -23,6 +23,7 @@ from memtrain.graph.ops.view import Pad, Slice, reshape
 from memtrain.graph.size import BATCH, Dim, product
 from memtrain.models.declared import BATCH_NORM, LAYER_NORM, Layers
 from memtrain.models.layers import cross_entropy
+from memtrain.models.lenet import LeNet
 from memtrain.models.network import Model
 from memtrain.models.resnet import basic_block
 
@@ -116,11 +117,29 @@ def vit_b_16(layers, x):
     return layers.linear(first, CLASSES, "o")
 
 
-class Published(NamedTuple):
-    """An architecture, with a batch and what is known of it."""
+def _of_images(append: Callable[[Layers, Node], Node], bias: bool) -> Callable[[int], Model]:
+    """A function that builds the model for a batch of images of 224×224 with 3 channels."""
 
-    build: Callable[[Layers, Node], Node]
-    bias: bool
+    def build(batch: int) -> Model:
+        b, n = Builder(), Dim(batch, BATCH)
+        x = b.apply(Leaf(Role.INPUT, (n, 224, 224, 3), F4), name="x")
+        y = b.apply(Leaf(Role.INPUT, (n,), I8), name="y")
+        key = b.apply(Leaf(Role.INPUT, (2,), U8), name="key")
+        layers = Layers(b, F4, bias, key)
+        output = append(layers, x)
+        loss = cross_entropy(b, output, y)
+        frozen = frozenset(layers.frozen)
+        return Model(b, (x, y, key), tuple(layers.parameters), (output,), loss, loss, frozen)
+
+    return build
+
+
+class Published(NamedTuple):
+    """An architecture with its cross-entropy, and what is known of it."""
+
+    name: str
+    build: Callable[[int], Model]
+    """The model for a batch."""
     batch: int
     parameters: int
     pytorch_bytes: int
@@ -128,30 +147,13 @@ class Published(NamedTuple):
     more: dict[str, int]
     """The parts of ``pytorch_bytes`` that memtrain does not keep, with the reason for each."""
 
-    @property
-    def name(self) -> str:
-        """The name as its authors write it."""
-        return NAMES[self.build]
 
-    def model(self) -> Model:
-        """The model for a batch of images of 224×224 with 3 channels, with a cross-entropy."""
-        b, n = Builder(), Dim(self.batch, BATCH)
-        x = b.apply(Leaf(Role.INPUT, (n, 224, 224, 3), F4), name="x")
-        y = b.apply(Leaf(Role.INPUT, (n,), I8), name="y")
-        key = b.apply(Leaf(Role.INPUT, (2,), U8), name="key")
-        layers = Layers(b, F4, self.bias, key)
-        output = self.build(layers, x)
-        loss = cross_entropy(b, output, y)
-        frozen = frozenset(layers.frozen)
-        return Model(b, (x, y, key), tuple(layers.parameters), (output,), loss, loss, frozen)
-
-
-NAMES = {vgg_16: "VGG-16", resnet_18: "ResNet-18", resnet_50: "ResNet-50", vit_b_16: "ViT-B/16"}
 NUMBER = {"the sum of the weights of the labels, a number": 4}
 INDEX = "int64 indices of max-pools: backward compares the image with the maxima"
 PUBLISHED = (
+    Published("LeNet", LeNet().build, 256, 61_706, 8_288_260, NUMBER),
     Published(
-        *(vgg_16, True, 4, 138_357_544, 291_028_612),
+        *("VGG-16", _of_images(vgg_16, True), 4, 138_357_544, 291_028_612),
         {
             INDEX: 8 * 4 * (64 * 112**2 + 128 * 56**2 + 256 * 28**2 + 512 * 14**2 + 512 * 7**2),
             "masks of dropouts in float32 instead of bytes": 3 * 4 * 2 * 4096,
@@ -160,15 +162,15 @@ PUBLISHED = (
         },
     ),
     Published(
-        *(resnet_18, False, 8, 11_689_512, 172_692_228),
+        *("ResNet-18", _of_images(resnet_18, False), 8, 11_689_512, 172_692_228),
         {INDEX: 8 * 8 * 64 * 56**2, **NUMBER},
     ),
     Published(
-        *(resnet_50, False, 4, 25_557_032, 341_458_052),
+        *("ResNet-50", _of_images(resnet_50, False), 4, 25_557_032, 341_458_052),
         {INDEX: 8 * 4 * 64 * 56**2, **NUMBER},
     ),
     Published(
-        *(vit_b_16, True, 2, 86_567_656, 235_125_140),
+        *("ViT-B/16", _of_images(vit_b_16, True), 2, 86_567_656, 235_125_140),
         {"all 197 tokens in place of the first, which the last layer reads": 4 * 2 * 196 * 768, **NUMBER},
     ),
 )

@@ -6,6 +6,7 @@ a value and one for an element of a mask. memtrain and PyTorch are counted in fl
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from memtrain.cells.cell import Cell, cell_of
@@ -17,6 +18,7 @@ UNITS = {
     "sb": lambda s, b, h, a: s * b,
     "s²": lambda s, b, h, a: s * s,
 }
+STATISTICS = "mean and inverse deviation of both norms"
 FLOAT_MASK = "PyTorch's mask has the type of the values"
 
 
@@ -36,20 +38,7 @@ class Term(NamedTuple):
 TERMS = (
     Term("norm", "input of the first norm", "y", "sbh", 2, 4, 4),
     Term("norm", "input of the second norm", "r", "sbh", 2, 4, 4),
-    *(
-        Term(
-            "norm",
-            f"{statistic} of the {number} norm",
-            f"{symbol}({norm})",
-            "sb",
-            0,
-            4,
-            4,
-            "not in the paper",
-        )
-        for number, norm in (("first", "u"), ("second", "w"))
-        for statistic, symbol in (("mean", "μ"), ("inverse deviation", "r"))
-    ),
+    *(Term("norm", STATISTICS, label, "sb", 0, 4, 4) for label in ("μ(u)", "r(u)", "μ(w)", "r(w)")),
     Term("attention", "input of Q, K and V", "u", "sbh", 2, 4, 4),
     Term("attention", "Q", "q", "sbh", 2, 4, 4),
     Term("attention", "K", "k", "sbh", 2, 4, 4),
@@ -67,10 +56,12 @@ TERMS = (
 )
 
 
-def totals(column: str) -> dict[str, int]:
-    """The sum of a column of `TERMS` for each unit; units that do not occur are left out."""
-    sums = {unit: sum(getattr(term, column) for term in TERMS if term.unit == unit) for unit in UNITS}
-    return {unit: count for unit, count in sums.items() if count}
+def totals(column: str, terms: Iterable[Term] = TERMS) -> dict[str, int]:
+    """The sum of a column of terms for each unit; units that do not occur are left out."""
+    found = dict.fromkeys(UNITS, 0)
+    for term in terms:
+        found[term.unit] += getattr(term, column)
+    return {unit: count for unit, count in found.items() if count}
 
 
 def value_of(counts: dict[str, int], sizes: tuple[int, int, int, int]) -> int:
