@@ -1,7 +1,6 @@
 """Published architectures as torchvision has them, built from `Layers`.
 
-There is no op for a concatenation: the class token of ViT-B/16 and its patches are padded and added. An
-adaptive average pool to 7×7 is left out, because images of 224² have 7×7 pixels there.
+An adaptive average pool to 7×7 is left out, because images of 224² have 7×7 pixels there.
 """
 
 from __future__ import annotations
@@ -13,13 +12,14 @@ import numpy as np
 
 from memtrain.graph.builder import Builder
 from memtrain.graph.node import Node, Role
-from memtrain.graph.ops.arithmetic import add
+from memtrain.graph.ops.arithmetic import BroadcastTo, add
 from memtrain.graph.ops.attention_blocks import attention_in_blocks
+from memtrain.graph.ops.concat import concat
 from memtrain.graph.ops.dropout import dropout
 from memtrain.graph.ops.pool_average import global_avg_pool2d
 from memtrain.graph.ops.pool_max import max_pool2d
 from memtrain.graph.ops.source import Leaf
-from memtrain.graph.ops.view import Pad, Slice, reshape
+from memtrain.graph.ops.view import Slice, reshape
 from memtrain.graph.size import BATCH, Dim, product
 from memtrain.models.declared import BATCH_NORM, LAYER_NORM, Layers
 from memtrain.models.layers import cross_entropy
@@ -97,9 +97,8 @@ def vit_b_16(layers, x):
     n, count = x.shape[0], patches.shape[1] * patches.shape[2]
     patches = reshape(b, patches, (n, count, m))
     token, positions = layers.parameter("class", (1, 1, m)), layers.parameter("P", (1, count + 1, m), 0.02)
-    start = add(b, positions, b.apply(Pad((0, 0, 0), (1, 1, m), (1, count + 1, m)), token))
-    behind = b.apply(Pad((0, 1, 0), (n, count + 1, m), (n, count + 1, m)), patches)
-    h = reshape(b, add(b, behind, start), (product((n, count + 1)), m), "h")
+    tokens = concat(b, [b.apply(BroadcastTo((n, 1, m)), token), patches], 1)
+    h = reshape(b, add(b, tokens, positions), (product((n, count + 1)), m), "h")
     for number in range(1, 13):
         with b.block("block", number):
             u = layers.norm(LAYER_NORM, h, "u", suffix="1")
