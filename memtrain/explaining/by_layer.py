@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from memtrain.explaining.formulas import Book
-from memtrain.explaining.polynomial import Monomial, polynomial_text, term
+from memtrain.explaining.polynomial import Monomial, polynomial, polynomial_text
 from memtrain.graph.node import Phase, Role, Scope
 from memtrain.planning.liveness import Liveness
 
@@ -37,8 +37,8 @@ def retained_by_layer(liveness: Liveness, book: Book) -> list[LayerBytes]:
     layers: dict[Scope, Counter[Monomial]] = {}
     for life in liveness.lives:
         if life.role is Role.RETAINED:
-            monomial, coefficient = term(life.node.shape, life.node.dtype.itemsize, book.sizes)
-            layers.setdefault(reader[life.node.id], Counter())[monomial] += coefficient
+            found = polynomial(life.node.shape, life.node.dtype.itemsize, book.sizes)
+            layers.setdefault(reader[life.node.id], Counter()).update(found)
     return [_entry(scope, terms) for scope, terms in layers.items()]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from memtrain.cells.cell import Cell, Mode
 from memtrain.explaining.formulas import symbols
-from memtrain.explaining.polynomial import Monomial, polynomial_text, term
+from memtrain.explaining.polynomial import Monomial, Polynomial, polynomial, polynomial_text
 from memtrain.graph.node import Role
 from memtrain.planning.liveness import Liveness, analyse
 from memtrain.planning.remat.policy import NONE
@@ -50,13 +50,16 @@ def _terms_at_peak(liveness: Liveness) -> Terms:
     terms: Counter[tuple[Role, Monomial]] = Counter()
     for life in liveness.lives:
         if life.born_step <= liveness.peak_step <= life.freed_step:
-            monomial, coefficient = term(life.node.shape, life.node.dtype.itemsize, known)
-            terms[life.role, monomial] += coefficient
+            _add(terms, life.role, polynomial(life.node.shape, life.node.dtype.itemsize, known))
     if node is not None:
         for count, dtype in node.op.workspace(*[graph[i] for i in node.inputs]):
-            monomial, coefficient = term((count,), dtype.itemsize, known)
-            terms[Role.WORKSPACE, monomial] += coefficient
+            _add(terms, Role.WORKSPACE, polynomial((count,), dtype.itemsize, known))
     return dict(terms)
+
+
+def _add(terms: Counter[tuple[Role, Monomial]], role: Role, found: Polynomial) -> None:
+    for monomial, coefficient in found.items():
+        terms[role, monomial] += coefficient
 
 
 def _slopes(terms: Terms, cell: Cell, mode: Mode) -> dict[tuple[Role, Monomial], int]:

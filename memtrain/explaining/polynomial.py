@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from math import gcd, prod
 from typing import NamedTuple
 
 from memtrain.graph.node import Shape
-from memtrain.graph.size import BATCH, Dim, evaluate, factors, product, text
+from memtrain.graph.size import BATCH, Dim, Sum, evaluate, factors, product, text
 from memtrain.models.network import DEPTH
 
 _POWERS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
@@ -36,16 +37,31 @@ Polynomial = dict[Monomial, int]
 """The bytes that each product is multiplied by."""
 
 
-def term(shape: Sequence[int], itemsize: int, known: Mapping[str, int]) -> tuple[Monomial, int]:
-    """The bytes of an array as a product and its coefficient. Sizes without a symbol are in the latter.
+def polynomial(shape: Sequence[int], itemsize: int, known: Mapping[str, int]) -> Polynomial:
+    """The bytes of an array. ``known`` has the value of each symbol.
 
-    ``known`` has the value of each symbol.
+    An axis that is a sum gives one product for each of its terms. Sizes without a symbol are in the
+    coefficients.
     """
-    sizes = factors(product(shape))
-    symbols = [size for size in sizes if isinstance(size, Dim)]
-    written = sorted(map(text, symbols), key=lambda name: (name != BATCH, name))
-    coefficient = itemsize * prod(size for size in sizes if not isinstance(size, Dim))
-    return Monomial(tuple(written), prod(evaluate(size, known) for size in symbols)), coefficient
+    found: Counter[Monomial] = Counter()
+    for sizes in _products(shape):
+        symbols = [size for size in sizes if isinstance(size, Dim)]
+        written = sorted(map(text, symbols), key=lambda name: (name != BATCH, name))
+        value = prod(evaluate(size, known) for size in symbols)
+        numbers = prod(size for size in sizes if not isinstance(size, Dim))
+        found[Monomial(tuple(written), value)] += itemsize * numbers
+    return found
+
+
+def _products(sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """The factors of each product in the sum that the product of ``sizes`` is."""
+    flat = factors(product(sizes))
+    for i, size in enumerate(flat):
+        if isinstance(size, Dim) and isinstance(size.meaning, Sum):
+            for summand in size.meaning.terms:
+                yield from _products((*flat[:i], summand, *flat[i + 1 :]))
+            return
+    yield flat
 
 
 def polynomial_text(terms: Polynomial, slopes: Mapping[Monomial, int], depth: int) -> str:
@@ -67,6 +83,5 @@ def _coefficient(value: int, slope: int, depth: int) -> str:
 
 
 def bytes_formula(shape: Shape, itemsize: int, known: Mapping[str, int]) -> str:
-    """The bytes of an array as a product: ``4·n·m``. ``known`` has the value of each symbol."""
-    monomial, coefficient = term(shape, itemsize, known)
-    return monomial.text(str(coefficient))
+    """The bytes of an array as a formula: ``4·n·m``. ``known`` has the value of each symbol."""
+    return polynomial_text(polynomial(shape, itemsize, known), {}, 0)

@@ -118,7 +118,7 @@ class Transformer(OfTokens):
         """(n·t, m) as (n, t, heads, m/heads)."""
         heads = Dim(self.heads, "a")
         shape = (n, Dim(self.sequence, "t"), heads, part(x.shape[1], heads))
-        return reshape(layers.b, x, shape, f"{x.name} by heads")
+        return layers.b.rename(reshape(layers.b, x, shape), f"{x.name} by heads", f"{x.label} by heads")
 
     def _dropped(self, layers: Layers, x: Node, label: str) -> Node:
         if not self.dropout or layers.key is None:
