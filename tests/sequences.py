@@ -9,6 +9,7 @@ import numpy as np
 
 from memtrain.graph.ops.attention_blocks import AttentionBlocks
 from memtrain.graph.ops.attention_blocks_grad import AttentionBlocksGrad
+from memtrain.graph.ops.concat import Concat
 from memtrain.graph.ops.cross_entropy import CrossEntropy, CrossEntropyGrad
 from memtrain.graph.ops.dropout import Dropout, PackedDropout, RecomputedDropout
 from memtrain.graph.ops.embedding import AddRows, Embedding
@@ -61,6 +62,10 @@ def _packed(s):
 
 
 EXAMPLES = {
+    "concat": [
+        lambda s: (Concat(0), (s.n, s.q), (1, s.q), (3, s.q)),
+        lambda s: (Concat(1), (2, s.n, s.q), (2, 3, s.q)),
+    ],
     "stack": [lambda s: (Stack(3), (s.n, s.q), (s.n, s.q), (s.n, s.q))],
     "step": [lambda s: (Step(1), (s.n, 3, s.q))],
     "attention_blocks": [
@@ -155,6 +160,7 @@ def drawn(op, key, shape):
 
 
 FORMULAS = {
+    "concat": lambda op, *values: np.concatenate(values, op.axis),
     "stack": lambda op, *values: np.stack(values, 1),
     "step": lambda op, x: x[:, op.number],
     "random_mask": lambda op, key: drawn(op, key, op.shape),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from memtrain.cells.cell import Cell, Mode
+from memtrain.explaining.by_layer import LayerBytes, retained_by_layer
 from memtrain.explaining.cost import Recomputation, recomputation
 from memtrain.explaining.footprint import RoleFootprint, footprint
 from memtrain.explaining.formulas import Book, Formula
@@ -49,6 +50,7 @@ class Explanation:
     forward: list[Formula]
     gradients: list[Formula]
     retained: list[Retained]
+    retained_by_layer: list[LayerBytes]
     recomputed: list[Recomputed]
     dropped: list[Dropped]
     recomputation: Recomputation
@@ -75,6 +77,7 @@ def explain(cell: Cell, rates: Rates | None = None) -> Explanation:
             if node.phase is Phase.BACKWARD and node.shape and book.completed(node) is node
         ],
         retained=retained_reasons(train.liveness, book),
+        retained_by_layer=retained_by_layer(train.liveness, book),
         recomputed=recomputed_reasons(train.liveness, book),
         dropped=dropped_reasons(train.liveness),
         recomputation=recomputation(train.schedule),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import groupby
 from typing import Protocol, TypeVar
 
-from memtrain.graph.node import Graph, Phase, Role, Scope
+from memtrain.graph.node import Graph, Phase, Role, Scope, numbered
 
 LEAST_REPEATS = 4
 """Fewer repetitions are shown in full."""
@@ -47,7 +47,8 @@ def folded_names(items: Iterable[Named]) -> list[str]:
     """The parts of `fold_names`: ``h1…h3`` and ``logp``."""
     series: dict[Hashable, list[Named]] = {}
     for item in items:
-        series.setdefault((item.label, item.scope[:-1], kinds_of(item.scope)), []).append(item)
+        outer = numbered(item.scope)[:-1]
+        series.setdefault((item.label, outer, kinds_of(item.scope)), []).append(item)
     return [name for found in series.values() for name in _fold_series(found)]
 
 
@@ -64,7 +65,8 @@ def of_parameters(graph: Graph) -> frozenset[str]:
 
 def _fold_series(items: list[Named]) -> list[str]:
     """The names of one series; runs of consecutive blocks are folded."""
-    numbers = [item.scope[-1].number or 0 if item.scope else 0 for item in items]
+    blocks = [numbered(item.scope) for item in items]
+    numbers = [block[-1].number or 0 if block else 0 for block in blocks]
     runs = [
         [items[index].name for index, _ in run]
         for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])

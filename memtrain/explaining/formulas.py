@@ -39,6 +39,8 @@ class Book:
     def __init__(self, graph: Graph, l2: float) -> None:
         self._graph = graph
         self._l2 = l2
+        self.sizes = symbols(graph)
+        """The size of each symbol of the graph."""
         self._consumers: dict[int, list[int]] = {}
         for node in graph:
             for index in node.inputs:
@@ -130,8 +132,3 @@ class _Sentence:
 def symbols(graph: Graph) -> dict[str, int]:
     """The size of each symbol of the graph, in the order in which the symbols appear."""
     return {name: value for node in graph for axis in node.shape for name, value in size.symbols(axis)}
-
-
-def bytes_formula(shape: Shape, itemsize: int) -> str:
-    """Bytes as a product of symbols: ``4·n·m``."""
-    return "·".join([str(itemsize), *map(size.text, shape)])

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from memtrain.explaining.formulas import Book, bytes_formula
+from memtrain.explaining.formulas import Book
+from memtrain.explaining.polynomial import bytes_formula
 from memtrain.graph.node import Node, Phase, Role, Scope
 from memtrain.planning.liveness import Life, Liveness
 from memtrain.planning.schedule import Schedule
@@ -121,7 +122,7 @@ def _reason(schedule: Schedule, book: Book, life: Life, reads: _Reads) -> dict[s
         "book_shape": book.shape(node),
         "dtype": str(node.dtype),
         "bytes": node.nbytes,
-        "formula": bytes_formula(node.shape, node.dtype.itemsize),
+        "formula": bytes_formula(node.shape, node.dtype.itemsize, book.sizes),
         "producer": str(book.formula(node)),
         "read_by": _read_by(schedule, book, life, reads),
     }

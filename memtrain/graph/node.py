@@ -53,6 +53,12 @@ Scope = tuple[Block, ...]
 """The path of blocks that a node belongs to, the outermost first."""
 
 
+def numbered(scope: Scope) -> Scope:
+    """The path up to the innermost block with a number: the repeated block that contains a part of it."""
+    last = max((at for at, block in enumerate(scope, start=1) if block.number is not None), default=0)
+    return scope[:last]
+
+
 class Name(NamedTuple):
     """The name, label and scope of a value, without its node."""
 

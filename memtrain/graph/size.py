@@ -28,7 +28,10 @@ class Product(NamedTuple):
 
 
 class Quotient(NamedTuple):
-    """One of ``parts`` equal parts of ``whole``; the quotient is rounded up if ``rounded``."""
+    """One of ``parts`` equal parts of ``whole``; the quotient is rounded up if ``rounded``.
+
+    ``parts`` may be a `Dim`: the units of one of several heads are m/a.
+    """
 
     whole: int
     parts: int
@@ -84,14 +87,15 @@ def product(sizes: Sequence[int]) -> int:
 
 def part(size: int, count: int) -> int:
     """One of ``count`` equal parts of ``size``, which ``count`` divides: n/2."""
-    if count == 1:
+    named = isinstance(count, Dim)
+    if count == 1 and not named:
         return size
-    if not isinstance(size, Dim):
+    if not isinstance(size, Dim) and not named:
         return size // count
-    whole, parts = size.meaning, count
-    if isinstance(whole, Quotient) and not whole.rounded:
-        return _dim(size // count, Quotient(whole.whole, whole.parts * parts))
-    return _dim(size // count, Quotient(size, parts))
+    whole = size.meaning if isinstance(size, Dim) else None
+    if isinstance(whole, Quotient) and not whole.rounded and not named and not isinstance(whole.parts, Dim):
+        return _dim(size // count, Quotient(whole.whole, whole.parts * count))
+    return _dim(size // count, Quotient(size, count))
 
 
 def rounded_part(size: int, count: int) -> int:
@@ -116,10 +120,28 @@ def total(sizes: Sequence[int]) -> int:
 
 
 def factors(size: int) -> tuple[int, ...]:
-    """The sizes whose product is ``size``. None of them is a product or a plain 1."""
+    """The sizes whose product is ``size``. None of them is a product or a plain 1; a · m/a is m."""
     if isinstance(size, Dim) and isinstance(size.meaning, Product):
-        return tuple([factor for given in size.meaning.factors for factor in factors(given)])
+        return _cancelled([factor for given in size.meaning.factors for factor in factors(given)])
     return () if size == 1 and not isinstance(size, Dim) else (size,)
+
+
+def _cancelled(sizes: list[int]) -> tuple[int, ...]:
+    """The factors ``sizes`` without the quotients whose divisor is a factor, too."""
+    for i, quotient in enumerate(sizes):
+        if not isinstance(quotient, Dim) or not isinstance(quotient.meaning, Quotient):
+            continue
+        whole, parts, rounded = quotient.meaning
+        for j, size in enumerate(sizes):
+            if not rounded and isinstance(parts, Dim) and isinstance(size, Dim) and _same(size, parts):
+                rest = [factor for k, factor in enumerate(sizes) if k not in (i, j)]
+                return _cancelled([*rest, *factors(whole)])
+    return tuple(sizes)
+
+
+def _same(size: Dim, other: Dim) -> bool:
+    """Whether two sizes have one meaning."""
+    return size == other and size.meaning == other.meaning
 
 
 def text(size: int) -> str:
@@ -134,7 +156,7 @@ def text(size: int) -> str:
         case Sum(terms):
             return " + ".join(map(text, terms))
         case Quotient(whole, parts, rounded):
-            quotient = f"{_factor_text(whole)}/{parts}"
+            quotient = f"{_factor_text(whole)}/{_factor_text(parts)}"
             return f"⌈{quotient}⌉" if rounded else quotient
         case Least(most, sizes):
             return f"min({most}, {text(product(sizes))})"
@@ -157,7 +179,7 @@ def evaluate(size: int, sizes: Mapping[str, int]) -> int:
         case Sum(terms):
             return sum(evaluate(term, sizes) for term in terms)
         case Quotient(whole, parts):
-            return -(-evaluate(whole, sizes) // parts)
+            return -(-evaluate(whole, sizes) // evaluate(parts, sizes))
         case Least(most, found):
             return min(most, prod(evaluate(factor, sizes) for factor in found))
 
@@ -171,8 +193,9 @@ def symbols(size: int) -> Iterator[tuple[str, int]]:
             case Product(sizes) | Least(_, sizes) | Sum(sizes):
                 for factor in sizes:
                     yield from symbols(factor)
-            case Quotient(whole):
+            case Quotient(whole, parts):
                 yield from symbols(whole)
+                yield from symbols(parts)
 
 
 def carries_batch(shape: Sequence[int]) -> bool:

@@ -39,11 +39,11 @@ SYMBOL_WORDS = {
     "d": "input",
     "m": "unit",
     "q": "output",
-    "p": "pixel on a side",
-    "c": "channel of the images",
+    "p": "pixel row",
+    "c": "image channel",
     "t": "token",
     "a": "head",
-    "v": "entry of the vocabulary",
+    "v": "known token",
 }
 """The thing that each symbol counts. Single layers have m1, m2, … units; for ℓ see `Network.block_word`."""
 

@@ -52,7 +52,7 @@ class RNN(OfTokens):
                 values.append(layers.named(embedding(b, table, tokens), "e"))
         for number in range(1, self.depth + 1):
             with b.block("layer", number):
-                values = _Layer(layers, self.unit, m).over(values, n)
+                values = RecurrentLayer(layers, self.unit, m, m).over(values, n)
         stacked = layers.named(b.apply(Stack(t), *values), "h")
         return layers.linear(reshape(b, stacked, (product((n, t)), m), "h flat"), self.classes, "o")
 
@@ -60,13 +60,16 @@ class RNN(OfTokens):
         return self.changed(depth=1, width=8, sequence=3)
 
 
-class _Layer:
+class RecurrentLayer:
     """A recurrent layer: its weights, and its steps one after the other."""
 
-    def __init__(self, layers: Layers, unit: str, width: int) -> None:
+    def __init__(self, layers: Layers, unit: str, inputs: int, width: int) -> None:
+        """A layer of ``width`` units of a kind in `GATES`, which reads ``inputs`` values at each step."""
         self._layers, self._unit, self._width = layers, unit, width
         self._weights = {
-            gate: tuple(layers.weight(f"{kind}{gate}", (width, width)) for kind in ("W", "U"))
+            gate: tuple(
+                layers.weight(f"{kind}{gate}", (width, size)) for kind, size in (("W", inputs), ("U", width))
+            )
             for gate in GATES[unit]
         }
         self._biases = {gate: layers.bias(f"b{gate}", width) for gate in GATES[unit]}

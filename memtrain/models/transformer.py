@@ -33,7 +33,8 @@ class Transformer(OfTokens):
 
     A block adds causal attention to its input, and then a perceptron of 4 · ``width`` units. ``tied`` uses
     the table of embeddings as the weight of the last layer. ``dropout`` is the share of values set to zero
-    after the embedding and after both parts of a block.
+    after the embedding and after both parts of a block. Attention by parts also drops some of its
+    probabilities; attention in blocks has none.
     """
 
     depth: int = 2
@@ -86,37 +87,45 @@ class Transformer(OfTokens):
         return layers.linear(u, self.classes, "o")
 
     def _block(self, layers: Layers, x: Node, n: int) -> Node:
-        m, inner = x.shape[1], sqrt(2 * self.depth)
-        u = layers.norm(self.norm, x, "u", suffix="1")
-        q, k, v = (self._heads(layers, layers.linear(u, m, label, suffix=label), n) for label in "qkv")
-        c = reshape(layers.b, self._attended(layers, q, k, v), x.shape)
-        a = layers.linear(layers.named(c, "c"), m, "a", suffix="a", gain=1 / inner**2)
-        r = layers.add(x, self._dropped(layers, a, "a"), "r")
-        u = layers.norm(self.norm, r, "w", suffix="2")
-        z = layers.linear(u, product((4, m)), "z", suffix="1")
-        h = layers.activate(self.activation, z, "h")
-        f = layers.linear(h, m, "f", suffix="2", gain=1 / inner**2)
-        return layers.add(r, self._dropped(layers, f, "f"), "y")
+        b, m, inner = layers.b, x.shape[1], sqrt(2 * self.depth)
+        with b.block("norm"):
+            u = layers.norm(self.norm, x, "u", suffix="1")
+        with b.block("attention"):
+            q, k, v = (self._heads(layers, layers.linear(u, m, label, suffix=label), n) for label in "qkv")
+            c = reshape(b, self._attended(layers, q, k, v), x.shape)
+            a = layers.linear(layers.named(c, "c"), m, "a", suffix="a", gain=1 / inner**2)
+            r = layers.add(x, self._dropped(layers, a, "a"), "r")
+        with b.block("norm"):
+            u = layers.norm(self.norm, r, "w", suffix="2")
+        with b.block("perceptron"):
+            z = layers.linear(u, product((4, m)), "z", suffix="1")
+            h = layers.activate(self.activation, z, "h")
+            f = layers.linear(h, m, "f", suffix="2", gain=1 / inner**2)
+            return layers.add(r, self._dropped(layers, f, "f"), "y")
 
     def _attended(self, layers: Layers, q: Node, k: Node, v: Node) -> Node:
         b = layers.b
         if self.attention == BLOCKS:
             return layers.named(attention_in_blocks(b, q, k, v, causal=True), "c by heads")
-        c = layers.named(attention(b, q, k, v, causal=True), "c by heads")
-        p = layers.named(b[c.inputs[0]], "P")
-        layers.named(b[p.inputs[0]], "S")
-        return c
+
+        def dropped(p: Node) -> Node:
+            layers.named(b[p.inputs[0]], "S")
+            return self._dropped(layers, layers.named(p, "P"), "P")
+
+        return layers.named(attention(b, q, k, v, causal=True, dropped=dropped), "c by heads")
 
     def _heads(self, layers: Layers, x: Node, n: int) -> Node:
         """(n·t, m) as (n, t, heads, m/heads)."""
-        shape = (n, Dim(self.sequence, "t"), Dim(self.heads, "a"), part(x.shape[1], self.heads))
-        return reshape(layers.b, x, shape, f"{x.name} by heads")
+        heads = Dim(self.heads, "a")
+        shape = (n, Dim(self.sequence, "t"), heads, part(x.shape[1], heads))
+        return layers.b.rename(reshape(layers.b, x, shape), f"{x.name} by heads", f"{x.label} by heads")
 
     def _dropped(self, layers: Layers, x: Node, label: str) -> Node:
         if not self.dropout or layers.key is None:
             return x
-        number = layers.next_mask()
-        return layers.named(dropout(layers.b, x, layers.key, self.dropout, number), f"{label}′")
+        found = dropout(layers.b, x, layers.key, self.dropout, layers.next_mask())
+        layers.b.rename(layers.b[found.inputs[1]], f"mask({layers.called(label)})", f"mask({label})")
+        return layers.named(found, f"{label}′")
 
     def small(self) -> Self:
         return self.changed(depth=1, width=8 * self.heads, sequence=8)

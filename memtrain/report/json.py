@@ -77,6 +77,7 @@ def explained_document(explained: Explained, origin: Origin) -> str:
         "forward": explanation.forward,
         "gradients": explanation.gradients,
         "retained": explanation.retained,
+        "retained_by_layer": explanation.retained_by_layer,
         "recomputed": explanation.recomputed,
         "dropped": explanation.dropped,
         "recomputation": explanation.recomputation,

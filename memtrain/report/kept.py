@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
+from memtrain.explaining.by_layer import LayerBytes
 from memtrain.explaining.explanation import Explanation
 from memtrain.explaining.folding import LEAST_REPEATS, fold_names, kinds_of, of_parameters
 from memtrain.explaining.formulas import Formula
@@ -24,6 +25,7 @@ def reason_sections(explanation: Explanation) -> Iterator[Section]:
     yield _formulas("The graph, forward", _with_norms_folded(explanation))
     yield _formulas("The gradients, with the shape of each value and factor", explanation.gradients)
     yield _retained(explanation.retained)
+    yield _by_layer(explanation.retained_by_layer)
     yield from recomputed_sections(explanation)
     yield _dropped(explanation)
 
@@ -107,6 +109,15 @@ def _retained(entries: Sequence[Retained]) -> Section:
     heads = ("name", "shape", "bytes", "formula", "made by", "steps", "waits", "read by")
     lines = folded_lines(entries, _readers, line, len(heads))
     return Section(_KEPT, heads, lines, frozenset({0, 1, 3, 4, 7}), text=7, spare=(3, 5, 4, 1))
+
+
+def _by_layer(entries: Sequence[LayerBytes]) -> Section:
+    def line(entry: LayerBytes) -> Sequence[str]:
+        return entry.name, entry.formula, f"{entry.bytes:,}"
+
+    lines = folded_lines(entries, lambda entry: entry.formula, line, 3)
+    heads = ("layer", "bytes as a formula", "bytes")
+    return Section("Kept for the gradients of each layer", heads, lines, frozenset({0, 1}), text=1)
 
 
 def _recomputed(title: str, entries: Sequence[Recomputed]) -> Section:

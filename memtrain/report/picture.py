@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from memtrain.graph.node import Graph, Node, Phase, Role, Scope
+from memtrain.graph.node import Graph, Node, Phase, Role, Scope, numbered
 from memtrain.planning.liveness import analyse
 from memtrain.planning.schedule import Schedule
 
@@ -88,17 +88,18 @@ def _folds(nodes: Iterable[Node], runs: Iterable[Run]) -> dict[int, str]:
     at = {block: index for index, run in enumerate(runs) for block in run}
     folds = {}
     for node in nodes:
-        if node.scope in at:
+        block = numbered(node.scope)
+        if block in at:
             part = "b" if node.phase is Phase.BACKWARD else "f" if node.shape else "n"
-            folds[node.id] = f"fold{at[node.scope]}{part}"
+            folds[node.id] = f"fold{at[block]}{part}"
     return folds
 
 
 def _fold(key: str, members: Sequence[Node], retained: set[int]) -> Mark:
-    scopes = sorted({node.scope for node in members})
+    scopes = sorted({numbered(node.scope) for node in members})
     first, last = scopes[0], scopes[-1]
-    in_first = [node for node in members if node.scope == first]
-    in_last = {node.label: node.name for node in members if node.scope == last}
+    in_first = [node for node in members if numbered(node.scope) == first]
+    in_last = {node.label: node.name for node in members if numbered(node.scope) == last}
 
     def range_of(node: Node) -> str:
         return f"{node.name} … {in_last[node.label]}"
@@ -125,10 +126,11 @@ def repeated_blocks(graph: Graph, nodes: Iterable[Node]) -> list[Run]:
     """
     blocks: dict[Scope, list[object]] = {}
     for node in nodes:
-        if node.scope and node.scope[-1].number is not None and node.phase is Phase.FORWARD:
-            inputs = tuple(_relative(graph[i], node.scope) for i in node.inputs)
+        scope = numbered(node.scope)
+        if scope and node.phase is Phase.FORWARD:
+            inputs = tuple(_relative(graph[i], scope) for i in node.inputs)
             kind = (node.label if node.shape else "", node.op.name, node.shape, node.dtype)
-            blocks.setdefault(node.scope, []).append((kind, inputs))
+            blocks.setdefault(scope, []).append((kind, inputs))
     runs: list[list[Scope]] = []
     for scope in sorted(blocks):
         if runs and _follows(scope, runs[-1][-1]) and blocks[scope] == blocks[runs[-1][0]]:
@@ -146,6 +148,6 @@ def _follows(scope: Scope, before: Scope) -> bool:
 
 def _relative(read: Node, scope: Scope) -> object:
     """An input relative to a block: how many blocks earlier it is, its shape, type and role."""
-    here = scope[-1].number or 0
-    offset = read.scope[-1].number - here if read.scope and read.scope[-1].number is not None else None
+    here, block = scope[-1].number or 0, numbered(read.scope)
+    offset = (block[-1].number or 0) - here if block else None
     return offset, read.shape, read.dtype, read.role

@@ -34,6 +34,7 @@ SUMS = (
     "embedding_grad",
     "add_rows",
     "attention_blocks_grad",
+    "softmax_grad",
 )
 
 

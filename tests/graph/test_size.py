@@ -16,7 +16,7 @@ from memtrain.graph.ops.matmul import matmul
 from memtrain.graph.ops.view import Slice
 from memtrain.graph.size import Dim, least, part, product, rounded_part
 
-N, M = Dim(96, "n"), Dim(256, "m")
+N, M, A = Dim(96, "n"), Dim(256, "m"), Dim(4, "a")
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,10 @@ N, M = Dim(96, "n"), Dim(256, "m")
         (part(part(N, 2), 3), "n/6", 16),
         (part(product((N, M)), 4), "n·m/4", 96 * 64),
         (product((part(N, 2), M)), "n/2·m", 48 * 256),
+        (part(M, A), "m/a", 64),
+        (product((N, A, part(M, A))), "n·m", 96 * 256),
+        (product((A, N, A, part(product((A, M)), A))), "n·a·a·m", 96 * 16 * 256),
+        (product((N, part(M, A))), "n·m/a", 96 * 64),
         (rounded_part(Dim(9, "n"), 8), "⌈n/8⌉", 2),
         (part(rounded_part(Dim(9, "n"), 8), 2), "⌈n/8⌉/2", 1),
         (rounded_part(9, 8), "2", 2),
@@ -47,7 +51,9 @@ def test_a_size_is_a_number_and_the_expression_that_gives_it(found, words, value
     assert found == value
     assert size.text(found) == words
     assert (
-        size.evaluate(found, {"n": 96, "m": 256, **({"n": 9} if "⌈n/8⌉" in words and value < 9 else {})})
+        size.evaluate(
+            found, {"n": 96, "m": 256, "a": 4, **({"n": 9} if "⌈n/8⌉" in words and value < 9 else {})}
+        )
         == value
     )
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from derivatives import evaluate
+from derivatives import check_gradient, evaluate
 from examples import (
     leaf,
 )
 
+from memtrain.errors import GraphError
 from memtrain.graph.builder import Builder
 from memtrain.graph.ops import activation, arithmetic, loss, view
+from memtrain.graph.ops.concat import concat
 from memtrain.planning.liveness import analyse
 from memtrain.planning.schedule import make_schedule
 from memtrain.run.executor import Run
@@ -82,3 +84,17 @@ def test_an_old_view_does_not_outlive_the_buffer_that_another_value_took_over():
     run.load({})
     run.iterate()
     assert ledger.peak_bytes == analyse(schedule).peak_bytes == 8000 + 16000 + 8 + 8
+
+
+def test_a_concatenation_has_the_parts_of_its_cotangent_as_gradients():
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal((2, size, 3)) for size in (1, 4, 2)]
+    for order in (1, 2):
+        check_gradient(lambda b, *values: concat(b, values, 1), arrays, order)
+    b = Builder()
+    x, y = leaf(b, "x", (2, 3)), leaf(b, "y", (2, 4))
+    assert concat(b, [x, y], 1).shape == (2, 7)
+    with pytest.raises(GraphError, match=r"concat along axis 0 does not fit x leaf.*, y leaf"):
+        concat(b, [x, y], 0)
+    with pytest.raises(GraphError, match="along axis 2"):
+        concat(b, [x], 2)

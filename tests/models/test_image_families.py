@@ -15,7 +15,6 @@ from memtrain.measure.workload import batches
 from memtrain.planning.liveness import analyse
 from memtrain.run.allocation import ALLOCATIONS, make_run
 from memtrain.run.ledger import Ledger
-from memtrain.training.iteration import training
 
 SMALL = {
     "lenet": {"depth": 2, "image": 16, "batch": 6},
@@ -86,19 +85,6 @@ def test_running_statistics_are_updated_once_for_each_micro_batch():
     for part in np.split(z, 3):
         expected = 0.9 * expected + 0.1 * part.mean((0, 1, 2))
     np.testing.assert_allclose(found["mean1"], expected, rtol=1e-12)
-
-
-def count(network):
-    return sum(node.size for node in network.build(1).trainable)
-
-
-def test_parameters_and_retained_bytes_of_lenet_are_those_of_the_book_and_of_pytorch():
-    cell = cell_of(model="lenet", batch=256)
-    assert count(cell.network) == 61_706
-    model = cell.network.build(256)
-    schedule = training(model, "sgd", 0.1)
-    retained = sum(node.nbytes for node in analyse(schedule).most_retained)
-    assert retained <= 8_288_260
 
 
 def test_what_a_family_lacks_and_images_that_are_too_small_are_refused():

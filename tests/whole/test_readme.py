@@ -31,8 +31,12 @@ FEWER_CASES = {
     "scripts/plans": "--help",  # it holds times against bounds, which a test must not do
     "scripts/same ../memtrain-before": "--help",  # half a minute for the least that it compares
     "scripts/bench --rounds 3": "--help",  # another test compares its rows with the text
+    "scripts/retained": "",
 }
 """The arguments with which a test runs a long script of the evidence."""
+
+IN_TESTS = {"fuzz": "fuzzing", "retained": "retained"}
+"""By script: the module of the tests that it runs."""
 
 SHOWN_CHEAPLY = {"memtrain sweep --memory 8MiB": " --meters ledger || true"}
 """What is added to a command of a table. Some cells of this sweep fail, so that it ends with 1."""
@@ -142,7 +146,9 @@ def test_each_script_of_the_evidence_runs(command, tmp_path):
         assert (ROOT / command.split()[1]).exists()
         return
     name = command.split()[0].partition("/")[2]
-    module = ROOT / "tests" / "fuzzing.py" if name == "fuzz" else SCRIPTS / f"{name}.py"
+    if name == "retained":
+        pytest.importorskip("torch")
+    module = ROOT / "tests" / f"{IN_TESTS[name]}.py" if name in IN_TESTS else SCRIPTS / f"{name}.py"
     line = [sys.executable, module, *FEWER_CASES[command].split()]
     said = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
     assert said.returncode == 0, said.stdout + said.stderr
@@ -163,6 +169,14 @@ def test_the_table_of_the_benchmark_shows_its_rows():
             peaks = [float(row[f"{meter}_peak_bytes"]) / 2**20 for meter in ("heap", "resident")]
             shown = [f"{step_ms:.{int(step_ms < 100)}f} ms", *(f"{peak:.1f}" for peak in peaks)]
             assert cell.split(" · ") == shown
+
+
+@pytest.mark.oracle
+def test_the_tables_of_what_is_retained_are_those_that_the_script_prints():
+    pytest.importorskip("torch")
+    from retained import tables
+
+    assert [table for table in tables() if table not in EVIDENCE_TEXT] == []
 
 
 def test_the_python_of_the_readme_works(tmp_path):
