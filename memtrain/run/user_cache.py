@@ -38,7 +38,7 @@ class Kept(Generic[T]):
         """
         measured: T | None = None
         for folder in _folders():
-            with suppress(OSError), _locked(folder):
+            with suppress(OSError), _locked(folder, f"{self._file}.lock"):
                 kept = self._kept(folder)
                 if kept is not None:
                     return kept
@@ -81,11 +81,14 @@ def _check_ours(folder: Path) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """A context in which only this process uses ``folder``. Raises ``OSError`` if it is not this user's."""
+def _locked(folder: Path, name: str) -> Iterator[None]:
+    """A context in which only this process holds a lock. Raises ``OSError`` unless the folder is this user's.
+
+    Each kept value has its own lock, since the measurement of one value may need another.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _check_ours(folder)
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    lock = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

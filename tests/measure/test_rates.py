@@ -53,7 +53,7 @@ def test_rates_are_measured_once_and_then_kept(cache, measurements):
     assert Host().rates == kept_rates() == RATES
     assert len(measurements) == 1
     assert stat.S_ISREG(cache.stat().st_mode)
-    assert sorted(os.listdir(cache.parent)) == ["lock", "rates.json"]
+    assert sorted(os.listdir(cache.parent)) == ["rates.json", "rates.json.lock"]
     assert unkept_rates() is None
 
 

@@ -10,6 +10,7 @@ import pytest
 from memtrain.planning.cost import Rates
 from memtrain.run import user_cache as module
 from memtrain.run.kept_rates import KEPT_RATES, kept_rates
+from memtrain.run.user_cache import Kept
 
 RATES = Rates(1e9, 1e8, {"relu": 1e8})
 
@@ -67,3 +68,11 @@ def test_a_measurement_that_fails_keeps_nothing(folder):
         KEPT_RATES.value_or(measure)
     assert kept_rates() is None
     assert KEPT_RATES.value_or(lambda: RATES) == RATES  # the folder is no longer locked
+
+
+def test_the_measurement_of_one_value_may_keep_another(folder):
+    """The rates are measured with the BLAS kernel that is measured first, under a lock of its own."""
+    (folder / "rates.json").unlink()
+    inner = Kept("inner.json", int, int)
+    assert KEPT_RATES.value_or(lambda: Rates(inner.value_or(lambda: 7), 1e8, {})).flops_per_s == 7
+    assert inner.value() == 7
