@@ -116,12 +116,12 @@ def vit_b_16(layers, x):
     return layers.linear(first, CLASSES, "o")
 
 
-def _of_images(append: Callable[[Layers, Node], Node], bias: bool) -> Callable[[int], Model]:
-    """A function that builds the model for a batch of images of 224×224 with 3 channels."""
+def of_images(append: Callable[[Layers, Node], Node], bias: bool, side: int = 224) -> Callable[[int], Model]:
+    """A function that builds the model for a batch of images of ``side``² pixels with 3 channels."""
 
     def build(batch: int) -> Model:
         b, n = Builder(), Dim(batch, BATCH)
-        x = b.apply(Leaf(Role.INPUT, (n, 224, 224, 3), F4), name="x")
+        x = b.apply(Leaf(Role.INPUT, (n, side, side, 3), F4), name="x")
         y = b.apply(Leaf(Role.INPUT, (n,), I8), name="y")
         key = b.apply(Leaf(Role.INPUT, (2,), U8), name="key")
         layers = Layers(b, F4, bias, key)
@@ -152,7 +152,7 @@ INDEX = "int64 indices of max-pools: backward compares the image with the maxima
 PUBLISHED = (
     Published("LeNet", LeNet().build, 256, 61_706, 8_288_260, NUMBER),
     Published(
-        *("VGG-16", _of_images(vgg_16, True), 4, 138_357_544, 291_028_612),
+        *("VGG-16", of_images(vgg_16, True), 4, 138_357_544, 291_028_612),
         {
             INDEX: 8 * 4 * (64 * 112**2 + 128 * 56**2 + 256 * 28**2 + 512 * 14**2 + 512 * 7**2),
             "masks of dropouts in float32 instead of bytes": 3 * 4 * 2 * 4096,
@@ -161,15 +161,15 @@ PUBLISHED = (
         },
     ),
     Published(
-        *("ResNet-18", _of_images(resnet_18, False), 8, 11_689_512, 172_692_228),
+        *("ResNet-18", of_images(resnet_18, False), 8, 11_689_512, 172_692_228),
         {INDEX: 8 * 8 * 64 * 56**2, **NUMBER},
     ),
     Published(
-        *("ResNet-50", _of_images(resnet_50, False), 4, 25_557_032, 341_458_052),
+        *("ResNet-50", of_images(resnet_50, False), 4, 25_557_032, 341_458_052),
         {INDEX: 8 * 4 * 64 * 56**2, **NUMBER},
     ),
     Published(
-        *("ViT-B/16", _of_images(vit_b_16, True), 2, 86_567_656, 235_125_140),
+        *("ViT-B/16", of_images(vit_b_16, True), 2, 86_567_656, 235_125_140),
         {"all 197 tokens in place of the first, which the last layer reads": 4 * 2 * 196 * 768, **NUMBER},
     ),
 )

@@ -32,10 +32,11 @@ FEWER_CASES = {
     "scripts/same ../memtrain-before": "--help",  # half a minute for the least that it compares
     "scripts/bench --rounds 3": "--help",  # another test compares its rows with the text
     "scripts/retained": "",
+    "scripts/families": "--help",
 }
 """The arguments with which a test runs a long script of the evidence."""
 
-IN_TESTS = {"fuzz": "fuzzing", "retained": "retained"}
+IN_TESTS = {"fuzz": "fuzzing", "retained": "retained", "families": "families_bench"}
 """By script: the module of the tests that it runs."""
 
 SHOWN_CHEAPLY = {"memtrain sweep --memory 8MiB": " --meters ledger || true"}
