@@ -102,13 +102,16 @@ _MEMORY = "Hard limit on the memory of each run: 64MiB, 1GB, or bytes"
 _COST = "What a budget policy minimises: seconds, as measured on this machine, or FLOPs"
 
 _DATA = "digits; topics for language models"
+_DEPTH = "Hidden layers (blocks); 0 is a linear model"
+_WIDTH = "Units of a layer; channels of the first block"
+_ACTIVATION = "sigmoid for lenet, gelu for transformer, else relu"
 
 COLUMNS = (
     _network("model", TEXT, "mlp", "Family of the network", choices=FAMILIES),
-    _network("depth", COUNT, 1, "Hidden layers (blocks); 0 is a linear model", least=0),
-    _network("width", WIDTHS, 256, "Units of a layer; channels of the first block"),
+    _network("depth", COUNT, 1, _DEPTH, least=0, usual="1 for mlp, else by family"),
+    _network("width", WIDTHS, 256, _WIDTH, usual="256 for mlp, else by family"),
     _run("batch", COUNT, 64, "Examples in a batch"),
-    _network("activation", TEXT, "relu", "Activation function", choices=ACTIVATIONS),
+    _network("activation", TEXT, "relu", "Activation function", choices=ACTIVATIONS, usual=_ACTIVATION),
     _network("bias", TRUTH, False, "Add a bias to each layer"),
     _run("optimizer", TEXT, "sgd", "Optimiser", choices=("sgd", "momentum", "adam")),
     _network("l2", NUMBER, 1e-4, "Factor λ of the regulariser λ/2·Σ‖W‖²"),

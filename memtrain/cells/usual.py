@@ -65,5 +65,5 @@ def _completed(given: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, 
 
 
 def as_shown(usual: Mapping[str, Any]) -> dict[str, str]:
-    """The values of ``usual`` as text for a help."""
-    return {name: str(value) for name, value in usual.items()}
+    """The values of ``usual``, which are for a multilayer perceptron, as text for a help."""
+    return {name: f"{value} for mlp, else by family" for name, value in usual.items()}

@@ -33,7 +33,12 @@ _MODES = ("both", "train", "infer")
 
 
 @cell_options(
-    several=CELL_NAMES, shown={"depth": "1:16:x2", "batch": "64,256,1024", "memory_limit_bytes": "none"}
+    several=CELL_NAMES,
+    shown={
+        "depth": "1:16:x2 for mlp, else by family",
+        "batch": "64,256,1024 for mlp, else by family",
+        "memory_limit_bytes": "none",
+    },
 )
 @export_options
 @config_options

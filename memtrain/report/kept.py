@@ -49,10 +49,7 @@ def kept_in_short(entries: Sequence[Retained]) -> Section:
     lines = [_group(group) for group in found[:_MOST_GROUPS]]
     if found[_MOST_GROUPS:]:
         lines.append((f"⋮ × {len(found) - _MOST_GROUPS}", "", "", "", ""))
-    of_several = next((group for group in found if len(group) > 1), None)
-    reader = "read by"
-    if of_several:
-        reader += f" (for {fold_names(of_several)}: the readers of {fold_names(of_several[:1])})"
+    reader = "read by (the first of several)" if len(entries) > len(found) else "read by"
     heads = ("name", "shape", "bytes", "waits", reader)
     return Section(_KEPT, heads, lines, frozenset({0, 1, 4}), text=4)
 
