@@ -174,7 +174,13 @@ COLUMNS = (
     _of_family("sequence", COUNT, "128; 64 for rnn", "Tokens in an example"),
     _of_family("vocabulary", COUNT, "as in the data", "Different tokens; implies synthetic data"),
     _of_family("dropout", NUMBER, "0", "Share of values that dropout sets to zero", least=0),
-    _of_family("attention", TEXT, "parts", "Attention by parts, or in blocks", choices=ATTENTIONS),
+    _of_family(
+        "attention",
+        TEXT,
+        "parts",
+        "Attention by parts keeps its probabilities; in blocks it computes them again",
+        choices=ATTENTIONS,
+    ),
     _of_family("tied", TRUTH, "no-tied", "Use the embedding as the output layer, too"),
     _of_family("unit", TEXT, "lstm", "Recurrent unit", choices=("tanh", "lstm", "gru")),
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 from memtrain.cells.cell import Cell
 from memtrain.cells.columns import CELL_COLUMNS, Column
-from memtrain.cells.kinds import BYTES, written
+from memtrain.cells.kinds import BYTES, TRUTH, written
 from memtrain.units import format_bytes
 
 AXES = ("depth", "batch")
@@ -50,13 +50,18 @@ def _told(column: Column, cells: Sequence[Cell]) -> str:
     if (
         name in ("model", "steps", *AXES)
         or not values
-        or (name not in _ALWAYS and values == {column.default})
+        or (name not in _ALWAYS and all(written(cell[name]) == _usual(column, cell) for cell in cells))
     ):
         return ""
-    if values <= {True, False} and isinstance(column.default, bool):
+    if column.kind is TRUTH:
         return {1: name if True in values else f"no {name}", 2: f"with and without {name}"}[len(values)]
     text = _values(name, cells)
     return text if name in _WITHOUT_NAME else f"{_NAMES.get(name, name.replace('_', ' '))} {text}"
+
+
+def _usual(column: Column, cell: Cell) -> Any:
+    """The default of a column: that of the family of the cell, if the family has the column."""
+    return getattr(type(cell.network), column.name, column.default)
 
 
 def _values(name: str, cells: Iterable[Cell]) -> str:

@@ -42,6 +42,7 @@ def draw_curves(curves: Curves, of: str, figure: Figure) -> None:
             axes.plot([p.tick for p in failed], [p.peak_bytes or 0 for p in failed], "x", color=colour, ms=10)
         axes.set(title="linear", xlabel=curves.axis, ylabel="peak memory")
         axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         if scale == "log":
             axes.set_title("logarithmic")
             axes.set_yscale("log", base=2)

@@ -86,7 +86,7 @@ def _timelines(
         count = len(account.timeline)
         words = f"{mode.noun.capitalize()}: {count} step{'' if count == 1 else 's'}"
         if len(lines) < count:
-            words += f" in {len(lines)} lines; a line is the highest of successive steps"
+            words += f" in {len(lines)} lines; each line shows the highest of some steps"
         parts += [Text(words, style="bold"), drawing.bars(account, lines)]
         sentences = [peak_sentence(account)]
         if not brief or mode is Mode.TRAIN:
