@@ -99,7 +99,7 @@ _ALLOCATION = (
     "and packed elsewhere (auto)"
 )
 _MEMORY = "Hard limit on the memory of each run: 64MiB, 1GB, or bytes"
-_COST = "What a budget policy minimises: seconds, as measured on this machine, or FLOPs"
+_COST = "What a plan within a budget minimises: seconds, as measured on this machine, or FLOPs"
 
 _DATA = "digits; topics for language models"
 _DEPTH = "Hidden layers (blocks); 0 is a linear model"

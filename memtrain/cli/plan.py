@@ -49,9 +49,9 @@ def plan(
     possibly with a plan in addition. If none of them fits, it names the largest batch for
     which one does.
 
-    Then it runs and measures the answer beside other ways to hold less, and compares the gradients of each with
-    those of training without recomputation. The exit code is 1 if nothing fits, or if a measurement differs from
-    its prediction.
+    Then it runs and measures the answer beside other ways to hold less, and compares the gradients of each
+    with those of training without recomputation. The exit code is 1 if nothing fits, or if a measurement
+    differs from its prediction.
 
     Examples:
       memtrain plan --memory 12MiB --depth 16 --batch 512
