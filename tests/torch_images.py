@@ -53,13 +53,13 @@ def cnn(network, t, x):
 
 
 def resnet(network, t, x):
-    x = F.relu(norm(network, t, F.conv2d(x, t["K"], padding=1), ""))
+    x = F.relu(norm(network, t, F.conv2d(x, t["K0"], t.get("b0"), padding=1), "0"))
     for k in range(1, network.depth + 1):
         first = t[f"K1{k}"]
         stride = 1 if x.shape[1] == first.shape[0] else 2
-        h = F.relu(norm(network, t, F.conv2d(x, first, stride=stride, padding=1), f"1{k}"))
-        f = norm(network, t, F.conv2d(h, t[f"K2{k}"], padding=1), f"2{k}")
+        h = F.relu(norm(network, t, F.conv2d(x, first, t.get(f"b1{k}"), stride=stride, padding=1), f"1{k}"))
+        f = norm(network, t, F.conv2d(h, t[f"K2{k}"], t.get(f"b2{k}"), padding=1), f"2{k}")
         if f"K3{k}" in t:
-            x = norm(network, t, F.conv2d(x, t[f"K3{k}"], stride=stride), f"3{k}")
+            x = norm(network, t, F.conv2d(x, t[f"K3{k}"], t.get(f"b3{k}"), stride=stride), f"3{k}")
         x = F.relu(f + x)
-    return F.linear(x.mean((2, 3)), t["W"])
+    return F.linear(x.mean((2, 3)), t["W"], t.get("b"))

@@ -40,8 +40,8 @@ class ResNet(OfImages):
     def output(self, layers: Layers, x: Node) -> Node:
         width = Dim(self.width, "m")
         with layers.b.block("stem"):
-            x = layers.conv(x, width, 3, "z")
-            x = layers.activate(self.activation, layers.norm(self.norm, x, "u"), "h")
+            x = layers.conv(x, width, 3, "z", suffix="0")
+            x = layers.activate(self.activation, layers.norm(self.norm, x, "u", suffix="0"), "h")
         stage = 0
         for number in range(1, self.depth + 1):
             later = STAGES * (number - 1) // self.depth

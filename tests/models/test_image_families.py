@@ -22,6 +22,7 @@ SMALL = {
     "cnn of batch norms": {"depth": 2, "width": 6, "image": 8, "batch": 6, "norm": "batch", "bias": True},
     "cnn of group norms": {"depth": 2, "width": 6, "image": 8, "batch": 6, "norm": "group", "kernel": 5},
     "resnet": {"depth": 3, "width": 6, "image": 8, "batch": 6},
+    "resnet with bias": {"depth": 2, "width": 4, "image": 8, "batch": 6, "bias": True},
 }
 
 
