@@ -94,14 +94,14 @@ def draw_tasks(
 ) -> tuple[list[Task], Counter[str]]:
     """``count`` different random cells, each in one mode, and how many were drawn and refused, and why.
 
-    ``fits`` says whether a cell with this predicted row is wanted.
+    The families take turns. ``fits`` says whether a cell with this predicted row is wanted.
     """
     tasks: dict[Task, None] = {}
     said: Counter[str] = Counter()
     while len(tasks) < count:
         said["drawn"] += 1
         mode = rng.choice((Mode.TRAIN, Mode.TRAIN, Mode.INFER))
-        columns = draw_columns(rng, rng.choice(models), LARGE if not small else SMALL)
+        columns = draw_columns(rng, models[len(tasks) % len(models)], SMALL if small else LARGE)
         try:
             cell = make_cell(columns)
         except InputError:

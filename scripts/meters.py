@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import random
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from random import Random
 
-from memtrain.cells.cell import Cell, Mode, cell_of
-from memtrain.cells.row import TOLERANCES, Row, planned_row
-from memtrain.graph.ops import ACTIVATIONS
+from drawn import draw_tasks
+
+from memtrain.cells.row import TOLERANCES, Row
 from memtrain.measure.host import Host
-from memtrain.models.network import DTYPES
+from memtrain.models.families import FAMILIES
 from memtrain.report.findings import cell_name, findings
-from memtrain.sweeps.runner import Task
 from memtrain.sweeps.sweep import expected_s, run_sweep
-from memtrain.training.iteration import UPDATES
-from memtrain.training.optimizers import OPTIMIZERS
+from memtrain.units import parse_bytes
 
 METERS = ("ledger", "heap", "resident")
 
@@ -29,19 +29,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("count", nargs="?", type=int, default=500)
     parser.add_argument("seed", nargs="?", type=int, default=0)
+    parser.add_argument("--model", default=",".join(FAMILIES), help="Families, separated by commas")
+    parser.add_argument("--meters", default=",".join(METERS), help="Meters, separated by commas")
+    parser.add_argument("--least", default="1B", help="The least predicted peak of a cell")
+    parser.add_argument("--small", action="store_true", help="Draw small cells, which are quick to run")
     given = parser.parse_args()
-    tasks = draw_tasks(given.count, random.Random(given.seed))
+    meters, least = given.meters.split(","), parse_bytes(given.least, "--least")
+
+    def fits(row: Row) -> bool:
+        peak = row["predicted_peak_bytes"] or 0
+        return least <= peak <= MOST_BYTES and expected_s(row.cell, row.mode, METERS) <= MOST_S
+
+    models = given.model.split(",")
+    tasks, said = draw_tasks(given.count, Random(given.seed), small=given.small, models=models, fits=fits)
+    print(f"{', '.join(f'{number} {what}' for what, number in said.items())}: {given.count} cells", flush=True)
     with Host() as host:
-        rows = run_sweep(host, tasks, meters=METERS, finished=show_if_unusual)
-    by_kind: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        threads = f"{row.cell.threads} thread{'s' if row.cell.threads > 1 else ''}"
-        by_kind[f"{row.cell.allocation}, {threads}"].append(row)
-    print(f"{'':18} {'rows':>5} {'failed':>7} {'ledger':>7} {'heap':>6} {'resident':>9}   largest off, B")
-    for kind, of_kind in sorted(by_kind.items()):
-        print(f"{kind:18} {summary(of_kind)}")
-    print(f"{'all':18} {summary(rows)}")
-    silent = [row for row in rows if not kept(row) and not said(row)]
+        rows = run_sweep(host, tasks, meters=meters, finished=partial(show_if_unusual, meters=meters))
+    print_table(rows)
+    silent = [row for row in rows if not kept(row, meters) and not said_of(row)]
     for row in silent:
         print(f"IN SILENCE: {cell_name(row.cell)}, {row.mode}: {row.cell}")
     wrong = [row for row in rows if row["ledger_peak_bytes"] != row["predicted_peak_bytes"]]
@@ -49,60 +54,32 @@ def main() -> int:
     return int(bool(silent or wrong))
 
 
-def draw_tasks(count: int, rng: random.Random) -> list[Task]:
-    """Random cells, each in one mode, within `MOST_BYTES` and `MOST_S`. Cells without a plan are left out."""
-    tasks: dict[Task, None] = {}
-    while len(tasks) < count:
-        cell, mode = draw_cell(rng), rng.choice((Mode.TRAIN, Mode.TRAIN, Mode.INFER))
-        if expected_s(cell, mode, METERS) > MOST_S:
-            continue
-        row = planned_row(cell, mode)
-        if row.ok and (row["predicted_peak_bytes"] or 0) <= MOST_BYTES:
-            tasks[cell, mode] = None
-    return list(tasks)
+def print_table(rows: list[Row]) -> None:
+    """Print a line for each family, one for each allocation and number of threads, and one for all."""
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        threads = f"{row.cell.threads} thread{'s' if row.cell.threads > 1 else ''}"
+        groups[f"{row.cell['model']}, {threads}"].append(row)
+        groups[f"{row.cell.allocation}, {threads}"].append(row)
+    print(f"{'':22} {'rows':>5} {'failed':>7} {'ledger':>7} {'heap':>6} {'resident':>9}   largest off, B")
+    for group, of_group in sorted(groups.items()):
+        print(f"{group:22} {summary(of_group)}")
+    print(f"{'all':22} {summary(rows)}")
 
 
-def draw_cell(rng: random.Random) -> Cell:
-    """A cell with random options. Its policy may be a budget."""
-    accumulate = rng.choice((1, 1, 1, 2, 4, 8))
-    cell = cell_of(
-        depth=rng.choice((0, 1, 1, 2, 3, 4, 6, 8, 12, 16, 24, 33, 50, 75, 100, 150)),
-        width=rng.choice((1, 3, 8, 10, 16, 32, 64, 64, 100, 128, 256, 512)),
-        batch=accumulate * rng.choice((1, 3, 8, 16, 32, 64, 100, 200, 256, 512, 800, 1024)),
-        activation=rng.choice(list(ACTIVATIONS)),
-        bias=rng.random() < 0.5,
-        optimizer=rng.choice(OPTIMIZERS),
-        l2=rng.choice((0.0, 1e-4)),
-        dtype=rng.choice(list(DTYPES)),
-        policy=rng.choice(("none", "none", "sqrt", "revolve:3")),
-        update=rng.choice(UPDATES),
-        allocation=rng.choice(("fresh", "packed")),
-        threads=rng.choice((1, 1, 1, 2)),
-        steps=rng.choice((2, 3)),
-        seed=rng.randrange(100),
-        accumulate=accumulate,
-        cost="flops",
-    )
-    if cell.policy == "none" and rng.random() < 0.3:
-        most = planned_row(cell, Mode.TRAIN)["predicted_peak_bytes"]
-        budget = cell.changed(policy=f"budget:{int(most * rng.uniform(0.7, 1))}")
-        return budget if planned_row(budget, Mode.TRAIN).ok else cell
-    return cell
+def kept(row: Row, meters: Sequence[str]) -> bool:
+    """Whether the figures of these meters are there, and within their tolerances."""
+    return row.ok and all(row.agrees(meter) for meter in meters if meter in TOLERANCES)
 
 
-def kept(row: Row) -> bool:
-    """Whether no figure is missing, and all are within their tolerances."""
-    return row.ok and all(row.agrees(meter) for meter in TOLERANCES)
-
-
-def said(row: Row) -> bool:
+def said_of(row: Row) -> bool:
     """Whether the findings of a sweep with only this row report that something is wrong."""
     return "do NOT all agree" in " ".join(findings([row], []))
 
 
-def show_if_unusual(row: Row) -> None:
+def show_if_unusual(row: Row, meters: Sequence[str]) -> None:
     """Print a line for a row that is not within the tolerances."""
-    if not kept(row):
+    if not kept(row, meters):
         off = ", ".join(
             f"{meter} {row.difference_bytes(meter):+,} B" for meter in TOLERANCES if off_by(row, meter)
         )
