@@ -62,7 +62,7 @@ LARGE: dict[str, dict[str, Sequence[Any]]] = {
     },
     "transformer": {
         "depth": (1, 2, 3, 4, 6),
-        "width": (6, 8, 24, 64, 128, 256),
+        "width": (1, 6, 8, 24, 64, 128, 256),
         "sequence": (1, 5, 32, 100, 128, 256),
         "batch": (1, 2, 6, 8, 16),
     },
@@ -78,7 +78,7 @@ SMALL: dict[str, dict[str, Sequence[Any]]] = {
     "lenet": {"depth": (1, 2, 3), "image": (8, 20), "batch": (1, 4, 6)},
     "cnn": {"depth": (1, 2, 3, 5), "width": (1, 4, 6), "image": (8, 11), "batch": (1, 4, 6)},
     "resnet": {"depth": (1, 2, 3, 4), "width": (1, 4, 6), "image": (8, 11), "batch": (1, 4, 6)},
-    "transformer": {"depth": (1, 2, 3), "width": (6, 8, 24), "sequence": (1, 5, 32), "batch": (1, 4, 6)},
+    "transformer": {"depth": (1, 2, 3), "width": (1, 6, 8, 24), "sequence": (1, 5, 32), "batch": (1, 4, 6)},
     "rnn": {"depth": (1, 2), "width": (1, 6, 16), "sequence": (1, 3, 5), "batch": (1, 4, 6)},
 }
 """By family: the sizes to draw from, for cells that must be quick to run."""

@@ -14,10 +14,12 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import random_layers
 from hypothesis import strategies as st
 
 from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
+from memtrain.graph.inference import effects
 from memtrain.graph.node import Graph, Node, Phase, Role
 from memtrain.graph.ops.activation import Relu, Sigmoid, Tanh
 from memtrain.graph.ops.arithmetic import Copy, Exp, Scale, Shift, add, multiply, sum_to
@@ -232,7 +234,7 @@ class Program(Schedule):
 
 
 UNARY = (Relu, Tanh, Sigmoid, Gelu, GeluTanh, Identity, Copy, lambda: Scale(-0.5), lambda: Shift(0.25))
-FAMILIES = ("unary", "unary", "unary", "exp", "binary", "binary", "matmul", "view", "view", "sum", "rows")
+PRIMITIVES = ("unary", "unary", "unary", "exp", "binary", "binary", "matmul", "view", "view", "sum", "rows")
 
 
 @dataclass
@@ -257,8 +259,12 @@ class Grower:
         return self.rng.choice(self.pool[-4:] if self.coin() else self.pool)
 
     def grow(self) -> None:
-        family = self.rng.choice(FAMILIES)
-        self.pool.append(getattr(self, family)(self.pick()))
+        """Append a primitive op, or for every third node a layer of a network."""
+        x = self.pick()
+        if self.rng.random() < 1 / 3:
+            self.pool.append(random_layers.layer(self, x))
+        else:
+            self.pool.append(getattr(self, self.rng.choice(PRIMITIVES))(x))
 
     def unary(self, x: Node) -> Node:
         return self.b.apply(self.rng.choice(UNARY)(), x)
@@ -324,7 +330,11 @@ def program(seed: int, size: int) -> Program:
         grower.grow()
     grower.pool.append(b.apply(Copy(), grower.pool[-1]))
     order = rng.choice((0, 1, 1, 1, 2))
-    leaves = [x for x in b.nodes if not x.inputs and x.dtype == grower.dtype]
+    tracked = effects(b.nodes)
+    overwritten = {holder(b, node.id) for node in tracked}
+    leaves = [
+        x for x in b.nodes if not x.inputs and x.dtype == grower.dtype and x.id not in overwritten
+    ]
     leaves = rng.sample(leaves, rng.randint(1, len(leaves)))
     gradients: list[Node] = []
     if order:
@@ -335,14 +345,15 @@ def program(seed: int, size: int) -> Program:
             total = _number(b, gradients)
         gradients = gradient(b, total, leaves)
     wanted = gradients or [grower.pool[-1]]
-    values = [node for node in b.nodes if node.inputs]
+    values = [node for node in b.nodes if node.inputs and node not in tracked]
     pairs = [(w, g) for w, g in zip(leaves, gradients, strict=False) if w.op.role is Role.PARAMETER]
     if pairs and grower.coin():
         parameters, slopes = zip(*pairs, strict=True)
         wanted = add_updates(b, rng.choice(OPTIMIZERS), 0.1, parameters, list(slopes))
         written = {holder(b, node.id) for node in wanted}
         values = [node for node in values if holder(b, node.id) not in written]
-    schedule = make_schedule(b.graph(), [*rng.sample(values, min(rng.randint(0, 2), len(values))), *wanted])
+    asked = [*rng.sample(values, min(rng.randint(0, 2), len(values))), *tracked, *wanted]
+    schedule = make_schedule(b.graph(), asked)
     return Program(schedule.graph, schedule.steps, schedule.asked, schedule.persistent)
 
 
@@ -361,7 +372,7 @@ def with_repeats(schedule: Schedule, seed: int) -> Program:
     for _ in range(rng.randint(1, 4)):
         place = rng.randint(min(1, len(groups)), len(groups))
         done = {index for group in groups[:place] for index, _ in group}
-        forward = sorted(i for i in done if graph[i].phase is Phase.FORWARD)
+        forward = sorted(i for i in done if graph[i].phase is Phase.FORWARD and not graph[i].op.tracks)
         if not forward:
             continue
         again, share = {rng.choice(forward)}, rng.choice((0.0, 0.5, 1.0))

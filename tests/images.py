@@ -165,15 +165,16 @@ class Means:
 def _rows(op, *kinds, centred=(True, False)):
     """Examples of a norm over rows; each kind of input is x, s (a statistic), d (a row) or m (the means)."""
 
-    def example(centre):
+    def example(centre, width=None):
         def made(s):
-            of_kind = {"x": (2, s.n, s.q), "s": (2, s.n, 1), "d": (s.q,), "b": (s.q,), "m": Means((2,))}
+            q = width or s.q
+            of_kind = {"x": (2, s.n, q), "s": (2, s.n, 1), "d": (q,), "b": (q,), "m": Means((2,))}
             shapes = [of_kind[kind] for kind in kinds if centre or kind not in "mb"]
-            return op((2,), centre, s.q), *shapes
+            return op((2,), centre, q), *shapes
 
         return made
 
-    return [example(centre) for centre in centred]
+    return [*[example(centre) for centre in centred], example(True, width=1)]
 
 
 def _channels(op, *kinds):

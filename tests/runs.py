@@ -39,13 +39,15 @@ def evaluate(schedule: Schedule, leaves: dict[str, np.ndarray]) -> list[np.ndarr
 
 
 def leaf_values(schedule: Schedule, seed: int) -> dict[str, np.ndarray]:
-    """A value for every leaf: numbers in [−1, 1], small squares for optimiser state, labels, and t = 1."""
+    """A value for every leaf: numbers in [−1, 1], small squares for optimiser state, labels, keys, t = 1."""
     rng = np.random.default_rng(seed)
     values = {}
     for index in schedule.persistent:
         node = schedule.graph[index]
         if node.dtype.kind == "i":
             value = rng.integers(0, 2, node.shape) if node.shape else np.ones(())
+        elif node.dtype.kind == "u":
+            value = rng.integers(1 << 40, size=node.shape)
         else:
             value = rng.uniform(-1, 1, node.shape)
         if node.op.role is Role.OPTIMIZER:

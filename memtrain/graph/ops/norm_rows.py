@@ -37,10 +37,12 @@ class _Rows(NormOp):
         sizes = [row, *[block] * self.blocks_wanted, *[rows] * self.numbers_wanted]
         return tuple((size, x.dtype) for size in sizes)
 
-    def each_block(self, work: Sequence[Array], *arrays: Array) -> Iterator[tuple[Array, ...]]:
-        """The workspace of each block but the first array, then the block: rows, or a number for each row."""
+    def each_block(
+        self, work: Sequence[Array], rows: Sequence[Array], of_row: Sequence[Array]
+    ) -> Iterator[tuple[Array, ...]]:
+        """The workspace of each block but the first array, then the block: its rows, and a number for each."""
         width, split = work[0].size, 1 + self.blocks_wanted
-        matrices = [a.reshape(-1, width) if a.shape[-1] == width else a.reshape(-1) for a in arrays]
+        matrices = [*[a.reshape(-1, width) for a in rows], *[a.reshape(-1) for a in of_row]]
         scratch = [*[w.reshape(-1, width) for w in work[1:split]], *work[split:]]
         return row_blocks(len(scratch[0]), scratch, matrices)
 
@@ -119,14 +121,14 @@ class RowRstd(_Rows):
             *blocks_work, square = work
             for part, rows in blocks(len(r), square.size):
                 if not subtract_square(r[part], mean[0][part, 0], square[:rows]):
-                    self._variance(blocks_work, x[part], mean[0][part], r[part, None])
+                    self._variance(blocks_work, x[part], mean[0][part], r[part])
         np.add(r, self.epsilon, out=r)
         np.sqrt(r, out=r)
         np.reciprocal(r, out=r)
 
-    def _variance(self, work: Sequence[Array], *arrays: Array) -> None:
+    def _variance(self, work: Sequence[Array], x: Array, *of_row: Array) -> None:
         """The mean of (x − μ)² of each row."""
-        for centred, spread, x, mean, r in self.each_block(work, *arrays):
+        for centred, spread, x, mean, r in self.each_block(work, [x], of_row):
             np.subtract(x, _spread(spread, mean), out=centred)
             np.vecdot(centred, centred, out=r)
             np.multiply(r, 1 / x.shape[1], out=r)
@@ -149,13 +151,13 @@ class RowInputGrad(InputGrad, _Rows):
     numbers_wanted = 2
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        *given, gamma = inputs
+        g, x, *statistics, gamma = inputs
         ones = work[0]
         ones.fill(1)
         np.copyto(work[1].reshape(-1, ones.size), gamma)
         share = 1 / ones.size
-        found = self.each_block(work, *given, out)
-        for gammas, centred, spread, scaled, total, dot, g, x, *mean, r, target in found:
+        found = self.each_block(work, [g, x, out], statistics)
+        for gammas, centred, spread, scaled, total, dot, g, x, target, *mean, r in found:
             np.multiply(g, gammas, out=scaled)
             if mean:
                 x = np.subtract(x, _spread(spread, mean[0]), out=centred)
@@ -191,7 +193,7 @@ class RowGammaGrad(_Rows):
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         out.fill(0)
         part = work[0]
-        for product_of, spread, g, x, *mean, r in self.each_block(work, *inputs):
+        for product_of, spread, g, x, *mean, r in self.each_block(work, inputs[:2], inputs[2:]):
             if mean:
                 x = np.subtract(x, _spread(spread, mean[0]), out=product_of)
             np.multiply(x, g, out=product_of)
@@ -217,12 +219,12 @@ class RowNormalise(Normalise, _Rows):
     blocks_wanted = 3
 
     def kernel(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        *given, gamma = inputs[: self.after + 1]
+        x, *statistics, gamma = inputs[: self.after + 1]
         gammas, betas = (w.reshape(-1, work[0].size) for w in work[1:3])
         np.copyto(gammas, gamma)
         if self.centred:
             np.copyto(betas, inputs[-1])
-        for gammas, betas, spread, x, *mean, r, target in self.each_block(work, *given, out):
+        for gammas, betas, spread, x, target, *mean, r in self.each_block(work, [x, out], statistics):
             if mean:
                 x = np.subtract(x, _spread(spread, mean[0]), out=target)
             np.multiply(x, _spread(spread, r), out=target)
