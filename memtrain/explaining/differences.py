@@ -35,12 +35,16 @@ def relative_error(cell: Cell, first: Schedule, second: Schedule) -> float | Non
     """The relative error of the product at the first point where a difference can check it.
 
     ``first`` asks for the objective and the gradients of ``cell``; ``second`` asks for the product with a
-    direction v. If a unit crosses its kink within a step, the gradient jumps, and the difference is not a
-    derivative. ``None`` if this happens at every point that is tried.
+    direction v, which has a part for each trainable parameter. If a unit crosses its kink within a step, the
+    gradient jumps, and the difference is not a derivative. ``None`` if this happens at every point that is
+    tried.
     """
     start = cell.network.initial_values(cell.seed)
     rng = np.random.default_rng([cell.seed, 2])
-    direction = {name: rng.standard_normal(value.shape) for name, value in start.items()}
+    leaves = {node.name for node in second.graph if node.role}
+    direction = {
+        name: rng.standard_normal(value.shape) for name, value in start.items() if f"v({name})" in leaves
+    }
     batch = {name: value for name, value in next(batches(cell)).items() if name != ITERATION}
     vector = {f"v({name})": value for name, value in direction.items()}
     for _ in range(POINT_COUNT):
@@ -70,7 +74,9 @@ def _differences(
 
 
 def _moved(point: Values, shift: float, direction: Values) -> Values:
-    return {name: value + shift * direction[name] for name, value in point.items()}
+    return {
+        name: value + shift * direction[name] if name in direction else value for name, value in point.items()
+    }
 
 
 def _sides(schedule: Schedule, values: Values) -> list[Array]:

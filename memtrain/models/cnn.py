@@ -55,6 +55,10 @@ class CNN(OfImages):
         """The number of blocks after which a pool would find an image of one pixel."""
         return self.pool * self.image.bit_length() - 1
 
+    @property
+    def updates_statistics(self) -> bool:
+        return self.norm == BATCH_NORM
+
     def output(self, layers: Layers, x: Node) -> Node:
         for number in range(1, self.depth + 1):
             channels = product((2 ** ((number - 1) // self.pool), Dim(self.width, "m")))

@@ -150,6 +150,11 @@ class Network(ABC):
         return input_count == self.input_count
 
     @property
+    def updates_statistics(self) -> bool:
+        """Whether forward updates running statistics in training, such as those of a batch norm."""
+        return False
+
+    @property
     def most_depth(self) -> int | None:
         """The largest depth that a network with these other columns can have; ``None`` if there is none."""
         return None

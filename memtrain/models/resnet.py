@@ -37,6 +37,10 @@ class ResNet(OfImages):
         if self.norm not in NORMS:
             raise unknown_choice("norm", self.norm, NORMS)
 
+    @property
+    def updates_statistics(self) -> bool:
+        return self.norm == BATCH_NORM
+
     def output(self, layers: Layers, x: Node) -> Node:
         width = Dim(self.width, "m")
         with layers.b.block("stem"):

@@ -9,6 +9,7 @@ from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.columns import CELL_NAMES
 from memtrain.cells.row import TOLERANCES, Row
 from memtrain.explaining.folding import fold_names
+from memtrain.planning.remat.policy import NONE
 from memtrain.report.laws import law_sentences
 from memtrain.units import format_bytes, format_percent
 
@@ -37,9 +38,24 @@ def summary(rows: Sequence[Row], laws: Sequence[AnyVerdict]) -> list[str]:
         *_largest_ratio(rows, names),
         *law_sentences(laws, varying),
         *_limits(rows),
+        *statistics_sentences(row.cell for row in rows if row.mode is Mode.TRAIN and _divided(row.cell)),
         *_agreement(rows),
         *_steadiness(rows),
     ]
+
+
+def statistics_sentences(cells: Iterable[Cell]) -> list[str]:
+    """How often an iteration of training updates running statistics, if any of the cells has some."""
+    counts = [cell.accumulate for cell in cells if cell.network.updates_statistics]
+    if not counts:
+        return []
+    once = "once for each micro-batch" if max(counts) > 1 else "once in each iteration"
+    return [f"Forward updates the running statistics {once}. Recomputation does not update them again."]
+
+
+def _divided(cell: Cell) -> bool:
+    """Whether an iteration computes some values of forward more than once."""
+    return cell.accumulate > 1 or cell.policy != NONE
 
 
 def pairs(rows: Iterable[Row]) -> dict[Cell, Pair]:

@@ -13,6 +13,7 @@ from memtrain.explaining.formulas import symbols
 from memtrain.graph.node import Role
 from memtrain.models.network import DEPTH, SYMBOL_WORDS
 from memtrain.report.colours import ROLE_WORDS
+from memtrain.report.findings import statistics_sentences
 from memtrain.report.section import Section
 from memtrain.units import binary_unit, format_bytes, format_count, format_flops
 
@@ -47,7 +48,7 @@ def summary(explanation: Explanation) -> list[str]:
             "If forward stored nothing, each gradient would recompute its inputs from x: "
             f"{format_flops(work.extra_flops)} more, {format_count(work.multiple)} × the forward pass."
         )
-    return sentences
+    return [*sentences, *statistics_sentences([explanation.cell])]
 
 
 def _kept(explanation: Explanation) -> str:

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.row import predicted_row
 from memtrain.errors import SpecError
 from memtrain.explaining.proof import prove
-from memtrain.graph.node import Role
+from memtrain.graph.node import Phase, Role
 from memtrain.measure.workload import batches
 from memtrain.planning.liveness import analyse
 from memtrain.run.allocation import ALLOCATIONS, make_run
 from memtrain.run.ledger import Ledger
+from memtrain.training.iteration import UPDATES
 
 SMALL = {
     "lenet": {"depth": 2, "image": 16, "batch": 6},
@@ -57,8 +59,8 @@ def test_every_retained_value_is_needed_and_every_freed_one_is_not(name):
 
 
 def trained(cell, steps=3):
-    """The values of all leaves after some iterations, by name."""
-    run = make_run(cell.schedule(Mode.TRAIN), "fresh")
+    """The values of all parameters after some iterations, by name."""
+    run = make_run(cell.schedule(Mode.TRAIN), cell.allocation_for(timing=False))
     run.load(cell.network.initial_values(0))
     for batch in islice(batches(cell), steps):
         run.feed(batch)
@@ -66,26 +68,40 @@ def trained(cell, steps=3):
     return {node.name: run.value(node.name).copy() for node in run.schedule.leaves(Role.PARAMETER)}
 
 
+@pytest.mark.parametrize("accumulate", [1, 3])
 @pytest.mark.parametrize("name", ["cnn of batch norms", "resnet"])
-def test_recomputation_changes_no_bit_and_updates_the_statistics_once(name):
-    kept = trained(small(name))
-    for policy in ("sqrt", "revolve:2"):
-        for leaf, values in trained(small(name, policy=policy)).items():
-            np.testing.assert_array_equal(values, kept[leaf], err_msg=leaf)
+def test_no_way_to_run_a_cell_changes_a_bit_or_updates_a_statistic_twice(name, accumulate):
+    cell = small(name, accumulate=accumulate)
+    kept = trained(cell)
+    statistics = len(cell.network.build(6).frozen)
+    budget = int(0.9 * predicted_row(cell, Mode.TRAIN)["predicted_peak_bytes"])
+    for policy, update in product(("none", "sqrt", "revolve:1", f"budget:{budget}"), UPDATES):
+        changed = cell.changed(policy=policy, update=update, cost="flops")
+        steps = changed.schedule(Mode.TRAIN).steps
+        assert (policy == "none") == (Phase.RECOMPUTE not in {step.phase for step in steps})
+        graph = changed.schedule(Mode.TRAIN).graph
+        assert sum(graph[step.node].op.tracks for step in steps) == statistics * accumulate
+        for allocation in ALLOCATIONS:
+            for leaf, values in trained(changed.changed(allocation=allocation)).items():
+                np.testing.assert_array_equal(values, kept[leaf], err_msg=leaf)
 
 
-def test_running_statistics_are_updated_once_for_each_micro_batch():
-    cell = small("cnn of batch norms", accumulate=3, dtype="float64")
+@pytest.mark.parametrize("columns", [{}, {"policy": "sqrt", "update": "eager", "allocation": "packed"}])
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_running_statistics_are_updated_once_for_each_micro_batch(accumulate, columns):
+    cell = small("cnn of batch norms", accumulate=accumulate, dtype="float64", **columns)
     batch = next(batches(cell))
     found = trained(cell, 1)
-    expected = np.zeros(6)
+    mean, variance = np.zeros(6), np.ones(6)
     kernel, bias = (cell.network.initial_values(0)[leaf] for leaf in ("K1", "b1"))
     padded = np.pad(batch["x"], ((0, 0), (1, 1), (1, 1), (0, 0)))
     seen = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
     z = np.einsum("nhwcij,oijc->nhwo", seen, kernel) + bias
-    for part in np.split(z, 3):
-        expected = 0.9 * expected + 0.1 * part.mean((0, 1, 2))
-    np.testing.assert_allclose(found["mean1"], expected, rtol=1e-12)
+    for part in np.split(z, accumulate):
+        mean = 0.9 * mean + 0.1 * part.mean((0, 1, 2))
+        variance = 0.9 * variance + 0.1 * part.reshape(-1, 6).var(0, ddof=1)
+    np.testing.assert_allclose(found["mean1"], mean, rtol=1e-12)
+    np.testing.assert_allclose(found["var1"], variance, rtol=1e-12)
 
 
 def test_what_a_family_lacks_and_images_that_are_too_small_are_refused():

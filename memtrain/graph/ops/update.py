@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.base import Array, same_shape
 from memtrain.graph.ops.blockwise import Elementwise
 from memtrain.graph.ops.scaled_sum import add_product
+
+if TYPE_CHECKING:
+    from memtrain.graph.ops.notation import Writer
 
 
 class _Update(Elementwise):
@@ -91,6 +94,10 @@ class Track(_Update):
     name = "track"
     scratch = 1
     tracks = True
+
+    def formula(self, w: Writer, node: Node, *inputs: Node) -> str:
+        running, statistic = map(w.term, inputs)
+        return f"{1 - self.momentum:g} {running} + {self.momentum * self.factor:.3g} {statistic}"
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         np.multiply(out, 1 - self.momentum, out=out)

@@ -103,7 +103,8 @@ def _all_pass_through(born: dict[int, int], forward_reads: dict[int, int]) -> se
 def _nested(kept: Sequence[int], backward_reads: dict[int, list[int]]) -> set[int]:
     """Values that backward reads last in the reverse order of forward.
 
-    The last read of such a value comes after all reads of later values and before any read of earlier values.
+    The last read of such a value comes before any read of earlier values. No later value is read after it,
+    but the same step may read both: a layer norm reads its input and the mean of it.
     """
     last = [backward_reads[i][-1] for i in kept]
     first = [backward_reads[i][0] for i in kept]
@@ -112,7 +113,7 @@ def _nested(kept: Sequence[int], backward_reads: dict[int, list[int]]) -> set[in
     return {
         i
         for i, own, later, earlier in zip(kept, last, of_later, of_earlier, strict=False)
-        if later < own < earlier
+        if later <= own < earlier
     }
 
 
