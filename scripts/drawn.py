@@ -90,6 +90,7 @@ def draw_tasks(
     *,
     small: bool = False,
     models: Sequence[str] = tuple(FAMILIES),
+    threads: Sequence[int] = (1, 1, 1, 2),
     fits: Callable[[Row], bool] = lambda row: True,
 ) -> tuple[list[Task], Counter[str]]:
     """``count`` different random cells, each in one mode, and how many were drawn and refused, and why.
@@ -102,6 +103,7 @@ def draw_tasks(
         said["drawn"] += 1
         mode = rng.choice((Mode.TRAIN, Mode.TRAIN, Mode.INFER))
         columns = draw_columns(rng, models[len(tasks) % len(models)], SMALL if small else LARGE)
+        columns["threads"] = rng.choice(threads)
         try:
             cell = make_cell(columns)
         except InputError:
@@ -138,7 +140,6 @@ def draw_columns(
         "policy": rng.choice(("none", "none", "sqrt", "revolve:1", "revolve:3")),
         "update": rng.choice(UPDATES),
         "allocation": rng.choice(ALLOCATIONS),
-        "threads": rng.choice((1, 1, 1, 2)),
         "steps": rng.choice((2, 3)),
         "seed": rng.randrange(100),
         "cost": COSTS[1],

@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("--model", default=",".join(FAMILIES), help="Families, separated by commas")
     parser.add_argument("--meters", default=",".join(METERS), help="Meters, separated by commas")
     parser.add_argument("--least", default="1B", help="The least predicted peak of a cell")
+    parser.add_argument("--threads", default="1,1,1,2", help="Numbers of threads to draw from")
     parser.add_argument("--small", action="store_true", help="Draw small cells, which are quick to run")
     given = parser.parse_args()
     meters, least = given.meters.split(","), parse_bytes(given.least, "--least")
@@ -40,8 +41,14 @@ def main() -> int:
         peak = row["predicted_peak_bytes"] or 0
         return least <= peak <= MOST_BYTES and expected_s(row.cell, row.mode, METERS) <= MOST_S
 
-    models = given.model.split(",")
-    tasks, said = draw_tasks(given.count, Random(given.seed), small=given.small, models=models, fits=fits)
+    tasks, said = draw_tasks(
+        given.count,
+        Random(given.seed),
+        small=given.small,
+        models=given.model.split(","),
+        threads=[int(number) for number in given.threads.split(",")],
+        fits=fits,
+    )
     print(f"{', '.join(f'{number} {what}' for what, number in said.items())}: {given.count} cells", flush=True)
     with Host() as host:
         rows = run_sweep(host, tasks, meters=meters, finished=partial(show_if_unusual, meters=meters))

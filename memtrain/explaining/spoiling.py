@@ -72,12 +72,9 @@ def without_reuse(schedule: Schedule) -> Schedule:
 
 
 def whole_iteration(run: Run, leaves: Mapping[str, Array], batch: Mapping[str, Array]) -> Values:
-    """The gradients right before the first update, and the asked values at the end."""
-    schedule, update = run.schedule, first_step(run.schedule, Phase.UPDATE)
-    _loaded(run, leaves, batch).execute(0, update)
-    gradients = _copies(run)
-    run.execute(update, len(schedule.steps))
-    return gradients | dict(zip(schedule.asked, run.collect(), strict=True))
+    """The gradients right before the updates that read them, and the asked values at the end."""
+    gradients = _gradients(_loaded(run, leaves, batch), 0)
+    return gradients | dict(zip(run.schedule.asked, run.collect(), strict=True))
 
 
 def with_spoiled(
@@ -85,11 +82,10 @@ def with_spoiled(
 ) -> Values:
     """The gradients of a new run in which one array is spoiled between forward and backward."""
     run = _loaded(CleanRun(schedule), leaves, batch)
-    backward, update = first_step(schedule, Phase.BACKWARD, Phase.UPDATE), first_step(schedule, Phase.UPDATE)
+    backward = first_step(schedule, Phase.BACKWARD, Phase.UPDATE)
     run.execute(0, backward)
     _spoil(run.array(index))
-    run.execute(backward, update)
-    return _copies(run)
+    return _gradients(run, backward)
 
 
 def _loaded(run: Run, leaves: Mapping[str, Array], batch: Mapping[str, Array]) -> Run:
@@ -111,5 +107,14 @@ def gradient_nodes(schedule: Schedule) -> list[int]:
     return [i for i in dict.fromkeys([*read, *schedule.asked]) if graph[i].phase is Phase.BACKWARD]
 
 
-def _copies(run: Run) -> Values:
-    return {i: run.array(i).copy() for i in gradient_nodes(run.schedule)}
+def _gradients(run: Run, start: int) -> Values:
+    """Run all steps from ``start`` on; returns each gradient as it is before the first update that reads it."""
+    graph, steps = run.schedule.graph, run.schedule.steps
+    wanted, found = gradient_nodes(run.schedule), {}
+    for number in range(start, len(steps)):
+        step = steps[number]
+        if step.phase is Phase.UPDATE:
+            read = [i for i in graph[step.node].inputs if i in wanted and i not in found]
+            found.update({i: run.array(i).copy() for i in read})
+        run.execute(number, number + 1)
+    return found | {i: run.array(i).copy() for i in wanted if i not in found}

@@ -105,10 +105,10 @@ class _MicroBatches:
         with b.block(MICRO_BATCH, number):
             for feed, leaf in zip(self._feeds, model.feeds, strict=True):
                 known[leaf.id] = self._rows(feed, number, suffix)
-            loss = b.include(model.builder.nodes, model.loss, known, suffix)
-            for effect in effects(model.builder.nodes):
+            for effect in effects(model.builder.nodes):  # before the loss, so that no statistic waits for it
                 b.include(model.builder.nodes, effect, known, suffix)
                 self._shared[effect.inputs[0]] = known[effect.id]  # the next micro-batch goes on from there
+            loss = b.include(model.builder.nodes, model.loss, known, suffix)
             part = scale(b, loss, 1 / self._count, name=f"{loss.name}/{self._count}")
         if number == self._count and model.objective is not model.loss:
             known[model.loss.id] = part

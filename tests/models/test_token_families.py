@@ -10,6 +10,7 @@ import pytest
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import DataError, SpecError
 from memtrain.explaining.proof import prove
+from memtrain.explaining.second import second_order
 from memtrain.graph.node import Role
 from memtrain.measure.workload import batches
 from memtrain.planning.liveness import analyse
@@ -57,10 +58,19 @@ def test_predicted_is_what_the_ledger_counts(name):
             assert ledger.peak_bytes == analyse(schedule).peak_bytes
 
 
+@pytest.mark.parametrize("columns", [{}, {"policy": "sqrt", "update": "eager"}])
 @pytest.mark.parametrize("name", SMALL)
-def test_every_retained_value_is_needed_and_every_freed_one_is_not(name):
-    cell = small(name)
-    assert prove(cell.schedule(Mode.TRAIN), cell.network.initial_values(0), next(batches(cell))).ok
+def test_every_retained_value_is_needed_and_every_freed_one_is_not(name, columns):
+    cell = small(name, **columns)
+    proof = prove(cell.schedule(Mode.TRAIN), cell.network.initial_values(0), next(batches(cell)))
+    assert proof.failures() == []
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_second_derivative_agrees_with_differences_of_the_gradient(name):
+    found = second_order(small(name))
+    assert found.relative_error < 1e-6
+    assert sum(entry.bytes for entry in found.second_standing) == found.second.peak_bytes
 
 
 def trained(cell, steps=3):
