@@ -80,8 +80,6 @@ def heap_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
     except ImportError as error:
         raise MeterUnavailable(f"the heap meter needs memray ({error})") from error
     workload = bench.workload(cell, mode)
-    workload.warm_up()
-    run = workload.new_run()
 
     def requested(file: str, action: Callable[[], object]) -> tuple[int, int]:
         """The most bytes that ``action`` held at one time, and the bytes that it left, counted by memray."""
@@ -105,6 +103,11 @@ def heap_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
 
     with tempfile.TemporaryDirectory(prefix="memtrain-") as folder:
         check_space(folder, RECORD_BYTES * len(workload.schedule.steps) * cell.steps)
+        # A first call under a tracker makes Python keep a table of lines for each function: about 1 KiB.
+        with memray.Tracker(Path(folder, "warm-up.bin")):
+            workload.warm_up()
+        Path(folder, "warm-up.bin").unlink(missing_ok=True)
+        run = workload.new_run()
         load_peak, lasting = requested("load.bin", lambda: workload.load(run))
         run.prepare()  # the bound calls of a packed run belong to the baseline
         passing, _ = requested("iterate.bin", lambda: workload.iterate_all(run))
