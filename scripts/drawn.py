@@ -120,9 +120,7 @@ def draw_tasks(
     return list(tasks), said
 
 
-def draw_columns(
-    rng: Random, model: str, sizes: dict[str, dict[str, Sequence[Any]]]
-) -> dict[str, Any]:
+def draw_columns(rng: Random, model: str, sizes: dict[str, dict[str, Sequence[Any]]]) -> dict[str, Any]:
     """Random values of the columns of a cell. No network need have all of them."""
     choices = {**COMMON, **sizes[model]}
     own_sizes = rng.random() < 0.25

@@ -20,8 +20,8 @@ from memtrain.units import parse_bytes
 
 METERS = ("ledger", "heap", "resident")
 
-MOST_BYTES, MOST_S = 200 * 1024**2, 1.0
-"""Limits of the cells. Larger cells, or cells whose row takes more seconds, show nothing new."""
+MOST_S = 1.0
+"""Cells whose row takes more seconds show nothing new."""
 
 
 def main() -> int:
@@ -32,14 +32,16 @@ def main() -> int:
     parser.add_argument("--model", default=",".join(FAMILIES), help="Families, separated by commas")
     parser.add_argument("--meters", default=",".join(METERS), help="Meters, separated by commas")
     parser.add_argument("--least", default="1B", help="The least predicted peak of a cell")
+    parser.add_argument("--most", default="200MiB", help="The largest predicted peak of a cell")
     parser.add_argument("--threads", default="1,1,1,2", help="Numbers of threads to draw from")
     parser.add_argument("--small", action="store_true", help="Draw small cells, which are quick to run")
     given = parser.parse_args()
-    meters, least = given.meters.split(","), parse_bytes(given.least, "--least")
+    meters = given.meters.split(",")
+    least, most = (parse_bytes(getattr(given, name), f"--{name}") for name in ("least", "most"))
 
     def fits(row: Row) -> bool:
         peak = row["predicted_peak_bytes"] or 0
-        return least <= peak <= MOST_BYTES and expected_s(row.cell, row.mode, METERS) <= MOST_S
+        return least <= peak <= most and expected_s(row.cell, row.mode, METERS) <= MOST_S
 
     tasks, said = draw_tasks(
         given.count,
@@ -49,7 +51,8 @@ def main() -> int:
         threads=[int(number) for number in given.threads.split(",")],
         fits=fits,
     )
-    print(f"{', '.join(f'{number} {what}' for what, number in said.items())}: {given.count} cells", flush=True)
+    draws = ", ".join(f"{number} {what}" for what, number in said.items())
+    print(f"{draws}: {given.count} cells", flush=True)
     with Host() as host:
         rows = run_sweep(host, tasks, meters=meters, finished=partial(show_if_unusual, meters=meters))
     print_table(rows)

@@ -332,9 +332,7 @@ def program(seed: int, size: int) -> Program:
     order = rng.choice((0, 1, 1, 1, 2))
     tracked = effects(b.nodes)
     overwritten = {holder(b, node.id) for node in tracked}
-    leaves = [
-        x for x in b.nodes if not x.inputs and x.dtype == grower.dtype and x.id not in overwritten
-    ]
+    leaves = [x for x in b.nodes if not x.inputs and x.dtype == grower.dtype and x.id not in overwritten]
     leaves = rng.sample(leaves, rng.randint(1, len(leaves)))
     gradients: list[Node] = []
     if order:

@@ -87,8 +87,9 @@ def prove(schedule: Schedule, leaves: Mapping[str, Array], batch: Mapping[str, A
 
     ``leaves`` (parameters; the rest start at 0) and ``batch`` are values by leaf name, as for `Run.load`
     and `Run.feed`; they are copied. The gradients are the values of backward that updates read or that are
-    asked for; each is compared as it is before the first update that reads it. Costs an iteration per retained
-    array and two more. Raises ``GraphError`` when a gradient is not finite, or a value does not fit its leaf.
+    asked for; each is compared as it is before the first update that reads it. Costs an iteration per
+    retained array and two more. Raises ``GraphError`` when a gradient is not finite, or a value does not fit
+    its leaf.
     """
     stale = tuple(stale_reads(schedule))
     if stale:

@@ -108,7 +108,7 @@ def gradient_nodes(schedule: Schedule) -> list[int]:
 
 
 def _gradients(run: Run, start: int) -> Values:
-    """Run all steps from ``start`` on; returns each gradient as it is before the first update that reads it."""
+    """Run all steps from ``start`` on; returns each gradient as it is before an update first reads it."""
     graph, steps = run.schedule.graph, run.schedule.steps
     wanted, found = gradient_nodes(run.schedule), {}
     for number in range(start, len(steps)):

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.row import predicted_row
 from memtrain.errors import DataError, SpecError
 from memtrain.explaining.proof import prove
 from memtrain.explaining.second import second_order
 from memtrain.graph.node import Role
 from memtrain.measure.workload import batches
 from memtrain.planning.liveness import analyse
+from memtrain.planning.remat.chain import chains
 from memtrain.run.allocation import make_run
 from memtrain.run.ledger import Ledger
 from memtrain.sweeps.grid import make_cell
@@ -81,6 +83,15 @@ def trained(cell, steps=3):
         run.feed(batch)
         run.iterate()
     return {node.name: run.value(node.name).copy() for node in run.schedule.leaves(Role.PARAMETER)}
+
+
+def test_the_blocks_of_a_transformer_are_stages_which_a_policy_computes_again():
+    cell = small("transformer", depth=4, sequence=32)
+    (chain,) = chains(cell.schedule(Mode.TRAIN))
+    graph = cell.schedule(Mode.TRAIN).graph
+    assert {"y1", "y2", "y3", "y4"} <= {graph[i].name for i in chain.outputs}
+    kept, again = (predicted_row(cell.changed(policy=policy), Mode.TRAIN) for policy in ("none", "revolve:1"))
+    assert again["predicted_peak_bytes"] < 0.6 * kept["predicted_peak_bytes"]
 
 
 @pytest.mark.parametrize("name", ["transformer with dropout", "rnn of gru"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from brute_force import brute_force, check_presence, holder, programs, retained
+from brute_force import brute_force, check_presence, holder, program, programs, retained
 from hypothesis import HealthCheck, Phase, find, given, settings
 from networks import Sized, build, mlp
 from runs import Poisoned, Watched, evaluate, leaf_values, outcome, same_bits
@@ -13,6 +13,7 @@ from memtrain.errors import GraphError
 from memtrain.graph.builder import Builder
 from memtrain.graph.node import Phase as Part
 from memtrain.graph.node import Role
+from memtrain.graph.ops import OPS
 from memtrain.graph.ops.activation import Relu, Tanh
 from memtrain.graph.ops.arithmetic import BroadcastTo, sum_to
 from memtrain.graph.ops.source import Leaf
@@ -105,6 +106,15 @@ REACHED = {
 def test_the_random_graphs_reach(what):
     generate = settings(EXAMPLES, phases=[Phase.generate], max_examples=500)
     assert find(programs(), lambda schedule: bool(REACHED[what](schedule)), settings=generate)
+
+
+def test_the_random_graphs_reach_every_op():
+    missing = set(OPS)
+    for seed in range(3000):
+        missing -= {node.op.name for node in program(seed, 1 + seed % 25).graph}
+        if not missing:
+            return
+    raise AssertionError(f"no random graph has {missing}")
 
 
 # -- the book's network ------------------------------------------------------------------------------

@@ -29,6 +29,6 @@ def test_the_ledger_is_the_prediction_in_forty_drawn_cells_of_all_families():
 
 @pytest.mark.measure
 def test_the_heap_is_near_the_ledger_in_a_large_cell_of_each_family():
-    lines = drawn("6", "12", "--least", "8MiB", "--meters", "ledger,heap", "--threads", "1")
+    lines = drawn("6", "3", "--least", "2MiB", "--most", "16MiB", "--meters", "ledger,heap", "--threads", "1")
     (total,) = (line.split() for line in lines if line.startswith("all "))
     assert total[1:5] == ["6", "0", "6", "6"]  # rows, failed, ledger is the prediction, heap is near
