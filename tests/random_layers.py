@@ -8,6 +8,7 @@ from memtrain.graph.node import Node, Role
 from memtrain.graph.ops import ACTIVATIONS
 from memtrain.graph.ops.attention import attention
 from memtrain.graph.ops.attention_blocks import attention_in_blocks
+from memtrain.graph.ops.concat import concat
 from memtrain.graph.ops.conv import conv2d
 from memtrain.graph.ops.cross_entropy import CrossEntropy
 from memtrain.graph.ops.dropout import KINDS, dropout
@@ -131,6 +132,12 @@ def _swiglu(grower, x):
     return swiglu(grower.b, x, grower.rng.choice(same) if same else x)
 
 
+def _concat(grower, x):
+    axis = grower.rng.randrange(len(x.shape))
+    other = grower.leaf(tuple(2 if k == axis else int(size) for k, size in enumerate(x.shape)))
+    return concat(grower.b, (x, other), axis)
+
+
 def _steps(grower, x):
     if len(x.shape) > 1 and grower.coin():
         return grower.b.apply(Step(grower.rng.randrange(int(x.shape[1]))), x)
@@ -161,6 +168,7 @@ LAYERS = (
     _dropout,
     _embedding,
     _swiglu,
+    _concat,
     _steps,
     _cross_entropy,
     _activation,

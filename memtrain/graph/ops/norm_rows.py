@@ -40,7 +40,7 @@ class _Rows(NormOp):
     def each_block(
         self, work: Sequence[Array], rows: Sequence[Array], of_row: Sequence[Array]
     ) -> Iterator[tuple[Array, ...]]:
-        """The workspace of each block but the first array, then the block: its rows, and a number for each."""
+        """The workspace of each block but the first array, then its rows, and the numbers of each row."""
         width, split = work[0].size, 1 + self.blocks_wanted
         matrices = [*[a.reshape(-1, width) for a in rows], *[a.reshape(-1) for a in of_row]]
         scratch = [*[w.reshape(-1, width) for w in work[1:split]], *work[split:]]
@@ -128,8 +128,8 @@ class RowRstd(_Rows):
 
     def _variance(self, work: Sequence[Array], x: Array, *of_row: Array) -> None:
         """The mean of (x − μ)² of each row."""
-        for centred, spread, x, mean, r in self.each_block(work, [x], of_row):
-            np.subtract(x, _spread(spread, mean), out=centred)
+        for centred, spread, some, mean, r in self.each_block(work, [x], of_row):
+            np.subtract(some, _spread(spread, mean), out=centred)
             np.vecdot(centred, centred, out=r)
             np.multiply(r, 1 / x.shape[1], out=r)
 
@@ -224,7 +224,8 @@ class RowNormalise(Normalise, _Rows):
         np.copyto(gammas, gamma)
         if self.centred:
             np.copyto(betas, inputs[-1])
-        for gammas, betas, spread, x, target, *mean, r in self.each_block(work, [x, out], statistics):
+        blocks_of = self.each_block(work, [x, out], statistics)
+        for gammas, betas, spread, x, target, *mean, r in blocks_of:
             if mean:
                 x = np.subtract(x, _spread(spread, mean[0]), out=target)
             np.multiply(x, _spread(spread, r), out=target)
