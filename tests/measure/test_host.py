@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from threading import Barrier, Event, Lock, Thread
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -261,7 +262,7 @@ def measurements(monkeypatch):
     """A list with an entry for each measurement of the machine. No rates are kept."""
     calls = []
     monkeypatch.setattr(module, "measured_apart", lambda: calls.append(1) or RATES)
-    monkeypatch.setattr(module, "kept_or", lambda measure: measure())
+    monkeypatch.setattr(module, "KEPT_RATES", SimpleNamespace(value_or=lambda measure: measure()))
     return calls
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from fake_host import FakeHost
 
 from memtrain.measure import host as module
@@ -16,10 +18,11 @@ REQUEST = Request({"depth": [2], "batch": [4], "width": [8], "policy": ["budget:
 
 
 def test_a_resumed_sweep_asks_for_nothing_before_it_has_the_rates_that_were_recorded(tmp_path, monkeypatch):
-    def refuse(measure):
+    def refuse():
         raise AssertionError("the machine was measured")
 
-    monkeypatch.setattr(module, "kept_or", refuse)
+    monkeypatch.setattr(module, "measured_apart", refuse)
+    monkeypatch.setattr(module, "KEPT_RATES", SimpleNamespace(value_or=lambda measure: measure()))
     asked = []
 
     def measure(meter, *about):
