@@ -9,7 +9,7 @@ from memtrain.cells.cell import Cell
 from memtrain.cells.columns import BY_NAME
 from memtrain.errors import SpecError
 
-MOST_SIZE, MOST_DEPTH, MOST_NODES = 2**62, 4096, 40_000
+MOST_SIZE, MOST_DEPTH, MOST_NODES = 2**62, 4096, 30_000
 """The largest sizes that are searched, and the most nodes of a graph. A larger graph would take seconds."""
 
 MOST_TRIED = 4096

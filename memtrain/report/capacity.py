@@ -24,7 +24,7 @@ FIELDS = (
     "confirmed_outside",
     "training_examples",
 )
-"""The fields of a boundary that the CSV has. The axes give the names of the first three that are values."""
+"""The fields of a boundary that the CSV has. `names_of` names three of them after the axes."""
 
 MORE = "*"
 """Marks a batch that is larger than the training examples."""
@@ -88,7 +88,7 @@ def boundaries_section(capacity: Capacity, into: str = "") -> Section:
         [
             str(boundary.first),
             str(boundary.mode),
-            marked(count_text(boundary.second), boundary.second, capacity),
+            marked(second_text(boundary), boundary.second, capacity),
             count_text(boundary.predicted_peak_bytes),
             marked(count_text(boundary.outside), boundary.outside, capacity),
             count_text(boundary.outside_predicted_peak_bytes),
@@ -155,6 +155,11 @@ def marked(text: str, batch: int | None, capacity: Capacity) -> str:
 def first_text(found: LargestFirst) -> str:
     """The largest first value that fits; ≥ means that the search ended there, and larger ones may fit."""
     return f"{'≥' if found.more else ''}{count_text(found.first)}"
+
+
+def second_text(found: Boundary) -> str:
+    """The largest second value that fits, with ≥ if the search ended there."""
+    return f"{'≥' if found.outside is None else ''}{count_text(found.second)}"
 
 
 def count_text(value: int | None) -> str:
