@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from memtrain.answers.axes import DEPTH_BATCH, Axes, Names
-from memtrain.answers.sizes import Sizes
+from memtrain.answers.sizes import BytesOf, Sizes, is_uneven
 from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.row import predicted_row
 from memtrain.errors import SpecError
 from memtrain.measure.limits import most_slack_bytes, slack_bytes
 from memtrain.planning.liveness import analyse
@@ -110,13 +111,23 @@ class Capacity:
         found = {one.first: one.outside or one.second for one in self.boundaries}
         return [self.cell.changed(**dict(zip(self.axes, pair, strict=True))) for pair in found.items()]
 
-    def has(self, first: int, second: int) -> bool:
-        """Whether there is a network with these values."""
+    def outcome(self, first: int, second: int) -> str | None:
+        """Whether the values fit to ``train``, only to ``infer``, or not (``none``).
+
+        ``None`` if there is no network with these values.
+        """
         try:
-            self.cell.changed(**dict(zip(self.axes, (first, second), strict=True)))
+            cell = self.cell.changed(**dict(zip(self.axes, (first, second), strict=True)))
         except SpecError:
-            return False
-        return True
+            return None
+        largest = self.largest_seconds()
+        for mode in Mode:
+            fits = second <= largest[first, mode]
+            if fits and is_uneven(cell, self.axes[1]):
+                fits = predicted_row(cell, mode)["predicted_peak_bytes"] <= self.budget_bytes
+            if fits:
+                return str(mode)
+        return "none"
 
 
 def find_capacity(
@@ -175,18 +186,24 @@ def default_batches(boundaries: Sequence[Boundary], least: int = 64) -> list[int
     return batches
 
 
-Predict = Callable[[Cell, Mode], tuple[int, int]]
-"""A function that gives the predicted peak and the slack of a cell, in bytes."""
+Predict = Callable[[Cell, Mode], tuple[int, int, int]]
+"""A function that gives for a cell, in bytes: its peak, its peak without workspace, and its slack."""
 
 
 def _predictor() -> Predict:
     @cache
-    def predict(cell: Cell, mode: Mode) -> tuple[int, int]:
+    def predict(cell: Cell, mode: Mode) -> tuple[int, int, int]:
         liveness = analyse(cell.schedule(mode))
         peak = peak_bytes(liveness, cell.allocation_for(timing=False))
-        return peak, slack_bytes(liveness, cell.memory_limit_bytes or 0)
+        steps = zip(liveness.live_bytes, liveness.occupancy.workspace_bytes, strict=True)
+        arrays = max(live - workspace for live, workspace in steps)
+        return peak, arrays, slack_bytes(liveness, cell.memory_limit_bytes or 0)
 
     return predict
+
+
+def _in_mode(predict: Predict, mode: Mode) -> BytesOf:
+    return lambda cell: predict(cell, mode)[:2]
 
 
 def _along(cell: Cell, fixed: str, value: int, axis: str) -> Callable[[int], Cell]:
@@ -195,26 +212,28 @@ def _along(cell: Cell, fixed: str, value: int, axis: str) -> Callable[[int], Cel
 
 
 def _boundary(sizes: Sizes, budget_bytes: int, first: int, mode: Mode, predict: Predict) -> Boundary:
-    def peak(cell: Cell) -> int:
-        return predict(cell, mode)[0]
+    bytes_of = _in_mode(predict, mode)
+
+    def peak(size: int) -> int:
+        return bytes_of(sizes.at(size))[0]
 
     def limit(size: int) -> int:
-        return budget_bytes + predict(sizes.at(size), mode)[1]
+        return budget_bytes + predict(sizes.at(size), mode)[2]
 
-    inside = sizes.largest(peak, budget_bytes)
+    inside = sizes.largest(bytes_of, budget_bytes)
     limit_bytes = limit(inside or sizes.least)
-    outside = sizes.after(sizes.largest(peak, limit_bytes))
-    while outside is not None and peak(sizes.at(outside)) <= (own_limit := limit(outside)):
-        outside = sizes.after(sizes.largest(peak, own_limit))  # more arrays at its peak need more slack
+    outside = sizes.after(sizes.largest(bytes_of, limit_bytes))
+    while outside is not None and peak(outside) <= (own_limit := limit(outside)):
+        outside = sizes.after(sizes.largest(bytes_of, own_limit))  # more arrays at its peak need more slack
     return Boundary(
         first=first,
         second=inside,
         mode=mode,
-        predicted_peak_bytes=None if inside is None else peak(sizes.at(inside)),
+        predicted_peak_bytes=None if inside is None else peak(inside),
         budget_bytes=budget_bytes,
         limit_bytes=limit_bytes,
         outside=outside,
-        outside_predicted_peak_bytes=None if outside is None else peak(sizes.at(outside)),
+        outside_predicted_peak_bytes=None if outside is None else peak(outside),
     )
 
 
@@ -226,13 +245,10 @@ def _largest_firsts(
     for second in sorted(set(seconds)):
         sizes = Sizes(axes[0], _along(cell, axes[1], second, axes[0]))
         for mode in Mode:
-
-            def peak(cell: Cell, mode: Mode = mode) -> int:
-                return predict(cell, mode)[0]
-
-            first = sizes.largest(peak, budget_bytes, bound[mode])
-            if first is None or first < sizes.most:
+            bytes_of = _in_mode(predict, mode)
+            first = sizes.largest(bytes_of, budget_bytes, bound[mode])
+            if not is_uneven(cell, axes[1]) and (first is None or first < sizes.most):
                 bound[mode] = first or 1  # what is too large here is too large for each larger second value
-            peak_here = None if first is None else peak(sizes.at(first))
-            found[second, mode] = LargestFirst(second, mode, first, peak_here, sizes.ended(first))
+            peak = None if first is None else bytes_of(sizes.at(first))[0]
+            found[second, mode] = LargestFirst(second, mode, first, peak, sizes.ended(first))
     return [found[second, mode] for second in seconds for mode in Mode]

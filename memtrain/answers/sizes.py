@@ -8,12 +8,22 @@ from memtrain.answers.largest import largest_within
 from memtrain.cells.cell import Cell
 from memtrain.cells.columns import BY_NAME
 from memtrain.errors import SpecError
+from memtrain.models.network import FeedKind
 
 MOST_SIZE, MOST_DEPTH, MOST_NODES = 2**62, 4096, 30_000
 """The largest sizes that are searched, and the most nodes of a graph. A larger graph would take seconds."""
 
 MOST_TRIED = 4096
 """The most sizes that are tried to find one that a network can have."""
+
+
+BytesOf = Callable[[Cell], tuple[int, int]]
+"""A function that gives the peak of a cell, and its peak without workspace, which grows with every size."""
+
+
+def is_uneven(cell: Cell, axis: str) -> bool:
+    """Whether a peak can fall when the axis grows: a convolution chooses its workspace by its sizes."""
+    return axis in ("image", "width") and cell.network.reads is FeedKind.IMAGE
 
 
 class Sizes:
@@ -31,21 +41,25 @@ class Sizes:
         self._zero = BY_NAME[axis].least == 0 and self._exists(0)
         self.most = MOST_SIZE if axis == "batch" else self._most(axis)
         """The largest size that is searched."""
+        self._uneven = is_uneven(at(self.least), axis)
 
-    def largest(self, peak: Callable[[Cell], int], budget_bytes: int, most: int | None = None) -> int | None:
+    def largest(self, bytes_of: BytesOf, budget_bytes: int, most: int | None = None) -> int | None:
         """The largest size, at most ``most``, whose peak is within the budget; ``None`` if none is.
 
         Depth 0 is tried last, because its product of inputs × outputs can be larger than a narrow layer.
+        Where peaks can fall, each size is tried down from the largest that fits without workspace.
         """
-        found = largest_within(
-            lambda size: peak(self.at(self._at_most(size))),
-            budget_bytes,
-            self.least,
-            max(self.least, self.most if most is None else min(most, self.most)),
-        )
-        if found is None:
-            return 0 if self._zero and peak(self.at(0)) <= budget_bytes else None
-        return self._at_most(found)
+        found = self._search(lambda cell: bytes_of(cell)[0], budget_bytes, most)
+        if self._uneven:
+            highest = self._search(lambda cell: bytes_of(cell)[1], budget_bytes, most)
+            tried = range(highest or 0, found or 0, -1)
+            fitting = (
+                size for size in tried if self._exists(size) and self._peak(bytes_of, size) <= budget_bytes
+            )
+            return next(fitting, found)
+        if found is None and self._zero and self._peak(bytes_of, 0) <= budget_bytes:
+            return 0
+        return found
 
     def after(self, size: int | None) -> int | None:
         """The size that follows ``size``, or the least; ``None`` if the search ends before it."""
@@ -56,6 +70,19 @@ class Sizes:
     def ended(self, size: int | None) -> bool:
         """Whether the search ended at ``size``, although there are networks of larger sizes."""
         return size == self.most and (size is not None and self._exists(size + 1))
+
+    def _search(self, peak: Callable[[Cell], int], budget_bytes: int, most: int | None) -> int | None:
+        """The largest size by `largest_within`, for a peak that does not fall when the size rises."""
+        found = largest_within(
+            lambda size: peak(self.at(self._at_most(size))),
+            budget_bytes,
+            self.least,
+            max(self.least, self.most if most is None else min(most, self.most)),
+        )
+        return None if found is None else self._at_most(found)
+
+    def _peak(self, bytes_of: BytesOf, size: int) -> int:
+        return bytes_of(self.at(size))[0]
 
     def _exists(self, size: int) -> bool:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from memtrain.answers.capacity import Boundary, Capacity, LargestFirst
+from memtrain.answers.sizes import is_uneven
 from memtrain.cells.cell import Mode
 from memtrain.cells.kinds import csv_line
 from memtrain.report.json_text import fields_of
@@ -122,8 +123,14 @@ def firsts_section(capacity: Capacity) -> Section:
 
 
 def note_sentences(capacity: Capacity) -> list[str]:
-    """The meaning of the mark, if any batch has it, and the memory that runs took beyond their arrays."""
-    sentences, examples = [], capacity.training_examples
+    """The meaning of the mark, the sizes below the largest that may not fit, and the slack that runs took."""
+    sentences = [
+        f"A convolution can need less memory for a larger {axis}, because it chooses its workspace by its "
+        f"sizes. So some {plural(axis)} below the largest may not fit."
+        for axis in capacity.axes
+        if is_uneven(capacity.cell, axis)
+    ]
+    examples = capacity.training_examples
     batches = [batch for found in capacity.boundaries for batch in (found.second, found.outside)]
     batches += [found.second for found in capacity.largest_firsts]
     if examples is not None and any(batch is not None and batch > examples for batch in batches):

@@ -42,10 +42,15 @@ def peak(cell, mode, **columns):
 
 
 def check_by_trying_all(cell, mode, budget, axis, largest, **other):
-    """Of all sizes up to `MOST`, those fit that are at most ``largest``, and no others."""
+    """Of all sizes up to `MOST`, those fit that are at most ``largest``, and no others.
+
+    The peak of a convolution may fall when its image or width grows, so that some below do not fit.
+    """
+    falls = cell["model"] == "cnn" and axis in ("image", "width")
     for size in range(1, MOST + 1):
         found = peak(cell, mode, **other, **{axis: size})
-        assert found is None or (found <= budget) is (size <= (largest or 0)), (axis, size, other)
+        if found is not None and not (falls and size < (largest or 0)):
+            assert (found <= budget) is (size <= (largest or 0)), (axis, size, other)
     assert largest is None or peak(cell, mode, **other, **{axis: largest}) <= budget
 
 
@@ -61,6 +66,7 @@ def check_by_trying_all(cell, mode, budget, axis, largest, **other):
         ({**SMALL, "model": "rnn", "heads": None}, ("sequence", "batch"), [2, 9], [1, 5], 20 * KIB),
         (CNN, ("depth", "image"), [1, 3, 5], [4, 16], 40 * KIB),
         (CNN, ("image", "batch"), [6, 9], [1, 4], 40 * KIB),
+        (CNN, ("width", "image"), [3, 5], [7, 9], 42_000),
         ({"depth": 2, "input_size": 4, "output_size": 3}, ("width", "batch"), [1, 8], [1, 16], 5 * KIB),
     ],
     ids=lambda value: "×".join(value) if isinstance(value, tuple) else None,
@@ -86,8 +92,8 @@ def test_a_depth_is_limited_by_the_image():
         (4, 2, False),
         (16, 4, False),
     }
-    assert found.has(2, 4)
-    assert not found.has(3, 4)
+    assert found.outcome(1, 16) == "train"
+    assert found.outcome(3, 4) is None
 
 
 def test_widths_that_the_heads_do_not_divide_are_skipped():
@@ -96,7 +102,7 @@ def test_widths_that_the_heads_do_not_divide_are_skipped():
     widths = Sizes("width", lambda width: cell.changed(width=width))
     assert (widths.least, widths.after(8), widths.after(9), widths.after(None)) == (4, 12, 12, 4)
     for budget, largest in ((3, None), (4, 4), (15, 12), (16, 16), (1_000_003, 1_000_000)):
-        assert widths.largest(lambda cell: cell["width"], budget) == largest
+        assert widths.largest(lambda cell: (cell["width"], 0), budget) == largest
 
 
 def test_where_the_search_ends_nothing_must_fail_and_nothing_is_run_outside(monkeypatch):

@@ -35,7 +35,7 @@ def capacity_screen(capacity: Capacity, width: int, ascii_only: bool) -> list[Re
 
 def _map(capacity: Capacity, width: int, ascii_only: bool) -> RenderableType:
     """A line per first value, a column per second. Columns that the width has no room for stand below."""
-    largest, (name, _) = capacity.largest_seconds(), capacity.axes
+    name = capacity.axes[0]
     firsts = list(dict.fromkeys(boundary.first for boundary in capacity.boundaries))
     memory = format_bytes(capacity.budget_bytes)
     title = prose([f"What fits into {memory}: {' × '.join(capacity.axes)}"], width)
@@ -47,12 +47,9 @@ def _map(capacity: Capacity, width: int, ascii_only: bool) -> RenderableType:
         for head in heads.values():
             table.add_column(head, justify="center", no_wrap=True)
         for first in firsts:
-            limits = (largest[first, Mode.TRAIN], largest[first, Mode.INFER])
-            signs = (
-                _sign(second, *limits, ascii_only) if capacity.has(first, second) else Text("")
-                for second in heads
+            table.add_row(
+                str(first), *(_sign(capacity.outcome(first, second), ascii_only) for second in heads)
             )
-            table.add_row(str(first), *signs)
         parts += [table] if len(parts) == 1 else [Text(""), table]
     return Group(*parts)
 
@@ -72,8 +69,10 @@ def _heads_within(capacity: Capacity, width: int) -> list[dict[int, str]]:
     return groups
 
 
-def _sign(second: int, trains: int, predicts: int, ascii_only: bool) -> Text:
-    outcome = "train" if second <= trains else "infer" if second <= predicts else "none"
+def _sign(outcome: str | None, ascii_only: bool) -> Text:
+    """The sign of a cell; empty for ``None``, which means that there is no such network."""
+    if outcome is None:
+        return Text("")
     block, letter, style = _SIGNS[outcome]
     return Text((letter if ascii_only else block) * _SIGN_COUNT, style=style)
 
@@ -82,8 +81,8 @@ def _legend(capacity: Capacity, ascii_only: bool) -> str:
     signs = [_SIGNS[outcome][ascii_only] for outcome in ("train", "infer", "none")]
     legend = f"{signs[0]} fits to train, {signs[1]} fits only to predict, {signs[2]} does not fit"
     seconds = {found.second for found in capacity.largest_firsts}
-    there = all(capacity.has(found.first, second) for found in capacity.boundaries for second in seconds)
-    return legend if there else f"{legend}; where nothing stands, there is no such network"
+    outcomes = [capacity.outcome(found.first, second) for found in capacity.boundaries for second in seconds]
+    return legend if None not in outcomes else f"{legend}; where nothing stands, there is no such network"
 
 
 def _firsts_across(capacity: Capacity) -> Section:
