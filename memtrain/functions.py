@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from memtrain.answers.capacity import Capacity, default_batches, find_capacity
+from memtrain.answers.axes import axes_of
+from memtrain.answers.capacity import Capacity, capacity_of
 from memtrain.answers.confirm import confirm as confirm_capacity
 from memtrain.answers.option import Ways
 from memtrain.answers.training import Training, learning_rate, train_cell, training_rates
@@ -20,7 +21,7 @@ from memtrain.answers.ways import find_ways
 from memtrain.cells.cell import SECONDS, Cell
 from memtrain.cells.columns import BY_NAME
 from memtrain.cells.not_here import NOT_HERE
-from memtrain.cells.usual import FRONTIER_DEPTHS, usual_epochs, with_explained, with_trained
+from memtrain.cells.usual import FRONTIER_AXES, usual_epochs, with_explained, with_trained
 from memtrain.errors import InputError, SpecError, check_integer
 from memtrain.explaining import evidence
 from memtrain.explaining.evidence import Explained
@@ -29,8 +30,7 @@ from memtrain.measure.host import Host
 from memtrain.measure.machine import free_memory_bytes
 from memtrain.report.notebook import Shown
 from memtrain.run.kept_rates import kept_rates
-from memtrain.sweeps.grid import make_cell, training_examples
-from memtrain.sweeps.ranges import parse_integers
+from memtrain.sweeps.grid import make_cell
 from memtrain.sweeps.sweep import check_limits, default_jobs
 from memtrain.training.sources import load, split
 from memtrain.units import parse_bytes
@@ -91,8 +91,9 @@ def plan(
 def frontier(
     memory: str | int,
     *,
-    depth: Range = FRONTIER_DEPTHS,
+    depth: Range | None = None,
     batch: Range | None = None,
+    sequence: Range | None = None,
     confirm: bool = True,
     jobs: int | None = None,
     timeout_s: float | None = None,
@@ -100,18 +101,18 @@ def frontier(
 ) -> Shown[Capacity]:
     """The largest batches and depths that fit into ``memory``, as ``memtrain frontier`` finds them.
 
-    Each boundary is run under a hard limit unless ``confirm`` is False. Raises ``InputError``.
+    Other axes are ``sequence``, ``width``, ``image`` and ``vocabulary``, if they are ranges. Each boundary
+    is run under a hard limit unless ``confirm`` is False. Raises ``InputError``.
     """
     check_limits(jobs, timeout_s)
     _check_columns("frontier", columns)
-    cell = _cell(columns)
-    batches = default_batches if batch is None else _integers(batch, "batch")
-    depths = _integers(depth, "depth", least=0)
-    found = find_capacity(cell, _bytes(memory), depths, batches, training_examples(cell))
+    given = {"depth": depth, "batch": batch, "sequence": sequence, **columns}
+    others = {name: value for name, value in given.items() if name not in FRONTIER_AXES}
+    found = capacity_of(axes_of(given), lambda **chosen: _cell({**others, **chosen}), _bytes(memory))
     if confirm:
         with Host() as host:
             found = confirm_capacity(host, found, jobs=jobs or default_jobs(), timeout_s=timeout_s)
-    return Shown(found, _call("frontier", columns, memory=memory, depth=depth, batch=batch))
+    return Shown(found, _call("frontier", given, memory=memory))
 
 
 def train(
@@ -158,12 +159,6 @@ def _check_columns(command: str, columns: Mapping[str, Any]) -> None:
         option = BY_NAME[name].option if name in BY_NAME else f"--{name.replace('_', '-')}"
         if option in NOT_HERE[command]:
             raise SpecError(f"memtrain.{command} does not take {name}", NOT_HERE[command][option])
-
-
-def _integers(values: Range, name: str, least: int = 1) -> list[int]:
-    """Whole numbers, each once, from a range as text, a number, or a list."""
-    text = values if isinstance(values, (str, int)) else ",".join(map(str, values))
-    return parse_integers(str(text), name, least=least)
 
 
 def _bytes(memory: str | int) -> int:

@@ -22,14 +22,14 @@ def confirm(
     timeout_s: float | None = None,
     done: Callable[[Boundary], None] = lambda boundary: None,
 ) -> Capacity:
-    """``capacity`` with the results of running both batches of each boundary under the hard limit.
+    """``capacity`` with the results of running both values of each boundary under the hard limit.
 
-    Each run has a fresh process. A batch for which the machine lacks memory is not run, and stays
+    Each run has a fresh process. A value for which the machine lacks memory is not run, and stays
     unconfirmed. ``done`` is called with each finished boundary.
     """
 
     def confirmed(boundary: Boundary) -> Boundary:
-        result = _confirmed(host, capacity.cell, boundary, timeout_s)
+        result = _confirmed(host, capacity, boundary, timeout_s)
         done(result)
         return result
 
@@ -37,21 +37,24 @@ def confirm(
         return replace(capacity, boundaries=tuple(executor.map(confirmed, capacity.boundaries)))
 
 
-def _confirmed(host: Host, cell: Cell, boundary: Boundary, timeout_s: float | None) -> Boundary:
+def _confirmed(host: Host, capacity: Capacity, boundary: Boundary, timeout_s: float | None) -> Boundary:
     """``boundary`` with the results of the runs inside and outside."""
 
-    def ran(batch: int) -> _Trial:
-        return _try(host, cell.changed(depth=boundary.depth, batch=batch), boundary.mode, timeout_s)
+    def ran(second: int) -> _Trial:
+        values = dict(zip(capacity.axes, (boundary.first, second), strict=True))
+        return _try(host, capacity.cell.changed(**values), boundary.mode, timeout_s)
 
-    if boundary.batch is not None:
-        inside = ran(boundary.batch)
+    if boundary.second is not None:
+        inside = ran(boundary.second)
         boundary = replace(
             boundary,
             confirmed_inside=inside.fits,
             inside_reason=inside.reason,
             slack_needed_bytes=inside.slack_needed_bytes,
         )
-    outside = ran(boundary.outside_batch)
+    if boundary.outside is None:
+        return boundary
+    outside = ran(boundary.outside)
     failed = None if outside.fits is None else not outside.fits and outside.status == "memory_limit"
     return replace(
         boundary, confirmed_outside=failed, outside_reason=outside.reason, outside_node=outside.node

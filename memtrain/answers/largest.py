@@ -2,7 +2,8 @@
 
 Live bytes at a step grow linearly with the batch, and with the depth as long as the peak stays at the same
 step. So a line through the last two predictions finds the answer with a few predictions. The answer is also
-bracketed. So it is correct even if the peak moves from one step to another.
+bracketed. So it is correct even if the peak moves from one step to another, or grows with the square of the
+size, as it does with a width or a sequence.
 """
 
 from __future__ import annotations

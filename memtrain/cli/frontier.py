@@ -1,4 +1,4 @@
-"""``memtrain frontier``: the largest batches and depths that fit into a memory."""
+"""``memtrain frontier``: the largest batches and depths that fit, or the largest values of other axes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from memtrain.cells.usual import FRONTIER_DEPTHS
+from memtrain.cells.usual import FRONTIER_AXES, FRONTIER_DEPTHS
 from memtrain.cli.config import config_options
 from memtrain.cli.exports import Exports, command_line, export_options
 from memtrain.cli.groups import MEASUREMENT
@@ -14,8 +14,11 @@ from memtrain.cli.options import Jobs, Memory, Quiet, Timeout, cell_options
 
 
 @cell_options(
-    several=("depth", "batch"),
-    shown={"depth": FRONTIER_DEPTHS, "batch": "64, 256, … up to one that fits nowhere"},
+    several=FRONTIER_AXES,
+    shown={
+        "depth": f"{FRONTIER_DEPTHS} for mlp, else by family",
+        "batch": "64, 256, … up to one that fits nowhere",
+    },
 )
 @export_options
 @config_options
@@ -46,37 +49,38 @@ def frontier(
     The largest batch may be any number. --batch only chooses the columns of the map, and the batches for
     which the largest depth is found.
 
+    The axes may also be --sequence, --width, --image or --vocabulary: an axis is an option that has several
+    values. A single one is paired with --batch.
+
     Examples:
       memtrain frontier --memory 256MiB --no-confirm
       memtrain frontier --memory 64MiB --depth 1:16:x2
+      memtrain frontier --memory 64MiB --model transformer --sequence 64:512:x2
       memtrain frontier --memory 1GB --activation gelu --bias --no-confirm
     """
-    from memtrain.answers.capacity import Capacity, default_batches, find_capacity
+    from memtrain.answers.axes import axes_of
+    from memtrain.answers.capacity import Capacity, capacity_of
     from memtrain.answers.confirm import confirm as confirm_capacity
+    from memtrain.cells.columns import BY_NAME
     from memtrain.cli.console import messages, progress_bar, warn
     from memtrain.cli.grid import cell_from
     from memtrain.measure.environment import environment
     from memtrain.measure.host import Host
     from memtrain.report.capacity import problem_lines
     from memtrain.report.section import Origin
-    from memtrain.sweeps.grid import training_examples
-    from memtrain.sweeps.ranges import parse_integers
     from memtrain.sweeps.sweep import check_limits, default_jobs
     from memtrain.units import parse_bytes
 
     check_limits(jobs, timeout)
     exports.check(Capacity, [columns["data"]])
     budget_bytes = parse_bytes(memory, "--memory")
-    depth, batch = columns.pop("depth"), columns.pop("batch")
-    depths = parse_integers(FRONTIER_DEPTHS if depth is None else depth, "--depth", least=0)
-    batches = None if batch is None else parse_integers(batch, "--batch")
-    cell = cell_from(columns)
-    wanted = default_batches if batches is None else batches
-    found = find_capacity(cell, budget_bytes, depths, wanted, training_examples(cell))
+    axes = axes_of(columns, lambda name: BY_NAME[name].option)
+    others = {name: value for name, value in columns.items() if name not in FRONTIER_AXES}
+    found = capacity_of(axes, lambda **chosen: cell_from(others, **chosen), budget_bytes)
     recorded = environment()
     if confirm:
         with Host() as host, progress_bar(quiet) as progress:
-            recorded = host.environment(cell)
+            recorded = host.environment(found.cell)
             total = len(found.boundaries)
             bar = progress.add_task("confirming under the limit", total=total, count="")
             found = confirm_capacity(

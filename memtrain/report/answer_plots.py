@@ -25,12 +25,14 @@ def explained_plots(explained: Explained) -> list[Plot]:
 
 
 def capacity_plots(capacity: Capacity) -> list[Plot]:
-    """The largest batch for each depth."""
+    """The largest second value for each first."""
+    first, second = capacity.axes
+    memory = format_bytes(capacity.budget_bytes)
     return [
         {
-            **largest_batches(capacity),
-            "title": "The largest batch",
-            "reading": f"The largest batch that fits into {format_bytes(capacity.budget_bytes)}, by depth.",
+            **largest_seconds(capacity),
+            "title": f"The largest {second}",
+            "reading": f"The largest {second} that fits into {memory}, by {first}.",
             "note": "Solid line: training. Dotted line: inference.",
         }
     ]
@@ -42,31 +44,31 @@ def training_plots(training: Training) -> list[Plot]:
     return [{**losses(training), "title": "Loss", "reading": reading, "note": ""}]
 
 
-def largest_batches(capacity: Capacity) -> Plot:
-    """The largest batch that fits, against the depth, on logarithmic scales."""
-    traces = []
+def largest_seconds(capacity: Capacity) -> Plot:
+    """The largest second value that fits, against the first, on logarithmic scales."""
+    traces, (first, second) = [], capacity.axes
     for mode, dash in zip(Mode, ("solid", "dot"), strict=True):
-        found = [one for one in capacity.boundaries if one.mode is mode and one.batch]
+        found = [one for one in capacity.boundaries if one.mode is mode and one.second]
         traces.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers",
                 "name": mode.noun,
-                "x": [one.depth for one in found],
-                "y": [one.batch for one in found],
+                "x": [one.first for one in found],
+                "y": [one.second for one in found],
                 "line": {"color": LINE_COLOURS[0], "dash": dash},
-                "hovertemplate": "depth %{x}: batch %{y:,}<extra></extra>",
+                "hovertemplate": f"{first} %{{x}}: {second} %{{y:,}}<extra></extra>",
             }
         )
-    depths = sorted({one.depth for one in capacity.boundaries})
+    firsts = sorted({one.first for one in capacity.boundaries})
     x_axis: dict[str, object] = {
-        "title": {"text": "depth"},
-        "type": "log" if all(depths) else "linear",
+        "title": {"text": first},
+        "type": "log" if all(firsts) else "linear",
         "automargin": True,
     }
-    if len(depths) <= MOST_TEXTS:
-        x_axis |= {"tickvals": depths, "ticktext": [f"{depth:,}" for depth in depths]}
-    y_axis = {"title": {"text": "largest batch"}, "type": "log", "dtick": "D2", "automargin": True}
+    if len(firsts) <= MOST_TEXTS:
+        x_axis |= {"tickvals": firsts, "ticktext": [f"{value:,}" for value in firsts]}
+    y_axis = {"title": {"text": f"largest {second}"}, "type": "log", "dtick": "D2", "automargin": True}
     return plot(traces, xaxis=x_axis, yaxis=y_axis, legend=LEGEND)
 
 

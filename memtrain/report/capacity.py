@@ -1,68 +1,97 @@
-"""The batches and depths that fit into a memory, as plain tables."""
+"""The batches and depths that fit into a memory, or the values of other axes, as plain tables."""
 
 from __future__ import annotations
 
-from memtrain.answers.capacity import MOST_DEPTH, Boundary, Capacity
+from typing import Any
+
+from memtrain.answers.capacity import Boundary, Capacity, LargestFirst
+from memtrain.answers.sizes import is_uneven
 from memtrain.cells.cell import Mode
 from memtrain.cells.kinds import csv_line
+from memtrain.report.json_text import fields_of
 from memtrain.report.section import Section
 from memtrain.units import format_bytes
 
-COLUMNS = (
-    "depth",
-    "batch",
+FIELDS = (
+    "first",
+    "second",
     "mode",
     "predicted_peak_bytes",
     "budget_bytes",
     "limit_bytes",
-    "outside_batch",
+    "outside",
     "outside_predicted_peak_bytes",
     "confirmed_inside",
     "confirmed_outside",
     "training_examples",
 )
-"""The columns of the CSV, which has a row per depth and mode."""
+"""The fields of a boundary that the CSV has. `names_of` names three of them after the axes."""
 
 MORE = "*"
 """Marks a batch that is larger than the training examples."""
 
-_HEADS = (
-    "depth",
-    "mode",
-    "batch\nfits",
-    "predicted\nB",
-    "batch\nmust fail",
-    "predicted\nB",
-    "\nran?",
-    "failed\nat",
-)
+
+def names_of(capacity: Capacity) -> dict[str, str]:
+    """The names of fields in CSV and JSON where the axes give them: ``outside_batch`` for ``outside``."""
+    first, second = capacity.axes
+    return {"first": first, "second": second, "outside": f"outside_{second}"}
 
 
 def capacity_csv(capacity: Capacity) -> str:
-    """A row per depth and mode: the largest batch that fits, and the smallest that must fail."""
-    lines = [[getattr(boundary, name) for name in COLUMNS] for boundary in capacity.boundaries]
-    return "".join(map(csv_line, [COLUMNS, *lines]))
+    """A row per first value and mode: the largest second that fits, and the smallest that must fail."""
+    names = names_of(capacity)
+    lines = [[getattr(boundary, name) for name in FIELDS] for boundary in capacity.boundaries]
+    return "".join(map(csv_line, [[names.get(name, name) for name in FIELDS], *lines]))
+
+
+def plural(axis: str) -> str:
+    """The plural of the name of an axis."""
+    return f"{axis[:-1]}ies" if axis.endswith("y") else f"{axis}s"
+
+
+def capacity_records(capacity: Capacity) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The boundaries and the largest first values, each as a dictionary with the names of the axes."""
+    names = names_of(capacity)
+    rows, firsts = (
+        [{names.get(name, name): value for name, value in fields_of(one).items()} for one in found]
+        for found in (capacity.boundaries, capacity.largest_firsts)
+    )
+    for record in firsts:
+        del record["more"]
+    return rows, firsts
 
 
 def capacity_sections(capacity: Capacity) -> list[Section]:
-    """The batches of each depth, the depths of each batch, and the meaning of marks and slack."""
-    memory = format_bytes(capacity.budget_bytes)
+    """The largest second values, the largest first values, and the meaning of marks and slack."""
     return [
-        boundaries_section(capacity, f"For each depth: the largest batch that fits into {memory}"),
-        depths_section(capacity),
+        boundaries_section(capacity, f" into {format_bytes(capacity.budget_bytes)}"),
+        firsts_section(capacity),
         *([Section(sentences=notes)] if (notes := note_sentences(capacity)) else []),
     ]
 
 
-def boundaries_section(capacity: Capacity, title: str) -> Section:
-    """A line per depth and mode. The columns about runs are there only if something ran."""
+def boundaries_section(capacity: Capacity, into: str = "") -> Section:
+    """A line per first value and mode. The columns about runs are there only if something ran.
+
+    ``into`` names the memory in the title.
+    """
+    first, second = capacity.axes
+    title = f"For each {first}: the largest {second} that fits{into}, and the smallest that must fail"
+    heads: tuple[str, ...] = (
+        first,
+        "mode",
+        f"{second}\nfits",
+        "predicted\nB",
+        f"{second}\nmust fail",
+        "predicted\nB",
+    )
     lines = [
         [
-            str(boundary.depth),
+            str(boundary.first),
             str(boundary.mode),
-            marked(count_text(boundary.batch), boundary.batch, capacity),
+            marked(second_text(boundary), boundary.second, capacity),
             count_text(boundary.predicted_peak_bytes),
-            marked(count_text(boundary.outside_batch), boundary.outside_batch, capacity),
+            marked(count_text(boundary.outside), boundary.outside, capacity),
             count_text(boundary.outside_predicted_peak_bytes),
             _confirmed(boundary.confirmed_inside),
             _failed_at(boundary),
@@ -70,33 +99,40 @@ def boundaries_section(capacity: Capacity, title: str) -> Section:
         for boundary in capacity.boundaries
     ]
     ran = any(line[6] or line[7] for line in lines)
-    width = len(_HEADS) if ran else len(_HEADS) - 2
+    heads = (*heads, "\nran?", "failed\nat") if ran else heads
     failed = frozenset(number for number, boundary in enumerate(capacity.boundaries) if not boundary.ok)
     return Section(
-        f"{title}, and the smallest that must fail",
-        _HEADS[:width],
-        [line[:width] for line in lines],
+        title,
+        heads,
+        [line[: len(heads)] for line in lines],
         words=frozenset({1, 6, 7}),
         keys=2,
         failed=failed,
     )
 
 
-def depths_section(capacity: Capacity) -> Section:
-    """A line per batch: the largest depth that fits to train, and to predict."""
-    found = {(entry.batch, entry.mode): entry.depth for entry in capacity.depths}
+def firsts_section(capacity: Capacity) -> Section:
+    """A line per second value: the largest first that fits to train, and to predict."""
+    first, second = capacity.axes
+    found = {(entry.second, entry.mode): entry for entry in capacity.largest_firsts}
     lines = [
-        [marked(f"{batch:,}", batch, capacity), *(depth_text(found[batch, mode]) for mode in Mode)]
-        for batch in dict.fromkeys(entry.batch for entry in capacity.depths)
+        [marked(f"{value:,}", value, capacity), *(first_text(found[value, mode]) for mode in Mode)]
+        for value in dict.fromkeys(entry.second for entry in capacity.largest_firsts)
     ]
-    return Section("For each batch: the largest depth that fits", ("batch", *Mode), lines)
+    return Section(f"For each {second}: the largest {first} that fits", (second, *Mode), lines)
 
 
 def note_sentences(capacity: Capacity) -> list[str]:
-    """The meaning of the mark, if any batch has it, and the memory that runs took beyond their arrays."""
-    sentences, examples = [], capacity.training_examples
-    batches = [batch for found in capacity.boundaries for batch in (found.batch, found.outside_batch)]
-    batches += [found.batch for found in capacity.depths]
+    """The meaning of the mark, the sizes below the largest that may not fit, and the slack that runs took."""
+    sentences = [
+        f"A convolution can need less memory for a larger {axis}, because it chooses its workspace by its "
+        f"sizes. So some {plural(axis)} below the largest may not fit."
+        for axis in capacity.axes
+        if is_uneven(capacity.cell, axis)
+    ]
+    examples = capacity.training_examples
+    batches = [batch for found in capacity.boundaries for batch in (found.second, found.outside)]
+    batches += [found.second for found in capacity.largest_firsts]
     if examples is not None and any(batch is not None and batch > examples for batch in batches):
         sentences.append(
             f"{MORE} marks a batch of more than the {examples:,} training examples of {capacity.cell.data}. "
@@ -105,10 +141,12 @@ def note_sentences(capacity: Capacity) -> list[str]:
     needed = [b.slack_needed_bytes for b in capacity.boundaries if b.slack_needed_bytes is not None]
     if needed:
         given = max(b.limit_bytes - b.budget_bytes for b in capacity.boundaries)
+        second = capacity.axes[1]
+        article = "an" if second == "image" else "a"
         sentences.append(
             f"Allocator and interpreter took up to {format_bytes(max(needed))} beyond the arrays, and the "
-            f"limit allows up to {format_bytes(given)} for them. So a batch that is slightly larger than the "
-            "largest that fits may still run."
+            f"limit allows up to {format_bytes(given)} for them. So {article} {second} that is "
+            "slightly larger than the largest that fits may still run."
         )
     return sentences
 
@@ -121,9 +159,14 @@ def marked(text: str, batch: int | None, capacity: Capacity) -> str:
     return text + (MORE if batch is not None and batch > examples else " ")
 
 
-def depth_text(depth: int | None) -> str:
-    """The largest depth that fits, as text; ≥ means that the search ended there, and deeper ones may fit."""
-    return f"≥{depth:,}" if depth == MOST_DEPTH else count_text(depth)
+def first_text(found: LargestFirst) -> str:
+    """The largest first value that fits; ≥ means that the search ended there, and larger ones may fit."""
+    return f"{'≥' if found.more else ''}{count_text(found.first)}"
+
+
+def second_text(found: Boundary) -> str:
+    """The largest second value that fits, with ≥ if the search ended there."""
+    return f"{'≥' if found.outside is None else ''}{count_text(found.second)}"
 
 
 def count_text(value: int | None) -> str:
@@ -144,7 +187,7 @@ def problem_lines(capacity: Capacity) -> list[str]:
     """A line for each reason why a boundary is not confirmed."""
     by_reason: dict[str, list[str]] = {}
     for boundary in capacity.boundaries:
-        for what, why in boundary.problems():
+        for what, why in boundary.problems(capacity.axes):
             by_reason.setdefault(why, []).append(what)
     return [
         f"{whats[0]}{f' (and {len(whats) - 1} more)' if len(whats) > 1 else ''}: {why}"

@@ -10,7 +10,7 @@ from memtrain.answers.training import Training
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.row import Row
 from memtrain.report import plots
-from memtrain.report.answer_plots import largest_batches, losses
+from memtrain.report.answer_plots import largest_seconds, losses
 from memtrain.report.cell_plots import timeline_plot
 from memtrain.report.findings import cell_name
 from memtrain.report.html import PLOTS_NEED, check_installed
@@ -40,9 +40,9 @@ def trade_figure(ways: Ways) -> Figure:
 
 
 def capacity_figure(capacity: Capacity) -> Figure:
-    """The largest batch that fits, against the depth: one line for training, one for inference."""
-    figure = _figure(largest_batches(capacity))
-    return figure.update_layout(title=f"The largest batch within {format_bytes(capacity.budget_bytes)}")
+    """The largest second value that fits, against the first: a line for training, one for inference."""
+    title = f"The largest {capacity.axes[1]} within {format_bytes(capacity.budget_bytes)}"
+    return _figure(largest_seconds(capacity)).update_layout(title=title)
 
 
 def loss_figure(training: Training) -> Figure:

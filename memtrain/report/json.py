@@ -18,6 +18,7 @@ from memtrain.explaining.explanation import Account
 from memtrain.explaining.proof import Proof
 from memtrain.explaining.second import SecondOrder
 from memtrain.graph.node import Graph, Node
+from memtrain.report.capacity import capacity_records, plural
 from memtrain.report.json_text import fields_of, json_text
 from memtrain.report.section import Origin
 from memtrain.report.ways import ways_records
@@ -109,16 +110,20 @@ def _proof(proof: Proof) -> dict[str, Any]:
 
 
 def capacity_document(capacity: Capacity, origin: Origin) -> str:
-    """A capacity as JSON text: a row per depth and mode, and the largest depth per batch and mode."""
+    """A capacity as JSON text: a row per depth and mode, and the largest depth per batch and mode.
+
+    For other axes, their names stand in place of depth and batch.
+    """
+    rows, firsts = capacity_records(capacity)
     document = {
         "schema_version": SCHEMA_VERSION,
         "command": origin.command,
         "environment": origin.environment,
-        "cell": {k: v for k, v in capacity.cell.columns().items() if k not in ("depth", "batch")},
+        "cell": {k: v for k, v in capacity.cell.columns().items() if k not in capacity.axes},
         "budget_bytes": capacity.budget_bytes,
         "training_examples": capacity.training_examples,
-        "rows": [boundary for boundary in capacity.boundaries],
-        "largest_depths": [found for found in capacity.depths],
+        "rows": rows,
+        f"largest_{plural(capacity.axes[0])}": firsts,
     }
     return json_text(document)
 

@@ -9,17 +9,17 @@ from memtrain.units import format_bytes
 
 
 def capacity_lead(capacity: Capacity) -> list[str]:
-    """The largest batches of the shallowest and the deepest network, and whether runs confirm them."""
-    found = capacity.largest_batches()
-    depths = sorted({depth for depth, _ in found})
+    """The largest second values of the least and the largest first, and whether runs confirm them."""
+    found, (name, second) = capacity.largest_seconds(), capacity.axes
+    firsts = sorted({first for first, _ in found})
     sentences = []
-    for depth in dict.fromkeys((depths[0], depths[-1])) if depths else ():
-        batches = [
-            f"{found[depth, mode]:,} for {mode.noun}" if found[depth, mode] else f"none for {mode.noun}"
+    for first in dict.fromkeys((firsts[0], firsts[-1])) if firsts else ():
+        largest = [
+            f"{found[first, mode]:,} for {mode.noun}" if found[first, mode] else f"none for {mode.noun}"
             for mode in Mode
-            if (depth, mode) in found
+            if (first, mode) in found
         ]
-        sentences.append(f"At depth {depth}, the largest batch is {' and '.join(batches)}.")
+        sentences.append(f"At {name} {first}, the largest {second} is {' and '.join(largest)}.")
     memory = f"What fits into {format_bytes(capacity.budget_bytes)} above the baseline:"
     return [" ".join([memory, *sentences]), _confirmation(capacity.boundaries)]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from memtrain.answers.capacity import MOST_BATCH
 from memtrain.answers.largest import largest_within
+from memtrain.answers.sizes import MOST_SIZE
 from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.cells.row import planned_row, predicted_row
 from memtrain.planning.remat.policy import BUDGET, read_policy
@@ -82,7 +82,7 @@ def _largest_batches(cell: Cell, budget_bytes: int) -> str:
             row = predicted_row(cell.changed(batch=count * cell.accumulate), mode)
             return row["predicted_peak_bytes"] or 0
 
-        found = largest_within(peak, budget_bytes, 1, MOST_BATCH // cell.accumulate)
+        found = largest_within(peak, budget_bytes, 1, MOST_SIZE // cell.accumulate)
         return (found or 0) * cell.accumulate
 
     of = f" of {cell.accumulate} micro-batches" if cell.accumulate > 1 else ""

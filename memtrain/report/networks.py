@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from memtrain.cells.cell import Cell
@@ -29,16 +29,19 @@ _NAMES = {
 _MOST_WORDS = 4
 
 
-def networks_line(cells: Iterable[Cell], axes: Collection[str] = AXES) -> str:
-    """A line with the families of ``cells``, the values of their columns, and the range of each of ``axes``.
+def networks_line(cells: Iterable[Cell], without: str = "") -> str:
+    """A line with the families of ``cells``, the values of their columns, and the ranges of depth and batch.
+
+    The column ``without`` is left out.
 
     An example: multilayer perceptrons, width 256, relu, no bias, sgd, float32, digits; depth 1–16, batch 64.
     """
     told = list(dict.fromkeys(cells))
     families = list(dict.fromkeys(cell.network.noun for cell in told))
     kinds = [f"{family}s" if len(told) > 1 else family for family in families]
-    parts = [_joined(kinds), *filter(None, (_told(column, told) for column in CELL_COLUMNS))]
-    ranges = [f"{axis} {_values(axis, told)}" for axis in AXES if axis in axes]
+    columns = [column for column in CELL_COLUMNS if column.name != without]
+    parts = [_joined(kinds), *filter(None, (_told(column, told) for column in columns))]
+    ranges = [f"{axis} {_values(axis, told)}" for axis in AXES if axis != without]
     line = "; ".join(filter(None, [", ".join(parts), ", ".join(ranges)]))
     return f"{line[:1].upper()}{line[1:]}"
 

@@ -80,8 +80,7 @@ def _capacity() -> Publication[Capacity]:
     from memtrain.report.terminal.capacity import capacity_screen
 
     def networks(capacity: Capacity) -> str:
-        depths = dict.fromkeys(boundary.depth for boundary in capacity.boundaries)
-        return networks_line([capacity.cell.changed(depth=depth) for depth in depths], axes=("depth",))
+        return networks_line(capacity.cells(), without=capacity.axes[1])
 
     def plots(capacity: Capacity) -> list[Plot]:
         from memtrain.report.answer_plots import capacity_plots

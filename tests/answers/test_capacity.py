@@ -15,13 +15,10 @@ from fake_host import FakeHost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memtrain.answers.capacity import (
-    MOST_DEPTH,
-    default_batches,
-    find_capacity,
-)
+from memtrain.answers.capacity import default_batches, find_capacity
 from memtrain.answers.confirm import confirm
 from memtrain.answers.largest import largest_within
+from memtrain.answers.sizes import MOST_DEPTH
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import predicted_row
 from memtrain.errors import ChildFailed, RangeError, SpecError
@@ -30,7 +27,7 @@ from memtrain.measure.host import Host
 from memtrain.measure.limits import MOST_SLACK_BYTES, most_slack_bytes, slack_bytes
 from memtrain.measure.measured import measured_row
 from memtrain.planning.liveness import analyse
-from memtrain.report.capacity import COLUMNS, problem_lines
+from memtrain.report.capacity import problem_lines
 from memtrain.report.findings import findings
 from memtrain.units import parse_bytes
 
@@ -81,28 +78,28 @@ def test_inside_fits_and_one_more_example_does_not(activation, optimizer, depth,
             row = predicted_row(cell.changed(depth=depth, batch=batch), boundary.mode)
             return row["predicted_peak_bytes"]
 
-        if boundary.batch is None:
+        if boundary.second is None:
             assert peak(1) > budget
         else:
-            assert peak(boundary.batch) == boundary.predicted_peak_bytes <= budget
-            assert peak(boundary.batch + 1) > budget
-        assert peak(boundary.outside_batch) == boundary.outside_predicted_peak_bytes > boundary.limit_bytes
+            assert peak(boundary.second) == boundary.predicted_peak_bytes <= budget
+            assert peak(boundary.second + 1) > budget
+        assert peak(boundary.outside) == boundary.outside_predicted_peak_bytes > boundary.limit_bytes
         assert boundary.limit_bytes - budget <= max(MOST_SLACK_BYTES, budget // 100)
 
 
 def test_the_largest_depth_fits_and_one_more_layer_does_not():
     cell = cell_of(width=32)
     found = find_capacity(cell, 500_000, [1], [1, 64, 100_000])
-    assert [(entry.batch, entry.mode) for entry in found.depths] == [
+    assert [(entry.second, entry.mode) for entry in found.largest_firsts] == [
         (batch, mode) for batch in (1, 64, 100_000) for mode in Mode
     ]
-    for entry in found.depths:
-        if entry.batch == 100_000:
-            assert entry.depth is None
+    for entry in found.largest_firsts:
+        if entry.second == 100_000:
+            assert entry.first is None
             continue
         peaks = [
-            predicted_row(cell.changed(depth=depth, batch=entry.batch), entry.mode)["predicted_peak_bytes"]
-            for depth in (entry.depth, entry.depth + 1)
+            predicted_row(cell.changed(depth=depth, batch=entry.second), entry.mode)["predicted_peak_bytes"]
+            for depth in (entry.first, entry.first + 1)
         ]
         assert peaks[0] == entry.predicted_peak_bytes <= 500_000 < peaks[1]
 
@@ -111,18 +108,18 @@ def test_the_largest_depth_fits_and_one_more_layer_does_not():
 def test_a_network_without_hidden_layers_may_be_the_largest_of_all():
     """With 1000 × 1000 weights, depth 0 exceeds a budget in which many layers of width 1 fit."""
     cell = cell_of(width=1, data="synthetic", input_size=1000, output_size=1000)
-    for entry in find_capacity(cell, 100_000, [1], [4]).depths:
+    for entry in find_capacity(cell, 100_000, [1], [4]).largest_firsts:
         peaks = [
-            predicted_row(cell.changed(depth=depth, batch=entry.batch), entry.mode)["predicted_peak_bytes"]
-            for depth in (0, entry.depth, entry.depth + 1)
+            predicted_row(cell.changed(depth=depth, batch=entry.second), entry.mode)["predicted_peak_bytes"]
+            for depth in (0, entry.first, entry.first + 1)
         ]
         assert peaks[0] > 100_000 >= peaks[1]
-        assert peaks[2] > 100_000 or entry.depth == MOST_DEPTH
+        assert peaks[2] > 100_000 or entry.first == MOST_DEPTH
 
 
 def test_training_never_fits_more_than_inference_and_the_slack_is_bounded():
     found = find_capacity(cell_of(), 64 * MIB, [1, 4, 16, 64], default_batches)
-    batches = found.largest_batches()
+    batches = found.largest_seconds()
     for depth in (1, 4, 16, 64):
         assert batches[depth, Mode.TRAIN] < batches[depth, Mode.INFER]
     assert slack_bytes(analyse(cell_of(depth=400).schedule(Mode.TRAIN)), MIB) == MIB
@@ -143,7 +140,7 @@ def fake(fits):
 
 def test_confirming_says_what_the_runs_said():
     found = find_capacity(cell_of(width=16), MIB, [1, 2], [])
-    inside = {(b.depth, b.batch) for b in found.boundaries}
+    inside = {(b.first, b.second) for b in found.boundaries}
 
     def states(fits):
         result = confirm(FakeHost(fake(fits)), found, jobs=2).boundaries
@@ -193,12 +190,8 @@ def test_under_a_hard_limit_the_inside_runs_and_the_outside_fails_at_a_named_ste
         assert row["outside_reason"].startswith("out of memory at step")
     rows = rows_of((tmp_path / "f.csv").read_text())
     assert (
-        ",".join(rows[0])
-        == ",".join(COLUMNS)
-        == (
-            "depth,batch,mode,predicted_peak_bytes,budget_bytes,limit_bytes,outside_batch,"
-            "outside_predicted_peak_bytes,confirmed_inside,confirmed_outside,training_examples"
-        )
+        ",".join(rows[0]) == "depth,batch,mode,predicted_peak_bytes,budget_bytes,limit_bytes,outside_batch,"
+        "outside_predicted_peak_bytes,confirmed_inside,confirmed_outside,training_examples"
     )
     assert {(row["confirmed_inside"], row["confirmed_outside"]) for row in rows} == {("true", "true")}
 

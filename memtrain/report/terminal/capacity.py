@@ -1,4 +1,4 @@
-"""A capacity for a terminal: a map of depth × batch, and the figures behind the map."""
+"""A capacity for a terminal: a map of its two axes, and the figures behind the map."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.text import Text
 
 from memtrain.answers.capacity import Capacity
 from memtrain.cells.cell import Mode
-from memtrain.report.capacity import boundaries_section, depth_text, depths_section, marked, note_sentences
+from memtrain.report.capacity import boundaries_section, first_text, firsts_section, marked, note_sentences
 from memtrain.report.section import Section
 from memtrain.report.terminal.table import fits, fitted, prose
 from memtrain.units import format_bytes
@@ -22,71 +22,77 @@ _SIGN_COUNT = 3
 
 
 def capacity_screen(capacity: Capacity, width: int, ascii_only: bool) -> list[RenderableType]:
-    """The map, the figures of each depth and of each batch, and the notes."""
-    across = _depths_across(capacity)
+    """The map, the figures of each first and of each second value, and the notes."""
+    across = _firsts_across(capacity)
     return [
         _map(capacity, width, ascii_only),
-        prose([_legend(ascii_only)], width),
-        fitted(boundaries_section(capacity, "For each depth: the largest batch that fits"), width),
-        fitted(across if fits(across, width) else depths_section(capacity), width),
+        prose([_legend(capacity, ascii_only)], width),
+        fitted(boundaries_section(capacity), width),
+        fitted(across if fits(across, width) else firsts_section(capacity), width),
         *(prose([note], width) for note in note_sentences(capacity)),
     ]
 
 
 def _map(capacity: Capacity, width: int, ascii_only: bool) -> RenderableType:
-    """A line per depth, a column per batch. Batches for which the width is too small stand in maps below."""
-    largest = capacity.largest_batches()
-    depths = list(dict.fromkeys(boundary.depth for boundary in capacity.boundaries))
-    title = prose([f"What fits into {format_bytes(capacity.budget_bytes)}: depth × batch"], width)
+    """A line per first value, a column per second. Columns that the width has no room for stand below."""
+    name = capacity.axes[0]
+    firsts = list(dict.fromkeys(boundary.first for boundary in capacity.boundaries))
+    memory = format_bytes(capacity.budget_bytes)
+    title = prose([f"What fits into {memory}: {' × '.join(capacity.axes)}"], width)
     title.stylize("italic")
     parts: list[RenderableType] = [title]
-    for heads in _heads_within(capacity, width - max(len("depth"), *(len(str(depth)) for depth in depths))):
+    for heads in _heads_within(capacity, width - max(len(name), *(len(str(first)) for first in firsts))):
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
-        table.add_column("depth", justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True)
         for head in heads.values():
             table.add_column(head, justify="center", no_wrap=True)
-        for depth in depths:
-            limits = (largest[depth, Mode.TRAIN], largest[depth, Mode.INFER])
-            table.add_row(str(depth), *(_sign(batch, *limits, ascii_only) for batch in heads))
+        for first in firsts:
+            table.add_row(
+                str(first), *(_sign(capacity.outcome(first, second), ascii_only) for second in heads)
+            )
         parts += [table] if len(parts) == 1 else [Text(""), table]
     return Group(*parts)
 
 
 def _heads_within(capacity: Capacity, width: int) -> list[dict[int, str]]:
-    """The heads of the map by batch, in groups that fit beside the depths."""
+    """The heads of the map by second value, in groups that fit beside the first values."""
     groups: list[dict[int, str]] = []
     left = 0
-    for batch in dict.fromkeys(found.batch for found in capacity.depths):
-        head = marked(_short(batch), batch, capacity)
+    for second in dict.fromkeys(found.second for found in capacity.largest_firsts):
+        head = marked(_short(second), second, capacity)
         needed = 2 + max(len(head), _SIGN_COUNT)
         if needed > left:
             groups.append({})
             left = width
-        groups[-1][batch] = head
+        groups[-1][second] = head
         left -= needed
     return groups
 
 
-def _sign(batch: int, trains: int, predicts: int, ascii_only: bool) -> Text:
-    outcome = "train" if batch <= trains else "infer" if batch <= predicts else "none"
+def _sign(outcome: str | None, ascii_only: bool) -> Text:
+    """The sign of a cell; empty for ``None``, which means that there is no such network."""
+    if outcome is None:
+        return Text("")
     block, letter, style = _SIGNS[outcome]
     return Text((letter if ascii_only else block) * _SIGN_COUNT, style=style)
 
 
-def _legend(ascii_only: bool) -> str:
+def _legend(capacity: Capacity, ascii_only: bool) -> str:
     signs = [_SIGNS[outcome][ascii_only] for outcome in ("train", "infer", "none")]
-    return f"{signs[0]} fits to train, {signs[1]} fits only to predict, {signs[2]} does not fit"
+    legend = f"{signs[0]} fits to train, {signs[1]} fits only to predict, {signs[2]} does not fit"
+    seconds = {found.second for found in capacity.largest_firsts}
+    outcomes = [capacity.outcome(found.first, second) for found in capacity.boundaries for second in seconds]
+    return legend if None not in outcomes else f"{legend}; where nothing stands, there is no such network"
 
 
-def _depths_across(capacity: Capacity) -> Section:
-    """The largest depths with a column per batch, as in the map."""
-    section = depths_section(capacity)
-    batches = list(dict.fromkeys(entry.batch for entry in capacity.depths))
-    found = {(entry.batch, entry.mode): entry.depth for entry in capacity.depths}
+def _firsts_across(capacity: Capacity) -> Section:
+    """The largest first values with a column per second value, as in the map."""
+    seconds = list(dict.fromkeys(entry.second for entry in capacity.largest_firsts))
+    found = {(entry.second, entry.mode): entry for entry in capacity.largest_firsts}
     return Section(
-        section.title,
-        ("batch", *(marked(_short(batch), batch, capacity) for batch in batches)),
-        [[str(mode), *(depth_text(found[batch, mode]) for batch in batches)] for mode in Mode],
+        firsts_section(capacity).title,
+        (capacity.axes[1], *(marked(_short(second), second, capacity) for second in seconds)),
+        [[str(mode), *(first_text(found[second, mode]) for second in seconds)] for mode in Mode],
         words=frozenset({0}),
     )
 
