@@ -79,7 +79,7 @@ def test_a_heap_meter_that_writes_something_else_keeps_its_figure(fault, said, t
     assert found.code == 0, found.err
     for row in rows_of((tmp_path / "out.csv").read_text()):
         assert row["status"] == "ok"
-        assert 0 < int(row["heap_peak_bytes"]) - int(row["ledger_peak_bytes"]) < 16384
+        assert abs(int(row["heap_peak_bytes"]) - int(row["ledger_peak_bytes"])) < 16384
     assert ("also wrote" in found.err) == bool(said)
     assert said in found.err
 
