@@ -160,7 +160,7 @@ def test_a_value_that_is_asked_for_through_a_view_is_not_computed_beside_it():
         schedule_in_order(graph, order, (y.id, slope.id), (x.id,))
 
 
-@pytest.mark.parametrize("seed", [27, 84, 106, 142, 175, 228, 275, 365])
+@pytest.mark.parametrize("seed", [27, 84, 106, 142, 175, 228, 275, 365, 2228, 2851])
 def test_a_budget_is_kept_if_a_value_is_asked_for_through_a_view(seed):
     from random import Random
 

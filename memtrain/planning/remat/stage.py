@@ -100,15 +100,22 @@ class _Surroundings:
         held = bytes_by_step([leaves, *during], step_count)
         self._during = [sum(both) for both in zip(held, occupancy.workspace_bytes, strict=True)]
         self._before = bytes_by_step([leaves, *before], step_count + 1)
-        self._graph = occupancy.schedule.graph
+        self._graph, self._asked = occupancy.schedule.graph, occupancy.schedule.asked
         self._last_step = {s.node.id: s.last_step for s in occupancy.stays if s.node.id in values}
 
     def standing_bytes(self, chain: Chain, k: int) -> int:
-        """Live bytes right before the backward of stage ``k``; for the last stage, right before forward."""
+        """Live bytes right before the backward of stage ``k``; for the last stage, right before forward.
+
+        Results that forward computes stay until the end, so those of earlier stages stand in the last stage.
+        """
         start = chain.backward[k].start
-        if k == len(chain) - 1:
-            start -= sum(map(len, chain.forward))
-        return self._before[start]
+        if k < len(chain) - 1:
+            return self._before[start]
+        earlier = {self._graph[i].storage for i in self._asked} & {
+            i for part in chain.forward[:-1] for i in part
+        }
+        results = sum(self._graph[i].nbytes for i in earlier)
+        return self._before[start - sum(map(len, chain.forward))] + results
 
     def backward_peak_bytes(self, chain: Chain, k: int) -> int:
         """The most bytes in the backward of stage ``k``.
