@@ -170,7 +170,7 @@ def test_a_budget_is_kept_if_a_value_is_asked_for_through_a_view(seed):
 
     schedule = program(seed, Random(seed).randint(3, 25))
     least, most = smallest_budget(schedule), analyse(schedule).peak_bytes
-    assert 0 < least < most
+    assert 0 < least <= most
     assert any(
         schedule.graph[i].op.name in ("reshape", "transpose") and schedule.graph[i].phase is Phase.FORWARD
         for step in schedule.steps

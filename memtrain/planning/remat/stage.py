@@ -106,14 +106,14 @@ class _Surroundings:
     def standing_bytes(self, chain: Chain, k: int) -> int:
         """Live bytes right before the backward of stage ``k``; for the last stage, right before forward.
 
-        Results that forward computes stay until the end, so those of earlier stages stand in the last stage.
+        Results that forward computes stay until the end, so those of the stages before the last stand there.
         """
         start = chain.backward[k].start
         if k < len(chain) - 1:
             return self._before[start]
-        earlier = {self._graph[i].storage for i in self._asked} & {
-            i for part in chain.forward[:-1] for i in part
-        }
+        last = max(number for number, nodes in enumerate(chain.forward) if nodes)
+        nodes = {i for part in chain.forward[:last] for i in part}
+        earlier = {self._graph[i].storage for i in self._asked} & nodes
         results = sum(self._graph[i].nbytes for i in earlier)
         return self._before[start - sum(map(len, chain.forward))] + results
 
