@@ -20,7 +20,6 @@ from memtrain.graph.ops.arithmetic import add, multiply, sum_to
 from memtrain.graph.ops.gelu import Gelu
 from memtrain.graph.ops.loss import SquaredNorm
 from memtrain.graph.ops.matmul import matmul
-from memtrain.models.mlp import ACTIVATIONS
 
 
 def repeated(nodes):
@@ -28,7 +27,7 @@ def repeated(nodes):
 
 
 @pytest.mark.no_cover
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", ["relu", "gelu", "silu"])
 def test_no_two_nodes_of_an_iteration_have_one_name(activation):
     for bias, accumulate, l2, optimizer, depth in product(
         (False, True), (1, 2, 3, 6), (0.0, 1e-4), ("sgd", "adam"), (0, 1, 4)
@@ -46,7 +45,7 @@ def test_no_two_nodes_of_an_iteration_have_one_name(activation):
         assert not repeated(cell.schedule("train").graph)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", ["relu", "gelu", "silu"])
 @pytest.mark.parametrize("bias", [False, True])
 def test_no_two_nodes_of_a_second_derivative_have_one_name(activation, bias, monkeypatch):
     monkeypatch.setattr(explain_second, "MOST_CHECKED_BYTES", 0)

@@ -397,8 +397,7 @@ def test_one_cell_in_one_mode_makes_a_whole_page(driver, tmp_path, mode):
     assert "fits" not in driver.run("return [...document.querySelectorAll('figure')].map(f => f.id)")
 
 
-@pytest.mark.parametrize("width", [420, 1000])
-@pytest.mark.parametrize("policy", ["none", "budget:30KiB"])
+@pytest.mark.parametrize(("width", "policy"), [(420, "budget:30KiB"), (1000, "none")])
 def test_the_title_of_the_figure_in_python_and_its_legend_stand_apart(driver, tmp_path, width, policy):
     path = tmp_path / "figure.html"
     cell = cell_of(depth=3, width=16, batch=64, optimizer="adam", policy=policy, cost="flops")

@@ -158,7 +158,6 @@ def test_a_tolerance_grows_with_the_share_or_with_the_number_of_arrays():
         {"depth": 33, "width": 64, "optimizer": "adam", "allocation": "packed"},
         {"depth": 150, "width": 64, "batch": 256, "bias": True, "optimizer": "adam", "allocation": "packed"},
         {"depth": 33, "width": 64, "batch": 800, "accumulate": 2, "activation": "gelu"},
-        {"depth": 120, "width": 100, "batch": 800, "accumulate": 4},
         {
             "depth": 33,
             "width": 32,

@@ -32,7 +32,7 @@ FEWER_CASES = {
     "scripts/same ../memtrain-before": "--help",  # half a minute for the least that it compares
     "scripts/bench --rounds 3": "--help",  # another test compares its rows with the text
     "scripts/retained": "",
-    "scripts/families": "--help",
+    "scripts/families --rounds 3": "--help",
 }
 """The arguments with which a test runs a long script of the evidence."""
 
