@@ -20,6 +20,8 @@ from examples import CASES, Sizes, buffers, has_kernel, make
 from memtrain.errors import GraphError
 from memtrain.graph.ops import OPS, activation
 from memtrain.graph.ops.base import Array, Op
+from memtrain.graph.ops.conv import Conv2dWeightGrad
+from memtrain.graph.ops.window import Window
 
 CONTROL_BYTES = 1 << 20
 ENOUGH_BYTES = 1024
@@ -54,6 +56,9 @@ def measure_all() -> dict[str, int]:
             peaks[f"{name} transposed {size} {dtype}"] = kernel_peak(op, [*map(transposed, arrays)])
             peaks[f"{name} sliced {size} {dtype}"] = kernel_peak(op, [*map(sliced, arrays)])
         peaks[f"sloppy {size} {dtype}"] = kernel_peak(_Sloppy(), make("relu", 0, sizes)[1])
+    given = [np.ones((8, 2, 2, channels), np.float32) for channels in (128, 64)]
+    gradient = Conv2dWeightGrad(Window((3, 3), padding=(1, 1)), 1, (128, 3, 3, 64))
+    peaks["conv2d_weight_grad of joined columns"] = kernel_peak(gradient, given)
     sizes = Sizes(*SIZES["26215x10"])
     for dtype in LABEL_TYPES:
         for name in ("nll", "nll_grad"):

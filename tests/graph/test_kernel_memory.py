@@ -59,6 +59,12 @@ def test_a_kernel_takes_no_more_than_its_output_and_workspace(peaks, name, place
 
 
 @pytest.mark.measure
+def test_copies_of_a_joined_kernel_are_not_added_in_hidden_buffers(peaks):
+    """In small images all columns share a product, whose gradient has several copies of each kernel."""
+    assert 0 <= peaks["conv2d_weight_grad of joined columns"] <= 2 * ALLOWED_BYTES
+
+
+@pytest.mark.measure
 @pytest.mark.parametrize("dtype", LABEL_TYPES)
 @pytest.mark.parametrize("name", ["nll", "nll_grad"])
 def test_labels_of_an_accepted_type_are_not_cast_in_a_hidden_buffer(peaks, name, dtype):

@@ -97,14 +97,19 @@ class Spread:
         return larger.reshape(self.shape)
 
     def collect(self, kernels: Array, larger: Array, work: Array) -> None:
-        """Sum the copies in ``larger``, a gradient, into ``kernels``. ``work`` is as large as ``kernels``."""
+        """Sum the copies in ``larger``, a gradient, into ``kernels``. ``work`` is twice as large as those.
+
+        Both summands are copied, since numpy would add values that are not contiguous in buffers of its own.
+        """
         if self.columns == 1:
             for copy, given in self._copies(larger, kernels):
                 np.copyto(given, copy)
             return
         kernels.fill(0)
         for copy, given in self._copies(larger, kernels):
-            np.add(given, in_order(copy, work), out=given)
+            total = in_order(given, work)
+            np.add(total, in_order(copy, work[kernels.size :]), out=total)
+            np.copyto(given, total)
 
     def _copies(self, larger: Array, kernels: Array) -> Iterator[tuple[Array, Array]]:
         """Each copy in ``larger``, and the kernels of which it is a copy, as views of one shape."""

@@ -112,12 +112,12 @@ class _Products:
         """The workspace of `gradient`."""
         spread, unfolding = self._spread, self._unfolding
         part = 0 if unfolding.is_one_block else spread.group_size
-        larger, copy = (0, 0) if spread.is_same else (self._larger_size, self._kernel_size)
-        return (*unfolding.sizes, part, larger, copy, self._product_size)
+        larger, copies = (0, 0) if spread.is_same else (self._larger_size, 2 * self._kernel_size)
+        return (*unfolding.sizes, part, larger, copies, self._product_size)
 
     def gradient(self, out: Array, g: Array, x: Array, work: Work) -> None:
         """Compute the gradient of kernels (groups, outputs, rows, columns, inputs) from that of results."""
-        padded, unfolded, part_of_sum, larger, copy, of_group = work
+        padded, unfolded, part_of_sum, larger, copies, of_group = work
         spread = self._spread
         gradients = larger.reshape(spread.shape) if larger.size else out
         for group, gradient in enumerate(gradients):
@@ -134,4 +134,4 @@ class _Products:
                 elif part_of_sum.size:
                     found = part_of_sum.reshape(total.shape)
         if larger.size:
-            spread.collect(out, larger, copy)
+            spread.collect(out, larger, copies)
