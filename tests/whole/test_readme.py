@@ -25,7 +25,7 @@ CHEAPLY = {
 """Options that make a command quick. They are added if the line does not give them."""
 
 FEWER_CASES = {
-    "scripts/meters 500 1": "2 1",
+    "scripts/meters 120 1 --threads 1": "2 1 --threads 1",
     "scripts/laws 200 --seed 31337 --heap 200": "2 --seed 31337 --heap 1",
     "scripts/fuzz 6000 40000": "10 40000",
     "scripts/plans": "--help",  # it holds times against bounds, which a test must not do
