@@ -95,8 +95,13 @@ def format_exact_bytes(count: int) -> str:
 
 def format_count(value: float) -> str:
     """The text of a number with thousands separators: ``1,024``. It has a decimal only below 100: ``0.5``."""
-    rounded = _rounded(value, 1 if abs(value) < 100 else 0)
+    rounded = shown_count(value)
     return f"{rounded:,.0f}" if rounded == int(rounded) else f"{rounded:,.1f}"
+
+
+def shown_count(value: float) -> float:
+    """The number that `format_count` writes for ``value``."""
+    return float(_rounded(value, 1 if abs(value) < 100 else 0))
 
 
 def format_percent(share: float, digits: int = 0) -> str:

@@ -1,5 +1,7 @@
 """The law peak = c₀ + c₁·a + c₂·a² for one swept number a other than depth and batch, such as the sequence.
 
+If the predicted peaks are linear, the law has no square. Its coefficients are rounded as they are shown.
+
 It is fitted to heap peaks and checked like the law of depth and batch (`memtrain.answers.law`): each heap
 peak must follow it to 0.1 %, also when the law is fitted to all other peaks, and so must the predicted peaks
 halfway between the swept numbers. It is stated for the largest of the cells that differ in depth and batch.
@@ -10,11 +12,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
 from memtrain.answers.law import MOST_ERROR, HeapMeter, Verdict, no_line
-from memtrain.answers.least_squares import errors, is_checkable, largest_share, line_through, powers_of
+from memtrain.answers.least_squares import (
+    Terms,
+    errors,
+    is_checkable,
+    largest_share,
+    line_through,
+    lines_of,
+    powers_of,
+)
 from memtrain.answers.regime import tried
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.columns import CELL_COLUMNS, Part
@@ -22,6 +33,7 @@ from memtrain.cells.kinds import COUNT, WIDTHS
 from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import MemtrainError
 from memtrain.planning.remat.policy import NONE
+from memtrain.units import shown_count
 
 AXES = tuple(
     column.name
@@ -32,6 +44,10 @@ AXES = tuple(
 
 FEWEST = 3
 """The least number of swept values: with fewer, nobody has asked how the peak grows."""
+
+
+_EXACT = MOST_ERROR / 100
+"""The largest relative error of predictions that count as a line."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +64,7 @@ class AxisLaw:
     base_bytes: float
     linear_bytes: float
     square_bytes: float
-    squared: bool
-    """Whether the predicted peaks have a term in a². Otherwise ``square_bytes`` is noise."""
+    """0 for a law that has no square."""
     largest_error: float
     """The largest relative error over the cells."""
     hold_out_error: float
@@ -71,7 +86,7 @@ AnyVerdict = Verdict | AxisLaw
 
 
 def fit_axis_laws(rows: Sequence[Row], heap: HeapMeter) -> list[AxisLaw]:
-    """A law for each mode and each swept number, where one holds for most of the cells."""
+    """A law for each mode and each swept number, where one holds up to the largest number."""
     found = []
     for axis in AXES:
         largest: dict[tuple[Mode, object], list[Row]] = {}
@@ -123,8 +138,8 @@ def _law(axis: str, rows: Sequence[Row], heap: HeapMeter) -> AxisLaw | None:
     if not is_checkable(powers_of(known)):
         return None
     unseen = [number for number in inside if number not in known]
-    base, linear, square = line_through(known, powers_of).tolist()
-    largest_error, hold_out_error = errors(known, powers_of)
+    terms = lines_of if _is_line({number: predicted[number] for number in inside}) else powers_of
+    base, linear, square = _coefficients(known, terms)
     law = AxisLaw(
         mode=mode,
         axis=axis,
@@ -134,10 +149,9 @@ def _law(axis: str, rows: Sequence[Row], heap: HeapMeter) -> AxisLaw | None:
         base_bytes=base,
         linear_bytes=linear,
         square_bytes=square,
-        squared=_is_squared(predicted, inside),
-        largest_error=largest_error,
-        hold_out_error=hold_out_error,
-        unseen_error=_off({n: predicted[n] for n in known}, {n: predicted[n] for n in unseen}),
+        largest_error=_error(known, (base, linear, square)),
+        hold_out_error=errors(known, terms)[1],
+        unseen_error=_off({n: predicted[n] for n in known}, {n: predicted[n] for n in unseen}, terms),
         unseen_count=len(unseen),
         count=len(known),
         probe_count=len(known) - count,
@@ -173,16 +187,28 @@ def _range(known: Mapping[int, int], predicted: Mapping[int, int]) -> list[int] 
     return None
 
 
-def _is_squared(predicted: Mapping[int, int], numbers: Sequence[int]) -> bool:
-    """Whether the predictions bend, so that the law needs its term in a²."""
-    ends = {number: predicted[number] for number in (numbers[0], numbers[-1])}
-    slope = (ends[numbers[-1]] - ends[numbers[0]]) / (numbers[-1] - numbers[0])
-    middle = numbers[len(numbers) // 2]
-    bend = ends[numbers[0]] + slope * (middle - numbers[0]) - predicted[middle]
-    return abs(bend) > MOST_ERROR * predicted[middle]
+def _is_line(predicted: Mapping[int, int]) -> bool:
+    """Whether the predictions are linear, so that the law needs no square."""
+    return errors(predicted, lines_of)[0] <= _EXACT
 
 
-def _off(fitted: Mapping[int, int], unseen: Mapping[int, int]) -> float:
+def _coefficients(peak_bytes: Mapping[int, int], terms: Terms) -> tuple[float, float, float]:
+    """The coefficients of 1, a and a². Each is rounded as it is shown, and the others are fitted again."""
+    _, linear, *squares = line_through(peak_bytes, terms).tolist()
+    square = shown_count(squares[0]) if squares else 0.0
+    rest = {number: peak - square * number**2 for number, peak in peak_bytes.items()}
+    linear = shown_count(line_through(rest, lines_of).tolist()[1])
+    base = shown_count(fmean(peak - linear * number for number, peak in rest.items()))
+    return base, linear, square
+
+
+def _error(peak_bytes: Mapping[int, int], coefficients: tuple[float, float, float]) -> float:
+    """The largest relative error of a law with these coefficients."""
+    peaks = np.array([*peak_bytes.values()], float)
+    return largest_share(powers_of(peak_bytes) @ np.array(coefficients) - peaks, peaks)
+
+
+def _off(fitted: Mapping[int, int], unseen: Mapping[int, int], terms: Terms) -> float:
     """The largest relative error at ``unseen`` of the law that is fitted to ``fitted``."""
     peaks = np.array([*unseen.values()], float)
-    return largest_share(powers_of(unseen) @ line_through(fitted, powers_of) - peaks, peaks)
+    return largest_share(terms(unseen) @ line_through(fitted, terms) - peaks, peaks)

@@ -26,12 +26,17 @@ def terms_of(pairs: Collection[Pair]) -> Array:
     return np.array(rows, float).reshape(-1, 4)
 
 
+def lines_of(numbers: Collection[int]) -> Array:
+    """A matrix with the row (1, a) for each number a."""
+    return powers_of(numbers)[:, :2]
+
+
 def powers_of(numbers: Collection[int]) -> Array:
     """A matrix with the row (1, a, a²) for each number a."""
     return np.array([(1, a, a * a) for a in numbers], float).reshape(-1, 3)
 
 
-def line_through(peak_bytes: Mapping[Any, int], terms: Terms = terms_of) -> Array:
+def line_through(peak_bytes: Mapping[Any, float], terms: Terms = terms_of) -> Array:
     """The coefficients of the terms, in bytes, of the law nearest to the peaks by least squares."""
     found, peaks = terms(peak_bytes), np.array([*peak_bytes.values()], float)
     sizes = np.max(found, axis=0, initial=1)
@@ -39,7 +44,7 @@ def line_through(peak_bytes: Mapping[Any, int], terms: Terms = terms_of) -> Arra
     return coefficients
 
 
-def errors(peak_bytes: Mapping[Any, int], terms: Terms = terms_of) -> tuple[float, float]:
+def errors(peak_bytes: Mapping[Any, float], terms: Terms = terms_of) -> tuple[float, float]:
     """The largest relative error of the law that is fitted to all peaks, and the largest hold-out error.
 
     The hold-out error of a peak is the error there of the law that is fitted to all other peaks. It needs no

@@ -26,10 +26,7 @@ _EPOCHS = {"mlp": 40, "lenet": 20, "cnn": 10, "resnet": 5, "transformer": 3, "rn
 
 FRONTIER_DEPTHS = "1:64:x2"
 FRONTIER_AXES = ("depth", "width", "image", "sequence", "vocabulary", "batch")
-"""The columns that can be an axis of ``frontier``: more of one of them never needs less memory.
-
-The first axis is the one that stands here first.
-"""
+"""The columns that can be an axis of ``frontier``. The first axis is the one that stands here first."""
 
 TRAINED_SHOWN = {
     "depth": "2 for mlp, else by family",

@@ -102,7 +102,7 @@ def _blas(row: Row) -> Finding:
     kernel, best = settings.get(CORETYPE), KEPT_KERNEL.value() or KERNELS[0]
     named = f"{row['blas']}, {TRIAL.threads} thread" + (f", {kernel} chosen {chosen}" if kernel else "")
     if has_avx512() and "openblas" in row["blas"] and best not in row["blas"]:
-        remedy = f"unset {CORETYPE}: memtrain then uses the kernel {best}, which is faster here"
+        remedy = f"unset {CORETYPE}: memtrain then uses the kernel that is faster here"
         return Finding("blas", named, State.NOT_IDEAL, remedy)
     return Finding("blas", named)
 

@@ -24,7 +24,7 @@ def _axis_text(law: AxisLaw, names: Sequence[str]) -> str:
     """Sentences: the peak as a polynomial of the swept number, its range, and its check."""
     axis, cell = law.axis.replace("_", " "), law.cell
     terms = [f"{format_count(law.linear_bytes)} B × {axis}", f"{format_count(law.base_bytes)} B"]
-    if law.squared:
+    if law.square_bytes:
         terms.insert(0, f"{format_count(law.square_bytes)} B × {axis}²")
     said = " + ".join(terms).replace("+ −", "− ").replace("+ -", "− ")
     others = [name for name in names if name != law.axis and cell[name] is not None]

@@ -33,8 +33,8 @@ def test_attention_by_parts_grows_with_the_square_of_the_sequence():
     """At the peak, the probabilities of 4 heads and 4 examples and their gradient live: 2·4·4·4 B × T²."""
     rows = [measured(cell) for cell in cells("sequence", (64, 128, 256, 512), **OF_TEXT)]
     (law,) = fit_axis_laws(rows, predicted_heap)
-    assert (law.first, law.last, law.squared) == (256, 512, True)  # for shorter ones the peak is elsewhere
-    assert law.square_bytes == pytest.approx(128, rel=1e-6)
+    assert (law.first, law.last) == (256, 512)  # for shorter ones the peak is elsewhere
+    assert law.square_bytes == 128
     (cell,) = cells("sequence", (417,), **OF_TEXT)
     assert law.peak_bytes(417) == pytest.approx(predicted_heap(cell, Mode.TRAIN), rel=1e-6)
     (said,) = (text for text in summary(rows, [law]) if text.startswith("Against the sequence"))
@@ -42,10 +42,19 @@ def test_attention_by_parts_grows_with_the_square_of_the_sequence():
     assert "at depth 1, batch 4, from sequence 256 to 512. " in said
 
 
+def test_the_errors_are_those_of_the_coefficients_that_are_shown():
+    rows = [measured(cell, extra=90 * k) for k, cell in enumerate(cells("width", (64, 128, 256), batch=99))]
+    (law,) = fit_axis_laws(rows, predicted_heap)
+    assert law.linear_bytes == round(law.linear_bytes)
+    for row in rows:
+        off = abs(law.peak_bytes(row.cell["width"]) / row["heap_peak_bytes"] - 1)
+        assert off <= law.largest_error * (1 + 1e-9)
+
+
 def test_attention_in_blocks_has_no_square():
     rows = [measured(cell) for cell in cells("sequence", (256, 512, 1024), **OF_TEXT, attention="blocks")]
     (law,) = fit_axis_laws(rows, predicted_heap)
-    assert not law.squared
+    assert law.square_bytes == 0
     (said,) = (text for text in summary(rows, [law]) if text.startswith("Against the sequence"))
     assert "sequence²" not in said
 

@@ -70,7 +70,8 @@ def test_a_stopped_training_says_no_more_than_its_exit_code(number, code, tmp_pa
     while not any("numpy" in mapped.path for mapped in psutil.Process(process.pid).memory_maps()):
         time.sleep(0.01)
     os.killpg(process.pid, number)
-    # An interrupt inside of a C extension makes Python end itself by the signal; a shell then says 130, too.
+    # Python ends itself by the signal, even if the interrupt is handled, where it meets code that C runs with
+    # PyRun_String, as while extensions load. A shell then says 130, too.
     assert finish(process).code in ((code, -number) if number == signal.SIGINT else (code,))
 
 

@@ -50,6 +50,7 @@ def test_a_child_that_fails_gives_a_row_and_the_sweep_continues(fault, status, w
     assert bad["predicted_peak_bytes"] != ""
     for row in (good, also_good):
         assert row["ledger_peak_bytes"] == row["predicted_peak_bytes"]
+        # It can be below the ledger: small blocks that numpy keeps from the warm-up are not requested again.
         assert abs(int(row["heap_peak_bytes"]) - int(row["ledger_peak_bytes"])) <= 16384
 
 
@@ -79,6 +80,7 @@ def test_a_heap_meter_that_writes_something_else_keeps_its_figure(fault, said, t
     assert found.code == 0, found.err
     for row in rows_of((tmp_path / "out.csv").read_text()):
         assert row["status"] == "ok"
+        # It can be below the ledger: small blocks that numpy keeps from the warm-up are not requested again.
         assert abs(int(row["heap_peak_bytes"]) - int(row["ledger_peak_bytes"])) < 16384
     assert ("also wrote" in found.err) == bool(said)
     assert said in found.err
@@ -96,6 +98,7 @@ def test_a_disk_that_is_full_gives_no_heap_figure(leave, small_disk, tmp_path):
     ledger = int(row["ledger_peak_bytes"])
     if row["status"] == "ok":  # Python used another folder, or there was enough room
         assert leave != 8192
+        # It can be below the ledger: small blocks that numpy keeps from the warm-up are not requested again.
         assert abs(int(row["heap_peak_bytes"]) - ledger) <= max(0.001 * ledger, 16384)
     else:
         assert (said.code, row["status"], row["heap_peak_bytes"]) == (1, "error", "")
