@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -55,7 +56,7 @@ def memtrain_engine(numbers: Numbers, mode: str, allocation: str = "packed") -> 
     schedule = training(model, "sgd", RATE) if mode == "train" else inference(model)
 
     def start() -> Step:
-        run = make_run(schedule, allocation)
+        run = make_run(schedule, allocation, threads=int(os.environ.get("OPENBLAS_NUM_THREADS", "1")))
         run.load({f"W{k}": weight for k, weight in enumerate(numbers.weights, start=1)})
         run.feed({"x": numbers.x, "y": numbers.y})
         return lambda: run.iterate()[0]

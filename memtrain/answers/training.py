@@ -76,6 +76,7 @@ def train_cell(
         policy=read_policy(cell.policy),
         cost=flops if rates is None else rates.seconds,
         allocation=cell.allocation_for(timing=True),
+        threads=cell.threads,
         on_epoch=on_epoch,
     )
     return Training(cell, rate, trained)

@@ -55,7 +55,7 @@ class Workload:
     ) -> None:
         """``rates`` are for its plan. ``examples`` are those of its data, which are loaded by default."""
         self.schedule = cell.schedule(mode, rates)
-        self._allocation = cell.allocation_for(timing=timing)
+        self._allocation, self._threads = cell.allocation_for(timing=timing), cell.threads
         self.mode = mode
         self.steps = cell.steps
         self._reserve: list[bytes] = []
@@ -64,7 +64,7 @@ class Workload:
 
     def new_run(self, ledger: Ledger | None = None) -> AnyRun:
         """A run of the cell, before its leaves are loaded."""
-        return make_run(self.schedule, self._allocation, ledger)
+        return make_run(self.schedule, self._allocation, ledger, self._threads)
 
     def load(self, run: AnyRun) -> None:
         """Allocate the run's parameters, optimiser state and input buffers, and set their initial values."""

@@ -22,9 +22,13 @@ ALLOCATIONS = (FRESH, PACKED)
 AnyRun = Run | PackedRun
 
 
-def make_run(schedule: Schedule, allocation: str, ledger: Ledger | None = None) -> AnyRun:
-    """A run of ``schedule`` with this allocation, before its leaves are loaded."""
-    return Run(schedule, ledger) if allocation == FRESH else PackedRun(schedule, ledger)
+def make_run(schedule: Schedule, allocation: str, ledger: Ledger | None = None, threads: int = 1) -> AnyRun:
+    """A run of ``schedule`` with this allocation, before its leaves are loaded.
+
+    A packed run shares large elementwise steps out between ``threads`` threads. A fresh run uses one: it is
+    measured for its memory.
+    """
+    return Run(schedule, ledger) if allocation == FRESH else PackedRun(schedule, ledger, threads)
 
 
 def peak_bytes(liveness: Liveness, allocation: str) -> int:

@@ -13,6 +13,12 @@ CORETYPE = "OPENBLAS_CORETYPE"
 KERNELS = ("SkylakeX", "Haswell")
 """The kernels among which memtrain chooses on a CPU with AVX-512: with AVX-512, and with AVX2."""
 
+TIMEOUT = "OPENBLAS_THREAD_TIMEOUT"
+"""The environment variable for how long OpenBLAS's idle threads spin: 2 to this power of CPU cycles."""
+
+_TIMEOUT = "18"
+"""About 0.1 ms. By default they spin for 25 ms. They would occupy the cores of `memtrain.run.helpers`."""
+
 _LARGE_PRODUCT_FLOPS = 64_000_000
 """A product of this size takes about 0.5 ms on one core."""
 
@@ -26,6 +32,8 @@ def blas_environment(threads: int, given: Mapping[str, str], kernel: str | None 
     this machine, or the AVX-512 kernel while nothing was measured.
     """
     chosen = dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    if threads > 1 and TIMEOUT not in given:
+        chosen[TIMEOUT] = _TIMEOUT
     if can_choose(given):
         chosen[CORETYPE] = kernel or KEPT_KERNEL.value() or KERNELS[0]
     return chosen

@@ -17,6 +17,7 @@ from memtrain.planning.liveness import analyse
 from memtrain.planning.occupancy import occupancy_of
 from memtrain.planning.packing import pack
 from memtrain.planning.schedule import Schedule
+from memtrain.run.helpers import Helpers
 from memtrain.run.leaves import LeafArrays, empty
 from memtrain.run.ledger import Ledger
 
@@ -24,8 +25,10 @@ from memtrain.run.ledger import Ledger
 class PackedRun(LeafArrays):
     """One schedule, its leaves, and the arena that holds all other values (`memtrain.planning.packing`)."""
 
-    def __init__(self, schedule: Schedule, ledger: Ledger | None = None) -> None:
+    def __init__(self, schedule: Schedule, ledger: Ledger | None = None, threads: int = 1) -> None:
         super().__init__(schedule, ledger)
+        self._threads = threads
+        self._helpers = Helpers(threads - 1)
         self._packing = pack(occupancy_of(schedule))
         self._arena: Array | None = None  # until leaves are loaded
         self._prepared = False
@@ -82,7 +85,7 @@ class PackedRun(LeafArrays):
             _part(arena, offset, (count,), dtype)
             for offset, (count, dtype) in zip(packing.work_offsets[index], wanted, strict=True)
         ]
-        return [node.op.bind(out, *inputs, work=work)]
+        return [self._helpers.together(node.op.shares(self._threads, out, *inputs, work=work))]
 
 
 def _part(arena: Array, offset: int, shape: tuple[int, ...], dtype: DType) -> Array:

@@ -76,11 +76,13 @@ def train(
     policy: Policy = KEEP_ALL,
     cost: CostOf = flops,
     allocation: str = PACKED,
+    threads: int = 1,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Trained:
     """Train ``network`` and test it. ``on_epoch`` is called at the end of each epoch.
 
-    If ``policy`` is a budget, its plan minimises ``cost``. Raises ``DataError`` if there are no test
+    ``threads`` compute large elementwise steps; those of BLAS are a setting of the process. If ``policy`` is
+    a budget, its plan minimises ``cost``. Raises ``DataError`` if there are no test
     examples.
     """
     if not len(test_data):
@@ -91,7 +93,7 @@ def train(
     started = perf_counter()
     ledger = Ledger()
     schedule = accumulating(network, batch, accumulate, optimizer, rate, update)
-    run = make_run(planned(schedule, policy, cost, allocation).schedule, allocation, ledger)
+    run = make_run(planned(schedule, policy, cost, allocation).schedule, allocation, ledger, threads)
     run.load(network.initial_values(seed))
     feeds = network.feeds(batch)
     rows = draw_rows(len(train_data), batch, seed)

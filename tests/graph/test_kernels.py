@@ -11,12 +11,13 @@ from examples import (
     FORMULAS,
     SMALL,
     Sizes,
+    buffers,
     compute,
     make,
 )
 
 from memtrain.graph.ops import OPS
-from memtrain.graph.ops.base import BLOCK
+from memtrain.graph.ops.base import BLOCK, SHARED, Op
 
 COMPUTED = [(name, place) for name, place in CASES if name != "leaf"]
 BIG = {
@@ -86,3 +87,26 @@ def test_operands_are_broadcast_as_numpy_does_to_the_bit(left, right, ufunc):
         arrays = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
         found = compute(OPS[ufunc.__name__](), arrays)
         np.testing.assert_array_equal(found, ufunc(*arrays), strict=True)
+
+
+SHARING = [(name, place) for name, place in COMPUTED if OPS[name].shares is not Op.shares]
+LARGE = Sizes(2051, 257, np.dtype(np.float32))
+"""Enough elements to be shared out, in shares of unequal lengths."""
+
+
+def shared_out(out: np.ndarray, work: list[np.ndarray]) -> bool:
+    return out.size >= SHARED and not work
+
+
+@pytest.mark.parametrize(("name", "place"), SHARING)
+def test_the_shares_of_a_kernel_give_its_bits_in_any_order(name, place):
+    op, arrays = make(name, place, LARGE)
+    expected = compute(op, [x.copy() for x in arrays]).tobytes()
+    for count in (1, 2, 3):
+        given = [x.copy() for x in arrays]
+        out, work = buffers(op, given)
+        calls = op.shares(count, out, *given, work=work)
+        assert len(calls) == (count if shared_out(out, work) else 1)
+        for call in reversed(calls):
+            call()
+        assert out.tobytes() == expected

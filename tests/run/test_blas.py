@@ -68,8 +68,11 @@ def test_a_kernel_in_the_cache_that_memtrain_does_not_choose_is_not_taken(cpu):
 
 def test_every_blas_library_is_told_the_number_of_threads(cpu):
     cpu()
-    assert blas.blas_environment(3, {}) == dict.fromkeys(THREADS, "3")
-    assert blas.blas_environment(2, {"OMP_NUM_THREADS": "9"}) == dict.fromkeys(THREADS, "2")
+    spins = {"OPENBLAS_THREAD_TIMEOUT": "18"}
+    assert blas.blas_environment(1, {}) == dict.fromkeys(THREADS, "1")
+    assert blas.blas_environment(3, {}) == dict.fromkeys(THREADS, "3") | spins
+    assert blas.blas_environment(2, {"OMP_NUM_THREADS": "9"}) == dict.fromkeys(THREADS, "2") | spins
+    assert blas.blas_environment(2, {"OPENBLAS_THREAD_TIMEOUT": "26"}) == dict.fromkeys(THREADS, "2")
 
 
 def test_products_of_half_a_millisecond_or_more_get_all_cores(monkeypatch):

@@ -9,7 +9,17 @@ from typing import ClassVar
 
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
-from memtrain.graph.ops.base import BLOCK, Array, Call, Op, Workspace, rows_per_block, same_shape
+from memtrain.graph.ops.base import (
+    BLOCK,
+    SHARED,
+    Array,
+    Call,
+    Op,
+    Workspace,
+    cut,
+    rows_per_block,
+    same_shape,
+)
 from memtrain.graph.size import least, product
 
 
@@ -40,6 +50,11 @@ class Elementwise(Op):
         blocks = [x[:whole].reshape(-1, length) if x.ndim else repeat(x) for x in flat]
         rest = [x[whole:] if x.ndim else x for x in flat]
         return partial(self._each_block, blocks, rest, work, [w[: out.size - whole] for w in work])
+
+    def shares(self, count: int, out: Array, *inputs: Array, work: Sequence[Array]) -> list[Call]:
+        if self.scratch or out.size < SHARED:
+            return [self.bind(out, *inputs, work=work)]
+        return [self.bind(*arrays, work=work) for arrays in cut(count, *_flat(out.size, out, *inputs))]
 
     def _each_block(
         self,

@@ -10,7 +10,7 @@ import numpy as np
 
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
-from memtrain.graph.ops.base import Array, Call, Op, Workspace, rows_per_block, same_type
+from memtrain.graph.ops.base import SHARED, Array, Call, Op, Workspace, cut, rows_per_block, same_type
 from memtrain.graph.size import Dim, least, product, rounded_part
 
 SPREAD_PARTS = 8
@@ -64,6 +64,12 @@ class Broadcast(Op):
         parts = [x[:whole].reshape(-1, rows, *x.shape[1:]) for x in cut]
         rest = [x[whole:] for x in cut]
         return partial(self._by_parts, out, full, other, spread, parts, rest)
+
+    def shares(self, count: int, out: Array, *inputs: Array, work: Sequence[Array]) -> list[Call]:
+        if work or out.size < SHARED:
+            return [self.bind(out, *inputs, work=work)]
+        flat = [x.reshape(-1) if x.ndim else x for x in (out, *inputs)]
+        return [self.bind(*arrays, work=()) for arrays in cut(count, *flat)]
 
     def _at_once(self, out: Array, full: Array, other: Array) -> None:
         self.ufunc(full, other if other.ndim else other.item(), out=out)
