@@ -9,6 +9,9 @@ from typing import Any
 
 from memtrain.cells.columns import BY_NAME, CELL_NAMES, NETWORK_NAMES, RUN_NAMES
 from memtrain.cells.kinds import written
+from memtrain.engines import iteration as recording
+from memtrain.engines.iteration import Recorded
+from memtrain.engines.networks import OUTPUTS
 from memtrain.errors import SpecError, check_integer, unknown_choice
 from memtrain.graph.builder import no_collection
 from memtrain.models.families import columns_of, make_network
@@ -35,6 +38,10 @@ class Mode(StrEnum):
         return {"train": "training", "infer": "inference"}[self]
 
 
+NUMPY, TORCH = "numpy", "torch"
+ENGINES = (NUMPY, TORCH)
+"""Who runs the iterations: memtrain's own kernels, or PyTorch."""
+
 AUTO = "auto"
 """The allocation that is fresh when memory is measured, so that the allocator sees every array, and packed
 when time is measured."""
@@ -48,8 +55,17 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "update": UPDATES,
     "allocation": (AUTO, *ALLOCATIONS),
     "cost": COSTS,
+    "engine": ENGINES,
 }
 _LEAST = {**dict.fromkeys(("batch", "threads", "accumulate"), 1), "seed": 0, "steps": 2}
+_PYTORCH_DOES: dict[str, tuple[Any, ...]] = {
+    "policy": (NONE,),
+    "update": (DEFERRED,),
+    "allocation": (AUTO, FRESH),
+    "accumulate": (1,),
+    "memory_limit_bytes": (None,),
+}
+"""The values of columns that a cell of the engine torch may have."""
 MOST_DEPTH = 100_000
 MOST_THREADS = 1024
 """Larger values are almost surely typing mistakes. A graph of that depth takes minutes to build."""
@@ -76,6 +92,8 @@ class Cell:
     memory_limit_bytes: int | None = None
     accumulate: int = 1
     cost: str = SECONDS
+    engine: str = NUMPY
+    foreach: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.policy, str):
@@ -100,6 +118,29 @@ class Cell:
                     "drop --threads or the limit",
                 )
         check_accumulate(self.accumulate, self.batch)
+        self._check_engine()
+
+    def _check_engine(self) -> None:
+        """Raise ``SpecError`` for what the engine does not do."""
+        if self.engine == NUMPY:
+            if self.foreach:
+                raise SpecError(
+                    "foreach is an option of PyTorch's optimisers", "add --engine torch, or drop it"
+                )
+            return
+        if self.network.family not in OUTPUTS:
+            known = ", ".join(OUTPUTS)
+            raise SpecError(
+                f"the engine {self.engine} has no network of the family {self.network.family}",
+                f"it has {known}",
+            )
+        for name, allowed in _PYTORCH_DOES.items():
+            if getattr(self, name) not in allowed:
+                raise SpecError(
+                    f"the engine {self.engine} has no {name.removesuffix('_bytes').replace('_', ' ')} "
+                    f"{getattr(self, name)}",
+                    "drop the option, or use --engine numpy",
+                )
 
     def __getitem__(self, column: str) -> Any:
         """The value of a column; ``None`` if it does not apply to the family. Raises ``KeyError``."""
@@ -131,10 +172,18 @@ class Cell:
     @no_collection()
     def keep_all(self, mode: Mode) -> Schedule:
         """The schedule of one iteration that keeps all values which backward reads."""
+        if self.engine == TORCH:
+            return self.recorded(mode).schedule
         if Mode(mode) is Mode.INFER:
             return inference(self.network.build(self.batch))
         rate = LEARNING_RATES[self.optimizer]
         return accumulating(self.network, self.batch, self.accumulate, self.optimizer, rate, self.update)
+
+    def recorded(self, mode: Mode) -> Recorded:
+        """What PyTorch does in one iteration: its schedule, and what its autograd saves."""
+        if Mode(mode) is Mode.INFER:
+            return recording.inference(self.network, self.batch)
+        return recording.training(self.network, self.batch, self.optimizer, foreach=self.foreach)
 
     @property
     def plans_by_time(self) -> bool:
@@ -144,7 +193,7 @@ class Cell:
     def allocation_for(self, *, timing: bool) -> str:
         """The allocation, fresh or packed, for the time meter (``timing``) or for the memory meters."""
         if self.allocation == AUTO:
-            return PACKED if timing else FRESH
+            return PACKED if timing and self.engine == NUMPY else FRESH
         return self.allocation
 
     def values(self) -> dict[str, Any]:

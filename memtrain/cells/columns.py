@@ -86,6 +86,7 @@ ACTIVATIONS = (
     "hard_swish",
     "mish",
 )
+ENGINES = ("numpy", "torch")
 FAMILIES = ("mlp", "lenet", "cnn", "resnet", "transformer", "rnn")
 ATTENTIONS = ("parts", "blocks")
 NORMS = ("none", "batch", "group", "layer", "rms")
@@ -183,6 +184,8 @@ COLUMNS = (
     ),
     _of_family("tied", TRUTH, "no-tied", "Use the embedding as the output layer, too"),
     _of_family("unit", TEXT, "lstm", "Recurrent unit", choices=("tanh", "lstm", "gru")),
+    _run("engine", TEXT, "numpy", "Who runs the iterations", choices=ENGINES, since=6),
+    _run("foreach", TRUTH, False, "PyTorch's optimiser works on lists of all parameters", since=6),
 )
 """Every column, in the order of a row."""
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import IO, Any
 
+from memtrain.cells.cell import NUMPY
 from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.files import reason
 from memtrain.measure.blas_kernel import choose_kernel
@@ -50,7 +51,7 @@ SERVER_COMMAND = command_of("memtrain.measure.server")
 class Server:
     """A warm server process."""
 
-    def __init__(self, timing: bool, threads: int, kernel: str | None = None) -> None:
+    def __init__(self, timing: bool, threads: int, kernel: str | None = None, engine: str = NUMPY) -> None:
         """Start the process, with the given BLAS kernel if any. Raises ``ChildFailed`` if it cannot start."""
         if kernel is None:
             choose_kernel()
@@ -59,7 +60,7 @@ class Server:
             # This process owns the folder and removes it, since a killed child removes nothing.
             self._folder = TemporaryFolder()
             self._process = subprocess.Popen(
-                [*SERVER_COMMAND, *([] if timing else ["heap"])],
+                [*SERVER_COMMAND, engine, *([] if timing else ["heap"])],
                 env={**os.environ, **settings, "TMPDIR": self._folder.name},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -31,6 +31,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "memray": _version("memray"),
+        **({"torch": _version("torch")} if "torch" in sys.modules else {}),
         "blas": _blas(),
         "cpu": cpu_name(),
         "cores": usable_cores(),

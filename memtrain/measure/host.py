@@ -10,7 +10,7 @@ from dataclasses import asdict
 from threading import Condition, Lock
 from typing import Any
 
-from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.cell import NUMPY, Cell, Mode
 from memtrain.errors import ChildFailed
 from memtrain.measure.client import Server, figures_of
 from memtrain.measure.machine import Room
@@ -83,7 +83,7 @@ class Host:
             request["rates"] = asdict(rates)  # so that the child makes the same plan
         timing = meter in ("time", "pace")
         turn = self.gate.alone() if timing else self.gate.shared()
-        with turn, self.servers.lend(timing, cell.threads) as server:
+        with turn, self.servers.lend(timing, cell.threads, cell.engine) as server:
             reply = server.ask(request, timeout_s)
         figures = figures_of(meter, reply)
         if "environment" in figures and rates is not None:
@@ -99,7 +99,7 @@ class Servers:
     """Warm servers. Each is lent to one caller at a time; a new one is started when none is idle."""
 
     def __init__(self) -> None:
-        self._idle: dict[tuple[bool, int], list[Server]] = defaultdict(list)
+        self._idle: dict[tuple[bool, int, str], list[Server]] = defaultdict(list)
         self._busy: set[Server] = set()
         self._closed = True
         self._lock = Lock()
@@ -107,13 +107,15 @@ class Servers:
         """The BLAS kernel of the servers; ``None`` for the faster one of this machine."""
 
     @contextmanager
-    def lend(self, timing: bool, threads: int) -> Iterator[Server]:
+    def lend(self, timing: bool, threads: int, engine: str = NUMPY) -> Iterator[Server]:
         """A context with a server of these settings, for one measurement. A failed server is closed."""
-        key = (timing, threads)
+        key = (timing, threads, engine)
         with self._lock:
             if self._closed:
                 raise ChildFailed("error", "measuring was stopped")
-            server = self._idle[key].pop() if self._idle[key] else Server(timing, threads, self.kernel)
+            server = (
+                self._idle[key].pop() if self._idle[key] else Server(timing, threads, self.kernel, engine)
+            )
             self._busy.add(server)
         usable = False
         try:

@@ -22,7 +22,6 @@ from memtrain.cells.cell import Cell
 from memtrain.cells.row import PAGE_BYTES
 from memtrain.errors import MeasureError, MeterUnavailable
 from memtrain.graph.node import Role
-from memtrain.graph.ops.base import Array
 from memtrain.measure.machine import status_bytes
 from memtrain.measure.workload import Bench, Workload, give_back
 from memtrain.planning.liveness import Liveness, analyse
@@ -73,7 +72,7 @@ class Watching(Ledger):
         """Record the present size of the process, from which growth is counted."""
         self._before_bytes = status_bytes("VmData")
 
-    def born_shared(self, array: Array, role_bytes: Mapping[Role, int]) -> None:
+    def born_shared(self, array: object, role_bytes: Mapping[Role, int]) -> None:
         """Count an array, and record the size of the process."""
         super().born_shared(array, role_bytes)
         self.taken_bytes = max(self.taken_bytes, status_bytes("VmData") - self._before_bytes)

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.cell import TORCH, Mode, cell_of
 from memtrain.errors import MemtrainError, MeterUnavailable
 from memtrain.measure.meters import METERS, limit_meter
 from memtrain.measure.pairs import PAIR_METERS
@@ -47,6 +47,9 @@ def main() -> None:
     if "heap" in sys.argv[1:]:
         with suppress(ImportError):
             importlib.import_module("memray")  # so that children need not load it
+    if TORCH in sys.argv[1:]:
+        with suppress(ImportError):
+            importlib.import_module("memtrain.engines.torch_run")
     serve(loaded_bench())
 
 

@@ -6,17 +6,24 @@ import ctypes
 import gc
 from collections.abc import Iterator
 from itertools import islice
+from typing import TYPE_CHECKING
 
-from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.cell import TORCH, Cell, Mode
+from memtrain.errors import MeasureError
 from memtrain.graph.ops.base import Array
 from memtrain.measure.environment import environment
 from memtrain.models.network import FeedKind
 from memtrain.planning.cost import Rates
+from memtrain.planning.schedule import Schedule
 from memtrain.run.allocation import AnyRun, make_run
 from memtrain.run.ledger import Ledger
 from memtrain.training.data import Dataset, Part, draw_rows
 from memtrain.training.iteration import counted
+from memtrain.training.optimizers import LEARNING_RATES
 from memtrain.training.sources import SYNTHETIC, load, split, synthetic
+
+if TYPE_CHECKING:
+    from memtrain.engines.torch_run import TorchRun
 
 
 class Bench:
@@ -54,6 +61,7 @@ class Workload:
         examples: Part | None = None,
     ) -> None:
         """``rates`` are for its plan. ``examples`` are those of its data, which are loaded by default."""
+        self._cell = cell
         self.schedule = cell.schedule(mode, rates)
         self._allocation, self._threads = cell.allocation_for(timing=timing), cell.threads
         self.mode = mode
@@ -62,30 +70,32 @@ class Workload:
         self._start = cell.network.initial_values(cell.seed)
         self._batches = list(islice(batches(cell, examples), cell.steps))
 
-    def new_run(self, ledger: Ledger | None = None) -> AnyRun:
+    def new_run(self, ledger: Ledger | None = None) -> AnyRun | TorchRun:
         """A run of the cell, before its leaves are loaded."""
+        if self._cell.engine == TORCH:
+            return torch_run(self._cell, self.mode, self.schedule, ledger)
         return make_run(self.schedule, self._allocation, ledger, self._threads)
 
-    def load(self, run: AnyRun) -> None:
+    def load(self, run: AnyRun | TorchRun) -> None:
         """Allocate the run's parameters, optimiser state and input buffers, and set their initial values."""
         run.load(self._start)
 
-    def feed(self, run: AnyRun, number: int) -> None:
+    def feed(self, run: AnyRun | TorchRun, number: int) -> None:
         """Copy batch ``number`` into the run's input buffers."""
         run.feed(self._batches[number % len(self._batches)])
 
-    def iterate(self, run: AnyRun, number: int) -> float | None:
+    def iterate(self, run: AnyRun | TorchRun, number: int) -> float | None:
         """Run one iteration on batch ``number``; returns the objective, or ``None`` for inference."""
         self.feed(run, number)
         asked = run.iterate()
         return float(asked[0]) if self.mode is Mode.TRAIN else None
 
-    def run_all(self, run: AnyRun, iterations: int | None = None) -> list[float | None]:
+    def run_all(self, run: AnyRun | TorchRun, iterations: int | None = None) -> list[float | None]:
         """Load the leaves and run every iteration of the cell, or ``iterations``; returns the objectives."""
         self.load(run)
         return self.iterate_all(run, iterations)
 
-    def iterate_all(self, run: AnyRun, iterations: int | None = None) -> list[float | None]:
+    def iterate_all(self, run: AnyRun | TorchRun, iterations: int | None = None) -> list[float | None]:
         """Run every iteration of the cell, or ``iterations`` of them; returns the objectives."""
         return [self.iterate(run, number) for number in range(iterations or self.steps)]
 
@@ -102,6 +112,26 @@ class Workload:
     def reserve(self) -> None:
         """Reserve memory for the small objects that Python makes during a run."""
         self._reserve = _reserve_pools(len(self.schedule.steps))
+
+
+def torch_run(cell: Cell, mode: Mode, schedule: Schedule, ledger: Ledger | None) -> TorchRun:
+    """The run of a cell in PyTorch. Raises ``MeasureError`` if PyTorch is not installed."""
+    try:
+        from memtrain.engines.torch_run import TorchRun
+    except ImportError as error:
+        raise MeasureError(f"the engine torch needs PyTorch ({error}); install memtrain[torch]") from error
+    return TorchRun(
+        cell.network,
+        cell.batch,
+        cell.optimizer if mode is Mode.TRAIN else None,
+        LEARNING_RATES[cell.optimizer],
+        foreach=cell.foreach,
+        threads=cell.threads,
+        ledger=ledger,
+        steps=[
+            number for number, step in enumerate(schedule.steps) if schedule.graph[step.node].owns_storage
+        ],
+    )
 
 
 def batches(cell: Cell, examples: Part | None = None) -> Iterator[dict[str, Array]]:

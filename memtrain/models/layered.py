@@ -74,6 +74,13 @@ class Layered(Network):
         total = regulariser(b, layers.weights, self.l2)
         objective = add(b, loss, total, name="J") if total else loss
         model = Model(
-            b, feeds, tuple(layers.parameters), (output,), loss, objective, frozenset(layers.frozen)
+            b,
+            feeds,
+            tuple(layers.parameters),
+            (output,),
+            loss,
+            objective,
+            frozenset(layers.frozen),
+            tuple(layers.weights),
         )
         return model, layers

@@ -113,10 +113,11 @@ class MLP(Network):
         layers = self._parameters(b)
         output = self._forward(b, layers, x)
         loss = self._loss(b, output, y)
-        total = regulariser(b, [weight for weight, _ in layers], self.l2)
+        weights = tuple(weight for weight, _ in layers)
+        total = regulariser(b, weights, self.l2)
         objective = add(b, loss, total, name="J") if total else loss
         parameters = tuple(node for layer in layers for node in layer if node is not None)
-        return Model(b, feeds, parameters, (output,), loss, objective)
+        return Model(b, feeds, parameters, (output,), loss, objective, regularised=weights)
 
     def initial_values(self, seed: int) -> dict[str, Array]:
         """Initial values by name: normal weights, with a deviation that suits the activation; zero biases."""

@@ -115,6 +115,8 @@ class Model:
     """The value that training minimises: the loss plus the regulariser, if there is one."""
     frozen: frozenset[int] = frozenset()
     """Ids of the parameters that training does not change."""
+    regularised: tuple[Node, ...] = ()
+    """The parameters whose squares the regulariser adds up."""
 
     @property
     def trainable(self) -> tuple[Node, ...]:

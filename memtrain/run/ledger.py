@@ -22,14 +22,14 @@ class Ledger:
         self.live_role_bytes = dict.fromkeys(Role, 0)
         self.peak_role_bytes = dict(self.live_role_bytes)
         self.live_bytes = self.peak_bytes = self.peak_step = 0
-        self._alive: dict[int, tuple[ref[Array], Mapping[Role, int]]] = {}
+        self._alive: dict[int, tuple[ref[object], Mapping[Role, int]]] = {}
 
     def born(self, array: Array, role: Role) -> None:
         """Count a new array."""
         self.born_shared(array, {role: array.nbytes})
 
-    def born_shared(self, array: Array, role_bytes: Mapping[Role, int]) -> None:
-        """Count a new array whose bytes have several roles."""
+    def born_shared(self, array: object, role_bytes: Mapping[Role, int]) -> None:
+        """Count a new array, or another object that holds memory, whose bytes have these roles."""
         key = id(array)
         self._alive[key] = (ref(array, lambda _: self._died(key)), role_bytes)
         for role, nbytes in role_bytes.items():
@@ -38,7 +38,16 @@ class Ledger:
             self.peak_bytes, self.peak_step = self.live_bytes, self.step
             self.peak_role_bytes = dict(self.live_role_bytes)
 
-    def relabel(self, array: Array, role: Role) -> None:
+    def counts(self, array: object) -> bool:
+        """Whether the ledger counts this array already."""
+        return id(array) in self._alive
+
+    def role_of(self, array: object) -> Role | None:
+        """The role of a counted array; ``None`` if it is not counted, or has several."""
+        _, roles = self._alive.get(id(array), (None, {}))
+        return next(iter(roles)) if len(roles) == 1 else None
+
+    def relabel(self, array: object, role: Role) -> None:
         """Count the bytes of an array under another role from now on: another value takes over the array."""
         reference, before = self._alive[id(array)]
         after = {role: sum(before.values())}

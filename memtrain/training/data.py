@@ -125,7 +125,7 @@ def fed(x: Array, feeds: Sequence[Feed], y: Array | None = None) -> dict[str, Ar
                 found[feed.name] = as_images(x, feed.shape)
             case FeedKind.FEATURES | FeedKind.TOKENS:
                 found[feed.name] = x.reshape(feed.shape)
-            case FeedKind.LABELS if y is not None:
+            case FeedKind.LABELS | FeedKind.TARGETS if y is not None:
                 found[feed.name] = y.reshape(feed.shape)
     return found
 

@@ -106,7 +106,7 @@ def digest_of(source: Source) -> str:
 
 
 def synthetic(feeds: Sequence[Feed], seed: int) -> Dataset:
-    """Random values for all feeds of a batch: normal noise, random tokens and random labels."""
+    """Random values for all feeds of a batch: normal noise (also as targets), random tokens and labels."""
     rng = np.random.default_rng(seed)
     given, target = feeds[0], feeds[1]
     x: Array
@@ -114,6 +114,8 @@ def synthetic(feeds: Sequence[Feed], seed: int) -> Dataset:
         x = rng.integers(0, given.class_count or 1, given.shape)
     else:
         x = rng.standard_normal((given.shape[0], given.example_size), np.float32)
+    if target.kind is FeedKind.TARGETS:
+        return Dataset(x, rng.standard_normal(target.shape, np.float32), 1)
     classes = target.class_count or 1
     return Dataset(x, rng.integers(0, classes, target.shape), classes)
 

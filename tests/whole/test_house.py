@@ -20,6 +20,7 @@ ROOMS = [
     "planning",
     "run",
     "training",
+    "engines",
     "cells",
     "measure",
     "sweeps",
@@ -45,6 +46,7 @@ ONLY_IN = {
         "report/publish.py",
     ),
     "jinja2": ("report/html.py",),
+    "torch": ("engines/torch_run.py",),
     "matplotlib": ("report/static.py", "report/static_plots.py"),
     "graphlay": ("report/layout.py",),
 }

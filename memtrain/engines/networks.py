@@ -1,0 +1,60 @@
+"""The networks of each family as PyTorch's users write them, as functions of tensors.
+
+``f`` are PyTorch's functions, or those of `memtrain.engines.functions`. ``t`` are the parameters by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from memtrain.models.network import Network
+
+ACTIVATIONS = {
+    "relu": "relu",
+    "tanh": "tanh",
+    "sigmoid": "sigmoid",
+    "gelu": "gelu",
+    "leaky_relu": "leaky_relu",
+    "elu": "elu",
+    "softplus": "softplus",
+    "silu": "silu",
+    "hard_swish": "hardswish",
+    "mish": "mish",
+}
+"""PyTorch's name of each activation."""
+
+
+def activate(f: Any, name: str, x: Any) -> Any:
+    """φ(x)."""
+    if name == "identity":
+        return x
+    if name == "gelu_tanh":
+        return f.gelu(x, approximate="tanh")
+    return getattr(f, ACTIVATIONS[name])(x)
+
+
+def mlp(network: Any, f: Any, t: Mapping[str, Any], x: Any) -> Any:
+    """The output of a multilayer perceptron."""
+    for k in range(1, network.depth + 2):
+        with f.block("layer", k):
+            x = f.linear(x, t[f"W{k}"], t.get(f"b{k}"))
+            if k <= network.depth:
+                x = activate(f, network.activation, x)
+    return x
+
+
+OUTPUTS = {"mlp": mlp}
+"""By family: the function that computes the output of a network."""
+
+
+def output(network: Network, f: Any, t: Mapping[str, Any], x: Any) -> Any:
+    """The output of ``network`` for the inputs ``x``."""
+    return OUTPUTS[network.family](network, f, t, x)
+
+
+def loss(network: Any, f: Any, found: Any, y: Any) -> Any:
+    """The loss of outputs; the regulariser is the weight decay of the optimiser."""
+    if getattr(network, "loss", "cross_entropy") == "mean_squared_error":
+        return f.mse_loss(found, y)
+    return f.cross_entropy(found, y)

@@ -1,0 +1,143 @@
+"""The optimisers of PyTorch on the tape: the tensors that ``torch.optim`` allocates in a step, on the CPU.
+
+There PyTorch updates one parameter after another by default. With ``foreach`` it works on lists of all
+parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from memtrain.engines.tape import Tape, Tensor
+from memtrain.graph.node import Role
+
+_COUNT = np.dtype(np.float32)
+"""The type of Adam's count of steps, of which each parameter has one."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters with one weight decay."""
+
+    parameters: Sequence[Tensor]
+    decay: float
+
+
+def state_of(
+    tape: Tape, optimizer: str, parameters: Sequence[Tensor], names: Sequence[str]
+) -> list[list[Tensor]]:
+    """The state of each parameter. It exists from the first update on."""
+    wanted = {"sgd": (), "momentum": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq")}[optimizer]
+    states = []
+    for parameter, name in zip(parameters, names, strict=True):
+        state = [
+            tape.leaf(Role.OPTIMIZER, f"{kind} of {name}", parameter.shape, parameter.dtype)
+            for kind in wanted
+        ]
+        if optimizer == "adam":
+            state.append(tape.leaf(Role.OPTIMIZER, f"step of {name}", (), _COUNT))
+        states.append(state)
+    return states
+
+
+def update(optimizer: str, groups: Sequence[Group], states: dict[int, list[Tensor]], foreach: bool) -> None:
+    """One step of the optimiser for all parameters that have a gradient."""
+    for group in groups:
+        parameters = [p for p in group.parameters if p.grad is not None]
+        if not parameters:
+            continue
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        held = [states[id(p)] for p in parameters]
+        step = (_ADAM if optimizer == "adam" else _SGD)[foreach]
+        step(parameters, gradients, held, group.decay)
+
+
+def _sgd(
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    states: Sequence[Sequence[Tensor]],
+    decay: float,
+) -> None:
+    for k, parameter in enumerate(parameters):
+        gradient = gradients[k]
+        if decay:
+            gradient = _like("add", gradient, parameter)
+        if states[k]:
+            (buffer,) = states[k]
+            buffer.tape.write("mul_", buffer)
+            buffer.tape.write("add_", buffer, gradient)
+            gradient = buffer
+        parameter.tape.write("add_", parameter, gradient)
+
+
+def _sgd_foreach(
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    states: Sequence[Sequence[Tensor]],
+    decay: float,
+) -> None:
+    if decay:
+        gradients = [_like("_foreach_add", g, p) for g, p in zip(gradients, parameters, strict=True)]
+    if states[0]:
+        buffers = [state[0] for state in states]
+        _write_each("_foreach_mul_", buffers)
+        _write_each("_foreach_add_", buffers, gradients)
+        gradients = buffers
+    _write_each("_foreach_add_", parameters, gradients)
+
+
+def _adam(
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    states: Sequence[Sequence[Tensor]],
+    decay: float,
+) -> None:
+    for k, parameter in enumerate(parameters):
+        gradient, (mean, square, count) = gradients[k], states[k]
+        tape = parameter.tape
+        tape.write("add_", count)
+        if decay:
+            gradient = _like("add", gradient, parameter)
+        tape.write("lerp_", mean, gradient)
+        tape.write("mul_", square)
+        tape.write("addcmul_", square, gradient)
+        denominator = _like("div", _like("sqrt", square))  # the one before dies after the new one exists
+        tape.write("add_", denominator)
+        tape.write("addcdiv_", parameter, mean, denominator)
+
+
+def _adam_foreach(
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    states: Sequence[Sequence[Tensor]],
+    decay: float,
+) -> None:
+    means, squares, counts = (list(kind) for kind in zip(*states, strict=True))
+    _write_each("_foreach_add_", counts)
+    if decay:
+        gradients = [_like("_foreach_add", g, p) for g, p in zip(gradients, parameters, strict=True)]
+    _write_each("_foreach_lerp_", means, gradients)
+    _write_each("_foreach_mul_", squares)
+    _write_each("_foreach_addcmul_", squares, gradients)
+    del gradients
+    roots = [_like("_foreach_sqrt", square) for square in squares]
+    _write_each("_foreach_div_", roots)
+    _write_each("_foreach_add_", roots)
+    _write_each("_foreach_addcdiv_", parameters, means, roots)
+
+
+def _write_each(name: str, written: Sequence[Tensor], *reads: Sequence[Tensor]) -> None:
+    """Overwrite each of some tensors. No reference to one is left, so that a list can be freed after it."""
+    for x, *others in zip(written, *reads, strict=True):
+        x.tape.write(name, x, *others)
+
+
+def _like(name: str, x: Tensor, *others: Tensor) -> Tensor:
+    return x.tape.new(name, x.shape, x.dtype, x, *others)
+
+
+_SGD = (_sgd, _sgd_foreach)
+_ADAM = (_adam, _adam_foreach)

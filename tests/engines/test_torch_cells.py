@@ -1,0 +1,78 @@
+"""PyTorch's own training, counted, beside what is predicted of it without PyTorch."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from memtrain.cells.cell import Cell, Mode, cell_of
+from memtrain.cells.columns import ACTIVATIONS
+from memtrain.measure.workload import Workload
+from memtrain.models.mlp import LOSSES, MLP
+from memtrain.planning.liveness import analyse
+from memtrain.run.ledger import Ledger
+
+pytestmark = pytest.mark.oracle
+pytest.importorskip("torch")
+
+
+def drawn_mlp(number: int) -> Cell:
+    """A cell of a multilayer perceptron. Every activation, loss, optimiser and form of it is drawn."""
+    draw = random.Random(number)
+    network = MLP(
+        depth=draw.choice((0, 1, 2, 5)),
+        width=draw.choice((1, 7, 64, 300)),
+        activation=ACTIVATIONS[number % len(ACTIVATIONS)],
+        bias=draw.random() < 0.5,
+        l2=draw.choice((0.0, 1e-4)),
+        dtype=draw.choice(("float32", "float64")),
+        loss=draw.choice(LOSSES),
+    )
+    return Cell(
+        network,
+        batch=draw.choice((1, 3, 64, 1000)),
+        optimizer=draw.choice(("sgd", "momentum", "adam")),
+        data="synthetic",
+        engine="torch",
+        foreach=draw.random() < 0.5,
+    )
+
+
+def counted(cell: Cell, mode: Mode) -> tuple[Ledger, list[float | None], Workload]:
+    """The ledger of a run of the cell, its losses, and the workload."""
+    workload, ledger = Workload(cell, mode), Ledger()
+    return ledger, workload.run_all(workload.new_run(ledger)), workload
+
+
+@pytest.mark.parametrize("number", range(24))
+def test_what_is_predicted_of_pytorch_is_what_it_holds(number):
+    cell = drawn_mlp(number)
+    for mode in Mode:
+        ledger, _, workload = counted(cell, mode)
+        assert ledger.peak_bytes == analyse(workload.schedule).peak_bytes, cell
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_both_engines_compute_the_same_training(number):
+    cell = drawn_mlp(100 + number).changed(dtype="float64", foreach=False)
+    found = {}
+    for engine in ("numpy", "torch"):
+        workload = Workload(cell.changed(engine=engine), Mode.TRAIN)
+        run = workload.new_run(Ledger())
+        losses = workload.run_all(run)
+        names = [node.name for node in cell.network.build(1).trainable]
+        found[engine] = (losses, {name: run.value(name).copy() for name in names})
+    np.testing.assert_allclose(found["torch"][0], found["numpy"][0], rtol=1e-9)
+    for name, value in found["numpy"][1].items():
+        np.testing.assert_allclose(found["torch"][1][name], value, rtol=1e-6, atol=1e-9, err_msg=name)
+
+
+def test_the_roles_at_the_peak_are_what_pytorch_saves_and_accumulates():
+    cell = cell_of(depth=8, width=256, batch=1024, optimizer="adam", engine="torch", data="synthetic")
+    ledger, _, workload = counted(cell, Mode.TRAIN)
+    liveness = analyse(workload.schedule)
+    assert {role: n for role, n in ledger.peak_role_bytes.items() if n} == {
+        role: n for role, n in liveness.peak_role_bytes.items() if n
+    }
