@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.cell import NUMPY, TORCH, Cell, Mode
 from memtrain.cells.columns import FIGURE_NAMES, NAMES
 from memtrain.cells.kinds import written
 from memtrain.errors import BudgetError, SpecError
@@ -48,6 +48,15 @@ TOLERANCES = {
 }
 """The tolerance of each meter. numpy needs some KiB of buffers in a call, and 32 B for the shape and strides
 of an array. The heap has holes, and an array that is mapped separately occupies whole pages."""
+
+_PYTORCH_HEAP = Tolerance(0.002, 64 * 1024, 2304)
+"""The heap also has PyTorch's own objects: its tensors and the functions of autograd, 4 KB for a linear layer
+with its activation, of which two arrays live at the peak."""
+
+
+def tolerance(meter: str, engine: str = NUMPY) -> Tolerance:
+    """The tolerance of a meter for rows of an engine."""
+    return _PYTORCH_HEAP if meter == "heap" and engine == TORCH else TOLERANCES[meter]
 
 
 class Row(Mapping[str, Any]):
@@ -163,7 +172,8 @@ class Row(Mapping[str, Any]):
         return spread <= self._allowed_bytes(meter, self["resident_peak_bytes"])
 
     def _allowed_bytes(self, meter: str, peak_bytes: int | None) -> float:
-        return TOLERANCES[meter].bytes(peak_bytes or 0, self["peak_array_count"] or 0)
+        allowed = tolerance(meter, self.cell.engine)
+        return allowed.bytes(peak_bytes or 0, self["peak_array_count"] or 0)
 
     @property
     def rates(self) -> Rates | None:

@@ -23,7 +23,7 @@ def backward(root: Tensor) -> None:
     ready = [(-root.function.number, root.function)]
     while ready:
         _, function = heappop(ready)
-        with tape.within(function.scope):
+        with tape.within(function):
             _run(function, buffers)
         for target in function.targets:
             if isinstance(target, Function):

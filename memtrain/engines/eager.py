@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.base import Op, Workspace
+
+if TYPE_CHECKING:
+    from memtrain.graph.ops.notation import Writer
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,10 @@ class Eager(Op):
     dtype: DType
     writes: int | None = None  # type: ignore[misc]
     temporaries: Workspace = ()
+    function: str = ""
+    """The function of autograd in whose backward the op runs; empty in forward."""
+    saved: tuple[tuple[int, str], ...] = ()
+    """The positions of inputs that this function saved, and PyTorch's name of each: ``result``."""
 
     strided = True
 
@@ -28,3 +36,9 @@ class Eager(Op):
 
     def workspace(self, *inputs: Node) -> Workspace:
         return self.temporaries
+
+    def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
+        for position, variable in self.saved:
+            if inputs[position] is read:
+                return f"needs what {self.function} saved as {variable}"
+        return super().purpose(w, read, node, *inputs)

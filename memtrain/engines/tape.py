@@ -133,6 +133,7 @@ class Tape:
         self._persistent: list[int] = []
         self._steps: list[tuple[int, Phase, list[int]]] = []
         self._functions = 0
+        self._function: Function | None = None
         self._phase = Phase.FORWARD
         self._over = False
 
@@ -146,13 +147,13 @@ class Tape:
         self, name: str, shape: Shape, dtype: DType, *reads: Tensor, temporaries: Workspace = ()
     ) -> Tensor:
         """A tensor in a new storage, allocated by the function ``name``, which reads ``reads``."""
-        node = self._step(Eager(name, shape, dtype, temporaries=temporaries), reads)
+        node = self._step(Eager(name, shape, dtype, None, temporaries, *self._reading(reads)), reads)
         return Tensor(self, Storage(self, node), shape, dtype)
 
     def write(self, name: str, written: Tensor, *reads: Tensor, temporaries: Workspace = ()) -> None:
         """Overwrite a tensor in place."""
         held = written.storage.node
-        op = Eager(name, held.shape, held.dtype, writes=0, temporaries=temporaries)
+        op = Eager(name, held.shape, held.dtype, 0, temporaries, *self._reading((written, *reads)))
         written.storage.node = self._step(op, (written, *reads))
 
     def record(
@@ -178,11 +179,12 @@ class Tape:
         self._phase = outside
 
     @contextmanager
-    def within(self, scope: Scope) -> Iterator[None]:
-        """A context: the tensors that are allocated inside it belong to the blocks of ``scope``."""
-        outside, self.builder.scope = self.builder.scope, scope
+    def within(self, function: Function) -> Iterator[None]:
+        """A context: the backward of ``function`` runs inside it, in the blocks in which it was called."""
+        outside, self.builder.scope = self.builder.scope, function.scope
+        self._function = function
         yield
-        self.builder.scope = outside
+        self.builder.scope, self._function = outside, None
 
     def block(self, kind: str, number: int | None = None) -> AbstractContextManager[None]:
         """A context: the tensors that are allocated inside it belong to this block."""
@@ -200,7 +202,16 @@ class Tape:
         ids = tuple(x.storage.born.id for x in asked)
         return Schedule(self.builder.graph(), tuple(steps), ids, tuple(self._persistent))
 
+    def _reading(self, reads: Sequence[Tensor]) -> tuple[str, tuple[tuple[int, str], ...]]:
+        """The function whose backward runs, and those of ``reads`` that it saved."""
+        if self._function is None:
+            return "", ()
+        variables = {id(x): variable for variable, x in self._function.saved.items()}
+        found = [(at, variables[id(x)]) for at, x in enumerate(reads) if id(x) in variables]
+        return self._function.name, tuple(found)
+
     def _step(self, op: Eager, reads: Sequence[Tensor]) -> Node:
-        node = self.builder.apply(op, *[x.storage.node for x in reads], label=op.name)
+        name = ".".join([*map(str, self.builder.scope), op.name])
+        node = self.builder.apply(op, *[x.storage.node for x in reads], name=name, label=op.name)
         self._steps.append((node.id, self._phase, []))
         return node

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from memtrain.answers.axis_law import AnyVerdict
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.columns import CELL_NAMES
-from memtrain.cells.row import TOLERANCES, Row
+from memtrain.cells.row import TOLERANCES, Row, tolerance
 from memtrain.explaining.folding import fold_names
 from memtrain.planning.remat.policy import NONE
 from memtrain.report.laws import law_sentences
@@ -240,16 +240,20 @@ def _agreement(rows: Sequence[Row]) -> list[str]:
     if near:
         sentences.append(f"The {' and the '.join(near)} from the ledger: within the tolerance.")
     sentences += [
-        _far(found, meter, largest[meter], len(differences[meter])) for meter, found in far.items() if found
+        _far([row for row in found if row.cell.engine == engine], meter, len(differences[meter]))
+        for meter, found in far.items()
+        for engine in dict.fromkeys(row.cell.engine for row in found)
     ]
     return [" ".join(sentences)]
 
 
-def _far(rows: Sequence[Row], meter: str, largest: str, count: int) -> str:
-    """Sentences on the rows, of ``count``, in which a meter is farther from the ledger than promised."""
+def _far(rows: Sequence[Row], meter: str, count: int) -> str:
+    """Sentences on the rows of one engine, among ``count``, whose meter is farther off than promised."""
+    engine = rows[0].cell.engine
+    largest = format_bytes(max(abs(row.difference_bytes(meter) or 0) for row in rows))
     sentence = (
         f"In {len(rows)} of {count} rows, the {meter} peak is farther from the ledger than the tolerance of "
-        f"{TOLERANCES[meter]}; the largest difference is {largest}."
+        f"{tolerance(meter, engine)}; the largest difference is {largest}."
     )
     if meter == "heap" and all(row.cell.threads > 1 for row in rows):
         sentence += " With more than one thread, BLAS requests memory of its own."
