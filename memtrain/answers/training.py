@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.cell import TORCH, Cell, Mode
 from memtrain.cells.row import predicted_row
+from memtrain.engines.start import torch_run
 from memtrain.errors import SpecError
 from memtrain.measure.admission import lacking
 from memtrain.measure.host import Host
 from memtrain.measure.machine import free_memory_bytes
 from memtrain.planning.cost import Rates, flops
 from memtrain.planning.remat.policy import read_policy
+from memtrain.run.ledger import Ledger
 from memtrain.training.data import Part
-from memtrain.training.loop import Epoch, Trained, check_rate, train
+from memtrain.training.loop import Epoch, Trained, TrainingRun, check_rate, train
 from memtrain.training.optimizers import LEARNING_RATES
 from memtrain.training.snapshot import Snapshot, snapshot_bytes
 from memtrain.training.sources import Source, digest_of
@@ -62,6 +64,20 @@ def train_cell(
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Training:
     """The training of the network of ``cell`` on ``training_data``, tested on ``test_data``."""
+
+    def in_pytorch(ledger: Ledger) -> TrainingRun:
+        return torch_run(
+            cell.network,
+            cell.batch,
+            cell.optimizer,
+            rate,
+            cell.keep_all(Mode.TRAIN),
+            foreach=cell.foreach,
+            threads=cell.threads,
+            ledger=ledger,
+            most_counted=cell.steps,
+        )
+
     trained = train(
         cell.network,
         cell.batch,
@@ -77,6 +93,7 @@ def train_cell(
         cost=flops if rates is None else rates.seconds,
         allocation=cell.allocation_for(timing=True),
         threads=cell.threads,
+        start=in_pytorch if cell.engine == TORCH else None,
         on_epoch=on_epoch,
     )
     return Training(cell, rate, trained)

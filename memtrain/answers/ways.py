@@ -18,8 +18,8 @@ from memtrain.answers.levers import (
 )
 from memtrain.answers.obstacle import obstacle_of
 from memtrain.answers.option import Kind, Option, Ways
-from memtrain.cells.cell import FLOPS, SECONDS, Cell, Mode
-from memtrain.errors import BudgetError
+from memtrain.cells.cell import FLOPS, NUMPY, SECONDS, Cell, Mode
+from memtrain.errors import BudgetError, InputError
 from memtrain.planning.cost import CostOf, Rates, flops
 from memtrain.planning.liveness import analyse
 from memtrain.planning.remat.chain import chains
@@ -38,6 +38,11 @@ def find_ways(cell: Cell, memory_bytes: int | None, points: int = 0, rates: Rate
     cheapest combination of levers that fits. If there is none, the answer is the largest batch that fits.
     Options are compared by their time at ``rates``, if the cost of the cell is time; otherwise by FLOPs.
     """
+    if cell.engine != NUMPY:
+        raise InputError(
+            f"plans are made for memtrain's own schedules, not for the engine {cell.engine}",
+            "use --engine numpy, or frontier for what fits",
+        )
     if rates is None:
         cell = cell.changed(cost=FLOPS)
     finder = _Finder(cell.changed(policy=NONE, steps=2), rates)

@@ -63,7 +63,6 @@ _PYTORCH_DOES: dict[str, tuple[Any, ...]] = {
     "update": (DEFERRED,),
     "allocation": (AUTO, FRESH),
     "accumulate": (1,),
-    "memory_limit_bytes": (None,),
 }
 """The values of columns that a cell of the engine torch may have."""
 MOST_DEPTH = 100_000
@@ -137,8 +136,7 @@ class Cell:
         for name, allowed in _PYTORCH_DOES.items():
             if getattr(self, name) not in allowed:
                 raise SpecError(
-                    f"the engine {self.engine} has no {name.removesuffix('_bytes').replace('_', ' ')} "
-                    f"{getattr(self, name)}",
+                    f"the engine {self.engine} has no {name} {getattr(self, name)}",
                     "drop the option, or use --engine numpy",
                 )
 

@@ -50,7 +50,8 @@ def with_explained(given: Mapping[str, Any]) -> dict[str, Any]:
 def with_trained(given: Mapping[str, Any]) -> dict[str, Any]:
     """The ``given`` columns, completed by the default cell of ``train`` for their family."""
     usual = _TRAINED.get(given.get("model") or _FAMILY, {})
-    return _completed(given, {**usual, "allocation": "packed"})
+    allocation = {"allocation": "packed"} if given.get("engine") in (None, "numpy") else {}
+    return _completed(given, {**usual, **allocation})
 
 
 def usual_epochs(given: Mapping[str, Any]) -> int:

@@ -28,6 +28,8 @@ class Eager(Op):
     """The function of autograd in whose backward the op runs; empty in forward."""
     saved: tuple[tuple[int, str], ...] = ()
     """The positions of inputs that this function saved, and PyTorch's name of each: ``result``."""
+    product_flops: int = 0
+    """The FLOPs of a matrix product or convolution. Other ops are counted by their elements."""
 
     strided = True
 
@@ -36,6 +38,9 @@ class Eager(Op):
 
     def workspace(self, *inputs: Node) -> Workspace:
         return self.temporaries
+
+    def flops(self, node: Node, *inputs: Node) -> int:
+        return self.product_flops or super().flops(node, *inputs)
 
     def purpose(self, w: Writer, read: Node, node: Node, *inputs: Node) -> str:
         for position, variable in self.saved:

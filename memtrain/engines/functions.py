@@ -14,12 +14,13 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b for a matrix x."""
     shape = (*x.shape[:-1], weight.shape[0])
     sizes = x.shape, weight.shape
+    flops = 2 * x.size * weight.shape[0]
 
     def rule(
         g: Tensor, needs: Sequence[bool], mat1: Tensor | None = None, mat2: Tensor | None = None
     ) -> Gradients:
-        for_x = g.tape.new("mm", sizes[0], g.dtype, g, mat2) if mat2 is not None else None
-        for_weight = g.tape.new("mm", sizes[1], g.dtype, g, mat1) if mat1 is not None else None
+        for_x = g.tape.new("mm", sizes[0], g.dtype, g, mat2, flops=flops) if mat2 is not None else None
+        for_weight = g.tape.new("mm", sizes[1], g.dtype, g, mat1, flops=flops) if mat1 is not None else None
         yield for_x
         yield for_weight
         if len(needs) == 3:
@@ -30,7 +31,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         saved["mat2"] = weight
     inputs = (x, weight) if bias is None else (x, weight, bias)
     name = "mm" if bias is None else "addmm"
-    out = x.tape.new(name, shape, x.dtype, *inputs)
+    out = x.tape.new(name, shape, x.dtype, *inputs, flops=flops)
     return x.tape.record(out, f"{name.capitalize()}Backward0", inputs, saved, rule)
 
 

@@ -144,11 +144,20 @@ class Tape:
         return Tensor(self, Storage(self, node), shape, dtype, requires_grad=trained)
 
     def new(
-        self, name: str, shape: Shape, dtype: DType, *reads: Tensor, temporaries: Workspace = ()
+        self,
+        name: str,
+        shape: Shape,
+        dtype: DType,
+        *reads: Tensor,
+        temporaries: Workspace = (),
+        flops: int = 0,
     ) -> Tensor:
-        """A tensor in a new storage, allocated by the function ``name``, which reads ``reads``."""
-        node = self._step(Eager(name, shape, dtype, None, temporaries, *self._reading(reads)), reads)
-        return Tensor(self, Storage(self, node), shape, dtype)
+        """A tensor in a new storage, allocated by the function ``name``, which reads ``reads``.
+
+        ``flops`` are those of a product; other functions are counted by their elements.
+        """
+        op = Eager(name, shape, dtype, None, temporaries, *self._reading(reads), flops)
+        return Tensor(self, Storage(self, self._step(op, reads)), shape, dtype)
 
     def write(self, name: str, written: Tensor, *reads: Tensor, temporaries: Workspace = ()) -> None:
         """Overwrite a tensor in place."""

@@ -6,8 +6,9 @@ storages that PyTorch really makes, and does not use the prediction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from math import inf
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -27,6 +28,9 @@ from memtrain.run.ledger import Ledger
 
 _MOMENTUM = 0.9
 
+_WARM_SIZE = 512
+"""The size of a product for which MKL takes the buffers of a large one."""
+
 
 class TorchRun:
     """A network in PyTorch with one batch size. It trains with ``optimizer``; with ``None`` it predicts."""
@@ -42,9 +46,15 @@ class TorchRun:
         threads: int = 1,
         ledger: Ledger | None = None,
         steps: Sequence[int] = (),
+        most_counted: int | None = None,
     ) -> None:
-        """``steps`` are those of the schedule that allocate. They only tell the ledger which step runs."""
+        """``steps`` are those of the schedule that allocate. They only tell the ledger which step runs.
+
+        Counting takes longer than a small step, so only ``most_counted`` iterations are counted, if given.
+        """
+        self._left = inf if most_counted is None else most_counted
         torch.set_num_threads(threads)
+        _take_buffers()
         self._network, self._optimizer_name, self._rate, self._foreach = network, optimizer, rate, foreach
         model = network.build(batch)
         self._parameters = model.parameters
@@ -60,6 +70,10 @@ class TorchRun:
         """Make the parameters with these values, the buffers of the batch, and the optimiser."""
         self._optimizer = None
         self._t, self._given = {}, {}
+        with _memory_errors():
+            self._load(values)
+
+    def _load(self, values: Mapping[str, Array]) -> None:
         for node in self._parameters:
             tensor = torch.zeros(_torch_shape(node.shape), dtype=_torch_type(node.dtype))
             if node.name in values:
@@ -83,8 +97,10 @@ class TorchRun:
         """Do nothing. The method exists because other runs have one."""
 
     def iterate(self) -> list[Array]:
-        """Run one iteration; returns the objective, or the outputs in inference."""
-        with self._count or nullcontext():
+        """Run one iteration; returns the objective, or the outputs in inference. Raises ``MemoryError``."""
+        counting = self._count if self._count is not None and self._left > 0 else nullcontext()
+        self._left -= 1
+        with _memory_errors(), counting:
             found = self._train() if self._optimizer else self._predict()
         # Outside of the count, which would take the array for a new storage.
         return [found.numpy() if isinstance(found, torch.Tensor) else np.asarray(found)]
@@ -161,14 +177,18 @@ class _Count(TorchDispatchMode):  # type: ignore[misc]
     def __torch_dispatch__(
         self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
+        self._ledger.step = self._next_step()  # before the call, which may run out of memory
         found = function(*args, **(kwargs or {}))
         for value in tree_leaves(found):
             if isinstance(value, torch.Tensor) and not self._ledger.counts(value.untyped_storage()):
-                if self._steps:
-                    self._ledger.step = self._steps[min(self._made, len(self._steps) - 1)]
+                self._ledger.step = self._next_step()
                 self._made += 1
                 self.born(value, Role.TRANSIENT)
         return found
+
+    def _next_step(self) -> int:
+        """The step of the schedule that allocates the next storage."""
+        return self._steps[min(self._made, len(self._steps) - 1)] if self._steps else 0
 
     def born(self, tensor: torch.Tensor, role: Role) -> None:
         """Count the storage of ``tensor``."""
@@ -182,7 +202,7 @@ class _Count(TorchDispatchMode):  # type: ignore[misc]
     def relabel(self, tensors: Iterable[object], role: Role) -> None:
         """Count the storages of those objects that are tensors under another role."""
         for tensor in tensors:
-            if isinstance(tensor, torch.Tensor):
+            if isinstance(tensor, torch.Tensor) and self._ledger.counts(tensor.untyped_storage()):
                 self._ledger.relabel(tensor.untyped_storage(), role)
 
     def _saved(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -191,6 +211,24 @@ class _Count(TorchDispatchMode):  # type: ignore[misc]
         if self._ledger.role_of(storage) is Role.TRANSIENT:
             self._ledger.relabel(storage, Role.RETAINED)
         return tensor
+
+
+def _take_buffers() -> None:
+    """Multiply two matrices, so that MKL takes its buffers before anything is measured."""
+    for dtype in (torch.float32, torch.float64):
+        x = torch.zeros(_WARM_SIZE, _WARM_SIZE, dtype=dtype)
+        torch.mm(x, x)
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """A context that raises ``MemoryError`` where PyTorch raises a ``RuntimeError`` for lack of memory."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "allocate memory" in str(error):
+            raise MemoryError(str(error)) from error
+        raise
 
 
 def _torch_shape(shape: Shape) -> tuple[int, ...]:

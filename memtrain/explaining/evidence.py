@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.cell import NUMPY, Cell, Mode
 from memtrain.cells.row import Row
 from memtrain.errors import InputError, MeasureError
 from memtrain.explaining.explanation import Explanation, explain
@@ -55,6 +55,11 @@ def explained(
     Rows are measured if ``measure`` is set and the cell is small enough. Raises ``InputError`` for a proof of
     a cell that is too large to run.
     """
+    if cell.engine != NUMPY and (proof or second):
+        raise InputError(
+            f"the proof and the second order run memtrain's own kernels, not the engine {cell.engine}",
+            "use --engine numpy",
+        )
     explanation = explain(cell, rates)
     runs = can_run(explanation)
     if proof and not runs:

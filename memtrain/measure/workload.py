@@ -9,12 +9,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from memtrain.cells.cell import TORCH, Cell, Mode
-from memtrain.errors import MeasureError
+from memtrain.engines.start import torch_run
 from memtrain.graph.ops.base import Array
 from memtrain.measure.environment import environment
 from memtrain.models.network import FeedKind
 from memtrain.planning.cost import Rates
-from memtrain.planning.schedule import Schedule
 from memtrain.run.allocation import AnyRun, make_run
 from memtrain.run.ledger import Ledger
 from memtrain.training.data import Dataset, Part, draw_rows
@@ -73,7 +72,17 @@ class Workload:
     def new_run(self, ledger: Ledger | None = None) -> AnyRun | TorchRun:
         """A run of the cell, before its leaves are loaded."""
         if self._cell.engine == TORCH:
-            return torch_run(self._cell, self.mode, self.schedule, ledger)
+            cell = self._cell
+            return torch_run(
+                cell.network,
+                cell.batch,
+                cell.optimizer if self.mode is Mode.TRAIN else None,
+                LEARNING_RATES[cell.optimizer],
+                self.schedule,
+                foreach=cell.foreach,
+                threads=cell.threads,
+                ledger=ledger,
+            )
         return make_run(self.schedule, self._allocation, ledger, self._threads)
 
     def load(self, run: AnyRun | TorchRun) -> None:
@@ -112,26 +121,6 @@ class Workload:
     def reserve(self) -> None:
         """Reserve memory for the small objects that Python makes during a run."""
         self._reserve = _reserve_pools(len(self.schedule.steps))
-
-
-def torch_run(cell: Cell, mode: Mode, schedule: Schedule, ledger: Ledger | None) -> TorchRun:
-    """The run of a cell in PyTorch. Raises ``MeasureError`` if PyTorch is not installed."""
-    try:
-        from memtrain.engines.torch_run import TorchRun
-    except ImportError as error:
-        raise MeasureError(f"the engine torch needs PyTorch ({error}); install memtrain[torch]") from error
-    return TorchRun(
-        cell.network,
-        cell.batch,
-        cell.optimizer if mode is Mode.TRAIN else None,
-        LEARNING_RATES[cell.optimizer],
-        foreach=cell.foreach,
-        threads=cell.threads,
-        ledger=ledger,
-        steps=[
-            number for number, step in enumerate(schedule.steps) if schedule.graph[step.node].owns_storage
-        ],
-    )
 
 
 def batches(cell: Cell, examples: Part | None = None) -> Iterator[dict[str, Array]]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from math import ceil, isfinite
 from time import perf_counter
+from typing import Protocol
 
 import numpy as np
 
 from memtrain.errors import DataError, SpecError
-from memtrain.graph.node import Role
 from memtrain.graph.ops.base import Array
 from memtrain.models.network import Network
 from memtrain.planning.cost import CostOf, flops
@@ -22,6 +22,22 @@ from memtrain.training.data import Part, draw_rows
 from memtrain.training.iteration import DEFERRED, accumulating, counted
 from memtrain.training.prediction import evaluate
 from memtrain.training.writing import Written, write
+
+
+class TrainingRun(Protocol):
+    """What trains: one of our own runs, or that of another engine."""
+
+    def load(self, values: Mapping[str, Array]) -> None:
+        """Set the parameters."""
+
+    def feed(self, values: Mapping[str, Array]) -> None:
+        """Copy a batch into the input buffers."""
+
+    def iterate(self) -> list[Array]:
+        """Run one iteration; returns the objective."""
+
+    def value(self, name: str) -> Array:
+        """The values of a parameter."""
 
 
 @dataclass(frozen=True)
@@ -77,28 +93,33 @@ def train(
     cost: CostOf = flops,
     allocation: str = PACKED,
     threads: int = 1,
+    start: Callable[[Ledger], TrainingRun] | None = None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Trained:
     """Train ``network`` and test it. ``on_epoch`` is called at the end of each epoch.
 
     ``threads`` compute large elementwise steps; those of BLAS are a setting of the process. If ``policy`` is
-    a budget, its plan minimises ``cost``. Raises ``DataError`` if there are no test
-    examples.
+    a budget, its plan minimises ``cost``. ``start`` makes the run of another engine. Raises ``DataError`` if
+    there are no test examples.
     """
     if not len(test_data):
         raise DataError(
             "the data have too few examples to set some aside for the test",
             "give three or more examples of at least one label",
         )
-    started = perf_counter()
     ledger = Ledger()
-    schedule = accumulating(network, batch, accumulate, optimizer, rate, update)
-    run = make_run(planned(schedule, policy, cost, allocation).schedule, allocation, ledger, threads)
+    run: TrainingRun
+    if start is None:
+        schedule = accumulating(network, batch, accumulate, optimizer, rate, update)
+        run = make_run(planned(schedule, policy, cost, allocation).schedule, allocation, ledger, threads)
+    else:
+        run = start(ledger)
     run.load(network.initial_values(seed))
     feeds = network.feeds(batch)
     rows = draw_rows(len(train_data), batch, seed)
     history: list[Epoch] = []
     iterations = count(1)
+    started = perf_counter()
     with np.errstate(all="ignore"):  # a loss that diverges shows in the result
         for number in range(1, epochs + 1):
             losses = []
@@ -110,7 +131,7 @@ def train(
             on_epoch(history[-1])
     train_s = perf_counter() - started
 
-    parameters = {node.name: run.value(node.name).copy() for node in run.schedule.leaves(Role.PARAMETER)}
+    parameters = {node.name: run.value(node.name).copy() for node in network.build(1).parameters}
     with np.errstate(all="ignore"):
         tested = evaluate(network, batch, parameters, test_data, allocation)
         written = write(network, parameters, test_data, seed, allocation)

@@ -1,0 +1,47 @@
+"""The run of a network in PyTorch. Nothing else imports PyTorch, which may be missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memtrain.errors import MeasureError
+from memtrain.models.network import Network
+from memtrain.planning.schedule import Schedule
+from memtrain.run.ledger import Ledger
+
+if TYPE_CHECKING:
+    from memtrain.engines.torch_run import TorchRun
+
+
+def torch_run(
+    network: Network,
+    batch: int,
+    optimizer: str | None,
+    rate: float,
+    schedule: Schedule,
+    *,
+    foreach: bool,
+    threads: int,
+    ledger: Ledger | None,
+    most_counted: int | None = None,
+) -> TorchRun:
+    """A run of what ``schedule`` predicts: training with ``optimizer``, or inference if it is ``None``.
+
+    The ledger counts ``most_counted`` iterations, or all. Raises ``MeasureError`` if there is no PyTorch.
+    """
+    try:
+        from memtrain.engines.torch_run import TorchRun
+    except ImportError as error:
+        raise MeasureError(f"the engine torch needs PyTorch ({error}); install memtrain[torch]") from error
+    steps = [number for number, step in enumerate(schedule.steps) if schedule.graph[step.node].owns_storage]
+    return TorchRun(
+        network,
+        batch,
+        optimizer,
+        rate,
+        foreach=foreach,
+        threads=threads,
+        ledger=ledger,
+        steps=steps,
+        most_counted=most_counted,
+    )
