@@ -184,6 +184,7 @@ COLUMNS = (
     ),
     _of_family("tied", TRUTH, "no-tied", "Use the embedding as the output layer, too"),
     _of_family("unit", TEXT, "lstm", "Recurrent unit", choices=("tanh", "lstm", "gru")),
+    _network("freeze", TEXT, "none", "Layers (blocks) that are not trained: 1-4, 2+5", since=6),
     _run("engine", TEXT, "numpy", "Who runs the iterations", choices=ENGINES, since=6),
     _run("foreach", TRUTH, False, "PyTorch's optimiser works on lists of all parameters", since=6),
 )

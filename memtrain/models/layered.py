@@ -14,8 +14,9 @@ from memtrain.graph.node import Node
 from memtrain.graph.ops.arithmetic import add
 from memtrain.graph.ops.base import Array
 from memtrain.models.declared import Layers
+from memtrain.models.freezing import frozen_ids
 from memtrain.models.layers import cross_entropy, regulariser
-from memtrain.models.network import FeedKind, Model, Network, check_numbers
+from memtrain.models.network import NOTHING, FeedKind, Model, Network, check_numbers
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Layered(Network):
     bias: bool = False
     l2: float = 1e-4
     dtype: str = "float32"
+    freeze: str = NOTHING
 
     least_depth: ClassVar[int] = 1
 
@@ -71,16 +73,9 @@ class Layered(Network):
         layers = Layers(b, np.dtype(self.dtype), self.bias, key)
         output = self.output(layers, feeds[0])
         loss = self.loss_of(b, output, y)
-        total = regulariser(b, layers.weights, self.l2)
+        frozen = frozen_ids(layers.parameters, self.freeze) | layers.frozen
+        weights = tuple(weight for weight in layers.weights if weight.id not in frozen)
+        total = regulariser(b, weights, self.l2)
         objective = add(b, loss, total, name="J") if total else loss
-        model = Model(
-            b,
-            feeds,
-            tuple(layers.parameters),
-            (output,),
-            loss,
-            objective,
-            frozenset(layers.frozen),
-            tuple(layers.weights),
-        )
+        model = Model(b, feeds, tuple(layers.parameters), (output,), loss, objective, frozen, weights)
         return model, layers

@@ -22,6 +22,7 @@ from memtrain.graph.ops import ACTIVATIONS
 from memtrain.graph.ops.arithmetic import add
 from memtrain.graph.ops.base import Array
 from memtrain.graph.size import BATCH, Dim
+from memtrain.models.freezing import frozen_ids
 from memtrain.models.layers import (
     activate,
     cross_entropy,
@@ -31,7 +32,7 @@ from memtrain.models.layers import (
     parameter,
     regulariser,
 )
-from memtrain.models.network import Feed, FeedKind, Model, Network, check_numbers
+from memtrain.models.network import NOTHING, Feed, FeedKind, Model, Network, check_numbers
 
 CROSS_ENTROPY, MEAN_SQUARED_ERROR = "cross_entropy", "mean_squared_error"
 LOSSES = (CROSS_ENTROPY, MEAN_SQUARED_ERROR)
@@ -52,6 +53,7 @@ class MLP(Network):
     input_size: int = 64
     output_size: int = 10
     loss: str = CROSS_ENTROPY
+    freeze: str = NOTHING
 
     family: ClassVar[str] = "mlp"
     noun: ClassVar[str] = "multilayer perceptron"
@@ -113,11 +115,12 @@ class MLP(Network):
         layers = self._parameters(b)
         output = self._forward(b, layers, x)
         loss = self._loss(b, output, y)
-        weights = tuple(weight for weight, _ in layers)
+        parameters = tuple(node for layer in layers for node in layer if node is not None)
+        frozen = frozen_ids(parameters, self.freeze)
+        weights = tuple(weight for weight, _ in layers if weight.id not in frozen)
         total = regulariser(b, weights, self.l2)
         objective = add(b, loss, total, name="J") if total else loss
-        parameters = tuple(node for layer in layers for node in layer if node is not None)
-        return Model(b, feeds, parameters, (output,), loss, objective, regularised=weights)
+        return Model(b, feeds, parameters, (output,), loss, objective, frozen, weights)
 
     def initial_values(self, seed: int) -> dict[str, Array]:
         """Initial values by name: normal weights, with a deviation that suits the activation; zero biases."""

@@ -61,6 +61,10 @@ def check_numbers(network: Network) -> None:
         raise SpecError(f"l2 {l2!r} cannot be used", "give a finite number ≥ 0; 0 regularises nothing")
 
 
+NOTHING = "none"
+"""The value of ``freeze`` with which all parameters are trained."""
+
+
 class FeedKind(StrEnum):
     """The kind of the values of a feed."""
 

@@ -13,6 +13,7 @@ from memtrain.explaining.folding import fold_names
 from memtrain.planning.remat.policy import NONE
 from memtrain.report.agreement import agreement, steadiness
 from memtrain.report.engines import engine_sentences
+from memtrain.report.frozen import frozen_sentences
 from memtrain.report.laws import law_sentences
 from memtrain.units import format_bytes, format_percent
 
@@ -43,6 +44,7 @@ def summary(rows: Sequence[Row], laws: Sequence[AnyVerdict]) -> list[str]:
         *engine_sentences(
             engine_gaps(rows), lambda cell: cell_name(cell, [name for name in names if name != "engine"])
         ),
+        *frozen_sentences(rows, lambda cell: cell_name(cell, [name for name in names if name != "freeze"])),
         *_limits(rows),
         *statistics_sentences(row.cell for row in rows if row.mode is Mode.TRAIN and _divided(row.cell)),
         *agreement(rows),
