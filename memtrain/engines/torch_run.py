@@ -6,8 +6,8 @@ storages that PyTorch really makes, and does not use the prediction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from memtrain.engines.groups import decays
+from memtrain.engines.layout import Layout, torch_shape
 from memtrain.engines.networks import loss, output
 from memtrain.graph.node import DType, Role, Shape
 from memtrain.graph.ops.base import Array
@@ -46,12 +47,15 @@ class TorchRun:
         """``steps`` are those of the schedule that allocate. They only tell the ledger which step runs."""
         torch.set_num_threads(threads)
         self._network, self._optimizer_name, self._rate, self._foreach = network, optimizer, rate, foreach
+        self._layout = Layout(network)
         model = network.build(batch)
         self._parameters = model.parameters
         self._learned = {node.name for node in model.trainable} if optimizer else set()
         self._feeds = model.feeds[: 2 if optimizer else 1]
         self._count = _Count(ledger, steps) if ledger is not None else None
-        self._f = SimpleNamespace(**vars(functional), block=lambda *_: nullcontext())
+        self._f = SimpleNamespace(
+            **vars(functional), block=lambda *_: nullcontext(), training=optimizer is not None
+        )
         self._t: dict[str, torch.Tensor] = {}
         self._given: dict[str, torch.Tensor] = {}
         self._optimizer: torch.optim.Optimizer | None = None
@@ -61,15 +65,15 @@ class TorchRun:
         self._optimizer = None
         self._t, self._given = {}, {}
         for node in self._parameters:
-            tensor = torch.zeros(_torch_shape(node.shape), dtype=_torch_type(node.dtype))
+            tensor = _empty(node.shape, node.dtype)
             if node.name in values:
-                tensor.numpy()[...] = _as_torch(values[node.name])
+                self._layout.copy_in(node.name, values[node.name], tensor.numpy())
             self._t[node.name] = torch.nn.Parameter(tensor) if node.name in self._learned else tensor
             self._born(tensor, Role.PARAMETER)
             if self._count is not None and node.name in self._learned:
                 self._t[node.name].register_post_accumulate_grad_hook(self._count.gradient)
         for node in self._feeds:
-            self._given[node.name] = torch.zeros(_torch_shape(node.shape), dtype=_torch_type(node.dtype))
+            self._given[node.name] = _empty(node.shape, node.dtype)
             self._born(self._given[node.name], Role.INPUT)
         if self._optimizer_name:
             self._optimizer = self._make_optimizer(self._optimizer_name)
@@ -77,7 +81,7 @@ class TorchRun:
     def feed(self, values: Mapping[str, Array]) -> None:
         """Copy a batch (values by name) into its buffers."""
         for name, tensor in self._given.items():
-            tensor.numpy()[...] = _as_torch(values[name])
+            self._layout.copy_in(name, values[name], tensor.numpy())
 
     def prepare(self) -> None:
         """Do nothing. The method exists because other runs have one."""
@@ -98,7 +102,8 @@ class TorchRun:
         assert optimizer is not None
         optimizer.zero_grad()
         found = loss(self._network, self._f, self._output(), self._given["y"])
-        found.backward()
+        with self._count.backward() if self._count else nullcontext():
+            found.backward()
         regulariser = 0.0 if self._count is None else self._regulariser()
         optimizer.step()
         if self._count is not None:
@@ -108,8 +113,7 @@ class TorchRun:
 
     def value(self, name: str) -> Array:
         """The values of a parameter, with its axes in memtrain's order."""
-        found: Array = self._t[name].detach().numpy()
-        return np.moveaxis(found, 1, 3) if found.ndim == 4 else found
+        return self._layout.taken_out(name, self._t[name].detach().numpy())
 
     def _output(self) -> torch.Tensor:
         found: torch.Tensor = output(self._network, self._f, self._t, self._given["x"])
@@ -146,6 +150,7 @@ class _Count(TorchDispatchMode):  # type: ignore[misc]
         super().__init__()
         self._ledger, self._steps = ledger, steps
         self._made = 0
+        self._in_backward = False
         self._hooks = torch.autograd.graph.saved_tensors_hooks(self._saved, lambda tensor: tensor)
 
     def __enter__(self) -> Self:
@@ -161,14 +166,28 @@ class _Count(TorchDispatchMode):  # type: ignore[misc]
     def __torch_dispatch__(
         self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
+        if self._in_backward and function is torch.ops.aten.add.Tensor and len(args) == 2:
+            function, args = _sum_of_gradients(*args)
         found = function(*args, **(kwargs or {}))
         for value in tree_leaves(found):
-            if isinstance(value, torch.Tensor) and not self._ledger.counts(value.untyped_storage()):
+            if isinstance(value, torch.Tensor) and self._is_new(value):
                 if self._steps:
                     self._ledger.step = self._steps[min(self._made, len(self._steps) - 1)]
                 self._made += 1
                 self.born(value, Role.TRANSIENT)
         return found
+
+    def _is_new(self, tensor: torch.Tensor) -> bool:
+        """Whether the tensor has a storage, with bytes, that the ledger does not count yet."""
+        storage = tensor.untyped_storage()
+        return storage.nbytes() > 0 and not self._ledger.counts(storage)
+
+    @contextmanager
+    def backward(self) -> Iterator[None]:
+        """A context: backward runs inside it."""
+        self._in_backward = True
+        yield
+        self._in_backward = False
 
     def born(self, tensor: torch.Tensor, role: Role) -> None:
         """Count the storage of ``tensor``."""
@@ -193,17 +212,36 @@ class _Count(TorchDispatchMode):  # type: ignore[misc]
         return tensor
 
 
-def _torch_shape(shape: Shape) -> tuple[int, ...]:
-    """A shape of memtrain with its axes in PyTorch's order: channels of images and kernels come second."""
-    sizes = tuple(map(int, shape))
-    return (sizes[0], sizes[3], *sizes[1:3]) if len(sizes) == 4 else sizes
+_SOLE_USES = (4, 2)
+"""What `_uses` gives for a gradient that only the engine of autograd has: its use, and those of the call."""
+
+
+def _uses(tensor: torch.Tensor) -> tuple[int, int]:
+    """The uses of a tensor that is given to ``__torch_dispatch__``, and those of its storage."""
+    return tensor._use_count(), torch._C._storage_Use_Count(tensor.untyped_storage()._cdata)
+
+
+def _sum_of_gradients(
+    first: torch.Tensor, second: torch.Tensor
+) -> tuple[Callable[..., Any], tuple[torch.Tensor, torch.Tensor]]:
+    """The op by which the engine of autograd adds two gradients, and its arguments.
+
+    It adds in place if only it has one of them, but never while a dispatch mode is on
+    (``can_accumulate_inplace`` in PyTorch's input_buffer.cpp). The count is such a mode, so the count adds
+    as the engine does without it.
+    """
+    aten = torch.ops.aten
+    for total, added in ((first, second), (second, first)):
+        if _uses(total) == _SOLE_USES and aten.is_non_overlapping_and_dense(total):
+            return aten.add_.Tensor, (total, added)
+    return aten.add.Tensor, (first, second)
+
+
+def _empty(shape: Shape, dtype: DType) -> torch.Tensor:
+    """A tensor of zeros for a value that has this shape in memtrain."""
+    return torch.zeros(tuple(map(int, torch_shape(shape))), dtype=_torch_type(dtype))
 
 
 def _torch_type(dtype: DType) -> torch.dtype:
     found: torch.dtype = getattr(torch, dtype.name)
     return found
-
-
-def _as_torch(value: Array) -> Array:
-    """A view of an array of memtrain with its axes in PyTorch's order."""
-    return np.moveaxis(value, 3, 1) if value.ndim == 4 else value
