@@ -5,9 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import NamedTuple
 
-from memtrain.engines import functions
+from memtrain.engines import functions, functions_images
 from memtrain.engines.autograd import backward
 from memtrain.engines.groups import decays
+from memtrain.engines.layout import torch_shape
 from memtrain.engines.networks import loss, output
 from memtrain.engines.optimizers import Group, state_of, update
 from memtrain.engines.tape import Saved, Tape, Tensor
@@ -59,11 +60,13 @@ def _start(
     model = network.build(batch)
     learned = {node.name for node in model.trainable} if trained else set()
     parameters = {
-        node.name: tape.leaf(Role.PARAMETER, node.name, node.shape, node.dtype, trained=node.name in learned)
+        node.name: tape.leaf(
+            Role.PARAMETER, node.name, torch_shape(node.shape), node.dtype, trained=node.name in learned
+        )
         for node in model.parameters
     }
     x, y = model.feeds[:2]
-    given = tape.leaf(Role.INPUT, x.name, x.shape, x.dtype)
+    given = tape.leaf(Role.INPUT, x.name, torch_shape(x.shape), x.dtype)
     target = tape.leaf(Role.INPUT, y.name, y.shape, y.dtype) if trained else None
-    f = SimpleNamespace(**vars(functions), block=tape.block)
+    f = SimpleNamespace(**{**vars(functions), **vars(functions_images)}, block=tape.block, training=trained)
     return f, parameters, given, target

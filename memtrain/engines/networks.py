@@ -1,6 +1,7 @@
 """The networks of each family as PyTorch's users write them, as functions of tensors.
 
-``f`` are PyTorch's functions, or those of `memtrain.engines.functions`. ``t`` are the parameters by name.
+``f`` are PyTorch's functions, or those of `memtrain.engines.functions`; ``f.training`` says whether the
+network trains. ``t`` are the parameters by name.
 """
 
 from __future__ import annotations
@@ -8,30 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from memtrain.engines.activations import activate
+from memtrain.engines.networks_images import cnn, lenet, resnet
 from memtrain.models.network import Network
-
-ACTIVATIONS = {
-    "relu": "relu",
-    "tanh": "tanh",
-    "sigmoid": "sigmoid",
-    "gelu": "gelu",
-    "leaky_relu": "leaky_relu",
-    "elu": "elu",
-    "softplus": "softplus",
-    "silu": "silu",
-    "hard_swish": "hardswish",
-    "mish": "mish",
-}
-"""PyTorch's name of each activation."""
-
-
-def activate(f: Any, name: str, x: Any) -> Any:
-    """φ(x)."""
-    if name == "identity":
-        return x
-    if name == "gelu_tanh":
-        return f.gelu(x, approximate="tanh")
-    return getattr(f, ACTIVATIONS[name])(x)
 
 
 def mlp(network: Any, f: Any, t: Mapping[str, Any], x: Any) -> Any:
@@ -44,7 +24,7 @@ def mlp(network: Any, f: Any, t: Mapping[str, Any], x: Any) -> Any:
     return x
 
 
-OUTPUTS = {"mlp": mlp}
+OUTPUTS = {"mlp": mlp, "lenet": lenet, "cnn": cnn, "resnet": resnet}
 """By family: the function that computes the output of a network."""
 
 

@@ -21,6 +21,7 @@ from memtrain.graph.builder import Builder
 from memtrain.graph.node import DType, Node, Phase, Role, Scope, Shape
 from memtrain.graph.ops.base import Workspace
 from memtrain.graph.ops.source import Leaf
+from memtrain.graph.size import product
 from memtrain.planning.schedule import Schedule, Step
 
 
@@ -66,6 +67,37 @@ class Tensor:
     def viewed(self, shape: Shape) -> Tensor:
         """A tensor of another shape over the same storage, without history."""
         return Tensor(self.tape, self.storage, shape, self.dtype)
+
+    def __add__(self, other: Tensor) -> Tensor:
+        """The sum of two tensors of one shape. Both inputs get the same gradient."""
+
+        def rule(g: Tensor, needs: Sequence[bool]) -> Gradients:
+            for needed in needs:
+                yield g.viewed(g.shape) if needed else None
+
+        out = self.tape.new("add", self.shape, self.dtype, self, other)
+        return self.tape.record(out, "AddBackward0", (self, other), {}, rule)
+
+    def flatten(self, start_dim: int) -> Tensor:
+        """A view with all axes from ``start_dim`` on as one."""
+        shape = self.shape
+
+        def rule(g: Tensor, needs: Sequence[bool]) -> Gradients:
+            yield g.viewed(shape)
+
+        out = self.viewed((*shape[:start_dim], product(shape[start_dim:])))
+        return self.tape.record(out, "ViewBackward0", (self,), {}, rule)
+
+    def mean(self, dim: tuple[int, ...]) -> Tensor:
+        """The mean over some axes. Its gradient is spread over them: divided, with the shape of the input."""
+        shape = self.shape
+
+        def rule(g: Tensor, needs: Sequence[bool]) -> Gradients:
+            yield g.tape.new("div", shape, g.dtype, g)
+
+        kept = tuple(size for axis, size in enumerate(shape) if axis not in dim)
+        out = self.tape.new("mean", kept, self.dtype, self)
+        return self.tape.record(out, "MeanBackward1", (self,), {}, rule)
 
 
 class Saved(NamedTuple):

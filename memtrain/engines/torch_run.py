@@ -6,21 +6,20 @@ storages that PyTorch really makes, and does not use the prediction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from math import inf
 from types import SimpleNamespace
-from typing import Any, Self
 
 import numpy as np
 import torch
 import torch._dynamo  # every optimiser imports it in its first step; here it is imported before the fork
 from torch.nn import functional
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from memtrain.engines.groups import decays
+from memtrain.engines.layout import Layout, torch_shape
 from memtrain.engines.networks import loss, output
+from memtrain.engines.torch_count import Count
 from memtrain.graph.node import DType, Role, Shape
 from memtrain.graph.ops.base import Array
 from memtrain.models.network import Network
@@ -56,12 +55,15 @@ class TorchRun:
         torch.set_num_threads(threads)
         _take_buffers()
         self._network, self._optimizer_name, self._rate, self._foreach = network, optimizer, rate, foreach
+        self._layout = Layout(network)
         model = network.build(batch)
         self._parameters = model.parameters
         self._learned = {node.name for node in model.trainable} if optimizer else set()
         self._feeds = model.feeds[: 2 if optimizer else 1]
-        self._count = _Count(ledger, steps) if ledger is not None else None
-        self._f = SimpleNamespace(**vars(functional), block=lambda *_: nullcontext())
+        self._count = Count(ledger, steps) if ledger is not None else None
+        self._f = SimpleNamespace(
+            **vars(functional), block=lambda *_: nullcontext(), training=optimizer is not None
+        )
         self._t: dict[str, torch.Tensor] = {}
         self._given: dict[str, torch.Tensor] = {}
         self._optimizer: torch.optim.Optimizer | None = None
@@ -75,15 +77,15 @@ class TorchRun:
 
     def _load(self, values: Mapping[str, Array]) -> None:
         for node in self._parameters:
-            tensor = torch.zeros(_torch_shape(node.shape), dtype=_torch_type(node.dtype))
+            tensor = _empty(node.shape, node.dtype)
             if node.name in values:
-                tensor.numpy()[...] = _as_torch(values[node.name])
+                self._layout.copy_in(node.name, values[node.name], tensor.numpy())
             self._t[node.name] = torch.nn.Parameter(tensor) if node.name in self._learned else tensor
             self._born(tensor, Role.PARAMETER)
             if self._count is not None and node.name in self._learned:
                 self._t[node.name].register_post_accumulate_grad_hook(self._count.gradient)
         for node in self._feeds:
-            self._given[node.name] = torch.zeros(_torch_shape(node.shape), dtype=_torch_type(node.dtype))
+            self._given[node.name] = _empty(node.shape, node.dtype)
             self._born(self._given[node.name], Role.INPUT)
         if self._optimizer_name:
             self._optimizer = self._make_optimizer(self._optimizer_name)
@@ -91,7 +93,7 @@ class TorchRun:
     def feed(self, values: Mapping[str, Array]) -> None:
         """Copy a batch (values by name) into its buffers."""
         for name, tensor in self._given.items():
-            tensor.numpy()[...] = _as_torch(values[name])
+            self._layout.copy_in(name, values[name], tensor.numpy())
 
     def prepare(self) -> None:
         """Do nothing. The method exists because other runs have one."""
@@ -114,7 +116,8 @@ class TorchRun:
         assert optimizer is not None
         optimizer.zero_grad()
         found = loss(self._network, self._f, self._output(), self._given["y"])
-        found.backward()
+        with self._count.backward() if self._count else nullcontext():
+            found.backward()
         regulariser = 0.0 if self._count is None else self._regulariser()
         optimizer.step()
         if self._count is not None:
@@ -124,8 +127,7 @@ class TorchRun:
 
     def value(self, name: str) -> Array:
         """The values of a parameter, with its axes in memtrain's order."""
-        found: Array = self._t[name].detach().numpy()
-        return np.moveaxis(found, 1, 3) if found.ndim == 4 else found
+        return self._layout.taken_out(name, self._t[name].detach().numpy())
 
     def _output(self) -> torch.Tensor:
         found: torch.Tensor = output(self._network, self._f, self._t, self._given["x"])
@@ -155,64 +157,6 @@ class TorchRun:
         return total
 
 
-class _Count(TorchDispatchMode):  # type: ignore[misc]
-    """Counts the storages that PyTorch makes, in a ledger. A weak reference reports the end of each."""
-
-    def __init__(self, ledger: Ledger, steps: Sequence[int]) -> None:
-        super().__init__()
-        self._ledger, self._steps = ledger, steps
-        self._made = 0
-        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._saved, lambda tensor: tensor)
-
-    def __enter__(self) -> Self:
-        self._made = 0
-        self._hooks.__enter__()
-        super().__enter__()
-        return self
-
-    def __exit__(self, *failure: Any) -> None:
-        super().__exit__(*failure)
-        self._hooks.__exit__(*failure)
-
-    def __torch_dispatch__(
-        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        self._ledger.step = self._next_step()  # before the call, which may run out of memory
-        found = function(*args, **(kwargs or {}))
-        for value in tree_leaves(found):
-            if isinstance(value, torch.Tensor) and not self._ledger.counts(value.untyped_storage()):
-                self._ledger.step = self._next_step()
-                self._made += 1
-                self.born(value, Role.TRANSIENT)
-        return found
-
-    def _next_step(self) -> int:
-        """The step of the schedule that allocates the next storage."""
-        return self._steps[min(self._made, len(self._steps) - 1)] if self._steps else 0
-
-    def born(self, tensor: torch.Tensor, role: Role) -> None:
-        """Count the storage of ``tensor``."""
-        storage = tensor.untyped_storage()
-        self._ledger.born_shared(storage, {role: storage.nbytes()})
-
-    def gradient(self, parameter: torch.Tensor) -> None:
-        """Note that backward has made the gradient of ``parameter``."""
-        self.relabel([parameter.grad], Role.GRADIENT)
-
-    def relabel(self, tensors: Iterable[object], role: Role) -> None:
-        """Count the storages of those objects that are tensors under another role."""
-        for tensor in tensors:
-            if isinstance(tensor, torch.Tensor) and self._ledger.counts(tensor.untyped_storage()):
-                self._ledger.relabel(tensor.untyped_storage(), role)
-
-    def _saved(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Note that autograd saves ``tensor``."""
-        storage = tensor.untyped_storage()
-        if self._ledger.role_of(storage) is Role.TRANSIENT:
-            self._ledger.relabel(storage, Role.RETAINED)
-        return tensor
-
-
 def _take_buffers() -> None:
     """Multiply two matrices, so that MKL takes its buffers before anything is measured."""
     for dtype in (torch.float32, torch.float64):
@@ -231,17 +175,11 @@ def _memory_errors() -> Iterator[None]:
         raise
 
 
-def _torch_shape(shape: Shape) -> tuple[int, ...]:
-    """A shape of memtrain with its axes in PyTorch's order: channels of images and kernels come second."""
-    sizes = tuple(map(int, shape))
-    return (sizes[0], sizes[3], *sizes[1:3]) if len(sizes) == 4 else sizes
+def _empty(shape: Shape, dtype: DType) -> torch.Tensor:
+    """A tensor of zeros for a value that has this shape in memtrain."""
+    return torch.zeros(tuple(map(int, torch_shape(shape))), dtype=_torch_type(dtype))
 
 
 def _torch_type(dtype: DType) -> torch.dtype:
     found: torch.dtype = getattr(torch, dtype.name)
     return found
-
-
-def _as_torch(value: Array) -> Array:
-    """A view of an array of memtrain with its axes in PyTorch's order."""
-    return np.moveaxis(value, 3, 1) if value.ndim == 4 else value

@@ -19,12 +19,9 @@ from memtrain.graph.ops.base import Array
 from memtrain.graph.ops.conv import conv2d
 from memtrain.graph.ops.matmul import matmul
 from memtrain.graph.ops.norm import batch_norm, group_norm, layer_norm, rms_norm
-from memtrain.models.layers import activate, linear, parameter
+from memtrain.models.layers import activate, group_count, linear, parameter
 
 BATCH_NORM, GROUP_NORM, LAYER_NORM, RMS_NORM, NO_NORM = "batch", "group", "layer", "rms", "none"
-
-GROUPS = 8
-"""The most groups of a group norm; fewer if they do not divide the channels."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +142,7 @@ class Layers:
         if kind == LAYER_NORM:
             return layer_norm(self.b, x, gamma, beta, name=name, label=label)
         if kind == GROUP_NORM:
-            return group_norm(self.b, x, gamma, beta, _groups(size[0]), name=name, label=label)
+            return group_norm(self.b, x, gamma, beta, group_count(size[0]), name=name, label=label)
         mean = self.parameter(f"mean{suffix}", size, trained=False)
         variance = self.parameter(f"var{suffix}", size, mean=1.0, trained=False)
         return batch_norm(self.b, x, gamma, beta, mean, variance, name=name, label=label)
@@ -162,8 +159,3 @@ class Layers:
         """The number of the next random mask."""
         self._mask_count += 1
         return self._mask_count
-
-
-def _groups(channels: int) -> int:
-    """The most groups, at most `GROUPS`, that divide the channels."""
-    return next(count for count in range(min(GROUPS, channels), 0, -1) if channels % count == 0)

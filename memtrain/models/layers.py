@@ -21,6 +21,9 @@ from memtrain.graph.ops.matmul import matmul
 from memtrain.graph.ops.softmax import LogSoftmax
 from memtrain.graph.ops.source import Leaf
 
+_GROUPS = 8
+"""The most groups of a group norm; fewer if they do not divide the channels."""
+
 
 def parameter(b: Builder, name: str, label: str, shape: Shape, dtype: DType) -> Node:
     """A leaf that is a parameter. A run finds it by its name."""
@@ -71,3 +74,8 @@ def normal_values(seed: Sequence[int], shape: Sequence[int], deviation: float, d
     values = np.random.default_rng(seed).standard_normal(tuple(shape), np.dtype(dtype))
     values *= deviation
     return values
+
+
+def group_count(channels: int) -> int:
+    """The number of groups of a group norm: the most, at most 8, that divide the channels."""
+    return next(count for count in range(min(_GROUPS, channels), 0, -1) if channels % count == 0)

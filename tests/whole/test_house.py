@@ -46,7 +46,7 @@ ONLY_IN = {
         "report/publish.py",
     ),
     "jinja2": ("report/html.py",),
-    "torch": ("engines/torch_run.py",),
+    "torch": ("engines/torch_",),
     "matplotlib": ("report/static.py", "report/static_plots.py"),
     "graphlay": ("report/layout.py",),
 }

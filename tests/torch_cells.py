@@ -1,0 +1,40 @@
+"""Cells of the engine torch: what is predicted of them, what they hold, and what they compute."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from memtrain.cells.cell import Cell, Mode
+from memtrain.measure.workload import Workload
+from memtrain.planning.liveness import analyse
+from memtrain.run.ledger import Ledger
+
+
+def counted(cell: Cell, mode: Mode) -> tuple[Ledger, list[float | None], Workload]:
+    """The ledger of a run of the cell, its losses, and the workload."""
+    workload, ledger = Workload(cell, mode), Ledger()
+    return ledger, workload.run_all(workload.new_run(ledger)), workload
+
+
+def assert_predicted(cell: Cell) -> None:
+    """Fail unless the ledger counts what is predicted, to the byte, in training and in inference."""
+    for mode in Mode:
+        ledger, _, workload = counted(cell, mode)
+        assert ledger.peak_bytes == analyse(workload.schedule).peak_bytes, (cell, mode)
+
+
+def trained(cell: Cell) -> tuple[list[float | None], dict[str, np.ndarray]]:
+    """The losses of all steps of the cell, and all parameters after them, by name."""
+    workload = Workload(cell, Mode.TRAIN)
+    run = workload.new_run(Ledger())
+    losses = workload.run_all(run)
+    return losses, {node.name: run.value(node.name).copy() for node in cell.network.build(1).parameters}
+
+
+def assert_same_training(cell: Cell, tolerance: float = 1e-9) -> None:
+    """Fail unless memtrain's engine and PyTorch give the same losses and the same parameters."""
+    ours, parameters = trained(cell.changed(engine="numpy", foreach=False))
+    losses, values = trained(cell)
+    np.testing.assert_allclose(losses, ours, rtol=tolerance)
+    for name, value in parameters.items():
+        np.testing.assert_allclose(values[name], value, rtol=1e-6, atol=1e-9, err_msg=name)
