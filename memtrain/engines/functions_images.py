@@ -47,17 +47,26 @@ def batch_norm(
 
     Raises ``SpecError`` where PyTorch refuses to train: if a channel has a single value.
     """
-    if training and prod(x.shape) == x.shape[1]:
-        raise SpecError(
-            "PyTorch trains no batch norm that has one value per channel", "use a larger batch or image"
-        )
+    if training:
+        _check_values(prod(x.shape) // x.shape[1], "train", "batch norm", "channel")
     running = {"running_mean": running_mean, "running_var": running_var}
     return _normalised(x, weight, bias, "native_batch_norm", weight.shape if training else None, running)
 
 
 def group_norm(x: Tensor, num_groups: int, weight: Tensor, bias: Tensor) -> Tensor:
-    """The norm of each example over all pixels and the channels of a group."""
+    """The norm of each example over all pixels and the channels of a group.
+
+    Raises ``SpecError`` where PyTorch refuses it: if a group has a single value in the whole batch.
+    """
+    _check_values(prod(x.shape) // num_groups, "compute", "group norm", "group")
     return _normalised(x, weight, bias, "native_group_norm", (x.shape[0], num_groups), {})
+
+
+def _check_values(count: int, verb: str, norm: str, part: str) -> None:
+    if count == 1:
+        raise SpecError(
+            f"PyTorch does not {verb} a {norm} with one value per {part}", "use a larger batch or image"
+        )
 
 
 def _normalised(

@@ -18,7 +18,7 @@ from memtrain.run.ledger import Ledger
 
 pytestmark = pytest.mark.oracle
 torch = pytest.importorskip("torch")
-_Count = pytest.importorskip("memtrain.engines.torch_run")._Count
+torch_run = pytest.importorskip("memtrain.engines.torch_run")
 
 FAMILIES = {
     "lenet": {"depth": (1, 2, 3), "image": (28, 29, 44)},
@@ -96,12 +96,20 @@ def test_running_statistics_are_parameters_that_forward_updates_and_nothing_else
         assert analyse(workload.schedule).peak_role_bytes[Role.PARAMETER] == parameters
 
 
-def test_a_batch_norm_of_one_value_per_channel_is_refused_as_in_pytorch():
-    cell = cell_of(model="resnet", depth=1, image=1, batch=1, engine="torch")
-    with pytest.raises(SpecError, match="one value per channel; use a larger batch or image"):
-        cell.schedule(Mode.TRAIN)
-    with pytest.raises(ValueError, match="more than 1 value per channel"):
-        torch.nn.functional.batch_norm(torch.zeros(1, 2, 1, 1), None, None, training=True)
+@pytest.mark.parametrize(("norm", "refused"), [("batch", [Mode.TRAIN]), ("group", list(Mode))])
+def test_a_norm_of_one_value_is_refused_where_pytorch_refuses_it(norm, refused):
+    cell = cell_of(model="resnet", depth=1, image=1, batch=1, norm=norm, width=8, engine="torch")
+    for mode in Mode:
+        run = torch_run.TorchRun(cell.network, 1, cell.optimizer if mode is Mode.TRAIN else None)
+        run.load(cell.network.initial_values(0))
+        if mode in refused:
+            with pytest.raises(SpecError, match=f"a {norm} norm with one value per .*; use a larger batch"):
+                cell.schedule(mode)
+            with pytest.raises(ValueError, match="more than 1 value per channel"):
+                run.iterate()
+        else:
+            cell.schedule(mode)
+            run.iterate()
     assert_predicted(cell.changed(batch=2))
 
 
@@ -145,4 +153,4 @@ def place_of_the_sum(function, count):
 )
 def test_the_count_adds_gradients_as_the_engine_of_autograd_does_without_it(function, place):
     assert place_of_the_sum(function, None) == place
-    assert place_of_the_sum(function, _Count(Ledger(), ())) == place
+    assert place_of_the_sum(function, torch_run._Count(Ledger(), ())) == place
