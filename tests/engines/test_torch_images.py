@@ -153,4 +153,4 @@ def place_of_the_sum(function, count):
 )
 def test_the_count_adds_gradients_as_the_engine_of_autograd_does_without_it(function, place):
     assert place_of_the_sum(function, None) == place
-    assert place_of_the_sum(function, torch_run._Count(Ledger(), ())) == place
+    assert place_of_the_sum(function, torch_run.Count(Ledger(), ())) == place
