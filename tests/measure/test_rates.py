@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from command_line import called
+from command_line import GIVEN_KERNEL, called
 
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.errors import MeasureError
@@ -24,8 +24,6 @@ from memtrain.measure.environment import environment
 from memtrain.measure.host import Host
 from memtrain.measure.measured import measured_row
 from memtrain.planning.cost import Rates, flops, moved_bytes
-from memtrain.run.blas import CORETYPE, KERNELS
-from memtrain.run.cpu import has_avx512
 from memtrain.run.kept_rates import kept_rates, unkept_rates
 
 RATES = Rates(1e9, 1e8, {"relu": 1e8, "gelu": 1e6})
@@ -228,9 +226,7 @@ def test_a_command_says_when_its_plans_can_differ_from_run_to_run(command, tmp_p
     blocked = tmp_path / "file"
     blocked.touch()
     (tmp_path / f"memtrain.{os.geteuid()}").symlink_to(tmp_path / "elsewhere")
-    options = {"XDG_CACHE_HOME": blocked, "TMPDIR": tmp_path}
-    if has_avx512():  # each server would compare the kernels again
-        options[CORETYPE] = KERNELS[1]
+    options = {"XDG_CACHE_HOME": blocked, "TMPDIR": tmp_path, **GIVEN_KERNEL}
     command = (*command, "--width", 32, "--batch", 256)
     said = called(*command, cwd=tmp_path, **options)
     assert said.err.count("can differ from run to run") == 1, said.err
