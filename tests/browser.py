@@ -40,6 +40,7 @@ class Browser:
         self._to, self._from, self._rest, self._count = to_browser, from_browser, b"", 0
         self._session = None
         self.said, self.asked = [], []
+        self.opened_for_reading = None
         target = self.command("Target.createTarget", url="about:blank")["targetId"]
         attached = self.command("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
@@ -67,6 +68,7 @@ class Browser:
 
     def open(self, path):
         """Open a file, and wait until the page has loaded."""
+        self.opened_for_reading = None
         self.run("window.left = true")
         self.command("Page.navigate", url=path.as_uri())
         until(self, "return !window.left && document.readyState === 'complete'")

@@ -16,6 +16,9 @@ from types import ModuleType, SimpleNamespace
 import psutil
 import pytest
 
+from memtrain.run.blas import CORETYPE, KERNELS
+from memtrain.run.cpu import has_avx512
+
 COLUMNS = """
 model depth width batch activation bias optimizer l2 dtype data input_size output_size policy update
 allocation threads steps seed memory_limit_bytes mode status reason parameter_bytes gradient_bytes
@@ -28,6 +31,9 @@ peak_array_count image channels kernel pool norm heads sequence vocabulary dropo
 freeze engine foreach
 """.split()  # noqa: SIM905
 """The columns of a row. They are a contract: new columns are appended, and none is renamed."""
+
+GIVEN_KERNEL = {CORETYPE: KERNELS[1]} if has_avx512() else {}
+"""An environment in which no process compares the BLAS kernels, as one does if the cache is new."""
 
 SMALL = ("sweep", "--depth", "1", "--batch", "4", "--width", "8")
 LEDGER = (*SMALL, "--meters", "ledger")

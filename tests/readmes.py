@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,17 @@ def shell_lines(text):
     """Each line of the shell blocks, without its comment."""
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     return [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines()]
+
+
+def commands(text):
+    """The words of each command of memtrain in the shell blocks, but of those that name no certain file."""
+    words = [shlex.split(part) for line in shell_lines(text) for part in line.split("&&")]
+    return [line[1:] for line in words if line[:1] == ["memtrain"] and not any("…" in word for word in line)]
+
+
+def commands_shown(text):
+    """Each command whose output a text shows, in a console block or in a table."""
+    return sorted({command.partition(" | ")[0] for command, _ in [*consoles(text), *tables(text)]})
 
 
 def printed(command, folder):

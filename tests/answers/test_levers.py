@@ -320,18 +320,19 @@ def test_a_difference_that_rounding_cannot_make_is_a_failure(planned, dtype, sai
 
 
 def test_a_lever_that_fits_is_an_answer_and_ends_with_0(tmp_path):
-    small = ("plan", "--depth", 16, "--batch", 256, "--memory", "6MiB", "--cost", "flops")
+    network = ("--depth", 6, "--width", 64, "--batch", 128)
+    small = ("plan", *network, "--memory", "245KiB", "--cost", "flops")
     said = called(*small, "--export-json", "p.json", cwd=tmp_path)
     assert said.code == 0
     predicted, running = said.err.splitlines()  # before the options are run
-    assert predicted.startswith("Without recomputation, training needs 8.4 MiB")
+    assert predicted.startswith("Without recomputation, training needs 374 KiB")
     assert running == "Each option is run now (4); --no-measure leaves this out."
-    assert "Training fits with --update eager, budget:6MiB (peak " in " ".join(said.out.split())
+    assert "Training fits with --update eager, budget:245KiB (peak " in " ".join(said.out.split())
     document = json.loads((tmp_path / "p.json").read_text())
     assert document["fits"] is True
-    assert document["chosen"] == "--update eager, budget:6MiB"
+    assert document["chosen"] == "--update eager, budget:245KiB"
     (option,) = (each for each in document["options"] if each["name"] == document["chosen"])
-    assert option["ledger_peak_bytes"] == option["predicted_peak_bytes"] <= 6 * 2**20
+    assert option["ledger_peak_bytes"] == option["predicted_peak_bytes"] <= 245 * 2**10
     assert option["differing"] == []
     assert document["advice"] == option["command"]
     assert called(*shlex.split(option["command"])[1:], "--epochs", 1, cwd=tmp_path).code == 0

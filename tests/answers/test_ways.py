@@ -43,8 +43,10 @@ def predicted(cell):
 @pytest.fixture(scope="module")
 def measured():
     """The measured frontier of a small cell, with a plan for half of the memory that the cell needs."""
+    ways = find_ways(CELL, predicted(CELL) * 2 // 3, points=3)
+    rules = [rule for rule in ways.rules if rule.name in ("sqrt", "revolve:4")]
     with Host() as host:
-        return measure_ways(host, find_ways(CELL, predicted(CELL) * 2 // 3, points=4))
+        return measure_ways(host, replace(ways, rules=tuple(rules)))
 
 
 # -- finding -----------------------------------------------------------------------------------------
@@ -256,11 +258,12 @@ def test_plan_shows_the_plan_in_80_columns(tmp_path):
 
 @pytest.mark.no_cover
 def test_plan_ends_with_1_where_nothing_fits_and_names_the_least(tmp_path):
-    said = called(*SMALL, "--memory", "10KiB", "--no-measure", cwd=tmp_path)
+    plan = ("plan", "--depth", 4, "--width", 32, "--batch", 64, "--cost", "flops", "--no-measure")
+    said = called(*plan, "--memory", "10KiB", cwd=tmp_path)
     assert said.code == 1
     least = re.search(r"\(([\d,]+) B\)", said.out)[1].replace(",", "")
-    assert called(*SMALL, "--memory", least, "--no-measure", cwd=tmp_path).code == 0
-    assert called(*SMALL, "--memory", int(least) - 1, "--no-measure", cwd=tmp_path).code == 1
+    assert called(*plan, "--memory", least, cwd=tmp_path).code == 0
+    assert called(*plan, "--memory", int(least) - 1, cwd=tmp_path).code == 1
 
 
 def test_plan_gives_its_figures_as_json(tmp_path):
@@ -313,7 +316,8 @@ def test_a_sweep_over_policies_has_a_row_each_and_one_that_fails_where_no_plan_f
 
 
 def test_explain_says_what_a_policy_keeps_and_what_it_computes_again(tmp_path):
-    said = called("explain", "--depth", 9, "--policy", "sqrt", "--prove", "--json", cwd=tmp_path)
+    network = ("explain", "--depth", 9, "--width", 32, "--batch", 64, "--policy", "sqrt")
+    said = called(*network, "--prove", "--json", cwd=tmp_path)
     assert said.code == 0, said.err
     found = json.loads(said.out)
     kept = {entry["name"] for entry in found["retained"]}
@@ -326,7 +330,7 @@ def test_explain_says_what_a_policy_keeps_and_what_it_computes_again(tmp_path):
         assert (steps[first]["phase"], {steps[step]["phase"] for step in more}) == ("forward", {"recompute"})
         assert {steps[step]["node"] for step in entry["computed_steps"]} == {entry["name"]}
         assert entry["read_by"]
-    text = called("explain", "--depth", 9, "--policy", "sqrt", "--no-measure", "--full", cwd=tmp_path).out
+    text = called(*network, "--no-measure", "--full", cwd=tmp_path).out
     assert "Computed again (sqrt)" in text
     assert re.search(r"\d+ recompute +[zh]\d", text)
 

@@ -16,6 +16,7 @@ import pytest
 from command_line import LEDGER, called, finish, memtrain, refused, rows_of, start, still_running, strict_json
 
 LONG = ("sweep", "--depth", "1:60:+1", "--batch", "64", "--width", "32", "--export-csv", "out.csv")
+QUICK_ROWS = ("--meters", "ledger")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_a_reader_that_closes_the_pipe_is_no_failure(line, tmp_path):
 # The signal gives the exit code, and the arguments what is shown: no code looks at both.
 @pytest.mark.parametrize(
     ("number", "code", "arguments"),
-    [(signal.SIGINT, 130, ("--jobs", "3", "--json")), (signal.SIGTERM, 143, ())],
+    [(signal.SIGINT, 130, ("--jobs", "3", "--json", *QUICK_ROWS)), (signal.SIGTERM, 143, ())],
 )
 def test_a_stopped_sweep_ends_its_children_and_shows_the_rows_it_has(number, code, arguments, tmp_path):
     output = tmp_path / "out.csv"
@@ -197,7 +198,7 @@ def test_a_terminal_gets_colours_unless_no_color_is_set(no_color, coloured, tmp_
 )
 def test_a_stopped_sweep_whose_reader_has_gone_still_says_how_to_go_on(number, code, arguments, tmp_path):
     output = tmp_path / "out.csv"
-    process = start(*LONG, *arguments, cwd=tmp_path)
+    process = start(*LONG, *QUICK_ROWS, *arguments, cwd=tmp_path)
     process.stdout.close()
     process.stdout = None
     while process.poll() is None and not (output.exists() and output.read_text().count("\n") > 3):
@@ -211,7 +212,7 @@ def test_a_stopped_sweep_whose_reader_has_gone_still_says_how_to_go_on(number, c
 @pytest.mark.parametrize("name", ["it's ü at a:100: $HOME.csv", "tab\there's ü \udcff.csv"])
 def test_the_resume_command_works_as_it_is_printed(name, tmp_path):
     output = tmp_path / name
-    process = start(*LONG[:-1], name, cwd=tmp_path)
+    process = start(*LONG[:-1], name, *QUICK_ROWS, cwd=tmp_path)
     while process.poll() is None and not (output.exists() and output.read_text().count("\n") > 1):
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
-from command_line import called, refused, strict_json
+from command_line import GIVEN_KERNEL, called, refused, strict_json
 from rich.console import Console
 
 from memtrain.cells.cell import cell_of
@@ -190,7 +190,7 @@ def test_parts_that_are_asked_for_are_shown_without_full_too(full, tmp_path):
 
 def test_the_second_order_has_time_only_where_rates_are_kept_and_measures_none(tmp_path):
     small, cache = (*SMALL, "--second", "--no-measure"), tmp_path / "cache"
-    places = {"XDG_CACHE_HOME": str(cache), "TMPDIR": str(tmp_path)}
+    places = {"XDG_CACHE_HOME": str(cache), "TMPDIR": str(tmp_path), **GIVEN_KERNEL}
     flops = strict_json(called(*small, "--json", cwd=tmp_path, **places).out)["second_order"]
     assert flops["first_order_work"]["seconds"] is None
     assert flops["second_order_work"]["flops"] > flops["first_order_work"]["flops"] > 0

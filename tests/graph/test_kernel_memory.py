@@ -14,14 +14,13 @@ from math import prod
 import numpy as np
 import pytest
 from examples import Sizes, buffers, compute, make
-from kernel_peaks import CONTROL_BYTES, DTYPES, KERNELS, LABEL_TYPES, MEASURED, SIZES, STRIDED
+from kernel_peaks import ALLOWED_BYTES, CONTROL_BYTES, DTYPES, KERNELS, LABEL_TYPES, MEASURED, SIZES, STRIDED
 from paths import TESTS
 
 from memtrain.graph.ops import OPS, arithmetic
 from memtrain.graph.ops.blockwise import Elementwise
 from memtrain.run.blas import blas_environment
 
-ALLOWED_BYTES = 2048
 KNOWN_BYTES = {"add_rows": 4688}
 """By op: bytes that numpy itself allocates in a call, whatever the sizes (the iterator of ``np.add.at``)."""
 

@@ -34,7 +34,6 @@ def with_fault(fault, *arguments, cwd, **environment):
         ("ledger:memory", "memory_limit", "Unable to allocate"),
         ("ledger:garbage", "error", "no figures"),
         ("ledger:no_object", "error", "no figures"),
-        ("ledger:hang", "timeout", "no figures after 2 s"),
         ("resident:sigkill", "killed", "SIGKILL"),
         ("heap:hang", "timeout", "no figures after 2 s"),
     ],

@@ -34,7 +34,8 @@ def small(name, **columns):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_predicted_is_what_the_ledger_counts(name):
+def test_predicted_is_what_the_ledger_counts(name, monkeypatch):
+    monkeypatch.setattr(packing, "_MOST_ATTEMPTS", 2)
     for policy, accumulate, optimizer, update in [
         ("none", 1, "sgd", "deferred"),
         ("sqrt", 1, "adam", "deferred"),

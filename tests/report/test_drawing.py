@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from xml.etree import ElementTree
 
@@ -42,6 +43,13 @@ both_ways = pytest.mark.parametrize("backward", [False, True])
 
 def training(**cell):
     return cell_of(**cell).schedule(Mode.TRAIN)
+
+
+@cache
+def laid_out(backward, cell):
+    """The picture of a training, and where its marks and arrows are."""
+    picture = make_picture(training(**dict(cell)), backward=backward)
+    return picture, *lay_out(picture)
 
 
 def marks(svg):
@@ -112,8 +120,7 @@ def test_dot_declares_both_ends_of_every_arrow_and_nothing_is_left_open(case, ba
 @every_case
 @both_ways
 def test_marks_do_not_overlap(case, backward):
-    picture = make_picture(training(**case), backward=backward)
-    centres, paths = lay_out(picture)
+    picture, centres, paths = laid_out(backward, tuple(case.items()))
     boxes = [(*centres[key], *size_of(mark)) for key, mark in picture.marks.items()]
     for i, (x, y, width, height) in enumerate(boxes):
         for other_x, other_y, other_width, other_height in boxes[:i]:
@@ -125,8 +132,7 @@ def test_marks_do_not_overlap(case, backward):
 @every_case
 @both_ways
 def test_arrows_run_through_no_mark(case, backward):
-    picture = make_picture(training(**case), backward=backward)
-    centres, paths = lay_out(picture)
+    picture, centres, paths = laid_out(backward, tuple(case.items()))
     for ends, path in paths.items():
         parts = [np.linspace(a, b, 200) for a, b in pairwise(path)]
         along = np.concatenate(parts)
@@ -142,8 +148,7 @@ def test_arrows_run_through_no_mark(case, backward):
 @pytest.mark.parametrize("case", [c for c in CASES if c["depth"] and c.get("l2", 1)], ids=str)
 @both_ways
 def test_x_stands_lower_left_and_j_to_the_right_and_above(case, backward):
-    picture = make_picture(training(**case), backward=backward)
-    centres, _ = lay_out(picture)
+    picture, centres, _ = laid_out(backward, tuple(case.items()))
     at = {m.label: centres[k] for k, m in picture.marks.items() if m.kind == "variable"}
     forward = [centres[k] for k, m in picture.marks.items() if not m.backward]
     assert at["x"][0] <= min(x for x, _ in forward) + 1

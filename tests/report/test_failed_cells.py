@@ -75,7 +75,7 @@ def test_pictures_are_drawn_of_cells_of_every_status(policy, tmp_path):
         for place, (status, known, modes) in enumerate(kinds)
         for mode in MODES[modes]
     ]
-    paths = draw_pictures(rows, tmp_path, budget_bytes=45_000)
+    paths = draw_pictures(rows, tmp_path, formats=("svg",), budget_bytes=45_000)
     names = {path.stem for path in paths}
     assert names >= {"peak-by-batch", "fits", "timeline", "lives"}
     assert "peak-by-depth" not in names  # all cells have one depth
@@ -104,7 +104,8 @@ def test_a_budget_without_a_plan_for_training_loses_no_page(tmp_path):
     assert said.code == 1
     assert "budget:30KiB, train: memory_limit:" in " ".join(said.out.split())
     assert len(data_of((tmp_path / "b.html").read_text())["rows"]) == 4
-    said = called("report", "b.csv", "-o", "again.html", "--static", "pictures", cwd=tmp_path)
+    drawn = ("--static", "pictures", "--format", "svg")
+    said = called("report", "b.csv", "-o", "again.html", *drawn, cwd=tmp_path)
     assert (said.code, said.err.splitlines()[-1]) == (0, "report: again.html")
 
 

@@ -47,6 +47,15 @@ def page(tmp_path_factory):
     return path
 
 
+@pytest.fixture
+def untouched(driver, page):
+    """The browser with the page as it opens, for tests that change nothing. Several in turn open it once."""
+    if driver.opened_for_reading != page:
+        show(driver, page)
+        driver.opened_for_reading = page
+    return driver
+
+
 def caption(driver, figure):
     return driver.run(f"return document.querySelector('#{figure} figcaption').textContent")
 
@@ -79,6 +88,58 @@ def point_at(driver, figure, x, y):
     return until(driver, said, place)
 
 
+def test_each_figure_has_a_title_and_says_to_all_what_it_shows(untouched):
+    script = """
+        return [...document.querySelectorAll('figure')].filter(f => !f.hidden).map(f => [
+            document.getElementById(f.getAttribute('aria-labelledby')).textContent,
+            f.querySelector('[role=img]').getAttribute('aria-label'),
+            f.querySelector('figcaption').textContent])
+    """
+    found = untouched.run(script)
+    assert [title for title, _, _ in found] == [
+        "Live bytes, step by step",
+        "What forward keeps for backward",
+        "Peak against depth",
+        "Peak against batch",
+        "Peak of training ÷ peak of inference",
+        "What fits into 1 MiB",
+    ]
+    assert all(label == text and len(text) > 30 for _, label, text in found)
+
+
+def test_how_many_rows_failed_is_said_first_and_why_in_the_account(untouched):
+    failed = untouched.run("return [...document.querySelectorAll('.failed')].map(f => f.textContent)")
+    assert "1 of 12 rows failed; the last table of this page says why." in failed
+    assert any('memory_limit: not "enough"' in text and "<i>memory</i>" in text for text in failed)
+
+
+def test_names_are_text_and_never_markup(untouched):
+    assert untouched.run("return document.querySelectorAll('b, i').length") == 0
+    command = untouched.run("return document.querySelector('pre').textContent")
+    assert command == f"memtrain {EVIL}"
+
+
+def test_the_page_begins_with_its_networks_and_findings_and_ends_with_the_account(untouched):
+    networks = untouched.run("return document.querySelector('h1 ~ p').textContent")
+    assert networks == (
+        f"Multilayer perceptrons, width 256, relu, no bias, sgd, float32, digits and {EVIL}; "
+        "depth 0–3, batch 8–64"
+    )
+    titles = """
+        return [...document.querySelectorAll('main > section')].map(section =>
+            section.getAttribute('aria-label') ?? section.querySelector('h2').textContent);
+    """
+    assert untouched.run(titles) == [
+        "Findings",
+        "Inside a cell",
+        "Peaks against depth and batch",
+        "Rows",
+        "Do the meters agree?",
+    ]
+    figures = untouched.run("return [...document.querySelectorAll('figure')].map(figure => figure.id)")
+    assert figures == ["timeline", "lives", "depth", "batch", "ratio", "fits"]
+
+
 def test_every_figure_is_drawn_and_nothing_is_asked_of_a_network(driver, page):
     complaints(driver)
     requested(driver)
@@ -100,26 +161,6 @@ def test_every_figure_is_drawn_and_nothing_is_asked_of_a_network(driver, page):
     assert driver.run("return performance.getEntriesByType('resource').length") == 0
     assert requested(driver) == {page.as_uri()}
     assert complaints(driver) == []
-
-
-def test_each_figure_has_a_title_and_says_to_all_what_it_shows(driver, page):
-    show(driver, page)
-    script = """
-        return [...document.querySelectorAll('figure')].filter(f => !f.hidden).map(f => [
-            document.getElementById(f.getAttribute('aria-labelledby')).textContent,
-            f.querySelector('[role=img]').getAttribute('aria-label'),
-            f.querySelector('figcaption').textContent])
-    """
-    found = driver.run(script)
-    assert [title for title, _, _ in found] == [
-        "Live bytes, step by step",
-        "What forward keeps for backward",
-        "Peak against depth",
-        "Peak against batch",
-        "Peak of training ÷ peak of inference",
-        "What fits into 1 MiB",
-    ]
-    assert all(label == text and len(text) > 30 for _, label, text in found)
 
 
 def test_pointing_at_a_step_tells_what_it_makes_and_why_that_is_kept(driver, page):
@@ -205,42 +246,6 @@ def test_the_rows_are_shown_and_saved_as_they_are(driver, page, tmp_path):
         assert time.monotonic() < end
         time.sleep(0.05)
     assert (tmp_path / "memtrain.csv").read_bytes() == rows_csv(rows).encode()
-
-
-def test_how_many_rows_failed_is_said_first_and_why_in_the_account(driver, page):
-    show(driver, page)
-    failed = driver.run("return [...document.querySelectorAll('.failed')].map(f => f.textContent)")
-    assert "1 of 12 rows failed; the last table of this page says why." in failed
-    assert any('memory_limit: not "enough"' in text and "<i>memory</i>" in text for text in failed)
-
-
-def test_names_are_text_and_never_markup(driver, page):
-    show(driver, page)
-    assert driver.run("return document.querySelectorAll('b, i').length") == 0
-    command = driver.run("return document.querySelector('pre').textContent")
-    assert command == f"memtrain {EVIL}"
-
-
-def test_the_page_begins_with_its_networks_and_findings_and_ends_with_the_account(driver, page):
-    show(driver, page)
-    networks = driver.run("return document.querySelector('h1 ~ p').textContent")
-    assert networks == (
-        f"Multilayer perceptrons, width 256, relu, no bias, sgd, float32, digits and {EVIL}; "
-        "depth 0–3, batch 8–64"
-    )
-    titles = """
-        return [...document.querySelectorAll('main > section')].map(section =>
-            section.getAttribute('aria-label') ?? section.querySelector('h2').textContent);
-    """
-    assert driver.run(titles) == [
-        "Findings",
-        "Inside a cell",
-        "Peaks against depth and batch",
-        "Rows",
-        "Do the meters agree?",
-    ]
-    figures = driver.run("return [...document.querySelectorAll('figure')].map(figure => figure.id)")
-    assert figures == ["timeline", "lives", "depth", "batch", "ratio", "fits"]
 
 
 def test_the_page_says_what_each_role_is_and_why_forward_keeps_each_value(driver, page):

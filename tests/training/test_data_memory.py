@@ -51,7 +51,7 @@ def folder(tmp_path_factory):
     np.savez(place / "columns.npz", x=np.asfortranarray(x), y=y)
     np.savez_compressed(place / "deflated.npz", x=np.round(x).astype("i1"), y=y)
     row = ",".join(["0.25"] * INPUTS)
-    write_csv(place / "large.csv", row, ROWS)
+    write_csv(place / "large.csv", row, ROWS // 2)  # to read all takes seconds
     write_csv(place / "tiny.csv", row, 30)
     write_csv(place / "million.csv", "0.25,-1.5", MILLION)
     write_csv(place / "tiny2.csv", "0.25,-1.5", 30)
@@ -90,7 +90,8 @@ def base_bytes(folder):
 @pytest.mark.parametrize("name", ["float32.npz", "float64.npz", "columns.npz", "deflated.npz", "large.csv"])
 def test_training_holds_its_data_once(name, folder, base_bytes):
     taken = peak(folder, MEMTRAIN, "train", "--data", name, *SMALL) - base_bytes[name[-4:]]
-    assert ARRAY_BYTES < taken < 1.25 * ARRAY_BYTES
+    held = ARRAY_BYTES // 2 if name.endswith(".csv") else ARRAY_BYTES
+    assert held < taken < 1.25 * held
 
 
 @pytest.mark.parametrize("name", ["deflated.npz"])

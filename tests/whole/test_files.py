@@ -270,14 +270,14 @@ def test_a_link_to_a_file_has_the_journal_of_the_file(tmp_path):
 @pytest.mark.measure
 def test_two_sweeps_cannot_write_the_same_file_through_a_link(tmp_path):
     (tmp_path / "link.csv").symlink_to("out.csv")
-    sweep = ("sweep", "--depth", "1:60:+1", "--batch", "64", "--width", "32", "--meters", "ledger")
+    sweep = ("sweep", "--depth", "1:30:+1", "--batch", "64", "--width", "32", "--meters", "ledger")
     process = start(*sweep, "--export-csv", "out.csv", cwd=tmp_path)
     while process.poll() is None and not (tmp_path / "out.csv").exists():
         pass
     said = refused(*LEDGER, "--export-csv", "link.csv", "--force", cwd=tmp_path)
     assert "another sweep is writing" in said
     assert finish(process).code == 0
-    assert len(rows_of((tmp_path / "out.csv").read_text())) == 120
+    assert len(rows_of((tmp_path / "out.csv").read_text())) == 60
 
 
 # --- a limit on file sizes -------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ def installed(*arguments, cwd, limit_address_space=None, **environment):
 def test_a_module_in_the_current_directory_is_not_run_by_the_measuring_processes(tmp_path):
     for name in ("json", "selectors", "numpy"):
         (tmp_path / f"{name}.py").write_text("open('executed', 'w').close()\nraise SystemExit(9)\n")
-    done = installed(*SWEEP, cwd=tmp_path)
+    done = installed(*SWEEP, "--meters", "ledger,heap", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "executed").exists()
 
@@ -68,7 +68,7 @@ def test_measuring_processes_run_this_package_and_not_another_checkout(by_path, 
         "print('{\"ready\": true}', flush=True)\nraise SystemExit(7)\n"
     )
     extra = {"PYTHONPATH": str(tmp_path)} if by_path else {}
-    done = installed(*SWEEP, cwd=tmp_path, **extra)
+    done = installed(*SWEEP, "--meters", "ledger,heap", cwd=tmp_path, **extra)
     assert done.returncode == 0, done.stderr
     assert {row["status"] for row in rows_of((tmp_path / "out.csv").read_text())} == {"ok"}
 
