@@ -31,7 +31,6 @@ DTYPES = ("float32", "float64")
 FIRST = next(iter(SIZES))
 MEASURED = [(size, dtype) for size, dtype in product(SIZES, DTYPES) if size == FIRST or dtype == DTYPES[0]]
 """The sizes in float32, and the first of them in float64, too."""
-LABEL_TYPES = ("int32", "uint8")
 KERNELS = [(name, place) for name, place in CASES if has_kernel(name)]
 STRIDED = [name for name in OPS if has_kernel(name) and OPS[name].strided]
 
@@ -61,11 +60,6 @@ def measure_all() -> dict[str, int]:
     given = [np.ones((8, 2, 2, channels), np.float32) for channels in (128, 64)]
     gradient = Conv2dWeightGrad(Window((3, 3), padding=(1, 1)), 1, (128, 3, 3, 64))
     peaks["conv2d_weight_grad of joined columns"] = kernel_peak(gradient, given)
-    sizes = Sizes(*SIZES["26215x10"])
-    for dtype in LABEL_TYPES:
-        for name in ("nll", "nll_grad"):
-            op, (given, labels) = make(name, 0, sizes)
-            peaks[f"{name} {dtype}"] = kernel_peak(op, [given, labels.astype(dtype)])
     return peaks
 
 

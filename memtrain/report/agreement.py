@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from memtrain.cells.cell import Cell
+from memtrain.cells.cell import TORCH, Cell
 from memtrain.cells.row import TOLERANCES, Row, tolerance
+from memtrain.models.network import FeedKind
 from memtrain.units import format_bytes, format_percent
+
+ONEDNN = "Inside a convolution, PyTorch's library oneDNN makes copies of its own. Only the meters see them."
 
 
 def steadiness(rows: Sequence[Row], cell_name: Callable[[Cell], str]) -> list[str]:
@@ -82,6 +85,8 @@ def _far(rows: Sequence[Row], meter: str, count: int) -> str:
         f"In {len(rows)} of {count} rows, the {meter} peak is farther from the ledger than the tolerance of "
         f"{tolerance(meter, engine)}; the largest difference is {largest}."
     )
+    if meter == "heap" and engine == TORCH and all(row.cell.network.reads is FeedKind.IMAGE for row in rows):
+        sentence += f" {ONEDNN}"
     if meter == "heap" and all(row.cell.threads > 1 for row in rows):
         sentence += " With more than one thread, BLAS requests memory of its own."
     return sentence

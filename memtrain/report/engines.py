@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 from memtrain.answers.engine_gap import BUFFERS, SAVED, TEMPORARIES, EngineGap
 from memtrain.cells.cell import NUMPY, Cell
+from memtrain.models.network import FeedKind
+from memtrain.report.agreement import ONEDNN
 from memtrain.units import format_bytes
 
 _NO_REUSE = "PyTorch computes no result in the buffer of an input"
@@ -25,12 +27,14 @@ def engine_sentences(gaps: Sequence[EngineGap], name_of: Callable[[Cell], str]) 
         return []
     more = [gap for gap in gaps if gap.torch_bytes > gap.numpy_bytes]
     less = [gap for gap in gaps if gap.torch_bytes < gap.numpy_bytes]
+    convolutions = any(gap.cell.network.reads is FeedKind.IMAGE for gap in gaps)
     counts = f"more memory than memtrain in {len(more)} of {len(gaps)} cells of training"
     counts += f", and less in {len(less)}" if less else ""
     return [
         f"PyTorch needs {counts}.",
         *(_extreme(max(more, key=lambda gap: gap.ratio), "largest", name_of) if more else []),
         *(_extreme(min(less, key=lambda gap: gap.ratio), "smallest", name_of) if less else []),
+        *([f"These are predicted peaks. {ONEDNN}"] if convolutions else []),
     ]
 
 
