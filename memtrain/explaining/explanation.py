@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.cell import TORCH, Cell, Mode
 from memtrain.explaining.by_layer import LayerBytes, retained_by_layer
 from memtrain.explaining.cost import Recomputation, recomputation
 from memtrain.explaining.footprint import RoleFootprint, footprint
@@ -17,6 +17,7 @@ from memtrain.explaining.reasons import (
     recomputed_reasons,
     retained_reasons,
 )
+from memtrain.explaining.saved import LayerPair, SavedValue, layers_beside, saved_values, twin
 from memtrain.explaining.timeline import Moment, RunnerUp, runner_up, timeline
 from memtrain.graph.node import Phase
 from memtrain.planning.cost import Rates
@@ -54,6 +55,10 @@ class Explanation:
     recomputed: list[Recomputed]
     dropped: list[Dropped]
     recomputation: Recomputation
+    saved: list[SavedValue] = field(default_factory=list)
+    """What PyTorch's autograd saves; empty for memtrain's own engine."""
+    beside: list[LayerPair] = field(default_factory=list)
+    """What PyTorch keeps for each layer, beside memtrain; empty for memtrain's own engine."""
 
 
 def explain(cell: Cell, rates: Rates | None = None) -> Explanation:
@@ -62,6 +67,8 @@ def explain(cell: Cell, rates: Rates | None = None) -> Explanation:
     graph = train.schedule.graph
     book = Book(graph, cell["l2"])
     computed = [graph[step.node] for step in train.schedule.steps if step.phase is not Phase.RECOMPUTE]
+    by_layer = retained_by_layer(train.liveness, book)
+    saved, beside = _saved(cell, by_layer) if cell.engine == TORCH else ([], [])
     return Explanation(
         cell=cell,
         train=train,
@@ -77,11 +84,22 @@ def explain(cell: Cell, rates: Rates | None = None) -> Explanation:
             if node.phase is Phase.BACKWARD and node.shape and book.completed(node) is node
         ],
         retained=retained_reasons(train.liveness, book),
-        retained_by_layer=retained_by_layer(train.liveness, book),
+        retained_by_layer=by_layer,
         recomputed=recomputed_reasons(train.liveness, book),
         dropped=dropped_reasons(train.liveness),
         recomputation=recomputation(train.schedule),
+        saved=saved,
+        beside=beside,
     )
+
+
+def _saved(cell: Cell, by_layer: list[LayerBytes]) -> tuple[list[SavedValue], list[LayerPair]]:
+    """What PyTorch's autograd saves, and what it keeps for each layer beside memtrain."""
+    recorded = cell.recorded(Mode.TRAIN)
+    saved = saved_values(recorded.schedule.graph, recorded.saved)
+    ours = twin(cell).keep_all(Mode.TRAIN)
+    kept = retained_by_layer(analyse(ours), Book(ours.graph, cell["l2"]))
+    return saved, layers_beside(by_layer, kept, saved)
 
 
 def _account(cell: Cell, mode: Mode, rates: Rates | None) -> Account:

@@ -82,6 +82,7 @@ def explained_document(explained: Explained, origin: Origin) -> str:
         "recomputed": explanation.recomputed,
         "dropped": explanation.dropped,
         "recomputation": explanation.recomputation,
+        **({"saved": explanation.saved, "beside": explanation.beside} if explanation.saved else {}),
         **_account(explanation.train),
         "inference": _account(explanation.infer),
         "footprint": {

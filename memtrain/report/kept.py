@@ -11,6 +11,7 @@ from memtrain.explaining.explanation import Explanation
 from memtrain.explaining.folding import LEAST_REPEATS, fold_names, kinds_of, of_parameters
 from memtrain.explaining.formulas import Formula
 from memtrain.explaining.reasons import Reader, Recomputed, Retained
+from memtrain.explaining.saved import LayerPair, SavedValue
 from memtrain.report.section import Section, folded_lines
 from memtrain.units import format_bytes
 
@@ -26,6 +27,9 @@ def reason_sections(explanation: Explanation) -> Iterator[Section]:
     yield _formulas("The gradients, with the shape of each value and factor", explanation.gradients)
     yield _retained(explanation.retained)
     yield _by_layer(explanation.retained_by_layer)
+    if explanation.saved:
+        yield _saved(explanation.saved)
+        yield layers_beside(explanation.beside)
     yield from recomputed_sections(explanation)
     yield _dropped(explanation)
 
@@ -115,6 +119,34 @@ def _by_layer(entries: Sequence[LayerBytes]) -> Section:
     lines = folded_lines(entries, lambda entry: entry.formula, line, 3)
     heads = ("layer", "bytes as a formula", "bytes")
     return Section("Kept for the gradients of each layer", heads, lines, frozenset({0, 1}), text=1)
+
+
+def _saved(entries: Sequence[SavedValue]) -> Section:
+    def line(entry: SavedValue) -> Sequence[str]:
+        what = "the same storage again" if entry.again else entry.role
+        sizes = "×".join(map(str, entry.shape))
+        return entry.function, entry.variable, entry.name, sizes, f"{entry.bytes:,}", what
+
+    def alike(entry: SavedValue) -> Hashable:
+        return entry.function, entry.variable, entry.shape, entry.again
+
+    heads = ("function", "saved as", "value", "shape", "bytes", "what")
+    lines = folded_lines(entries, alike, line, len(heads))
+    return Section("Saved by PyTorch's autograd", heads, lines, frozenset({0, 1, 2, 3, 5}), text=2)
+
+
+def layers_beside(entries: Sequence[LayerPair]) -> Section:
+    """What PyTorch keeps for the gradients of each layer, beside memtrain."""
+
+    def line(entry: LayerPair) -> Sequence[str]:
+        return entry.name, f"{entry.torch_bytes:,}", f"{entry.numpy_bytes:,}", entry.why
+
+    def alike(entry: LayerPair) -> Hashable:
+        return entry.torch_bytes, entry.numpy_bytes, entry.why
+
+    title = "Kept for each layer by PyTorch and by memtrain, in bytes"
+    heads = ("layer", "PyTorch", "memtrain", "PyTorch keeps more because")
+    return Section(title, heads, folded_lines(entries, alike, line, 4), frozenset({0, 3}), text=3)
 
 
 def _recomputed(title: str, entries: Sequence[Recomputed]) -> Section:
