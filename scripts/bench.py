@@ -14,6 +14,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from itertools import pairwise, product
 from math import isnan, nan, prod
@@ -82,15 +83,15 @@ class Children:
 
 
 def measure(
-    children: Children, rounds: int, log: Console
+    children: Children, rounds: int, log: Console, engines: Sequence[str], modes: Sequence[str]
 ) -> tuple[dict[Key, dict[str, float]], dict[Key, list[float]], float]:
     """Figures by engine, cell and mode; the seconds of each round; and the best measured sgemm rate."""
     seconds: dict[Key, list[float]] = {}
     figures: dict[Key, dict[str, float]] = {}
-    ceilings = [children.ask(engine, "ceiling") for engine in ENGINES if engine != "torch.compile"]
-    for cell, mode in product(CELLS, MODES):
+    ceilings = [children.ask(engine, "ceiling") for engine in engines if engine != "torch.compile"]
+    for cell, mode in product(CELLS, modes):
         for meter in ["time"] * rounds + ["heap", "resident"]:
-            for engine in ENGINES:
+            for engine in engines:
                 log.print(f"{engine} {'×'.join(map(str, cell))} {mode} {meter}", highlight=False)
                 answer = children.ask(engine, *cell, mode, meter)
                 key = (engine, cell, mode)
@@ -100,7 +101,7 @@ def measure(
                     seconds.setdefault(key, []).append(median(steps))
                 elif isinstance(answer, (int, float)):
                     figures[key][f"{meter}_peak_bytes"] = answer
-    ceilings += [children.ask(engine, "ceiling") for engine in ENGINES if engine != "torch.compile"]
+    ceilings += [children.ask(engine, "ceiling") for engine in engines if engine != "torch.compile"]
     ceiling = max(rate for rate in ceilings if isinstance(rate, float))
     for key, found in seconds.items():
         worked = [step_s for step_s in found if not isnan(step_s)]
@@ -123,17 +124,17 @@ def write(figures: dict[Key, dict[str, float]], path: Path) -> None:
             writer.writerow([engine, *cell, mode, *cells])
 
 
-def table(figures: dict[Key, dict[str, float]], mode: str) -> Table:
+def table(figures: dict[Key, dict[str, float]], mode: str, engines: Sequence[str]) -> Table:
     """A table with a line per network: for each engine, its step, the share of the ceiling, and its peaks."""
     shown = Table(
         title=f"{mode}: step ms (of the sgemm ceiling) · heap MiB · resident MiB", title_justify="left"
     )
     shown.add_column("depth × width × batch")
-    for engine in ENGINES:
+    for engine in engines:
         shown.add_column(engine, justify="right")
     for cell in CELLS:
         row = [" × ".join(map(str, cell))]
-        for engine in ENGINES:
+        for engine in engines:
             found = figures.get((engine, cell, mode), {})
             step = (
                 f"{1e3 * found['step_s']:.1f} ({found['ceiling_fraction']:.0%})" if "step_s" in found else "–"
@@ -191,21 +192,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="processes for each time, 7 steps or more each")
     parser.add_argument("--threads", type=int, default=min(2, len(os.sched_getaffinity(0))))
+    parser.add_argument("--engines", default=",".join(ENGINES), help="memtrain and its peers")
+    parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--output", type=Path, default=ROOT / "results" / "bench.csv")
     options = parser.parse_args()
     out, log = Console(), Console(stderr=True, style="dim")
     children = Children(options.threads)
+    engines, modes = options.engines.split(","), options.modes.split(",")
 
     out.print(f"{_cpu()}, {options.threads} threads on cores {children.cores}")
     out.print(", ".join(f"{name} {version(name)}" for name in ("numpy", "torch", "jax", "memray")))
     inherited = {name: os.environ[name] for name in sorted(os.environ) if _matters(name)}
     out.print(f"environment: {inherited | children.settings}", soft_wrap=True)
 
-    figures, seconds, ceiling = measure(children, options.rounds, log)
+    figures, seconds, ceiling = measure(children, options.rounds, log, engines, modes)
     write(figures, options.output)
     out.print(f"sgemm ceiling: {ceiling / 1e9:.0f} GFLOP/s (4096³, best of 5, best of the engines)")
-    for mode in MODES:
-        out.print(table(figures, mode))
+    for mode in modes:
+        out.print(table(figures, mode, engines))
     for line in ratios(figures, seconds):
         out.print(line, soft_wrap=True)
     for cell in CELLS:
