@@ -7,28 +7,56 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from memtrain.engines.functions_arithmetic import add_in_place, elementwise, summed_to
+from memtrain.engines.functions_shapes import reshape, unsafe_view, view
 from memtrain.engines.tape import Gradients, Tensor
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x Wᵀ + b for a matrix x."""
+    """x Wᵀ + b. ATen makes x a matrix first."""
+    if len(x.shape) == 2:
+        return _linear(x, weight, bias)
+    if x.in_row_order:
+        flat = _linear(view(x, -1, x.shape[-1]), weight, bias)
+        return (unsafe_view if bias is None else view)(flat, *x.shape[:-1], weight.shape[0])
+    return _strided_linear(x, weight, bias)
+
+
+def _strided_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x Wᵀ + b for lists of matrices that are not in row order. Without gradients ATen does not copy x."""
+    shape = (*x.shape[:-1], weight.shape[0])
+    if weight.requires_grad:
+        out = unsafe_view(_linear(reshape(x, -1, x.shape[-1]), weight, None), *shape)
+    else:
+        out = x.tape.new("bmm", shape, x.dtype, x, weight)
+    return out if bias is None else add_in_place(out, bias)
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     shape = (*x.shape[:-1], weight.shape[0])
     sizes = x.shape, weight.shape
 
     def rule(
         g: Tensor, needs: Sequence[bool], mat1: Tensor | None = None, mat2: Tensor | None = None
     ) -> Gradients:
-        for_x = g.tape.new("mm", sizes[0], g.dtype, g, mat2) if mat2 is not None else None
-        for_weight = g.tape.new("mm", sizes[1], g.dtype, g, mat1) if mat1 is not None else None
+        for_x = for_weight = None
+        if bias_shape is not None and mat2 is not None:  # addmm begins with x, and mm with the weight
+            for_x = g.tape.new("mm", sizes[0], g.dtype, g, mat2)
+        if mat1 is not None:
+            for_weight = g.tape.new("mm", sizes[1], g.dtype, g, mat1)
+            for_weight = for_weight.view_of(sizes[1])  # PyTorch transposes the gradient of Wᵀ
+        if bias_shape is None and mat2 is not None:
+            for_x = g.tape.new("mm", sizes[0], g.dtype, g, mat2)
+        if bias_shape is not None:
+            yield summed_to(g, bias_shape) if needs[0] else None
         yield for_x
         yield for_weight
-        if len(needs) == 3:
-            yield g.tape.new("sum", sizes[1][:1], g.dtype, g) if needs[2] else None
 
+    bias_shape = None if bias is None else bias.shape
     saved = {"mat1": x} if weight.requires_grad else {}
     if x.requires_grad:
         saved["mat2"] = weight
-    inputs = (x, weight) if bias is None else (x, weight, bias)
+    inputs = (x, weight) if bias is None else (bias, x, weight)
     name = "mm" if bias is None else "addmm"
     out = x.tape.new(name, shape, x.dtype, *inputs)
     return x.tape.record(out, f"{name.capitalize()}Backward0", inputs, saved, rule)
@@ -38,9 +66,9 @@ def _of_result(x: Tensor, name: str, function: str, backward: str) -> Tensor:
     """An activation whose backward reads its result."""
 
     def rule(g: Tensor, needs: Sequence[bool], result: Tensor) -> Gradients:
-        yield g.tape.new(backward, g.shape, g.dtype, g, result)
+        yield elementwise(backward, g, result)
 
-    out = x.tape.new(name, x.shape, x.dtype, x)
+    out = elementwise(name, x)
     return x.tape.record(out, function, (x,), {"result": out}, rule)
 
 
@@ -48,9 +76,9 @@ def _of_input(x: Tensor, name: str, function: str) -> Tensor:
     """An activation whose backward reads its input. PyTorch calls the input ``self``."""
 
     def rule(g: Tensor, needs: Sequence[bool], **saved: Tensor) -> Gradients:
-        yield g.tape.new(f"{name}_backward", g.shape, g.dtype, g, saved["self"])
+        yield elementwise(f"{name}_backward", g, saved["self"])
 
-    out = x.tape.new(name, x.shape, x.dtype, x)
+    out = elementwise(name, x)
     return x.tape.record(out, function, (x,), {"self": x}, rule)
 
 

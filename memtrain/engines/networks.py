@@ -8,31 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from memtrain.engines.activations import activate
+from memtrain.engines.networks_tokens import rnn, transformer
 from memtrain.models.network import Network
-
-ACTIVATIONS = {
-    "relu": "relu",
-    "tanh": "tanh",
-    "sigmoid": "sigmoid",
-    "gelu": "gelu",
-    "leaky_relu": "leaky_relu",
-    "elu": "elu",
-    "softplus": "softplus",
-    "silu": "silu",
-    "hard_swish": "hardswish",
-    "mish": "mish",
-}
-"""PyTorch's name of each activation."""
-
-
-def activate(f: Any, name: str, x: Any) -> Any:
-    """φ(x)."""
-    if name == "identity":
-        return x
-    if name == "gelu_tanh":
-        return f.gelu(x, approximate="tanh")
-    return getattr(f, ACTIVATIONS[name])(x)
-
 
 def mlp(network: Any, f: Any, t: Mapping[str, Any], x: Any) -> Any:
     """The output of a multilayer perceptron."""
@@ -44,7 +22,7 @@ def mlp(network: Any, f: Any, t: Mapping[str, Any], x: Any) -> Any:
     return x
 
 
-OUTPUTS = {"mlp": mlp}
+OUTPUTS = {"mlp": mlp, "transformer": transformer, "rnn": rnn}
 """By family: the function that computes the output of a network."""
 
 
@@ -57,4 +35,6 @@ def loss(network: Any, f: Any, found: Any, y: Any) -> Any:
     """The loss of outputs; the regulariser is the weight decay of the optimiser."""
     if getattr(network, "loss", "cross_entropy") == "mean_squared_error":
         return f.mse_loss(found, y)
+    if len(y.shape) == 2:  # a label for each token
+        return f.cross_entropy(found.view(-1, network.vocabulary), y.view(-1))
     return f.cross_entropy(found, y)

@@ -17,6 +17,7 @@ from math import prod
 from typing import NamedTuple
 
 from memtrain.engines.eager import Eager
+from memtrain.engines.strides import is_dense, row_order, same_strides
 from memtrain.graph.builder import Builder
 from memtrain.graph.node import DType, Node, Phase, Role, Scope, Shape
 from memtrain.graph.ops.base import Workspace
@@ -49,9 +50,18 @@ class Tensor:
         dtype: DType,
         function: Function | None = None,
         requires_grad: bool = False,
+        strides: Shape | None = None,
     ) -> None:
         self.tape, self.storage, self.shape, self.dtype = tape, storage, shape, dtype
         self.function, self.requires_grad = function, requires_grad
+        self.strides = row_order(shape) if strides is None else strides
+        """By axis: how many elements lie between two neighbours."""
+        self.number = 0
+        """Its place among the results of ``function``."""
+        self.holders = 0
+        """How often the engine of backward holds it as a gradient."""
+        self.base: Tensor | None = None
+        """The tensor of which it is a view. As in PyTorch, a view keeps it alive."""
         self.grad: Tensor | None = None
         storage.tensor_count += 1
 
@@ -63,9 +73,25 @@ class Tensor:
         """The number of elements."""
         return prod(self.shape)
 
-    def viewed(self, shape: Shape) -> Tensor:
-        """A tensor of another shape over the same storage, without history."""
-        return Tensor(self.tape, self.storage, shape, self.dtype)
+    @property
+    def dense(self) -> bool:
+        """Whether its elements fill their part of the storage, in any order."""
+        return is_dense(self.shape, self.strides)
+
+    @property
+    def in_row_order(self) -> bool:
+        """Whether its elements lie in the order of its rows: PyTorch calls it contiguous."""
+        return same_strides(self.shape, self.strides, row_order(self.shape))
+
+    def viewed(self, shape: Shape, strides: Shape | None = None) -> Tensor:
+        """A tensor of another shape over the same storage, without history. It is in row order by default."""
+        return self.tape.kind(self.tape, self.storage, shape, self.dtype, strides=strides)
+
+    def view_of(self, shape: Shape, strides: Shape | None = None) -> Tensor:
+        """The same as a view in the sense of autograd: it refers to the tensor that it views."""
+        view = self.viewed(shape, strides)
+        view.base = self.base or self
+        return view
 
 
 class Saved(NamedTuple):
@@ -89,14 +115,17 @@ class Function:
 
     def __init__(
         self,
+        tape: Tape,
         name: str,
         number: int,
         scope: Scope,
         inputs: Sequence[Tensor],
         saved: dict[str, Tensor],
         rule: Rule,
+        result_count: int = 1,
     ) -> None:
-        self.name, self.number, self.scope, self.rule = name, number, scope, rule
+        self.tape, self.name, self.number, self.scope, self.rule = tape, name, number, scope, rule
+        self.result_count = result_count
         self.targets = [_target(x) for x in inputs]
         self.saved = saved
 
@@ -107,25 +136,35 @@ class Function:
 
 
 class Accumulation:
-    """The end of a path of backward: adds a gradient to that of a leaf."""
+    """The end of the paths of backward to a leaf: it gets the sum of their gradients."""
+
+    result_count = 1
 
     def __init__(self, leaf: Tensor) -> None:
         self.leaf = leaf
+        self.number = ~leaf.storage.born.id
+        """A number that no function has, the same for every path to the leaf."""
 
 
-Target = Function | Accumulation | None
+class Target(NamedTuple):
+    """Where a gradient goes: a function or a leaf, and for which of its results the gradient is."""
+
+    end: Function | Accumulation
+    result: int
 
 
-def _target(x: Tensor) -> Target:
+def _target(x: Tensor) -> Target | None:
     if not x.requires_grad:
         return None
-    return x.function or Accumulation(x)
+    return Target(x.function or Accumulation(x), x.number)
 
 
 class Tape:
     """The record of one iteration: a node and a step for each storage that is allocated or overwritten."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[Tensor] = Tensor) -> None:
+        """``kind`` is the class of its tensors."""
+        self.kind = kind
         self.builder = Builder()
         self.saved: list[Saved] = []
         self.recording = True
@@ -140,14 +179,20 @@ class Tape:
         """A tensor that exists before the iteration and after it."""
         node = self.builder.apply(Leaf(role, shape, dtype), name=name)
         self._persistent.append(node.id)
-        return Tensor(self, Storage(self, node), shape, dtype, requires_grad=trained)
+        return self.kind(self, Storage(self, node), shape, dtype, requires_grad=trained)
 
     def new(
-        self, name: str, shape: Shape, dtype: DType, *reads: Tensor, temporaries: Workspace = ()
+        self,
+        name: str,
+        shape: Shape,
+        dtype: DType,
+        *reads: Tensor,
+        temporaries: Workspace = (),
+        strides: Shape | None = None,
     ) -> Tensor:
         """A tensor in a new storage, allocated by the function ``name``, which reads ``reads``."""
         node = self._step(Eager(name, shape, dtype, temporaries=temporaries), reads)
-        return Tensor(self, Storage(self, node), shape, dtype)
+        return self.kind(self, Storage(self, node), shape, dtype, strides=strides)
 
     def write(self, name: str, written: Tensor, *reads: Tensor, temporaries: Workspace = ()) -> None:
         """Overwrite a tensor in place."""
@@ -159,15 +204,34 @@ class Tape:
         self, out: Tensor, name: str, inputs: Sequence[Tensor], saved: dict[str, Tensor], rule: Rule
     ) -> Tensor:
         """``out`` with its place in autograd's graph, if one of the inputs requires a gradient."""
+
+        def of_one(gradients: Sequence[Tensor], needs: Sequence[bool], **saved: Tensor) -> Gradients:
+            return rule(gradients[0], needs, **saved)
+
+        return self.record_all((out,), name, inputs, saved, of_one)[0]
+
+    def record_all(
+        self,
+        outs: tuple[Tensor, ...],
+        name: str,
+        inputs: Sequence[Tensor],
+        saved: dict[str, Tensor],
+        rule: Rule,
+    ) -> tuple[Tensor, ...]:
+        """The results of one function, with their place in autograd's graph.
+
+        Their rule gets the gradients of all of them in one list.
+        """
         if not self.recording or not any(x.requires_grad for x in inputs):
-            return out
-        kept = {variable: x.viewed(x.shape) for variable, x in saved.items()}
+            return outs
+        kept = {variable: x.viewed(x.shape, x.strides) for variable, x in saved.items()}
         self._functions += 1
-        out.function = Function(name, self._functions, self.builder.scope, inputs, kept, rule)
-        out.requires_grad = True
+        function = Function(self, name, self._functions, self.builder.scope, inputs, kept, rule, len(outs))
+        for number, out in enumerate(outs):
+            out.function, out.number, out.requires_grad = function, number, True
         for variable, x in kept.items():
             self.saved.append(Saved(name, variable, x.storage.node.id, self.builder.scope))
-        return out
+        return outs
 
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:

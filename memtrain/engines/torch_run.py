@@ -20,12 +20,14 @@ from torch.utils._pytree import tree_leaves
 
 from memtrain.engines.groups import decays
 from memtrain.engines.networks import loss, output
+from memtrain.engines.strides import is_dense
 from memtrain.graph.node import DType, Role, Shape
 from memtrain.graph.ops.base import Array
 from memtrain.models.network import Network
 from memtrain.run.ledger import Ledger
 
 _MOMENTUM = 0.9
+_ENGINE_AND_CALL = 4
 
 
 class TorchRun:
@@ -51,7 +53,11 @@ class TorchRun:
         self._learned = {node.name for node in model.trainable} if optimizer else set()
         self._feeds = model.feeds[: 2 if optimizer else 1]
         self._count = _Count(ledger, steps) if ledger is not None else None
-        self._f = SimpleNamespace(**vars(functional), block=lambda *_: nullcontext())
+        self._f = SimpleNamespace(
+            **{**vars(torch), **vars(functional)},
+            block=lambda *_: nullcontext(),
+            training=optimizer is not None,
+        )
         self._t: dict[str, torch.Tensor] = {}
         self._given: dict[str, torch.Tensor] = {}
         self._optimizer: torch.optim.Optimizer | None = None
@@ -161,7 +167,9 @@ class _Count(TorchDispatchMode):  # type: ignore[misc]
     def __torch_dispatch__(
         self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        found = function(*args, **(kwargs or {}))
+        found = _as_unwatched(function, args)
+        if found is None:
+            found = function(*args, **(kwargs or {}))
         for value in tree_leaves(found):
             if isinstance(value, torch.Tensor) and not self._ledger.counts(value.untyped_storage()):
                 if self._steps:
@@ -191,6 +199,24 @@ class _Count(TorchDispatchMode):  # type: ignore[misc]
         if self._ledger.role_of(storage) is Role.TRANSIENT:
             self._ledger.relabel(storage, Role.RETAINED)
         return tensor
+
+
+def _as_unwatched(function: Callable[..., Any], args: Sequence[Any]) -> torch.Tensor | None:
+    """The sum of two gradients in the storage of the first, where PyTorch makes it there if it is not watched.
+
+    While a dispatch mode is active, autograd's engine never adds in place (``input_buffer.cpp``). Otherwise
+    it does so if nothing else holds the first gradient. The constants count the holders of a tensor and a
+    storage that the engine and this call alone hold.
+    """
+    if function is not torch.ops.aten.add.Tensor or torch._C._current_graph_task_id() < 0:
+        return None
+    first, second = args
+    if first.shape != second.shape or not is_dense(first.shape, first.stride()):
+        return None
+    storage = first.untyped_storage()
+    if first._use_count() == _ENGINE_AND_CALL and torch._C._storage_Use_Count(storage._cdata) == 2:
+        return first.add_(second)
+    return None
 
 
 def _torch_shape(shape: Shape) -> tuple[int, ...]:
