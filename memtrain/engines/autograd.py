@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
-from memtrain.engines.strides import elementwise_strides, same_strides
+from memtrain.engines.strides import elementwise_strides, is_dense, same_strides
 from memtrain.engines.tape import Accumulation, Function, Target, Tensor
 
 Gradients = list[Tensor | None]
@@ -98,7 +98,8 @@ def _gradient_counts(first: Function) -> dict[int, int]:
 def _accumulate(leaf: Tensor, buffer: Gradients) -> None:
     """Give a leaf its gradient. It takes the tensor over if nothing else holds it and its strides fit."""
     (gradient,) = buffer
-    assert gradient is not None and leaf.grad is None
+    assert gradient is not None
+    assert leaf.grad is None
     if gradient.holders == 1 and same_strides(leaf.shape, gradient.strides, leaf.strides):
         leaf.grad = gradient
         return
@@ -109,7 +110,8 @@ def _accumulate(leaf: Tensor, buffer: Gradients) -> None:
 def _sum(before: Tensor, gradient: Tensor) -> Tensor:
     """The sum of two gradients. It is in the storage of the first if nothing else uses that one."""
     gradient.holders -= 1
-    if before.holders == 1 and before.storage.tensor_count == 1 and before.dense:
+    dense = is_dense(before.shape, before.strides)
+    if dense and before.holders == 1 and before.storage.tensor_count == 1:
         before.tape.write("add_", before, gradient)
         return before
     before.holders -= 1

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from memtrain.engines.functions_arithmetic import add_in_place, elementwise, summed_to
 from memtrain.engines.functions_shapes import reshape, unsafe_view, view
+from memtrain.engines.strides import row_order, same_strides
 from memtrain.engines.tape import Gradients, Tensor
 
 
@@ -16,7 +17,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b. ATen makes x a matrix first."""
     if len(x.shape) == 2:
         return _linear(x, weight, bias)
-    if x.in_row_order:
+    if same_strides(x.shape, x.strides, row_order(x.shape)):
         flat = _linear(view(x, -1, x.shape[-1]), weight, bias)
         return (unsafe_view if bias is None else view)(flat, *x.shape[:-1], weight.shape[0])
     return _strided_linear(x, weight, bias)
@@ -36,24 +37,24 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     shape = (*x.shape[:-1], weight.shape[0])
     sizes = x.shape, weight.shape
 
-    def rule(
-        g: Tensor, needs: Sequence[bool], mat1: Tensor | None = None, mat2: Tensor | None = None
-    ) -> Gradients:
+    def rule(g: Tensor, needs: Sequence[bool], **saved: Tensor) -> Gradients:
         for_x = for_weight = None
-        if bias_shape is not None and mat2 is not None:  # addmm begins with x, and mm with the weight
-            for_x = g.tape.new("mm", sizes[0], g.dtype, g, mat2)
+        weight, mat1 = saved.get("mat2"), saved.get(first)
+        if bias_shape is not None and weight is not None:  # addmm begins with x, and mm with the weight
+            for_x = g.tape.new("mm", sizes[0], g.dtype, g, weight)
         if mat1 is not None:
             for_weight = g.tape.new("mm", sizes[1], g.dtype, g, mat1)
             for_weight = for_weight.view_of(sizes[1])  # PyTorch transposes the gradient of Wᵀ
-        if bias_shape is None and mat2 is not None:
-            for_x = g.tape.new("mm", sizes[0], g.dtype, g, mat2)
+        if bias_shape is None and weight is not None:
+            for_x = g.tape.new("mm", sizes[0], g.dtype, g, weight)
         if bias_shape is not None:
             yield summed_to(g, bias_shape) if needs[0] else None
         yield for_x
         yield for_weight
 
     bias_shape = None if bias is None else bias.shape
-    saved = {"mat1": x} if weight.requires_grad else {}
+    first = "self" if bias is None else "mat1"
+    saved = {first: x} if weight.requires_grad else {}
     if x.requires_grad:
         saved["mat2"] = weight
     inputs = (x, weight) if bias is None else (bias, x, weight)

@@ -76,6 +76,6 @@ def scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, *, is_causal: 
 
 def _tokens_first(name: str, shape: Sequence[int], *reads: Tensor) -> Tensor:
     """A new tensor (n, heads, t, values) over a storage in the order (n, t, heads, values)."""
-    n, heads, length, values = shape
+    _, heads, length, values = shape
     strides = (heads * length * values, values, heads * values, 1)
     return reads[0].tape.new(name, tuple(shape), reads[0].dtype, *reads, strides=strides)

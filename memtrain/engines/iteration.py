@@ -19,7 +19,6 @@ from memtrain.graph.node import Phase, Role
 from memtrain.models.network import Network
 from memtrain.planning.schedule import Schedule
 
-
 _FUNCTIONS = {
     name: value
     for module in (functions_shapes, functions_attention, functions_layers, functions)

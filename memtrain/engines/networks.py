@@ -12,6 +12,7 @@ from memtrain.engines.activations import activate
 from memtrain.engines.networks_tokens import rnn, transformer
 from memtrain.models.network import Network
 
+
 def mlp(network: Any, f: Any, t: Mapping[str, Any], x: Any) -> Any:
     """The output of a multilayer perceptron."""
     for k in range(1, network.depth + 2):

@@ -21,14 +21,16 @@ def row_order(shape: Shape) -> Shape:
 
 
 def same_strides(shape: Shape, first: Shape, second: Shape) -> bool:
-    """Whether two tuples of strides put the elements at the same places. An axis of one element has no say."""
+    """Whether two tuples of strides put the elements at the same places. An axis of size 1 has no say."""
     return all(size == 1 or a == b for size, a, b in zip(shape, first, second, strict=True))
 
 
 def is_dense(shape: Shape, strides: Shape) -> bool:
     """Whether the elements fill their part of the storage, in any order and without an overlap."""
     step = 1
-    for stride, size in sorted((stride, int(size)) for stride, size in zip(strides, shape, strict=True) if size > 1):
+    for stride, size in sorted(
+        (stride, int(size)) for stride, size in zip(strides, shape, strict=True) if size > 1
+    ):
         if stride != step:
             return False
         step *= size

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from math import prod
 from typing import NamedTuple
 
 from memtrain.engines.eager import Eager
-from memtrain.engines.strides import is_dense, row_order, same_strides
+from memtrain.engines.strides import row_order
 from memtrain.graph.builder import Builder
 from memtrain.graph.node import DType, Node, Phase, Role, Scope, Shape
 from memtrain.graph.ops.base import Workspace
@@ -67,21 +66,6 @@ class Tensor:
 
     def __del__(self) -> None:
         self.storage.tensor_count -= 1
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return prod(self.shape)
-
-    @property
-    def dense(self) -> bool:
-        """Whether its elements fill their part of the storage, in any order."""
-        return is_dense(self.shape, self.strides)
-
-    @property
-    def in_row_order(self) -> bool:
-        """Whether its elements lie in the order of its rows: PyTorch calls it contiguous."""
-        return same_strides(self.shape, self.strides, row_order(self.shape))
 
     def viewed(self, shape: Shape, strides: Shape | None = None) -> Tensor:
         """A tensor of another shape over the same storage, without history. It is in row order by default."""

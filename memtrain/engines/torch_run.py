@@ -27,7 +27,8 @@ from memtrain.models.network import Network
 from memtrain.run.ledger import Ledger
 
 _MOMENTUM = 0.9
-_ENGINE_AND_CALL = 4
+_OF_TENSOR, _OF_STORAGE = 4, 2
+"""How often a gradient and its storage are held in `_as_unwatched`, if only the engine has it besides."""
 
 
 class TorchRun:
@@ -103,7 +104,7 @@ class TorchRun:
         optimizer = self._optimizer
         assert optimizer is not None
         optimizer.zero_grad()
-        found = loss(self._network, self._f, self._output(), self._given["y"])
+        found = self.loss()
         found.backward()
         regulariser = 0.0 if self._count is None else self._regulariser()
         optimizer.step()
@@ -111,6 +112,11 @@ class TorchRun:
             state = (value for held in optimizer.state.values() for value in held.values())
             self._count.relabel(state, Role.OPTIMIZER)
         return float(found.item()) + regulariser
+
+    def loss(self) -> torch.Tensor:
+        """The loss of the batch in the buffers, with its history."""
+        found: torch.Tensor = loss(self._network, self._f, self._output(), self._given["y"])
+        return found
 
     def value(self, name: str) -> Array:
         """The values of a parameter, with its axes in memtrain's order."""
@@ -202,11 +208,10 @@ class _Count(TorchDispatchMode):  # type: ignore[misc]
 
 
 def _as_unwatched(function: Callable[..., Any], args: Sequence[Any]) -> torch.Tensor | None:
-    """The sum of two gradients in the storage of the first, where PyTorch makes it there if it is not watched.
+    """The sum of two gradients in the storage of the first, if PyTorch puts it there while not watched.
 
-    While a dispatch mode is active, autograd's engine never adds in place (``input_buffer.cpp``). Otherwise
-    it does so if nothing else holds the first gradient. The constants count the holders of a tensor and a
-    storage that the engine and this call alone hold.
+    Autograd's engine adds in place if nothing else holds the first gradient, but never while a dispatch mode
+    is active (``input_buffer.cpp``). Here the engine and this call hold it, and this call its storage.
     """
     if function is not torch.ops.aten.add.Tensor or torch._C._current_graph_task_id() < 0:
         return None
@@ -214,7 +219,8 @@ def _as_unwatched(function: Callable[..., Any], args: Sequence[Any]) -> torch.Te
     if first.shape != second.shape or not is_dense(first.shape, first.stride()):
         return None
     storage = first.untyped_storage()
-    if first._use_count() == _ENGINE_AND_CALL and torch._C._storage_Use_Count(storage._cdata) == 2:
+    uses = first._use_count(), torch._C._storage_Use_Count(storage._cdata)
+    if uses == (_OF_TENSOR, _OF_STORAGE):
         return first.add_(second)
     return None
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import random
 
-import numpy as np
 import pytest
+from torch_cells import assert_predicted, assert_same_training, counted
 
 from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.cells.columns import ACTIVATIONS
-from memtrain.measure.workload import Workload
 from memtrain.models.mlp import LOSSES, MLP
 from memtrain.planning.liveness import analyse
-from memtrain.run.ledger import Ledger
 
 pytestmark = pytest.mark.oracle
 pytest.importorskip("torch")
@@ -40,33 +38,14 @@ def drawn_mlp(number: int) -> Cell:
     )
 
 
-def counted(cell: Cell, mode: Mode) -> tuple[Ledger, list[float | None], Workload]:
-    """The ledger of a run of the cell, its losses, and the workload."""
-    workload, ledger = Workload(cell, mode), Ledger()
-    return ledger, workload.run_all(workload.new_run(ledger)), workload
-
-
 @pytest.mark.parametrize("number", range(24))
 def test_what_is_predicted_of_pytorch_is_what_it_holds(number):
-    cell = drawn_mlp(number)
-    for mode in Mode:
-        ledger, _, workload = counted(cell, mode)
-        assert ledger.peak_bytes == analyse(workload.schedule).peak_bytes, cell
+    assert_predicted(drawn_mlp(number))
 
 
 @pytest.mark.parametrize("number", range(6))
 def test_both_engines_compute_the_same_training(number):
-    cell = drawn_mlp(100 + number).changed(dtype="float64", foreach=False)
-    found = {}
-    for engine in ("numpy", "torch"):
-        workload = Workload(cell.changed(engine=engine), Mode.TRAIN)
-        run = workload.new_run(Ledger())
-        losses = workload.run_all(run)
-        names = [node.name for node in cell.network.build(1).trainable]
-        found[engine] = (losses, {name: run.value(name).copy() for name in names})
-    np.testing.assert_allclose(found["torch"][0], found["numpy"][0], rtol=1e-9)
-    for name, value in found["numpy"][1].items():
-        np.testing.assert_allclose(found["torch"][1][name], value, rtol=1e-6, atol=1e-9, err_msg=name)
+    assert_same_training(drawn_mlp(100 + number).changed(dtype="float64", foreach=False))
 
 
 def test_the_roles_at_the_peak_are_what_pytorch_saves_and_accumulates():
