@@ -38,28 +38,38 @@ class _Engine:
 
     def run(self, seed: Tensor) -> None:
         """Give the first function its gradient, and run all that become ready."""
-        self._pass_on(Target(self._first, 0), [seed])
+        self._pass_on(Target(self._first, 0), [seed], 0)
         while self._ready:
             *_, end = heappop(self._ready)
             if isinstance(end, Accumulation):
                 _accumulate(end.leaf, self._buffers.pop(end.number))
                 continue
             with end.tape.within(end.scope):
-                gradients = _run(end, self._buffers)
-                for target in end.targets:
-                    self._pass_on(target, gradients)
+                self._evaluate(end)
 
-    def _pass_on(self, target: Target | None, gradients: Gradients) -> None:
-        """Take the first of ``gradients`` and add it to those of its target, which may become ready."""
-        gradient = gradients.pop(0)
+    def _evaluate(self, function: Function) -> None:
+        """Run a function and pass on its gradients. Those that nothing has taken over end here."""
+        gradients = _run(function, self._buffers)
+        for number, target in enumerate(function.targets):
+            self._pass_on(target, gradients, number)
+        _release(gradients)
+
+    def _pass_on(self, target: Target | None, gradients: Gradients, number: int) -> None:
+        """Add one of ``gradients`` to those of its target, which may become ready.
+
+        A buffer takes the first gradient over. One that is added to it lives on in ``gradients``.
+        """
         if target is None:
             return
-        end = target.end
+        end, gradient = target.end, gradients[number]
         self._waiting[end.number] -= 1
         if gradient is not None:
             buffer = self._buffers.setdefault(end.number, [None] * end.result_count)
             before = buffer[target.result]
-            buffer[target.result] = gradient if before is None else _sum(before, gradient)
+            if before is None:
+                buffer[target.result], gradients[number] = gradient, None
+            else:
+                buffer[target.result] = _sum(before, gradient)
         if not self._waiting[end.number] and end.number in self._buffers:
             heappush(self._ready, (isinstance(end, Function), -end.number, end))
 
@@ -67,11 +77,8 @@ class _Engine:
 def _run(function: Function, buffers: dict[int, Gradients]) -> Gradients:
     """The gradients of a function's inputs. Its own gradients are released, and then what it saved."""
     given = buffers.pop(function.number)
-    for gradient in given:
-        if gradient is not None:
-            gradient.holders -= 1
+    _release(given)
     rule = function.rule(given, function.needs, **function.saved)
-    gradient = None
     del given
     found = list(rule)
     function.saved = {}
@@ -79,6 +86,13 @@ def _run(function: Function, buffers: dict[int, Gradients]) -> Gradients:
         if gradient is not None:
             gradient.holders += 1
     return found
+
+
+def _release(gradients: Gradients) -> None:
+    """Note that the engine does not hold these gradients any more."""
+    for gradient in gradients:
+        if gradient is not None:
+            gradient.holders -= 1
 
 
 def _gradient_counts(first: Function) -> dict[int, int]:
@@ -109,7 +123,6 @@ def _accumulate(leaf: Tensor, buffer: Gradients) -> None:
 
 def _sum(before: Tensor, gradient: Tensor) -> Tensor:
     """The sum of two gradients. It is in the storage of the first if nothing else uses that one."""
-    gradient.holders -= 1
     dense = is_dense(before.shape, before.strides)
     if dense and before.holders == 1 and before.storage.tensor_count == 1:
         before.tape.write("add_", before, gradient)

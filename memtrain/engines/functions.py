@@ -34,19 +34,18 @@ def _strided_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    shape = (*x.shape[:-1], weight.shape[0])
-    sizes = x.shape, weight.shape
+    shapes = x.shape, (weight.shape[1], weight.shape[0])
 
     def rule(g: Tensor, needs: Sequence[bool], **saved: Tensor) -> Gradients:
         for_x = for_weight = None
-        weight, mat1 = saved.get("mat2"), saved.get(first)
+        weight, x = saved.get("mat2"), saved.get(first)
         if bias_shape is not None and weight is not None:  # addmm begins with x, and mm with the weight
-            for_x = g.tape.new("mm", sizes[0], g.dtype, g, weight)
-        if mat1 is not None:
-            for_weight = g.tape.new("mm", sizes[1], g.dtype, g, mat1)
-            for_weight = for_weight.view_of(sizes[1])  # PyTorch transposes the gradient of Wᵀ
+            for_x = g.tape.new("mm", shapes[0], g.dtype, g, weight)
+        if x is not None:  # PyTorch computes the transpose of it, and transposes that
+            product = g.tape.new("mm", shapes[1][::-1], g.dtype, g, x)
+            for_weight = product.view_of(shapes[1], product.strides[::-1])
         if bias_shape is None and weight is not None:
-            for_x = g.tape.new("mm", sizes[0], g.dtype, g, weight)
+            for_x = g.tape.new("mm", shapes[0], g.dtype, g, weight)
         if bias_shape is not None:
             yield summed_to(g, bias_shape) if needs[0] else None
         yield for_x
@@ -54,13 +53,23 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
     bias_shape = None if bias is None else bias.shape
     first = "self" if bias is None else "mat1"
+    transposed = _t(weight)
     saved = {first: x} if weight.requires_grad else {}
     if x.requires_grad:
-        saved["mat2"] = weight
-    inputs = (x, weight) if bias is None else (bias, x, weight)
+        saved["mat2"] = transposed
+    inputs = (x, transposed) if bias is None else (bias, x, transposed)
     name = "mm" if bias is None else "addmm"
-    out = x.tape.new(name, shape, x.dtype, *inputs)
+    out = x.tape.new(name, (x.shape[0], weight.shape[0]), x.dtype, *inputs)
     return x.tape.record(out, f"{name.capitalize()}Backward0", inputs, saved, rule)
+
+
+def _t(weight: Tensor) -> Tensor:
+    """The transpose of a matrix: a view."""
+
+    def rule(g: Tensor, needs: Sequence[bool]) -> Gradients:
+        yield g.view_of(g.shape[::-1], g.strides[::-1])
+
+    return weight.tape.record(weight.view_of(weight.shape[::-1], weight.strides[::-1]), "TBackward0", (weight,), {}, rule)
 
 
 def _of_result(x: Tensor, name: str, function: str, backward: str) -> Tensor:
