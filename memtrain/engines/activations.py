@@ -1,4 +1,4 @@
-"""The activations by PyTorch's names."""
+"""The activations of the networks, as PyTorch's users write them."""
 
 from __future__ import annotations
 

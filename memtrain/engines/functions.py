@@ -6,42 +6,84 @@ The names of functions, autograd functions and saved variables are PyTorch's.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
-from memtrain.engines.tape import Gradients, Tensor
+from memtrain.engines.functions_arithmetic import add_in_place, elementwise, summed_to
+from memtrain.engines.functions_shapes import reshape, unsafe_view, view
+from memtrain.engines.history import Gradients
+from memtrain.engines.strides import row_order, same_strides
+from memtrain.engines.tape import Tensor
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x Wᵀ + b for a matrix x."""
-    shape = (*x.shape[:-1], weight.shape[0])
-    sizes = x.shape, weight.shape
-    flops = 2 * x.size * weight.shape[0]
+    """x Wᵀ + b. ATen makes x a matrix first."""
+    if len(x.shape) == 2:
+        return _linear(x, weight, bias)
+    if same_strides(x.shape, x.strides, row_order(x.shape)):
+        flat = _linear(view(x, -1, x.shape[-1]), weight, bias)
+        return (unsafe_view if bias is None else view)(flat, *x.shape[:-1], weight.shape[0])
+    return _strided_linear(x, weight, bias)
 
-    def rule(
-        g: Tensor, needs: Sequence[bool], mat1: Tensor | None = None, mat2: Tensor | None = None
-    ) -> Gradients:
-        for_x = g.tape.new("mm", sizes[0], g.dtype, g, mat2, flops=flops) if mat2 is not None else None
-        for_weight = g.tape.new("mm", sizes[1], g.dtype, g, mat1, flops=flops) if mat1 is not None else None
+
+def _strided_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x Wᵀ + b for lists of matrices that are not in row order. Without gradients ATen does not copy x."""
+    shape = (*x.shape[:-1], weight.shape[0])
+    if weight.requires_grad:
+        out = unsafe_view(_linear(reshape(x, -1, x.shape[-1]), weight, None), *shape)
+    else:
+        flops = 2 * int(prod(x.shape)) * weight.shape[0]
+        out = x.tape.new("bmm", shape, x.dtype, x, weight, flops=flops)
+    return out if bias is None else add_in_place(out, bias)
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    shapes = x.shape, (weight.shape[1], weight.shape[0])
+
+    def rule(g: Tensor, needs: Sequence[bool], **saved: Tensor) -> Gradients:
+        for_x = for_weight = None
+        weight, x = saved.get("mat2"), saved.get(first)
+        if bias_shape is not None and weight is not None:  # addmm begins with x, and mm with the weight
+            for_x = g.tape.new("mm", shapes[0], g.dtype, g, weight, flops=flops)
+        if x is not None:  # PyTorch computes the transpose of it, and transposes that
+            product = g.tape.new("mm", shapes[1][::-1], g.dtype, g, x, flops=flops)
+            for_weight = product.view_of(shapes[1], product.strides[::-1])
+        if bias_shape is None and weight is not None:
+            for_x = g.tape.new("mm", shapes[0], g.dtype, g, weight, flops=flops)
+        if bias_shape is not None:
+            yield summed_to(g, bias_shape) if needs[0] else None
         yield for_x
         yield for_weight
-        if len(needs) == 3:
-            yield g.tape.new("sum", sizes[1][:1], g.dtype, g) if needs[2] else None
 
-    saved = {"mat1": x} if weight.requires_grad else {}
+    flops = 2 * int(prod(x.shape)) * weight.shape[0]
+    bias_shape = None if bias is None else bias.shape
+    first = "self" if bias is None else "mat1"
+    transposed = _t(weight)
+    saved = {first: x} if weight.requires_grad else {}
     if x.requires_grad:
-        saved["mat2"] = weight
-    inputs = (x, weight) if bias is None else (x, weight, bias)
+        saved["mat2"] = transposed
+    inputs = (x, transposed) if bias is None else (bias, x, transposed)
     name = "mm" if bias is None else "addmm"
-    out = x.tape.new(name, shape, x.dtype, *inputs, flops=flops)
+    out = x.tape.new(name, (x.shape[0], weight.shape[0]), x.dtype, *inputs, flops=flops)
     return x.tape.record(out, f"{name.capitalize()}Backward0", inputs, saved, rule)
+
+
+def _t(weight: Tensor) -> Tensor:
+    """The transpose of a matrix: a view."""
+
+    def rule(g: Tensor, needs: Sequence[bool]) -> Gradients:
+        yield g.view_of(g.shape[::-1], g.strides[::-1])
+
+    view = weight.view_of(weight.shape[::-1], weight.strides[::-1])
+    return weight.tape.record(view, "TBackward0", (weight,), {}, rule)
 
 
 def _of_result(x: Tensor, name: str, function: str, backward: str) -> Tensor:
     """An activation whose backward reads its result."""
 
     def rule(g: Tensor, needs: Sequence[bool], result: Tensor) -> Gradients:
-        yield g.tape.new(backward, g.shape, g.dtype, g, result)
+        yield elementwise(backward, g, result)
 
-    out = x.tape.new(name, x.shape, x.dtype, x)
+    out = elementwise(name, x)
     return x.tape.record(out, function, (x,), {"result": out}, rule)
 
 
@@ -49,9 +91,9 @@ def _of_input(x: Tensor, name: str, function: str) -> Tensor:
     """An activation whose backward reads its input. PyTorch calls the input ``self``."""
 
     def rule(g: Tensor, needs: Sequence[bool], **saved: Tensor) -> Gradients:
-        yield g.tape.new(f"{name}_backward", g.shape, g.dtype, g, saved["self"])
+        yield elementwise(f"{name}_backward", g, saved["self"])
 
-    out = x.tape.new(name, x.shape, x.dtype, x)
+    out = elementwise(name, x)
     return x.tape.record(out, function, (x,), {"self": x}, rule)
 
 

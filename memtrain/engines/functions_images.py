@@ -7,7 +7,8 @@ from math import prod
 
 import numpy as np
 
-from memtrain.engines.tape import Gradients, Tensor
+from memtrain.engines.history import Gradients
+from memtrain.engines.tape import Tensor
 from memtrain.errors import SpecError
 from memtrain.graph.node import Shape
 from memtrain.graph.ops.window import Window, as_pair
@@ -27,11 +28,17 @@ def conv2d(
     def rule(g: Tensor, needs: Sequence[bool], **saved: Tensor) -> Gradients:
         for shape, needed in zip(sizes, needs, strict=False):
             reads = g, *saved.values()
-            yield g.tape.new("convolution_backward", shape, g.dtype, *reads) if needed else None
+            product_flops = flops if len(shape) == 4 else 0
+            yield (
+                g.tape.new("convolution_backward", shape, g.dtype, *reads, flops=product_flops)
+                if needed
+                else None
+            )
 
     inputs = (x, weight) if bias is None else (x, weight, bias)
     shape = (x.shape[0], weight.shape[0], *window.positions(*x.shape[2:]))
-    out = x.tape.new("convolution", shape, x.dtype, *inputs)
+    flops = 2 * prod(map(int, shape)) * prod(map(int, weight.shape[1:]))
+    out = x.tape.new("convolution", shape, x.dtype, *inputs, flops=flops)
     return x.tape.record(out, "ConvolutionBackward0", inputs, {"input": x, "weight": weight}, rule)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from memtrain.graph.node import Shape
 from memtrain.graph.ops.base import Array
-from memtrain.models.network import Network
+from memtrain.models.network import FeedKind, Network
 
 
 def torch_shape(shape: Shape) -> Shape:
@@ -42,6 +42,8 @@ class Layout:
 
 def _flattened(network: Network) -> dict[str, Shape]:
     """By name of each weight that reads flattened images: its outputs, and the sizes of the images."""
+    if network.reads is not FeedKind.IMAGE:
+        return {}
     model = network.build(1)
     nodes, weights = model.builder.nodes, {node.id: node for node in model.parameters}
     found: dict[str, Shape] = {}

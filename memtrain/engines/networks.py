@@ -11,6 +11,7 @@ from typing import Any
 
 from memtrain.engines.activations import activate
 from memtrain.engines.networks_images import cnn, lenet, resnet
+from memtrain.engines.networks_tokens import rnn, transformer
 from memtrain.models.network import Network
 
 
@@ -24,7 +25,14 @@ def mlp(network: Any, f: Any, t: Mapping[str, Any], x: Any) -> Any:
     return x
 
 
-OUTPUTS = {"mlp": mlp, "lenet": lenet, "cnn": cnn, "resnet": resnet}
+OUTPUTS = {
+    "mlp": mlp,
+    "lenet": lenet,
+    "cnn": cnn,
+    "resnet": resnet,
+    "transformer": transformer,
+    "rnn": rnn,
+}
 """By family: the function that computes the output of a network."""
 
 
@@ -37,4 +45,6 @@ def loss(network: Any, f: Any, found: Any, y: Any) -> Any:
     """The loss of outputs; the regulariser is the weight decay of the optimiser."""
     if getattr(network, "loss", "cross_entropy") == "mean_squared_error":
         return f.mse_loss(found, y)
+    if len(y.shape) == 2:  # a label for each token
+        return f.cross_entropy(found.view(-1, network.vocabulary), y.view(-1))
     return f.cross_entropy(found, y)

@@ -11,17 +11,16 @@ Sources: PyTorch 2.13, ``torch/csrc/autograd/engine.cpp`` (order and release) an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from math import prod
-from typing import NamedTuple
 
 from memtrain.engines.eager import Eager
+from memtrain.engines.history import Function, Gradients, Rule, Saved
+from memtrain.engines.strides import row_order
 from memtrain.graph.builder import Builder
-from memtrain.graph.node import DType, Node, Phase, Role, Scope, Shape
+from memtrain.graph.node import DType, Node, Phase, Role, Shape
 from memtrain.graph.ops.base import Workspace
 from memtrain.graph.ops.source import Leaf
-from memtrain.graph.size import product
 from memtrain.planning.schedule import Schedule, Step
 
 
@@ -50,114 +49,41 @@ class Tensor:
         dtype: DType,
         function: Function | None = None,
         requires_grad: bool = False,
+        strides: Shape | None = None,
     ) -> None:
         self.tape, self.storage, self.shape, self.dtype = tape, storage, shape, dtype
         self.function, self.requires_grad = function, requires_grad
+        self.strides = row_order(shape) if strides is None else strides
+        """By axis: how many elements lie between two neighbours."""
+        self.number = 0
+        """Its place among the results of ``function``."""
+        self.holders = 0
+        """How often the engine of backward holds it as a gradient."""
+        self.base: Tensor | None = None
+        """The tensor of which it is a view. As in PyTorch, a view keeps it alive."""
         self.grad: Tensor | None = None
         storage.tensor_count += 1
 
     def __del__(self) -> None:
         self.storage.tensor_count -= 1
 
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return prod(self.shape)
+    def viewed(self, shape: Shape, strides: Shape | None = None) -> Tensor:
+        """A tensor of another shape over the same storage, without history. It is in row order by default."""
+        return self.tape.kind(self.tape, self.storage, shape, self.dtype, strides=strides)
 
-    def viewed(self, shape: Shape) -> Tensor:
-        """A tensor of another shape over the same storage, without history."""
-        return Tensor(self.tape, self.storage, shape, self.dtype)
-
-    def __add__(self, other: Tensor) -> Tensor:
-        """The sum of two tensors of one shape. Both inputs get the same gradient."""
-
-        def rule(g: Tensor, needs: Sequence[bool]) -> Gradients:
-            for needed in needs:
-                yield g.viewed(g.shape) if needed else None
-
-        out = self.tape.new("add", self.shape, self.dtype, self, other)
-        return self.tape.record(out, "AddBackward0", (self, other), {}, rule)
-
-    def flatten(self, start_dim: int) -> Tensor:
-        """A view with all axes from ``start_dim`` on as one."""
-        shape = self.shape
-
-        def rule(g: Tensor, needs: Sequence[bool]) -> Gradients:
-            yield g.viewed(shape)
-
-        out = self.viewed((*shape[:start_dim], product(shape[start_dim:])))
-        return self.tape.record(out, "ViewBackward0", (self,), {}, rule)
-
-    def mean(self, dim: tuple[int, ...]) -> Tensor:
-        """The mean over some axes. Its gradient is spread over them: divided, with the shape of the input."""
-        shape = self.shape
-
-        def rule(g: Tensor, needs: Sequence[bool]) -> Gradients:
-            yield g.tape.new("div", shape, g.dtype, g)
-
-        kept = tuple(size for axis, size in enumerate(shape) if axis not in dim)
-        out = self.tape.new("mean", kept, self.dtype, self)
-        return self.tape.record(out, "MeanBackward1", (self,), {}, rule)
-
-
-class Saved(NamedTuple):
-    """A tensor that an autograd function saves: as PyTorch names both, ``ReluBackward0`` and ``result``."""
-
-    function: str
-    variable: str
-    node: int
-    scope: Scope
-
-
-Gradients = Iterator[Tensor | None]
-Rule = Callable[..., Gradients]
-"""A backward rule. From the gradient of the output, whether each input needs a gradient, and the saved
-tensors by name, it yields a gradient for each input in order; ``None`` for an input that needs none. It must
-refer to no tensor besides, since a reference would keep a storage alive."""
-
-
-class Function:
-    """A node of autograd's graph: what it saved, the inputs whose gradients it gives, and its rule."""
-
-    def __init__(
-        self,
-        name: str,
-        number: int,
-        scope: Scope,
-        inputs: Sequence[Tensor],
-        saved: dict[str, Tensor],
-        rule: Rule,
-    ) -> None:
-        self.name, self.number, self.scope, self.rule = name, number, scope, rule
-        self.targets = [_target(x) for x in inputs]
-        self.saved = saved
-
-    @property
-    def needs(self) -> list[bool]:
-        """Whether the gradient of each input is wanted."""
-        return [target is not None for target in self.targets]
-
-
-class Accumulation:
-    """The end of a path of backward: adds a gradient to that of a leaf."""
-
-    def __init__(self, leaf: Tensor) -> None:
-        self.leaf = leaf
-
-
-Target = Function | Accumulation | None
-
-
-def _target(x: Tensor) -> Target:
-    if not x.requires_grad:
-        return None
-    return x.function or Accumulation(x)
+    def view_of(self, shape: Shape, strides: Shape | None = None) -> Tensor:
+        """The same as a view in the sense of autograd: it refers to the tensor that it views."""
+        view = self.viewed(shape, strides)
+        view.base = self.base or self
+        return view
 
 
 class Tape:
     """The record of one iteration: a node and a step for each storage that is allocated or overwritten."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[Tensor] = Tensor) -> None:
+        """``kind`` is the class of its tensors."""
+        self.kind = kind
         self.builder = Builder()
         self.saved: list[Saved] = []
         self.recording = True
@@ -173,7 +99,7 @@ class Tape:
         """A tensor that exists before the iteration and after it."""
         node = self.builder.apply(Leaf(role, shape, dtype), name=name)
         self._persistent.append(node.id)
-        return Tensor(self, Storage(self, node), shape, dtype, requires_grad=trained)
+        return self.kind(self, Storage(self, node), shape, dtype, requires_grad=trained)
 
     def new(
         self,
@@ -182,6 +108,7 @@ class Tape:
         dtype: DType,
         *reads: Tensor,
         temporaries: Workspace = (),
+        strides: Shape | None = None,
         flops: int = 0,
     ) -> Tensor:
         """A tensor in a new storage, allocated by the function ``name``, which reads ``reads``.
@@ -189,7 +116,7 @@ class Tape:
         ``flops`` are those of a product; other functions are counted by their elements.
         """
         op = Eager(name, shape, dtype, None, temporaries, *self._reading(reads), flops)
-        return Tensor(self, Storage(self, self._step(op, reads)), shape, dtype)
+        return self.kind(self, Storage(self, self._step(op, reads)), shape, dtype, strides=strides)
 
     def write(self, name: str, written: Tensor, *reads: Tensor, temporaries: Workspace = ()) -> None:
         """Overwrite a tensor in place."""
@@ -201,15 +128,34 @@ class Tape:
         self, out: Tensor, name: str, inputs: Sequence[Tensor], saved: dict[str, Tensor], rule: Rule
     ) -> Tensor:
         """``out`` with its place in autograd's graph, if one of the inputs requires a gradient."""
+
+        def of_one(gradients: Sequence[Tensor], needs: Sequence[bool], **saved: Tensor) -> Gradients:
+            return rule(gradients[0], needs, **saved)
+
+        return self.record_all((out,), name, inputs, saved, of_one)[0]
+
+    def record_all(
+        self,
+        outs: tuple[Tensor, ...],
+        name: str,
+        inputs: Sequence[Tensor],
+        saved: dict[str, Tensor],
+        rule: Rule,
+    ) -> tuple[Tensor, ...]:
+        """The results of one function, with their place in autograd's graph.
+
+        Their rule gets the gradients of all of them in one list.
+        """
         if not self.recording or not any(x.requires_grad for x in inputs):
-            return out
-        kept = {variable: x.viewed(x.shape) for variable, x in saved.items()}
+            return outs
+        kept = {variable: x.viewed(x.shape, x.strides) for variable, x in saved.items()}
         self._functions += 1
-        out.function = Function(name, self._functions, self.builder.scope, inputs, kept, rule)
-        out.requires_grad = True
+        function = Function(self, name, self._functions, self.builder.scope, inputs, kept, rule, len(outs))
+        for number, out in enumerate(outs):
+            out.function, out.number, out.requires_grad = function, number, True
         for variable, x in kept.items():
             self.saved.append(Saved(name, variable, x.storage.node.id, self.builder.scope))
-        return out
+        return outs
 
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:

@@ -62,7 +62,9 @@ class TorchRun:
         self._feeds = model.feeds[: 2 if optimizer else 1]
         self._count = Count(ledger, steps) if ledger is not None else None
         self._f = SimpleNamespace(
-            **vars(functional), block=lambda *_: nullcontext(), training=optimizer is not None
+            **{**vars(torch), **vars(functional)},
+            block=lambda *_: nullcontext(),
+            training=optimizer is not None,
         )
         self._t: dict[str, torch.Tensor] = {}
         self._given: dict[str, torch.Tensor] = {}
@@ -115,7 +117,7 @@ class TorchRun:
         optimizer = self._optimizer
         assert optimizer is not None
         optimizer.zero_grad()
-        found = loss(self._network, self._f, self._output(), self._given["y"])
+        found = self.loss()
         with self._count.backward() if self._count else nullcontext():
             found.backward()
         regulariser = 0.0 if self._count is None else self._regulariser()
@@ -124,6 +126,11 @@ class TorchRun:
             state = (value for held in optimizer.state.values() for value in held.values())
             self._count.relabel(state, Role.OPTIMIZER)
         return float(found.item()) + regulariser
+
+    def loss(self) -> torch.Tensor:
+        """The loss of the batch in the buffers, with its history."""
+        found: torch.Tensor = loss(self._network, self._f, self._output(), self._given["y"])
+        return found
 
     def value(self, name: str) -> Array:
         """The values of a parameter, with its axes in memtrain's order."""

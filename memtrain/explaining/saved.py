@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memtrain.cells.cell import NUMPY, Cell
-from memtrain.engines.tape import Saved
+from memtrain.engines.history import Saved
 from memtrain.explaining.by_layer import LayerBytes
 from memtrain.graph.node import Graph, Node, Scope
 
