@@ -18,10 +18,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     def rule(
         g: Tensor, needs: Sequence[bool], mat1: Tensor | None = None, mat2: Tensor | None = None
     ) -> Gradients:
-        for_x = g.tape.new("mm", sizes[0], g.dtype, g, mat2) if mat2 is not None else None
-        for_weight = g.tape.new("mm", sizes[1], g.dtype, g, mat1) if mat1 is not None else None
-        yield for_x
-        yield for_weight
+        made: dict[int, Tensor] = {}
+        others = mat2, mat1  # the gradient of each input reads the other one
+        for k in (0, 1) if len(needs) == 3 else (1, 0):  # without a bias, that of the weight is made first
+            other = others[k]
+            if other is not None:
+                made[k] = g.tape.new("mm", sizes[k], g.dtype, g, other)
+        yield made.get(0)
+        yield made.get(1)
         if len(needs) == 3:
             yield g.tape.new("sum", sizes[1][:1], g.dtype, g) if needs[2] else None
 
