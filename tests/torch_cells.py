@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from memtrain.cells.cell import Cell, Mode
+from memtrain.graph.node import Role
 from memtrain.measure.workload import Workload
 from memtrain.planning.liveness import analyse
 from memtrain.run.ledger import Ledger
 
 
-def counted(cell: Cell, mode: Mode) -> tuple[Ledger, list[float | None], Workload]:
+class Births(Ledger):
+    """A ledger that also keeps the live bytes after each birth."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live_at_births: list[int] = []
+
+    def born_shared(self, array: object, role_bytes: Mapping[Role, int]) -> None:
+        super().born_shared(array, role_bytes)
+        self.live_at_births.append(self.live_bytes)
+
+
+def counted(cell: Cell, mode: Mode) -> tuple[Births, list[float | None], Workload]:
     """The ledger of a run of the cell, its losses, and the workload."""
-    workload, ledger = Workload(cell, mode), Ledger()
+    workload, ledger = Workload(cell, mode), Births()
     return ledger, workload.run_all(workload.new_run(ledger)), workload
 
 
-def assert_predicted(cell: Cell) -> None:
-    """Fail unless the ledger counts what is predicted, to the byte, in training and in inference."""
+def assert_predicted(cell: Cell, *, throughout: bool = True) -> None:
+    """Fail unless the ledger counts what is predicted, to the byte, in training and in inference.
+
+    The peaks are compared and, with ``throughout``, the live bytes at each allocation of the last iteration.
+    """
     for mode in Mode:
         ledger, _, workload = counted(cell, mode)
-        assert ledger.peak_bytes == analyse(workload.schedule).peak_bytes, (cell, mode)
+        schedule, liveness = workload.schedule, analyse(workload.schedule)
+        assert ledger.peak_bytes == liveness.peak_bytes, (cell, mode)
+        if not throughout:
+            continue
+        live = [
+            count
+            for step, count in zip(schedule.steps, liveness.live_bytes, strict=True)
+            if schedule.graph[step.node].owns_storage
+        ]
+        assert ledger.live_at_births[-len(live) :] == live, (cell, mode)
 
 
 def trained(cell: Cell) -> tuple[list[float | None], dict[str, np.ndarray]]:
