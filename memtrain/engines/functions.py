@@ -69,7 +69,9 @@ def _t(weight: Tensor) -> Tensor:
     def rule(g: Tensor, needs: Sequence[bool]) -> Gradients:
         yield g.view_of(g.shape[::-1], g.strides[::-1])
 
-    return weight.tape.record(weight.view_of(weight.shape[::-1], weight.strides[::-1]), "TBackward0", (weight,), {}, rule)
+    return weight.tape.record(
+        weight.view_of(weight.shape[::-1], weight.strides[::-1]), "TBackward0", (weight,), {}, rule
+    )
 
 
 def _of_result(x: Tensor, name: str, function: str, backward: str) -> Tensor:

@@ -51,7 +51,8 @@ def rms_norm(x: Tensor, size: Sequence[int], weight: Tensor, eps: float) -> Tens
 
 def _inverse_root(x: Tensor) -> Tensor:
     """1/√(mean of squares + ε) of each row."""
-    mean = _row_mean(_square(x))
+    squares = _square(x)  # PyTorch frees them after the root exists
+    mean = _row_mean(squares)
     mean.tape.write("add_", mean)
 
     def rule(g: Tensor, needs: Sequence[bool], result: Tensor) -> Gradients:

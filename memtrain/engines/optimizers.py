@@ -116,7 +116,9 @@ def _adam_foreach(
     decay: float,
 ) -> None:
     means, squares, counts = (list(kind) for kind in zip(*states, strict=True))
-    _write_each("_foreach_add_", counts)
+    one = counts[0].tape.new("tensor", (), _COUNT)
+    _write_each("_foreach_add_", counts, [one] * len(counts))
+    del one
     if decay:
         gradients = [_like("_foreach_add", g, p) for g, p in zip(gradients, parameters, strict=True)]
     _write_each("_foreach_lerp_", means, gradients)
