@@ -47,12 +47,14 @@ def layer_norm(x: Tensor, size: Sequence[int], weight: Tensor, bias: Tensor) -> 
 
 def rms_norm(x: Tensor, size: Sequence[int], weight: Tensor, eps: float) -> Tensor:
     """The RMS norm over the last axis. On the CPU it consists of five functions, all of which save."""
-    return multiply(multiply(x, _inverse_root(x)), weight)
+    root = _inverse_root(x)  # PyTorch frees it with the result of the first product
+    return multiply(multiply(x, root), weight)
 
 
 def _inverse_root(x: Tensor) -> Tensor:
     """1/√(mean of squares + ε) of each row."""
-    mean = _row_mean(_square(x))
+    squares = _square(x)  # PyTorch frees them after the root exists
+    mean = _row_mean(squares)
     mean.tape.write("add_", mean)
 
     def rule(g: Tensor, needs: Sequence[bool], result: Tensor) -> Gradients:

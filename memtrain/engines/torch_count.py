@@ -101,12 +101,12 @@ def _sum_of_gradients(
 ) -> tuple[Callable[..., Any], tuple[torch.Tensor, torch.Tensor]]:
     """The op by which the engine of autograd adds two gradients, and its arguments.
 
-    It adds in place if only it has one of them, but never while a dispatch mode is on
+    It adds in place if only it has the first, but never while a dispatch mode is on
     (``can_accumulate_inplace`` in PyTorch's input_buffer.cpp). The count is such a mode, so the count adds
     as the engine does without it.
     """
     aten = torch.ops.aten
-    for total, added in ((first, second), (second, first)):
-        if _uses(total) == _SOLE_USES and aten.is_non_overlapping_and_dense(total):
-            return aten.add_.Tensor, (total, added)
+    alone = _uses(first) == _SOLE_USES and first.shape == second.shape
+    if alone and aten.is_non_overlapping_and_dense(first):
+        return aten.add_.Tensor, (first, second)
     return aten.add.Tensor, (first, second)

@@ -75,7 +75,7 @@ def drawn(family: Drawn, number: int) -> Cell:
 @pytest.mark.parametrize("number", range(24))
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_what_is_predicted_of_pytorch_is_what_it_holds(family, number):
-    assert_predicted(drawn(family, number), throughout=False)
+    assert_predicted(drawn(family, number))
 
 
 @pytest.mark.parametrize("number", range(8))
