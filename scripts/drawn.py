@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from memtrain.cells.cell import COSTS, Cell, Mode
+from memtrain.cells.cell import COSTS, NUMPY, TORCH, Cell, Mode
 from memtrain.cells.columns import BY_NAME
 from memtrain.cells.row import Row, planned_row
 from memtrain.errors import InputError
@@ -22,6 +22,9 @@ from memtrain.training.optimizers import OPTIMIZERS
 
 SIZES_FROM_DATA = ("input_size", "output_size", "channels", "vocabulary")
 """Columns that are drawn in a quarter of the cells. The data of the other cells give them."""
+
+_PYTORCH = {"accumulate": 1, "policy": "none", "update": "deferred", "allocation": "auto"}
+"""The values of columns that cells of the engine torch have."""
 
 COMMON: dict[str, Sequence[Any]] = {
     "activation": list(ACTIVATIONS),
@@ -91,11 +94,13 @@ def draw_tasks(
     small: bool = False,
     models: Sequence[str] = tuple(FAMILIES),
     threads: Sequence[int] = (1, 1, 1, 2),
+    engine: str = NUMPY,
     fits: Callable[[Row], bool] = lambda row: True,
 ) -> tuple[list[Task], Counter[str]]:
     """``count`` different random cells, each in one mode, and how many were drawn and refused, and why.
 
-    The families take turns. ``fits`` says whether a cell with this predicted row is wanted.
+    The families take turns. With the engine torch, a cell has only what PyTorch does. ``fits`` says whether a
+    cell with this predicted row is wanted.
     """
     tasks: dict[Task, None] = {}
     said: Counter[str] = Counter()
@@ -104,12 +109,14 @@ def draw_tasks(
         mode = rng.choice((Mode.TRAIN, Mode.TRAIN, Mode.INFER))
         columns = draw_columns(rng, models[len(tasks) % len(models)], SMALL if small else LARGE)
         columns["threads"] = rng.choice(threads)
+        if engine == TORCH:
+            columns |= {"engine": engine, "foreach": rng.random() < 0.5, **_PYTORCH}
         try:
             cell = make_cell(columns)
         except InputError:
             said["refused"] += 1
             continue
-        cell = with_budget(rng, cell)
+        cell = cell if engine == TORCH else with_budget(rng, cell)
         row = planned_row(cell, mode)
         if not row.ok:
             said["without a plan"] += 1

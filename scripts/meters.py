@@ -11,6 +11,7 @@ from random import Random
 
 from drawn import draw_tasks
 
+from memtrain.cells.cell import ENGINES, NUMPY
 from memtrain.cells.row import TOLERANCES, Row
 from memtrain.measure.host import Host
 from memtrain.models.families import FAMILIES
@@ -31,6 +32,7 @@ def main() -> int:
     parser.add_argument("seed", nargs="?", type=int, default=0)
     parser.add_argument("--model", default=",".join(FAMILIES), help="Families, separated by commas")
     parser.add_argument("--meters", default=",".join(METERS), help="Meters, separated by commas")
+    parser.add_argument("--engine", default=NUMPY, choices=ENGINES)
     parser.add_argument("--least", default="1B", help="The least predicted peak of a cell")
     parser.add_argument("--most", default="200MiB", help="The largest predicted peak of a cell")
     parser.add_argument("--threads", default="1,1,1,2", help="Numbers of threads to draw from")
@@ -49,6 +51,7 @@ def main() -> int:
         small=given.small,
         models=given.model.split(","),
         threads=[int(number) for number in given.threads.split(",")],
+        engine=given.engine,
         fits=fits,
     )
     draws = ", ".join(f"{number} {what}" for what, number in said.items())
