@@ -15,7 +15,7 @@ def frozen_sentences(rows: Sequence[Row], name_of: Callable[[Cell], str]) -> lis
     largest: dict[str, Row] = {}
     for row in rows:
         frozen = row.cell["freeze"]
-        if row.mode is Mode.TRAIN and frozen != NOTHING and row["retained_bytes"] is not None:
+        if row.mode is Mode.TRAIN and frozen not in (None, NOTHING) and row["retained_bytes"] is not None:
             before = largest.setdefault(frozen, row)
             if row["retained_bytes"] > before["retained_bytes"]:
                 largest[frozen] = row

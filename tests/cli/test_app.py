@@ -168,7 +168,7 @@ def test_json_and_csv_have_the_columns_of_the_contract_in_order(measured):
     for row, line in zip(document["rows"], rows, strict=True):
         assert list(row)[: len(COLUMNS)] == COLUMNS
         shown = {name: "" if row[name] is None else str(row[name]) for name in COLUMNS}
-        assert {**line, "bias": "False"} == shown
+        assert {**line, "bias": "False", "foreach": "False"} == shown
         assert row["status"] == "ok"
         assert row["predicted_peak_bytes"] == row["ledger_peak_bytes"]
         peaks = [name for name in COLUMNS if re.fullmatch(r"peak_.*_bytes", name)]

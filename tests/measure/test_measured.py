@@ -90,6 +90,9 @@ CONTRACT = [
     "attention",
     "tied",
     "unit",
+    "freeze",
+    "engine",
+    "foreach",
 ]
 
 ENVIRONMENT = {"blas": "b", "cpu": "c", "python": "p", "numpy": "n", "memtrain": "m"}
