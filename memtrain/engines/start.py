@@ -32,9 +32,7 @@ def torch_run(
     try:
         from memtrain.engines.torch_run import TorchRun
     except ImportError as error:
-        raise MeasureError(
-            f"the engine torch needs PyTorch ({error}); install it with pip install -e '.[torch]'"
-        ) from error
+        raise MeasureError(f"the engine torch needs PyTorch ({error}); add the extra torch") from error
     steps = [number for number, step in enumerate(schedule.steps) if schedule.graph[step.node].owns_storage]
     return TorchRun(
         network,
