@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from memtrain.cells.cell import Cell, cell_of
+from memtrain.cells.cell import NUMPY, TORCH, Cell, cell_of
 from memtrain.cells.columns import BY_NAME, CELL_NAMES
 from memtrain.errors import SpecError, check_integer, unknown_choice
 from memtrain.measure.machine import free_memory_bytes
@@ -65,8 +65,13 @@ def _family_grid(family: type[Network], given: Mapping[str, list[Any]], of_layer
     order = [name for name in CELL_NAMES if name in lists and name not in ("depth", "batch")]
     cells = []
     names = (*order, "depth", "batch")
+    beside_torch = TORCH in lists.get("engine", ())
     for combination in product(*(lists[name] for name in names)):
         chosen = dict(zip(names, combination, strict=True))
+        if beside_torch and chosen.get("foreach") and chosen["engine"] == NUMPY:
+            if False in lists["foreach"]:
+                continue  # the same cell is there without the option, which is PyTorch's
+            chosen["foreach"] = False
         cells.append(cell_of(**(sizes[chosen["data"]] | chosen)))
     return cells
 

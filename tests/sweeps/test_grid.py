@@ -235,3 +235,14 @@ def test_batches_larger_than_the_training_examples_are_named_with_their_number(t
     assert oversized_batches(make_grid({**axes, "batch": [1, 9]})) == {str(path): 8}
     assert oversized_batches(make_grid({**axes, "batch": [1438]})) == {str(path): 8}
     assert oversized_batches(make_grid({**axes, "batch": [2, 1439]})) == {str(path): 8, DIGITS: 1438}
+
+
+def test_an_option_of_pytorch_has_no_say_in_the_cells_of_the_other_engine():
+    axes = {"engine": ["numpy", "torch"], "depth": 1, "batch": 4}
+    both = make_grid({**axes, "foreach": True})
+    assert [(cell.engine, cell.foreach) for cell in both] == [("numpy", False), ("torch", True)]
+    each = make_grid({**axes, "foreach": [False, True]})
+    found = [(cell.engine, cell.foreach) for cell in each]
+    assert found == [("numpy", False), ("torch", False), ("torch", True)]
+    with pytest.raises(SpecError, match="foreach is an option of PyTorch"):
+        make_grid({"foreach": True, "depth": 1, "batch": 4})
