@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from random import Random
 
 import numpy as np
 
 from memtrain.cells.cell import Cell, Mode
 from memtrain.graph.node import Role
 from memtrain.measure.workload import Workload
+from memtrain.models.network import Network
 from memtrain.planning.liveness import analyse
 from memtrain.run.ledger import Ledger
+
+
+def cell_in_pytorch(network: Network, draw: Random, batches: Sequence[int]) -> Cell:
+    """A cell of the engine torch: the network with a drawn batch, optimiser and form of the optimiser."""
+    return Cell(
+        network,
+        batch=draw.choice(batches),
+        optimizer=draw.choice(("sgd", "momentum", "adam")),
+        data="synthetic",
+        engine="torch",
+        foreach=draw.random() < 0.5,
+    )
 
 
 class Births(Ledger):

@@ -55,20 +55,23 @@ class EngineGap:
 
 
 def engine_gaps(rows: Sequence[Row]) -> list[EngineGap]:
-    """The gap of each cell of training whose rows are there for both engines, in the order of the rows."""
-    ours = {row.cell for row in rows if row.cell.engine == NUMPY}
-    theirs = [row.cell for row in rows if row.mode is Mode.TRAIN and row.cell.engine == TORCH]
-    return [
-        _gap(twin, cell) for cell in theirs if (twin := cell.changed(engine=NUMPY, foreach=False)) in ours
+    """The gap of each cell of training that both engines can run, in the order of the rows.
+
+    A row without a prediction has none: its policy has no plan, or PyTorch refuses the cell.
+    """
+    predicted = [
+        row.cell for row in rows if row.mode is Mode.TRAIN and row["predicted_peak_bytes"] is not None
     ]
+    ours = {cell for cell in predicted if cell.engine == NUMPY}
+    return [_gap(cell) for cell in predicted if cell.engine == TORCH and cell.in_numpy() in ours]
 
 
-def _gap(numpy_cell: Cell, torch_cell: Cell) -> EngineGap:
-    ours, theirs = (analyse(cell.schedule(Mode.TRAIN)) for cell in (numpy_cell, torch_cell))
+def _gap(cell: Cell) -> EngineGap:
+    ours, theirs = (analyse(each.schedule(Mode.TRAIN)) for each in (cell.in_numpy(), cell))
     before, after = _kinds_at_peak(ours), _kinds_at_peak(theirs)
     kinds = {kind: after.get(kind, 0) - before.get(kind, 0) for kind in dict.fromkeys((*after, *before))}
     return EngineGap(
-        torch_cell,
+        cell,
         ours.peak_bytes,
         theirs.peak_bytes,
         {kind: difference for kind, difference in kinds.items() if difference},
@@ -81,13 +84,16 @@ def _kinds_at_peak(liveness: Liveness) -> dict[str, int]:
     """The bytes at the peak by kind."""
     found: dict[str, int] = {}
     for life in liveness.standing(liveness.peak_step):
-        passing = TEMPORARIES if life.node.phase is Phase.UPDATE else BUFFERS
-        kind = _KINDS.get(life.role, passing)
+        kind = _KINDS.get(life.role) or _passing(life.node.phase)
         found[kind] = found.get(kind, 0) + life.node.nbytes
-    at_peak = liveness.schedule.steps[liveness.peak_step].phase
-    kind = TEMPORARIES if at_peak is Phase.UPDATE else BUFFERS
+    kind = _passing(liveness.schedule.steps[liveness.peak_step].phase)
     found[kind] = found.get(kind, 0) + liveness.occupancy.workspace_bytes[liveness.peak_step]
     return found
+
+
+def _passing(phase: Phase) -> str:
+    """The kind of an array that only its phase needs."""
+    return TEMPORARIES if phase is Phase.UPDATE else BUFFERS
 
 
 def _retained_bytes(liveness: Liveness) -> int:

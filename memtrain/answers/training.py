@@ -73,7 +73,6 @@ def train_cell(
             rate,
             cell.keep_all(Mode.TRAIN),
             foreach=cell.foreach,
-            threads=cell.threads,
             ledger=ledger,
             most_counted=cell.steps,
         )

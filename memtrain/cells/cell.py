@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from memtrain.cells.columns import BY_NAME, CELL_NAMES, NETWORK_NAMES, RUN_NAMES
+from memtrain.cells.columns import BY_NAME, CELL_NAMES, ENGINES, NETWORK_NAMES, RUN_NAMES
 from memtrain.cells.kinds import written
 from memtrain.engines import iteration as recording
 from memtrain.engines.iteration import Recorded
@@ -38,9 +38,7 @@ class Mode(StrEnum):
         return {"train": "training", "infer": "inference"}[self]
 
 
-NUMPY, TORCH = "numpy", "torch"
-ENGINES = (NUMPY, TORCH)
-"""Who runs the iterations: memtrain's own kernels, or PyTorch."""
+NUMPY, TORCH = ENGINES
 
 AUTO = "auto"
 """The allocation that is fresh when memory is measured, so that the allocator sees every array, and packed
@@ -153,6 +151,10 @@ class Cell:
         run = {name: value for name, value in columns.items() if name in RUN_NAMES}
         network = {name: value for name, value in columns.items() if name not in run}
         return replace(self, **run, network=self.network.changed(**network) if network else self.network)
+
+    def in_numpy(self) -> Cell:
+        """The cell in which memtrain's own engine runs the same network."""
+        return self.changed(engine=NUMPY, foreach=False)
 
     def schedule(self, mode: Mode, rates: Rates | None = None) -> Schedule:
         """The schedule of one iteration. Raises ``BudgetError`` if the budget of the policy is too small."""

@@ -87,6 +87,7 @@ ACTIVATIONS = (
     "mish",
 )
 ENGINES = ("numpy", "torch")
+"""Who runs the iterations: memtrain's own kernels, or PyTorch."""
 FAMILIES = ("mlp", "lenet", "cnn", "resnet", "transformer", "rnn")
 ATTENTIONS = ("parts", "blocks")
 NORMS = ("none", "batch", "group", "layer", "rms")
@@ -123,7 +124,7 @@ COLUMNS = (
     _run("policy", TEXT, "none", _POLICY),
     _run("update", TEXT, "deferred", _UPDATE, choices=("deferred", "eager")),
     _run("allocation", TEXT, "auto", _ALLOCATION, choices=("auto", "fresh", "packed")),
-    _run("threads", COUNT, 1, "BLAS threads of each run"),
+    _run("threads", COUNT, 1, "Threads of each run"),
     _run("steps", COUNT, 3, "Iterations during which memory is measured", least=2),
     _run("seed", COUNT, 0, "Seed of the initial values and batches", least=0),
     _run("memory_limit_bytes", BYTES, None, _MEMORY, called="memory"),

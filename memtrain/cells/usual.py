@@ -50,7 +50,7 @@ def with_explained(given: Mapping[str, Any]) -> dict[str, Any]:
 def with_trained(given: Mapping[str, Any]) -> dict[str, Any]:
     """The ``given`` columns, completed by the default cell of ``train`` for their family."""
     usual = _TRAINED.get(given.get("model") or _FAMILY, {})
-    allocation = {"allocation": "packed"} if given.get("engine") in (None, "numpy") else {}
+    allocation = {"allocation": "packed"} if given.get("engine") in (None, BY_NAME["engine"].default) else {}
     return _completed(given, {**usual, **allocation})
 
 

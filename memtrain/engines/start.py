@@ -21,7 +21,6 @@ def torch_run(
     schedule: Schedule,
     *,
     foreach: bool,
-    threads: int,
     ledger: Ledger | None,
     most_counted: int | None = None,
 ) -> TorchRun:
@@ -40,7 +39,6 @@ def torch_run(
         optimizer,
         rate,
         foreach=foreach,
-        threads=threads,
         ledger=ledger,
         steps=steps,
         most_counted=most_counted,

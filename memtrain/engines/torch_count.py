@@ -61,8 +61,10 @@ class Count(TorchDispatchMode):  # type: ignore[misc]
     def backward(self) -> Iterator[None]:
         """A context: backward runs inside it."""
         self._in_backward = True
-        yield
-        self._in_backward = False
+        try:
+            yield
+        finally:
+            self._in_backward = False
 
     def born(self, tensor: torch.Tensor, role: Role) -> None:
         """Count the storage of ``tensor``."""

@@ -32,7 +32,10 @@ _WARM_SIZE = 512
 
 
 class TorchRun:
-    """A network in PyTorch with one batch size. It trains with ``optimizer``; with ``None`` it predicts."""
+    """A network in PyTorch with one batch size. It trains with ``optimizer``; with ``None`` it predicts.
+
+    The threads are those of the process, which PyTorch reads from OMP_NUM_THREADS.
+    """
 
     def __init__(
         self,
@@ -42,7 +45,6 @@ class TorchRun:
         rate: float = 0.0,
         *,
         foreach: bool = False,
-        threads: int = 1,
         ledger: Ledger | None = None,
         steps: Sequence[int] = (),
         most_counted: int | None = None,
@@ -52,13 +54,13 @@ class TorchRun:
         Counting takes longer than a small step, so only ``most_counted`` iterations are counted, if given.
         """
         self._left = inf if most_counted is None else most_counted
-        torch.set_num_threads(threads)
         _take_buffers()
         self._network, self._optimizer_name, self._rate, self._foreach = network, optimizer, rate, foreach
         self._layout = Layout(network)
         model = network.build(batch)
         self._parameters = model.parameters
         self._learned = {node.name for node in model.trainable} if optimizer else set()
+        self._groups = decays(network, [node.name for node in model.parameters if node.name in self._learned])
         self._feeds = model.feeds[: 2 if optimizer else 1]
         self._count = Count(ledger, steps) if ledger is not None else None
         self._f = SimpleNamespace(
@@ -147,7 +149,7 @@ class TorchRun:
     def _make_optimizer(self, name: str) -> torch.optim.Optimizer:
         groups = [
             {"params": [self._t[each] for each in names], "weight_decay": decay}
-            for names, decay in decays(self._network, [each for each in self._t if each in self._learned])
+            for names, decay in self._groups
         ]
         if name == "adam":
             return torch.optim.Adam(groups, lr=self._rate, foreach=self._foreach)
@@ -156,9 +158,8 @@ class TorchRun:
 
     def _regulariser(self) -> float:
         """λ/2 Σ‖W‖², which the optimiser's weight decay stands for. No array is made for it."""
-        groups = decays(self._network, list(self._learned))
         total = 0.0
-        for names, factor in groups:
+        for names, factor in self._groups:
             for weight in (self._t[name].detach().numpy().reshape(-1) for name in names):
                 total += factor / 2 * float(np.dot(weight, weight))
         return total

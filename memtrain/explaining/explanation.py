@@ -17,7 +17,7 @@ from memtrain.explaining.reasons import (
     recomputed_reasons,
     retained_reasons,
 )
-from memtrain.explaining.saved import LayerPair, SavedValue, layers_beside, saved_values, twin
+from memtrain.explaining.saved import LayerPair, SavedValue, layers_beside, saved_values
 from memtrain.explaining.timeline import Moment, RunnerUp, runner_up, timeline
 from memtrain.graph.node import Phase
 from memtrain.planning.cost import Rates
@@ -97,7 +97,7 @@ def _saved(cell: Cell, by_layer: list[LayerBytes]) -> tuple[list[SavedValue], li
     """What PyTorch's autograd saves, and what it keeps for each layer beside memtrain."""
     recorded = cell.recorded(Mode.TRAIN)
     saved = saved_values(recorded.schedule.graph, recorded.saved)
-    ours = twin(cell).keep_all(Mode.TRAIN)
+    ours = cell.in_numpy().keep_all(Mode.TRAIN)
     kept = retained_by_layer(analyse(ours), Book(ours.graph, cell["l2"]))
     return saved, layers_beside(by_layer, kept, saved)
 

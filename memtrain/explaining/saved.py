@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memtrain.cells.cell import NUMPY, Cell
 from memtrain.engines.history import Saved
 from memtrain.explaining.by_layer import LayerBytes
 from memtrain.graph.node import Graph, Node, Scope
@@ -21,7 +20,6 @@ _WHY = {
     "LeakyReluBackward0": "leaky ReLU saves its input, where memtrain reads the output",
     "EluBackward0": "ELU saves its input, where memtrain reads the output",
     "SoftplusBackward0": "softplus saves its input, where memtrain reads the output",
-    "NativeBatchNormBackward0": "a batch norm saves two statistics of each channel",
 }
 """By function of autograd: why it may save more than memtrain's rule keeps."""
 
@@ -53,7 +51,7 @@ class LayerPair:
     torch_bytes: int
     numpy_bytes: int
     why: str
-    """Why they differ; empty if they do not."""
+    """Why PyTorch keeps more, as far as it is known; otherwise empty."""
 
 
 def saved_values(graph: Graph, saved: Sequence[Saved]) -> list[SavedValue]:
@@ -97,8 +95,3 @@ def layers_beside(
         why = "; ".join(reasons) if torch_bytes > numpy_bytes else ""
         pairs.append(LayerPair(layer.name, layer.label, layer.scope, torch_bytes, numpy_bytes, why))
     return pairs
-
-
-def twin(cell: Cell) -> Cell:
-    """The cell of memtrain's own engine that trains the same network."""
-    return cell.changed(engine=NUMPY, foreach=False)

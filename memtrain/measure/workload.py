@@ -80,7 +80,6 @@ class Workload:
                 LEARNING_RATES[cell.optimizer],
                 self.schedule,
                 foreach=cell.foreach,
-                threads=cell.threads,
                 ledger=ledger,
             )
         return make_run(self.schedule, self._allocation, ledger, self._threads)

@@ -9,7 +9,8 @@ from memtrain.cells.row import TOLERANCES, Row, tolerance
 from memtrain.models.network import FeedKind
 from memtrain.units import format_bytes, format_percent
 
-ONEDNN = "Inside a convolution, PyTorch's library oneDNN makes copies of its own. Only the meters see them."
+COPIES = "Inside a convolution, PyTorch makes copies of its own. Only the meters see them."
+"""A fact about PyTorch on the CPU: oneDNN changes the layout of float32; float64 is unfolded."""
 
 
 def steadiness(rows: Sequence[Row], cell_name: Callable[[Cell], str]) -> list[str]:
@@ -86,7 +87,7 @@ def _far(rows: Sequence[Row], meter: str, count: int) -> str:
         f"{tolerance(meter, engine)}; the largest difference is {largest}."
     )
     if meter == "heap" and engine == TORCH and all(row.cell.network.reads is FeedKind.IMAGE for row in rows):
-        sentence += f" {ONEDNN}"
+        sentence += f" {COPIES}"
     if meter == "heap" and all(row.cell.threads > 1 for row in rows):
         sentence += " With more than one thread, BLAS requests memory of its own."
     return sentence

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from memtrain.answers.engine_gap import BUFFERS, SAVED, TEMPORARIES, EngineGap
-from memtrain.cells.cell import NUMPY, Cell
+from memtrain.cells.cell import Cell
 from memtrain.models.network import FeedKind
-from memtrain.report.agreement import ONEDNN
+from memtrain.report.agreement import COPIES
 from memtrain.units import format_bytes
 
 _NO_REUSE = "PyTorch computes no result in the buffer of an input"
@@ -34,7 +34,7 @@ def engine_sentences(gaps: Sequence[EngineGap], name_of: Callable[[Cell], str]) 
         f"PyTorch needs {counts}.",
         *(_extreme(max(more, key=lambda gap: gap.ratio), "largest", name_of) if more else []),
         *(_extreme(min(less, key=lambda gap: gap.ratio), "smallest", name_of) if less else []),
-        *([f"These are predicted peaks. {ONEDNN}"] if convolutions else []),
+        *([f"These are predicted peaks. {COPIES}"] if convolutions else []),
     ]
 
 
@@ -50,7 +50,7 @@ def _extreme(gap: EngineGap, word: str, name_of: Callable[[Cell], str]) -> list[
     ]
     ours, theirs = gap.where
     return [
-        f"The ratio of the engines is {word} at {name_of(gap.cell.changed(engine=NUMPY, foreach=False))}: "
+        f"The ratio of the engines is {word} at {name_of(gap.cell.in_numpy())}: "
         f"PyTorch's {format_bytes(gap.torch_bytes)}, at {theirs}, are {gap.ratio:.2f} × memtrain's "
         f"{format_bytes(gap.numpy_bytes)}, at {ours}. At its peak, PyTorch has {_joined(parts)}."
     ]

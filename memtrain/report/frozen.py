@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from memtrain.cells.cell import Cell, Mode
-from memtrain.cells.row import Row, predicted_row
+from memtrain.cells.row import Row, planned_row
 from memtrain.models.network import NOTHING
 from memtrain.units import format_bytes
 
@@ -24,25 +24,26 @@ def frozen_sentences(rows: Sequence[Row], name_of: Callable[[Cell], str]) -> lis
 
 def _sentence(row: Row, name_of: Callable[[Cell], str]) -> str:
     cell = row.cell
-    whole = predicted_row(cell.changed(freeze=NOTHING), Mode.TRAIN)["retained_bytes"]
-    kept = row["retained_bytes"]
-    saved = whole - kept
-    name = name_of(cell.changed(freeze=NOTHING))
-    said = f"With {cell['freeze']} frozen, {name} keeps {format_bytes(kept)} for backward"
-    lowest = lowest_trained(cell)
-    if not saved:
+    thawed = cell.changed(freeze=NOTHING)
+    said = (
+        f"With {cell['freeze']} frozen, {name_of(thawed)} keeps {format_bytes(row['retained_bytes'])} "
+        "for backward"
+    )
+    whole = planned_row(thawed, Mode.TRAIN)["retained_bytes"]
+    if whole is None:  # its policy has no plan
+        return f"{said}."
+    trained = [node.name for node in cell.network.build(1).trainable]
+    all_trained = thawed.network.build(1).trainable
+    first = next(node for node in all_trained if node.name == trained[0])
+    lowest = str(first.scope[0]) if first.scope else first.name
+    if row["retained_bytes"] == whole:
         return (
             f"{said}, as without: backward passes through the frozen layers to reach {lowest}, the lowest "
             "trained layer, so they keep all that its gradient needs."
         )
-    return (
-        f"{said} instead of {format_bytes(whole)}. Backward ends at {lowest}, the lowest trained layer, so "
-        "the layers below it keep nothing. Frozen layers above it keep only what the gradients of their "
-        "inputs need."
-    )
-
-
-def lowest_trained(cell: Cell) -> str:
-    """The first block with a parameter that is trained; outside of all blocks, the name of the parameter."""
-    first = cell.network.build(1).trainable[0]
-    return str(first.scope[0]) if first.scope else first.name
+    reasons = [f"Backward ends at {lowest}, the lowest trained layer."]
+    if all_trained[0] is not first:
+        reasons.append("Layers below it keep nothing.")
+    if any(node.name not in trained for node in all_trained[all_trained.index(first) :]):
+        reasons.append("Frozen layers above it keep only what the gradients of their inputs need.")
+    return " ".join([f"{said} instead of {format_bytes(whole)}.", *reasons])

@@ -29,7 +29,7 @@ def reason_sections(explanation: Explanation) -> Iterator[Section]:
     yield _by_layer(explanation.retained_by_layer)
     if explanation.saved:
         yield _saved(explanation.saved)
-        yield layers_beside(explanation.beside)
+        yield _beside(explanation.beside)
     yield from recomputed_sections(explanation)
     yield _dropped(explanation)
 
@@ -135,7 +135,7 @@ def _saved(entries: Sequence[SavedValue]) -> Section:
     return Section("Saved by PyTorch's autograd", heads, lines, frozenset({0, 1, 2, 3, 5}), text=2)
 
 
-def layers_beside(entries: Sequence[LayerPair]) -> Section:
+def _beside(entries: Sequence[LayerPair]) -> Section:
     """What PyTorch keeps for the gradients of each layer, beside memtrain."""
 
     def line(entry: LayerPair) -> Sequence[str]:

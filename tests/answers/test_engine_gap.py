@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from memtrain.answers.engine_gap import SAVED, TEMPORARIES, engine_gaps
-from memtrain.cells.cell import Mode, cell_of
-from memtrain.cells.row import predicted_row
+from memtrain.cells.cell import ENGINES, Mode, cell_of
+from memtrain.cells.row import planned_row, predicted_row
 from memtrain.report.engines import engine_sentences
+from memtrain.report.findings import findings
 
 
 def rows_of(**columns):
@@ -49,3 +50,14 @@ def test_the_sentences_count_the_cells_and_explain_the_largest_ratio():
     assert second.startswith("The ratio of the engines is largest at depth 1: PyTorch's 3.3 MiB, at ")
     assert "more of other temporary arrays (PyTorch computes no result in the buffer of an input)" in second
     assert engine_sentences(engine_gaps(rows[:2]), str) == []
+
+
+def test_a_cell_that_pytorch_refuses_has_no_gap_and_loses_no_sentence():
+    """PyTorch trains no batch norm with one value per channel."""
+    refused = {"model": "cnn", "depth": 1, "image": 2, "pool": 2, "kernel": 1, "width": 4, "norm": "batch"}
+    cells = [cell_of(**refused | {"image": image}, batch=1, engine=e) for image in (1, 2) for e in ENGINES]
+    rows = [planned_row(cell, Mode.TRAIN) for cell in cells]
+    assert [row.ok for row in rows] == [True, False, True, True]
+    (gap,) = engine_gaps(rows)
+    assert gap.cell["image"] == 2
+    assert "of 1 cells of training" in " ".join(findings(rows, []))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from torch_cells import assert_predicted, assert_same_training, counted
+from torch_cells import assert_predicted, assert_same_training, cell_in_pytorch, counted
 
 from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.cells.columns import ACTIVATIONS
@@ -28,14 +28,7 @@ def drawn_mlp(number: int) -> Cell:
         dtype=draw.choice(("float32", "float64")),
         loss=draw.choice(LOSSES),
     )
-    return Cell(
-        network,
-        batch=draw.choice((1, 3, 64, 1000)),
-        optimizer=draw.choice(("sgd", "momentum", "adam")),
-        data="synthetic",
-        engine="torch",
-        foreach=draw.random() < 0.5,
-    )
+    return cell_in_pytorch(network, draw, (1, 3, 64, 1000))
 
 
 @pytest.mark.parametrize("number", range(24))

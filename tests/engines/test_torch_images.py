@@ -6,7 +6,7 @@ import random
 from contextlib import nullcontext
 
 import pytest
-from torch_cells import assert_predicted, assert_same_training, counted
+from torch_cells import assert_predicted, assert_same_training, cell_in_pytorch, counted
 
 from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.cells.columns import ACTIVATIONS
@@ -59,14 +59,7 @@ def drawn(family: str, number: int) -> Cell:
             "channels": draw.choice((1, 3)),
         },
     )
-    return Cell(
-        network,
-        batch=draw.choice((1, 2, 3, 17)),
-        optimizer=draw.choice(("sgd", "momentum", "adam")),
-        data="synthetic",
-        engine="torch",
-        foreach=draw.random() < 0.5,
-    )
+    return cell_in_pytorch(network, draw, (1, 2, 3, 17))
 
 
 @pytest.mark.parametrize("number", range(14))

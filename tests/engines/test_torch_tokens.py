@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from torch_cells import assert_predicted, assert_same_training
+from torch_cells import assert_predicted, assert_same_training, cell_in_pytorch
 from torch_saved import saved_names
 
 from memtrain.cells.cell import Cell, Mode
@@ -62,14 +62,7 @@ Drawn = Callable[[random.Random], Network]
 def drawn(family: Drawn, number: int) -> Cell:
     """A cell of a family. Every size, form and optimiser of it is drawn."""
     draw = random.Random(number)
-    return Cell(
-        family(draw),
-        batch=draw.choice((1, 2, 3, 8)),
-        optimizer=draw.choice(("sgd", "momentum", "adam")),
-        data="synthetic",
-        engine="torch",
-        foreach=draw.random() < 0.5,
-    )
+    return cell_in_pytorch(family(draw), draw, (1, 2, 3, 8))
 
 
 @pytest.mark.parametrize("number", range(24))

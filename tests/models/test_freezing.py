@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from memtrain.cells.cell import Mode, cell_of
-from memtrain.cells.row import predicted_row
+from memtrain.cells.row import planned_row, predicted_row
 from memtrain.errors import SpecError
 from memtrain.measure.workload import Workload
 from memtrain.planning.liveness import analyse
@@ -48,6 +48,27 @@ def test_freezing_below_the_trained_layers_pays_and_above_them_does_not(freeze, 
         assert "as without: backward passes through the frozen layers to reach layer1" in said
     else:
         assert "instead of 16.0 MiB. Backward ends at layer" in said
+
+
+def test_a_sentence_says_of_layers_only_what_these_layers_have():
+    above, below = (
+        predicted_row(frozen_cell(freeze, depth=4, activation="gelu"), Mode.TRAIN)
+        for freeze in ("2-5", "1-4")
+    )
+    (said,) = frozen_sentences([above], str)
+    assert "Frozen layers above it keep only" in said
+    assert "below it" not in said
+    (said,) = frozen_sentences([below], str)
+    assert said.endswith("Layers below it keep nothing.")
+
+
+def test_a_budget_that_only_the_frozen_network_keeps_is_no_failure():
+    cell = cell_of(depth=8, batch=1024, freeze="1-8", policy="budget:5MiB")
+    row = planned_row(cell, Mode.TRAIN)
+    assert row.ok
+    assert not planned_row(cell.changed(freeze="none"), Mode.TRAIN).ok
+    (said,) = frozen_sentences([row], lambda cell: "it")
+    assert said == "With 1-8 frozen, it keeps 1.0 MiB for backward."
 
 
 @pytest.mark.parametrize(
