@@ -11,7 +11,8 @@ from random import Random
 
 from drawn import draw_tasks
 
-from memtrain.cells.cell import ENGINES, NUMPY
+from memtrain.cells.cell import NUMPY
+from memtrain.cells.columns import ENGINES
 from memtrain.cells.row import TOLERANCES, Row
 from memtrain.measure.host import Host
 from memtrain.models.families import FAMILIES

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from memtrain.answers.engine_gap import SAVED, TEMPORARIES, engine_gaps
-from memtrain.cells.cell import ENGINES, Mode, cell_of
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.columns import ENGINES
 from memtrain.cells.row import planned_row, predicted_row
 from memtrain.report.engines import engine_sentences
 from memtrain.report.findings import findings
