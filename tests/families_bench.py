@@ -3,7 +3,8 @@
     python tests/families_bench.py [--rounds N] [--threads N]      (or scripts/families)
 
 Every figure comes from a fresh process, and the engines take turns. PyTorch trains the network as its users
-write it: its own LSTM, fused attention, batch norm with running statistics. Both use plain gradient descent.
+write it: its own LSTM, fused attention, batch norm with running statistics. Both use plain gradient descent,
+without weight decay.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def model_of(bench: Bench):
     if bench.family:
         from memtrain.models.families import make_network
 
-        return make_network(bench.family, bench.columns).build(bench.batch)
+        return make_network(bench.family, {**bench.columns, "l2": 0.0}).build(bench.batch)
     from architectures import of_images, resnet_18
 
     return of_images(resnet_18, bias=False, side=64)(bench.batch)

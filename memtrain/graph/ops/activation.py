@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from memtrain.graph.node import Node
 from memtrain.graph.ops.arithmetic import add, multiply, scale
-from memtrain.graph.ops.base import Array, Call, Cotangents, Op, Speed
+from memtrain.graph.ops.base import Array, Call, Cotangents, Op, Speed, number
 from memtrain.graph.ops.blockwise import Elementwise
 
 if TYPE_CHECKING:
@@ -73,6 +74,14 @@ class Slope(Elementwise):
         return w.inputs(read)[0] if self.of_output and read.inputs else read
 
 
+def inverse_sigmoid(z: Array, out: Array) -> None:
+    """Compute 1/σ(z) = 1 + exp(−z) into ``out``, which may be z. It is infinite where exp overflows."""
+    np.negative(z, out=out)
+    with np.errstate(over="ignore"):
+        np.exp(out, out=out)
+    np.add(out, number(1.0, z.dtype), out=out)
+
+
 @dataclass(frozen=True)
 class ReluGrad(Slope):
     """g ⊙ [h > 0]. A NaN without a minus sign counts as positive.
@@ -110,7 +119,8 @@ class Relu(ReadsOutput):
     gradient = ReluGrad
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        np.maximum(inputs[0], 0, out=out)
+        (z,) = inputs
+        z.clip(number(0.0, z.dtype), number(inf, z.dtype), out=out)  # twice as fast as np.maximum
 
 
 @dataclass(frozen=True)
@@ -124,7 +134,7 @@ class TanhGrad(Slope):
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         g, h = inputs
         np.multiply(h, h, out=out)
-        np.subtract(1, out, out=out)
+        np.subtract(number(1.0, h.dtype), out, out=out)
         np.multiply(g, out, out=out)
 
     def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
@@ -159,7 +169,7 @@ class SigmoidGrad(Slope):
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         g, h = inputs
         (slope,) = work
-        np.subtract(1, h, out=slope)
+        np.subtract(number(1.0, h.dtype), h, out=slope)
         np.multiply(h, slope, out=slope)
         np.multiply(g, slope, out=out)
 
@@ -175,13 +185,11 @@ class SigmoidGrad(Slope):
 
 @dataclass(frozen=True)
 class Sigmoid(ReadsOutput):
-    """1 / (1 + exp(−z)), computed without overflow as (1 + tanh(z/2)) / 2."""
+    """1 / (1 + exp(−z))."""
 
     name = "sigmoid"
     gradient = SigmoidGrad
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        np.multiply(inputs[0], 0.5, out=out)
-        np.tanh(out, out=out)
-        np.multiply(out, 0.5, out=out)
-        np.add(out, 0.5, out=out)
+        inverse_sigmoid(inputs[0], out)
+        np.reciprocal(out, out=out)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from memtrain.graph.node import DType, Node, Shape
-from memtrain.graph.ops.base import Array, Cotangents, Op, Workspace, input_of
+from memtrain.graph.ops.base import Array, Cotangents, Op, Workspace, input_of, number
 from memtrain.graph.ops.blockwise import Elementwise
 from memtrain.graph.ops.broadcast import ONES, Broadcast, check_broadcasts, sum_rows, summed_rows
 from memtrain.graph.ops.source import Fill
@@ -78,7 +78,7 @@ class Scale(Elementwise):
         return None if given is None else self.factor * given
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        np.multiply(inputs[0], self.factor, out=out)
+        np.multiply(inputs[0], number(self.factor, out.dtype), out=out)
 
     def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         yield 0, b.apply(self, cotangent)
@@ -101,7 +101,7 @@ class Shift(Elementwise):
         return f"{w.term(inputs[0])} + {self.amount:g}"
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        np.add(inputs[0], self.amount, out=out)
+        np.add(inputs[0], number(self.amount, out.dtype), out=out)
 
     def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         yield 0, cotangent

@@ -15,7 +15,7 @@ import numpy as np
 
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
-from memtrain.graph.ops.base import Array, Call, Cotangents, Op, Speed, same_type
+from memtrain.graph.ops.base import Array, Call, Cotangents, Op, Speed, number, same_type
 
 if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
@@ -45,7 +45,7 @@ class _HeadProduct(Op):
 def _scaled_product(x: Array, y: Array, product: Array, out: Array, scale: float) -> None:
     np.matmul(x, y, out=product)
     if scale != 1:
-        np.multiply(out, scale, out=out)
+        np.multiply(out, number(scale, out.dtype), out=out)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,16 @@ import numpy as np
 
 from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.arithmetic import BroadcastTo, multiply, scale, sum_to
-from memtrain.graph.ops.base import BLOCK, Array, Cotangents, Workspace, blocks, rows_per_block, same_type
+from memtrain.graph.ops.base import (
+    BLOCK,
+    Array,
+    Cotangents,
+    Workspace,
+    blocks,
+    number,
+    rows_per_block,
+    same_type,
+)
 from memtrain.graph.ops.blockwise import row_blocks
 from memtrain.graph.ops.norm_base import InputGrad, Normalise, NormOp, subtract_square
 from memtrain.graph.size import least, product
@@ -116,13 +125,13 @@ class RowRstd(_Rows):
         x, *mean = (a.reshape(-1, a.shape[-1]) for a in inputs)
         r = out.reshape(-1)
         np.vecdot(x, x, out=r)
-        np.multiply(r, 1 / x.shape[1], out=r)
+        np.multiply(r, number(1 / x.shape[1], r.dtype), out=r)
         if mean:
             *blocks_work, square = work
             for part, rows in blocks(len(r), square.size):
                 if not subtract_square(r[part], mean[0][part, 0], square[:rows]):
                     self._variance(blocks_work, x[part], mean[0][part], r[part])
-        np.add(r, self.epsilon, out=r)
+        np.add(r, number(self.epsilon, r.dtype), out=r)
         np.sqrt(r, out=r)
         np.reciprocal(r, out=r)
 
@@ -131,7 +140,7 @@ class RowRstd(_Rows):
         for centred, spread, some, mean, r in self.each_block(work, [x], of_row):
             np.subtract(some, _spread(spread, mean), out=centred)
             np.vecdot(centred, centred, out=r)
-            np.multiply(r, 1 / x.shape[1], out=r)
+            np.multiply(r, number(1 / x.shape[1], r.dtype), out=r)
 
     def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
         x, *mean = (b[i] for i in node.inputs)
@@ -155,7 +164,7 @@ class RowInputGrad(InputGrad, _Rows):
         ones = work[0]
         ones.fill(1)
         np.copyto(work[1].reshape(-1, ones.size), gamma)
-        share = 1 / ones.size
+        share = number(1 / ones.size, ones.dtype)
         found = self.each_block(work, [g, x, out], statistics)
         for gammas, centred, spread, scaled, total, dot, g, x, target, *mean, r in found:
             np.multiply(g, gammas, out=scaled)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from memtrain.graph.node import Node
 from memtrain.graph.ops.activation import ReadsOutput, ReluGrad, Slope
 from memtrain.graph.ops.arithmetic import Exp, multiply, scale
-from memtrain.graph.ops.base import Array, Call, Cotangents
+from memtrain.graph.ops.base import Array, Call, Cotangents, number
 
 if TYPE_CHECKING:
     from memtrain.graph.builder import Builder
@@ -67,7 +68,7 @@ class LeakyRelu(ReadsOutput):
     gradient = LeakyReluGrad
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        np.multiply(inputs[0], LEAK, out=work[0])
+        np.multiply(inputs[0], number(LEAK, out.dtype), out=work[0])
         np.maximum(inputs[0], work[0], out=out)
 
 
@@ -81,8 +82,8 @@ class EluGrad(Slope):
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         g, h = inputs
-        np.minimum(h, 0, out=out)
-        np.add(out, 1, out=out)
+        h.clip(number(-inf, h.dtype), number(0.0, h.dtype), out=out)
+        np.add(out, number(1.0, h.dtype), out=out)
         np.multiply(g, out, out=out)
 
     def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:
@@ -105,9 +106,10 @@ class Elu(ReadsOutput):
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         (z,), (below,) = inputs, work
-        np.minimum(z, 0, out=below)
+        zero = number(0.0, z.dtype)
+        z.clip(number(-inf, z.dtype), zero, out=below)
         np.expm1(below, out=below)
-        np.maximum(z, 0, out=out)
+        z.clip(zero, number(inf, z.dtype), out=out)
         np.add(out, below, out=out)
 
 
@@ -150,5 +152,5 @@ class Softplus(ReadsOutput):
         np.negative(rest, out=rest)
         np.exp(rest, out=rest)
         np.log1p(rest, out=rest)
-        np.maximum(z, 0, out=out)
+        z.clip(number(0.0, z.dtype), number(inf, z.dtype), out=out)
         np.add(out, rest, out=out)

@@ -11,7 +11,7 @@ import numpy as np
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.arithmetic import multiply, scale, sum_to
-from memtrain.graph.ops.base import Array, Cotangents, same_type
+from memtrain.graph.ops.base import Array, Cotangents, number, same_type
 from memtrain.graph.ops.blockwise import Elementwise
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class AddScaled(Elementwise):
             yield position, scale(b, sum_to(b, product, (c, w)[position - 1].shape), self.factor)
 
 
-def add_product(out: Array, a: Array, w: Array, factor: float, scratch: Array) -> None:
+def add_product(out: Array, a: Array, w: Array, factor: Array | float, scratch: Array) -> None:
     """Compute a + factor · w into ``out``. The product is rounded before it is added."""
     np.multiply(w, factor, out=scratch)
     np.add(a, scratch, out=out)

@@ -28,7 +28,7 @@ class Swiglu(Elementwise):
 
     name = "swiglu"
     reuses = (0, 1)
-    scratch = 2
+    scratch = 1
     speed = Speed.OWN
     input_count = 2
     glyph = "silu⊙"
@@ -37,8 +37,8 @@ class Swiglu(Elementwise):
         return f"silu({w.term(inputs[0])}) ⊙ {w.term(inputs[1])}"
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        (a, c), (gate, other) = inputs, work
-        silu(a, gate, other)
+        (a, c), (gate,) = inputs, work
+        silu(a, gate, gate)
         np.multiply(gate, c, out=out)
 
     def vjp(self, b: Builder, node: Node, cotangent: Node, wanted: Sequence[int]) -> Cotangents:

@@ -13,9 +13,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from memtrain.graph.node import Node
-from memtrain.graph.ops.activation import ReadsInput, ReluGrad, Sigmoid, SigmoidGrad, Slope, Tanh, TanhGrad
+from memtrain.graph.ops.activation import (
+    ReadsInput,
+    ReluGrad,
+    Sigmoid,
+    SigmoidGrad,
+    Slope,
+    Tanh,
+    TanhGrad,
+    inverse_sigmoid,
+)
 from memtrain.graph.ops.arithmetic import Shift, add, multiply, scale
-from memtrain.graph.ops.base import Array, Cotangents
+from memtrain.graph.ops.base import Array, Cotangents, number
 from memtrain.graph.ops.rectified import Softplus
 
 if TYPE_CHECKING:
@@ -26,11 +35,9 @@ _FAR = 20.0
 
 
 def silu(z: Array, out: Array, scratch: Array) -> None:
-    """Compute z σ(z) = (1 + tanh(z/2)) z/2 into ``out``, which may be z."""
-    np.multiply(z, 0.5, out=out)
-    np.tanh(out, out=scratch)
-    np.add(scratch, 1, out=scratch)
-    np.multiply(out, scratch, out=out)
+    """Compute z σ(z) into ``out``, which may be z or ``scratch``."""
+    inverse_sigmoid(z, scratch)
+    np.divide(z, scratch, out=out)
 
 
 @dataclass(frozen=True)
@@ -46,13 +53,12 @@ class SiluGrad(Slope):
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         g, z = inputs
         sigmoid, slope = work
-        np.multiply(z, 0.5, out=sigmoid)
-        np.tanh(sigmoid, out=sigmoid)
-        np.multiply(sigmoid, 0.5, out=sigmoid)
-        np.add(sigmoid, 0.5, out=sigmoid)
-        np.subtract(1, sigmoid, out=slope)
+        one = number(1.0, z.dtype)
+        inverse_sigmoid(z, sigmoid)
+        np.reciprocal(sigmoid, out=sigmoid)
+        np.subtract(one, sigmoid, out=slope)
         np.multiply(slope, z, out=slope)
-        np.add(slope, 1, out=slope)
+        np.add(slope, one, out=slope)
         np.multiply(slope, sigmoid, out=slope)
         np.multiply(g, slope, out=out)
 
@@ -89,10 +95,10 @@ class Silu(ReadsInput):
 
 def _ramp(z: Array, out: Array) -> None:
     """Compute (z + 3)/6, but at least 0 and at most 1, into ``out``."""
-    np.add(z, 3, out=out)
-    np.maximum(out, 0, out=out)
-    np.minimum(out, 6, out=out)
-    np.divide(out, 6, out=out)
+    six = number(6.0, z.dtype)
+    np.add(z, number(3.0, z.dtype), out=out)
+    out.clip(number(0.0, z.dtype), six, out=out)
+    np.divide(out, six, out=out)
 
 
 @dataclass(frozen=True)
@@ -115,9 +121,9 @@ class HardSwishGrad(Slope):
         bits = np.dtype(f"i{out.itemsize}")
         inside, bend_bits = slope.view(bits), bend.view(bits)
         np.absolute(z, out=slope)
-        np.subtract(np.array(3, out.dtype).view(bits), inside, out=inside)
+        np.subtract(number(3.0, z.dtype).view(bits), inside, out=inside)
         inside.clip(0, 1, out=inside)
-        np.divide(z, 6, out=bend)
+        np.divide(z, number(6.0, z.dtype), out=bend)
         np.multiply(bend_bits, inside, out=bend_bits)
         _ramp(z, slope)
         np.add(slope, bend, out=slope)
@@ -168,15 +174,16 @@ class MishGrad(Slope):
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         g, z = inputs
         slope, w, m = work
-        np.minimum(z, _FAR, out=slope)
+        one, two, four, far = (number(value, z.dtype) for value in (1.0, 2.0, 4.0, _FAR))
+        np.minimum(z, far, out=slope)
         np.exp(slope, out=w)
-        np.multiply(slope, 4, out=slope)
+        np.multiply(slope, four, out=slope)
         np.multiply(slope, w, out=slope)
-        np.add(w, 2, out=m)
+        np.add(w, two, out=m)
         np.multiply(m, w, out=m)
-        np.add(w, 1, out=w)
+        np.add(w, one, out=w)
         np.multiply(slope, w, out=slope)  # 4 z w (1 + w)
-        np.add(m, 2, out=w)
+        np.add(m, two, out=w)
         np.multiply(m, w, out=m)
         np.add(slope, m, out=slope)
         np.multiply(w, w, out=w)
@@ -210,11 +217,12 @@ class Mish(ReadsInput):
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
         (z,), (m, other) = inputs, work
-        np.minimum(z, _FAR, out=m)
+        two = number(2.0, z.dtype)
+        np.minimum(z, number(_FAR, z.dtype), out=m)
         np.exp(m, out=m)
-        np.add(m, 2, out=other)
+        np.add(m, two, out=other)
         np.multiply(m, other, out=m)
-        np.add(m, 2, out=other)
+        np.add(m, two, out=other)
         np.divide(m, other, out=m)
         np.multiply(z, m, out=out)
 

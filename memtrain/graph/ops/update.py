@@ -14,7 +14,7 @@ import numpy as np
 
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
-from memtrain.graph.ops.base import Array, same_shape
+from memtrain.graph.ops.base import Array, number, same_shape
 from memtrain.graph.ops.blockwise import Elementwise
 from memtrain.graph.ops.scaled_sum import add_product
 
@@ -36,7 +36,7 @@ class Descend(_Update):
     scratch = 1
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        add_product(out, out, inputs[1], -self.rate, work[0])
+        add_product(out, out, inputs[1], number(-self.rate, out.dtype), work[0])
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Accumulate(_Update):
     name = "accumulate"
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        np.multiply(out, self.decay, out=out)
+        np.multiply(out, number(self.decay, out.dtype), out=out)
         np.add(out, inputs[1], out=out)
 
 
@@ -62,8 +62,8 @@ class Average(_Update):
     scratch = 1
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        np.multiply(out, self.decay, out=out)
-        add_product(out, out, inputs[1], 1 - self.decay, work[0])
+        np.multiply(out, number(self.decay, out.dtype), out=out)
+        add_product(out, out, inputs[1], number(1 - self.decay, out.dtype), work[0])
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class AverageSquare(_Update):
     scratch = 1
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        np.multiply(out, self.decay, out=out)
+        np.multiply(out, number(self.decay, out.dtype), out=out)
         np.multiply(inputs[1], inputs[1], out=work[0])
-        add_product(out, out, work[0], 1 - self.decay, work[0])
+        add_product(out, out, work[0], number(1 - self.decay, out.dtype), work[0])
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ class Track(_Update):
         return f"{1 - self.momentum:g} {running} + {self.momentum * self.factor:.3g} {statistic}"
 
     def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
-        np.multiply(out, 1 - self.momentum, out=out)
-        add_product(out, out, inputs[1], self.momentum * self.factor, work[0])
+        np.multiply(out, number(1 - self.momentum, out.dtype), out=out)
+        add_product(out, out, inputs[1], number(self.momentum * self.factor, out.dtype), work[0])
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class AdamStep(_Update):
         iteration = t.item()
         np.sqrt(square, out=step)
         np.multiply(step, (1 - self.beta2**iteration) ** -0.5, out=step)
-        np.add(step, self.epsilon, out=step)
+        np.add(step, number(self.epsilon, step.dtype), out=step)
         np.divide(mean, step, out=step)
         np.multiply(step, self.rate / (1 - self.beta1**iteration), out=step)
         np.subtract(out, step, out=out)
