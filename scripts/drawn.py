@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from memtrain.cells.cell import COSTS, NUMPY, TORCH, Cell, Mode
+from memtrain.cells.cell import COSTS, Cell, Mode
 from memtrain.cells.columns import BY_NAME
+from memtrain.cells.engine import NUMPY, TORCH
 from memtrain.cells.row import Row, planned_row
 from memtrain.errors import InputError
 from memtrain.graph.ops import ACTIVATIONS
@@ -18,6 +19,7 @@ from memtrain.run.allocation import ALLOCATIONS
 from memtrain.sweeps.grid import make_cell
 from memtrain.sweeps.runner import Task
 from memtrain.training.iteration import UPDATES
+from memtrain.training.keeping import AFTER_UPDATE, GRADIENTS
 from memtrain.training.optimizers import OPTIMIZERS
 
 SIZES_FROM_DATA = ("input_size", "output_size", "channels", "vocabulary")
@@ -106,11 +108,13 @@ def draw_tasks(
     said: Counter[str] = Counter()
     while len(tasks) < count:
         said["drawn"] += 1
-        mode = rng.choice((Mode.TRAIN, Mode.TRAIN, Mode.INFER))
+        mode = rng.choice((*[Mode.TRAIN] * 5, Mode.INFER, Mode.INFER, Mode.EVAL_GRAD))
         columns = draw_columns(rng, models[len(tasks) % len(models)], SMALL if small else LARGE)
         columns["threads"] = rng.choice(threads)
         if engine == TORCH:
-            columns |= {"engine": engine, "foreach": rng.random() < 0.5, **_PYTORCH}
+            columns |= {"engine": engine, "inplace": rng.random() < 0.2, **_PYTORCH}
+            form = rng.choice(("plain", "foreach", "fused"))
+            columns |= {"foreach": form == "foreach", "fused": form == "fused"}
         try:
             cell = make_cell(columns)
         except InputError:
@@ -145,7 +149,9 @@ def draw_columns(rng: Random, model: str, sizes: dict[str, dict[str, Sequence[An
         "policy": rng.choice(("none", "none", "sqrt", "revolve:1", "revolve:3")),
         "update": rng.choice(UPDATES),
         "allocation": rng.choice(ALLOCATIONS),
-        "steps": rng.choice((2, 3)),
+        "steps": rng.choice((1, 2, 3)),
+        "gradients": rng.choice((AFTER_UPDATE, *GRADIENTS)),
+        "retain_graph": rng.random() < 0.15,
         "seed": rng.randrange(100),
         "cost": COSTS[1],
     }
@@ -153,7 +159,7 @@ def draw_columns(rng: Random, model: str, sizes: dict[str, dict[str, Sequence[An
 
 def with_budget(rng: Random, cell: Cell) -> Cell:
     """In some of the draws, the same cell with a budget that has a plan, if it had no policy."""
-    if cell.policy != "none" or rng.random() >= 0.3:
+    if cell.policy != "none" or cell.retain_graph or rng.random() >= 0.3:
         return cell
     most = planned_row(cell, Mode.TRAIN)["predicted_peak_bytes"]
     budget = cell.changed(policy=f"budget:{int(most * rng.uniform(0.7, 1))}")

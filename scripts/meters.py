@@ -11,8 +11,8 @@ from random import Random
 
 from drawn import draw_tasks
 
-from memtrain.cells.cell import NUMPY
 from memtrain.cells.columns import ENGINES
+from memtrain.cells.engine import NUMPY
 from memtrain.cells.row import TOLERANCES, Row
 from memtrain.measure.host import Host
 from memtrain.models.families import FAMILIES

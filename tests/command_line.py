@@ -28,7 +28,7 @@ peak_input_bytes peak_retained_bytes peak_transient_bytes peak_workspace_bytes p
 step_s loss_first loss_last blas cpu python numpy memtrain repeat_count ledger_spread_bytes
 heap_spread_bytes resident_spread_bytes step_spread_s peak_recomputed_bytes accumulate cost
 peak_array_count image channels kernel pool norm heads sequence vocabulary dropout attention tied unit
-freeze engine foreach
+freeze engine foreach fused inplace gradients retain_graph
 """.split()  # noqa: SIM905
 """The columns of a row. They are a contract: new columns are appended, and none is renamed."""
 

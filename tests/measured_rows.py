@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fake_host import FakeHost, in_turn
 
-from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.cell import BOTH, cell_of
 from memtrain.measure.measured import measured_row
 
 
@@ -18,7 +18,7 @@ def some_rows(**extra):
             mode,
         )
         for cell in cells
-        for mode in Mode
+        for mode in BOTH
     ]
 
 

@@ -8,22 +8,31 @@ from random import Random
 import numpy as np
 
 from memtrain.cells.cell import Cell, Mode
+from memtrain.engines.activations import IN_PLACE
 from memtrain.graph.node import Role
 from memtrain.measure.workload import Workload
 from memtrain.models.network import Network
 from memtrain.planning.liveness import analyse
 from memtrain.run.ledger import Ledger
+from memtrain.training.keeping import GRADIENTS
 
 
 def cell_in_pytorch(network: Network, draw: Random, batches: Sequence[int]) -> Cell:
-    """A cell of the engine torch: the network with a drawn batch, optimiser and form of the optimiser."""
+    """A cell of the engine torch: the network with a drawn batch, optimiser and loop."""
+    form = draw.choice(("plain", "foreach", "fused"))
+    in_place = network.family in ("mlp", "lenet", "cnn", "resnet") and network.activation in IN_PLACE
     return Cell(
         network,
         batch=draw.choice(batches),
         optimizer=draw.choice(("sgd", "momentum", "adam")),
         data="synthetic",
         engine="torch",
-        foreach=draw.random() < 0.5,
+        steps=draw.choice((1, 2, 3)),
+        foreach=form == "foreach",
+        fused=form == "fused",
+        inplace=in_place and draw.random() < 0.5,
+        gradients=draw.choice(GRADIENTS),
+        retain_graph=draw.random() < 0.3,
     )
 
 
@@ -46,7 +55,7 @@ def counted(cell: Cell, mode: Mode) -> tuple[Births, list[float | None], Workloa
 
 
 def assert_predicted(cell: Cell, *, throughout: bool = True) -> None:
-    """Fail unless the ledger counts what is predicted, to the byte, in training and in inference.
+    """Fail unless the ledger counts what is predicted, to the byte, in each mode.
 
     The peaks are compared and, with ``throughout``, the live bytes at each allocation of the last iteration.
     """
@@ -74,7 +83,7 @@ def trained(cell: Cell) -> tuple[list[float | None], dict[str, np.ndarray]]:
 
 def assert_same_training(cell: Cell, tolerance: float = 1e-9) -> None:
     """Fail unless memtrain's engine and PyTorch give the same losses and the same parameters."""
-    ours, parameters = trained(cell.changed(engine="numpy", foreach=False))
+    ours, parameters = trained(cell.in_numpy())
     losses, values = trained(cell)
     np.testing.assert_allclose(losses, ours, rtol=tolerance)
     for name, value in parameters.items():

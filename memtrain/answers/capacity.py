@@ -11,7 +11,7 @@ from functools import cache
 
 from memtrain.answers.axes import DEPTH_BATCH, Axes, Names
 from memtrain.answers.sizes import BytesOf, Sizes, is_uneven
-from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.cell import BOTH, Cell, Mode
 from memtrain.cells.row import predicted_row
 from memtrain.errors import SpecError
 from memtrain.measure.limits import most_slack_bytes, slack_bytes
@@ -121,7 +121,7 @@ class Capacity:
         except SpecError:
             return None
         largest = self.largest_seconds()
-        for mode in Mode:
+        for mode in BOTH:
             fits = second <= largest[first, mode]
             if fits and is_uneven(cell, self.axes[1]):
                 fits = predicted_row(cell, mode)["predicted_peak_bytes"] <= self.budget_bytes
@@ -150,7 +150,7 @@ def find_capacity(
     boundaries: list[Boundary] = []
     for first in firsts:
         sizes = Sizes(axes[1], _along(cell, axes[0], first, axes[1]))
-        found = [_boundary(sizes, budget_bytes, first, mode, predict) for mode in Mode]
+        found = [_boundary(sizes, budget_bytes, first, mode, predict) for mode in BOTH]
         boundaries += [replace(boundary, training_examples=known) for boundary in found]
     if callable(seconds):
         seconds = seconds(boundaries)
@@ -241,14 +241,14 @@ def _largest_firsts(
     cell: Cell, budget_bytes: int, seconds: Sequence[int], predict: Predict, axes: Names
 ) -> list[LargestFirst]:
     found = {}
-    bound: dict[Mode, int | None] = dict.fromkeys(Mode)
+    bound: dict[Mode, int | None] = dict.fromkeys(BOTH)
     for second in sorted(set(seconds)):
         sizes = Sizes(axes[0], _along(cell, axes[1], second, axes[0]))
-        for mode in Mode:
+        for mode in BOTH:
             bytes_of = _in_mode(predict, mode)
             first = sizes.largest(bytes_of, budget_bytes, bound[mode])
             if not is_uneven(cell, axes[1]) and (first is None or first < sizes.most):
                 bound[mode] = first or 1  # what is too large here is too large for each larger second value
             peak = None if first is None else bytes_of(sizes.at(first))[0]
             found[second, mode] = LargestFirst(second, mode, first, peak, sizes.ended(first))
-    return [found[second, mode] for second in seconds for mode in Mode]
+    return [found[second, mode] for second in seconds for mode in BOTH]

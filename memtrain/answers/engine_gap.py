@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memtrain.cells.cell import NUMPY, TORCH, Cell, Mode
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.engine import NUMPY, TORCH
 from memtrain.cells.row import Row
 from memtrain.graph.node import Phase, Role
 from memtrain.planning.liveness import Liveness, analyse

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from memtrain.cells.cell import TORCH, Cell, Mode
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.engine import TORCH
 from memtrain.cells.row import predicted_row
 from memtrain.engines.start import torch_run
 from memtrain.errors import SpecError
@@ -69,10 +70,9 @@ def train_cell(
         return torch_run(
             cell.network,
             cell.batch,
-            cell.optimizer,
+            cell.loop,
             rate,
             cell.keep_all(Mode.TRAIN),
-            foreach=cell.foreach,
             ledger=ledger,
             most_counted=cell.steps,
         )
@@ -87,6 +87,7 @@ def train_cell(
         epochs=epochs,
         seed=cell.seed,
         update=cell.update,
+        keeping=cell.keeping,
         accumulate=cell.accumulate,
         policy=read_policy(cell.policy),
         cost=flops if rates is None else rates.seconds,

@@ -18,7 +18,8 @@ from memtrain.answers.levers import (
 )
 from memtrain.answers.obstacle import obstacle_of
 from memtrain.answers.option import Kind, Option, Ways
-from memtrain.cells.cell import FLOPS, NUMPY, SECONDS, Cell, Mode
+from memtrain.cells.cell import FLOPS, SECONDS, Cell, Mode
+from memtrain.cells.engine import NUMPY
 from memtrain.errors import BudgetError, InputError
 from memtrain.planning.cost import CostOf, Rates, flops
 from memtrain.planning.liveness import analyse

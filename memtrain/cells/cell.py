@@ -8,10 +8,11 @@ from enum import StrEnum
 from typing import Any
 
 from memtrain.cells.columns import BY_NAME, CELL_NAMES, ENGINES, NETWORK_NAMES, RUN_NAMES
+from memtrain.cells.engine import NUMPY, OF_PYTORCH, TORCH, check_engine
 from memtrain.cells.kinds import written
 from memtrain.engines import iteration as recording
 from memtrain.engines.iteration import Recorded
-from memtrain.engines.networks import OUTPUTS
+from memtrain.engines.loop import Loop
 from memtrain.errors import SpecError, check_integer, unknown_choice
 from memtrain.graph.builder import no_collection
 from memtrain.models.families import columns_of, make_network
@@ -21,7 +22,15 @@ from memtrain.planning.remat.policy import BUDGET, NONE, read_policy
 from memtrain.planning.remat.rematerialisation import Plan
 from memtrain.planning.schedule import Schedule
 from memtrain.run.allocation import ALLOCATIONS, FRESH, PACKED, planned
-from memtrain.training.iteration import DEFERRED, UPDATES, accumulating, check_accumulate, inference
+from memtrain.training.iteration import (
+    DEFERRED,
+    UPDATES,
+    accumulating,
+    check_accumulate,
+    evaluation,
+    inference,
+)
+from memtrain.training.keeping import AFTER_UPDATE, GRADIENTS, Keeping
 from memtrain.training.optimizers import LEARNING_RATES, OPTIMIZERS
 from memtrain.training.sources import DIGITS
 
@@ -31,14 +40,18 @@ class Mode(StrEnum):
 
     TRAIN = "train"
     INFER = "infer"
+    EVAL_GRAD = "eval-grad"
+    """Inference that stores what backward would read, as PyTorch does without ``torch.no_grad``."""
 
     @property
     def noun(self) -> str:
         """The mode as a word in a sentence."""
-        return {"train": "training", "infer": "inference"}[self]
+        return {"train": "training", "infer": "inference", "eval-grad": "inference with gradients on"}[self]
 
 
-NUMPY, TORCH = ENGINES
+BOTH = (Mode.TRAIN, Mode.INFER)
+"""The two modes that are compared."""
+
 
 AUTO = "auto"
 """The allocation that is fresh when memory is measured, so that the allocator sees every array, and packed
@@ -54,15 +67,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "allocation": (AUTO, *ALLOCATIONS),
     "cost": COSTS,
     "engine": ENGINES,
+    "gradients": GRADIENTS,
 }
-_LEAST = {**dict.fromkeys(("batch", "threads", "accumulate"), 1), "seed": 0, "steps": 2}
-_PYTORCH_DOES: dict[str, tuple[Any, ...]] = {
-    "policy": (NONE,),
-    "update": (DEFERRED,),
-    "allocation": (AUTO, FRESH),
-    "accumulate": (1,),
-}
-"""The values of columns that a cell of the engine torch may have."""
+_LEAST = {**dict.fromkeys(("batch", "threads", "accumulate", "steps"), 1), "seed": 0}
 MOST_DEPTH = 100_000
 MOST_THREADS = 1024
 """Larger values are almost surely typing mistakes. A graph of that depth takes minutes to build."""
@@ -72,8 +79,8 @@ MOST_THREADS = 1024
 class Cell:
     """A network, a batch, and how it is run. Raises ``SpecError`` for values that no cell can have.
 
-    ``steps`` is the number of iterations that a memory meter watches. It is at least 2, so that the optimiser
-    state is in use at the peak. `cell_of` makes a cell from its columns.
+    ``steps`` is the number of iterations that a memory meter watches. With 1 it watches the first, in which
+    PyTorch has no state of the optimiser before the update. `cell_of` makes a cell from its columns.
     """
 
     network: Network
@@ -91,6 +98,10 @@ class Cell:
     cost: str = SECONDS
     engine: str = NUMPY
     foreach: bool = False
+    fused: bool = False
+    inplace: bool = False
+    gradients: str = AFTER_UPDATE
+    retain_graph: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.policy, str):
@@ -115,28 +126,12 @@ class Cell:
                     "drop --threads or the limit",
                 )
         check_accumulate(self.accumulate, self.batch)
-        self._check_engine()
-
-    def _check_engine(self) -> None:
-        """Raise ``SpecError`` for what the engine does not do."""
-        if self.engine == NUMPY:
-            if self.foreach:
-                raise SpecError(
-                    "foreach is an option of PyTorch's optimisers", "add --engine torch, or drop it"
-                )
-            return
-        if self.network.family not in OUTPUTS:
-            known = ", ".join(OUTPUTS)
+        if self.retain_graph and (self.policy != NONE or self.accumulate != 1):
+            other = "policy" if self.policy != NONE else "accumulate"
             raise SpecError(
-                f"the engine {self.engine} has no network of the family {self.network.family}",
-                f"it has {known}",
+                f"retain-graph keeps what {other} {getattr(self, other)} frees", "drop one of the two options"
             )
-        for name, allowed in _PYTORCH_DOES.items():
-            if getattr(self, name) not in allowed:
-                raise SpecError(
-                    f"the engine {self.engine} has no {name} {getattr(self, name)}",
-                    "drop the option, or use --engine numpy",
-                )
+        check_engine(self)
 
     def __getitem__(self, column: str) -> Any:
         """The value of a column; ``None`` if it does not apply to the family. Raises ``KeyError``."""
@@ -154,7 +149,17 @@ class Cell:
 
     def in_numpy(self) -> Cell:
         """The cell in which memtrain's own engine runs the same network."""
-        return self.changed(engine=NUMPY, foreach=False)
+        return self.changed(engine=NUMPY, **dict.fromkeys(OF_PYTORCH, False))
+
+    @property
+    def keeping(self) -> Keeping:
+        """What an iteration of training keeps."""
+        return Keeping(self.gradients, self.retain_graph)
+
+    @property
+    def loop(self) -> Loop:
+        """The loop in which PyTorch trains the network."""
+        return Loop(self.optimizer, self.foreach, self.fused, self.inplace, self.keeping)
 
     def schedule(self, mode: Mode, rates: Rates | None = None) -> Schedule:
         """The schedule of one iteration. Raises ``BudgetError`` if the budget of the policy is too small."""
@@ -174,16 +179,18 @@ class Cell:
         """The schedule of one iteration that keeps all values which backward reads."""
         if self.engine == TORCH:
             return self.recorded(mode).schedule
-        if Mode(mode) is Mode.INFER:
-            return inference(self.network.build(self.batch))
-        rate = LEARNING_RATES[self.optimizer]
-        return accumulating(self.network, self.batch, self.accumulate, self.optimizer, rate, self.update)
+        if Mode(mode) is not Mode.TRAIN:
+            model = self.network.build(self.batch)
+            return inference(model) if Mode(mode) is Mode.INFER else evaluation(model)
+        how = self.optimizer, LEARNING_RATES[self.optimizer], self.update, self.keeping
+        return accumulating(self.network, self.batch, self.accumulate, *how)
 
     def recorded(self, mode: Mode) -> Recorded:
         """What PyTorch does in one iteration: its schedule, and what its autograd saves."""
-        if Mode(mode) is Mode.INFER:
-            return recording.inference(self.network, self.batch)
-        return recording.training(self.network, self.batch, self.optimizer, foreach=self.foreach)
+        if Mode(mode) is not Mode.TRAIN:
+            with_history = Mode(mode) is Mode.EVAL_GRAD
+            return recording.inference(self.network, self.batch, self.loop, with_history=with_history)
+        return recording.training(self.network, self.batch, self.loop, first=self.steps == 1)
 
     @property
     def plans_by_time(self) -> bool:

@@ -100,6 +100,11 @@ _ALLOCATION = (
     "An array for each value (fresh), one arena for all (packed), or fresh where memory is measured "
     "and packed elsewhere (auto)"
 )
+_GRADIENTS = ("after-update", "before-forward", "kept")
+_LIVES = (
+    "How long gradients live: until their update (after-update), until the next forward begins "
+    "(before-forward), or always (kept)"
+)
 _MEMORY = "Hard limit on the memory of each run: 64MiB, 1GB, or bytes"
 _COST = "What a plan within a budget minimises: seconds, as measured on this machine, or FLOPs"
 
@@ -125,7 +130,7 @@ COLUMNS = (
     _run("update", TEXT, "deferred", _UPDATE, choices=("deferred", "eager")),
     _run("allocation", TEXT, "auto", _ALLOCATION, choices=("auto", "fresh", "packed")),
     _run("threads", COUNT, 1, "Threads of each run"),
-    _run("steps", COUNT, 3, "Iterations during which memory is measured", least=2),
+    _run("steps", COUNT, 3, "Iterations during which memory is measured; 1 is the first"),
     _run("seed", COUNT, 0, "Seed of the initial values and batches", least=0),
     _run("memory_limit_bytes", BYTES, None, _MEMORY, called="memory"),
     Column("mode", TEXT, Part.MODE, "Training or inference."),
@@ -188,6 +193,10 @@ COLUMNS = (
     _network("freeze", TEXT, "none", "Layers (blocks) that are not trained: 1-4, 2+5", since=6),
     _run("engine", TEXT, "numpy", "Who runs the iterations", choices=ENGINES, since=6),
     _run("foreach", TRUTH, False, "PyTorch's optimiser works on lists of all parameters", since=6),
+    _run("fused", TRUTH, False, "PyTorch's optimiser makes its step in one kernel", since=6),
+    _run("inplace", TRUTH, False, "PyTorch's activations overwrite their inputs", since=6),
+    _run("gradients", TEXT, "after-update", _LIVES, since=6, choices=_GRADIENTS),
+    _run("retain_graph", TRUTH, False, "Backward frees nothing that forward stored", since=6),
 )
 """Every column, in the order of a row."""
 

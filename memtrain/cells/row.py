@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from memtrain.cells.cell import NUMPY, TORCH, Cell, Mode
+from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.columns import FIGURE_NAMES, NAMES
+from memtrain.cells.engine import NUMPY, TORCH
 from memtrain.cells.kinds import written
 from memtrain.errors import BudgetError, SpecError
 from memtrain.graph.node import Block, Name, Node, Role

@@ -19,10 +19,16 @@ ACTIVATIONS = {
 """PyTorch's name of each activation."""
 
 
+IN_PLACE = ("relu", "leaky_relu", "elu", "silu", "hard_swish", "mish", "identity")
+"""The activations whose modules can overwrite their inputs (``inplace=True``)."""
+
+
 def activate(f: Any, name: str, x: Any) -> Any:
     """φ(x)."""
     if name == "identity":
         return x
+    if f.inplace:
+        return getattr(f, ACTIVATIONS[name])(x, inplace=True)
     if name == "gelu_tanh":
         return f.gelu(x, approximate="tanh")
     return getattr(f, ACTIVATIONS[name])(x)

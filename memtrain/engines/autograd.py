@@ -15,24 +15,25 @@ from memtrain.engines.tape import Tensor
 Gradients = list[Tensor | None]
 
 
-def backward(root: Tensor) -> None:
+def backward(root: Tensor, *, retain_graph: bool = False) -> None:
     """Compute the gradients of ``root`` for all leaves that require one.
 
     Of the functions that have all their gradients, the one that was called last runs first. A leaf whose
-    gradient is complete gets it before the next function runs.
+    gradient is complete gets it before the next function runs. With ``retain_graph`` no function gives up
+    what it saved.
     """
     if root.function is None:
         return
     seed = root.tape.new("ones_like", root.shape, root.dtype)  # PyTorch holds it until backward has ended
     seed.holders = 2
-    _Engine(root.function).run(seed)
+    _Engine(root.function, retain_graph).run(seed)
 
 
 class _Engine:
     """The state of one backward: what each function waits for, and the gradients that it has so far."""
 
-    def __init__(self, first: Function) -> None:
-        self._first = first
+    def __init__(self, first: Function, retain_graph: bool) -> None:
+        self._first, self._retain_graph = first, retain_graph
         self._waiting = _gradient_counts(first)
         self._buffers: dict[int, Gradients] = {}
         self._ready: list[tuple[bool, int, Function | Accumulation]] = []
@@ -51,6 +52,8 @@ class _Engine:
     def _evaluate(self, function: Function) -> None:
         """Run a function and pass on its gradients. Those that nothing has taken over end here."""
         gradients = _run(function, self._buffers)
+        if not self._retain_graph:
+            function.saved = {}
         for number, target in enumerate(function.targets):
             self._pass_on(target, gradients, number)
         _release(gradients)
@@ -76,13 +79,12 @@ class _Engine:
 
 
 def _run(function: Function, buffers: dict[int, Gradients]) -> Gradients:
-    """The gradients of a function's inputs. Its own gradients are released, and then what it saved."""
+    """The gradients of a function's inputs. Its own gradients are released."""
     given = buffers.pop(function.number)
     _release(given)
     rule = function.rule(given, function.needs, **function.saved)
     del given
     found = list(rule)
-    function.saved = {}
     for gradient in found:
         if gradient is not None:
             gradient.holders += 1
@@ -114,7 +116,10 @@ def _accumulate(leaf: Tensor, buffer: Gradients) -> None:
     """Give a leaf its gradient. It takes the tensor over if nothing else holds it and its strides fit."""
     (gradient,) = buffer
     assert gradient is not None
-    assert leaf.grad is None
+    if leaf.grad is not None:
+        leaf.grad.tape.write("add_", leaf.grad, gradient)
+        gradient.holders -= 1
+        return
     if gradient.holders == 1 and same_strides(leaf.shape, gradient.strides, leaf.strides):
         leaf.grad = gradient
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from memtrain.graph.node import DType, Node, Shape
+from memtrain.graph.node import DType, Node, Role, Shape
 from memtrain.graph.ops.base import Op, Workspace
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Eager(Op):
     """The positions of inputs that this function saved, and PyTorch's name of each: ``result``."""
     product_flops: int = 0
     """The FLOPs of a matrix product or convolution. Other ops are counted by their elements."""
+    lasting: Role | None = None
 
     strided = True
 

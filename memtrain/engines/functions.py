@@ -16,27 +16,34 @@ from memtrain.engines.tape import Tensor
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x Wᵀ + b. ATen makes x a matrix first."""
+    """x Wᵀ + b. ATen makes x a matrix: with a bias before it transposes the weight, and without one after it.
+
+    The order decides which of the two gradients is ready first.
+    """
     if len(x.shape) == 2:
-        return _linear(x, weight, bias)
-    if same_strides(x.shape, x.strides, row_order(x.shape)):
-        flat = _linear(view(x, -1, x.shape[-1]), weight, bias)
-        return (unsafe_view if bias is None else view)(flat, *x.shape[:-1], weight.shape[0])
-    return _strided_linear(x, weight, bias)
+        return _linear(x, weight, _t(weight), bias)
+    if not same_strides(x.shape, x.strides, row_order(x.shape)):
+        return _strided_linear(x, weight, bias)
+    shape = (*x.shape[:-1], weight.shape[0])
+    if bias is None:
+        transposed = _t(weight)
+        return unsafe_view(_linear(view(x, -1, x.shape[-1]), weight, transposed, None), *shape)
+    return view(_linear(view(x, -1, x.shape[-1]), weight, _t(weight), bias), *shape)
 
 
 def _strided_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x Wᵀ + b for lists of matrices that are not in row order. Without gradients ATen does not copy x."""
     shape = (*x.shape[:-1], weight.shape[0])
     if weight.requires_grad:
-        out = unsafe_view(_linear(reshape(x, -1, x.shape[-1]), weight, None), *shape)
+        transposed = _t(weight)
+        out = unsafe_view(_linear(reshape(x, -1, x.shape[-1]), weight, transposed, None), *shape)
     else:
         flops = 2 * int(prod(x.shape)) * weight.shape[0]
         out = x.tape.new("bmm", shape, x.dtype, x, weight, flops=flops)
     return out if bias is None else add_in_place(out, bias)
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _linear(x: Tensor, weight: Tensor, transposed: Tensor, bias: Tensor | None) -> Tensor:
     shapes = x.shape, (weight.shape[1], weight.shape[0])
 
     def rule(g: Tensor, needs: Sequence[bool], **saved: Tensor) -> Gradients:
@@ -57,7 +64,6 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     flops = 2 * int(prod(x.shape)) * weight.shape[0]
     bias_shape = None if bias is None else bias.shape
     first = "self" if bias is None else "mat1"
-    transposed = _t(weight)
     saved = {first: x} if weight.requires_grad else {}
     if x.requires_grad:
         saved["mat2"] = transposed
@@ -77,29 +83,40 @@ def _t(weight: Tensor) -> Tensor:
     return weight.tape.record(view, "TBackward0", (weight,), {}, rule)
 
 
-def _of_result(x: Tensor, name: str, function: str, backward: str) -> Tensor:
+def _of_result(x: Tensor, name: str, function: str, backward: str, inplace: bool = False) -> Tensor:
     """An activation whose backward reads its result."""
 
     def rule(g: Tensor, needs: Sequence[bool], result: Tensor) -> Gradients:
         yield elementwise(backward, g, result)
 
-    out = elementwise(name, x)
+    out = _overwritten(name, x) if inplace else elementwise(name, x)
     return x.tape.record(out, function, (x,), {"result": out}, rule)
 
 
-def _of_input(x: Tensor, name: str, function: str) -> Tensor:
-    """An activation whose backward reads its input. PyTorch calls the input ``self``."""
+def _of_input(x: Tensor, name: str, function: str, inplace: bool = False) -> Tensor:
+    """An activation whose backward reads its input, which PyTorch calls ``self``.
+
+    In place PyTorch saves a copy of the input, and so the activation saves no memory.
+    """
 
     def rule(g: Tensor, needs: Sequence[bool], **saved: Tensor) -> Gradients:
         yield elementwise(f"{name}_backward", g, saved["self"])
 
-    out = elementwise(name, x)
-    return x.tape.record(out, function, (x,), {"self": x}, rule)
+    saved = {"self": x}
+    if inplace and x.requires_grad and x.tape.recording:
+        saved["self"] = elementwise("clone", x)
+    out = _overwritten(name, x) if inplace else elementwise(name, x)
+    return x.tape.record(out, function, (x,), saved, rule)
 
 
-def relu(x: Tensor) -> Tensor:
+def _overwritten(name: str, x: Tensor) -> Tensor:
+    x.tape.write(f"{name}_", x)
+    return x
+
+
+def relu(x: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0)."""
-    return _of_result(x, "relu", "ReluBackward0", "threshold_backward")
+    return _of_result(x, "relu", "ReluBackward0", "threshold_backward", inplace)
 
 
 def tanh(x: Tensor) -> Tensor:
@@ -117,13 +134,17 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     return _of_input(x, "gelu", "GeluBackward0")
 
 
-def leaky_relu(x: Tensor) -> Tensor:
+def leaky_relu(x: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0.01 x)."""
+    if inplace:
+        return _of_result(x, "leaky_relu", "LeakyReluBackward1", "leaky_relu_backward", True)
     return _of_input(x, "leaky_relu", "LeakyReluBackward0")
 
 
-def elu(x: Tensor) -> Tensor:
+def elu(x: Tensor, inplace: bool = False) -> Tensor:
     """x where x > 0, else exp(x) − 1."""
+    if inplace:
+        return _of_result(x, "elu", "EluBackward1", "elu_backward", True)
     return _of_input(x, "elu", "EluBackward0")
 
 
@@ -132,19 +153,19 @@ def softplus(x: Tensor) -> Tensor:
     return _of_input(x, "softplus", "SoftplusBackward0")
 
 
-def silu(x: Tensor) -> Tensor:
+def silu(x: Tensor, inplace: bool = False) -> Tensor:
     """x · sigmoid(x)."""
-    return _of_input(x, "silu", "SiluBackward0")
+    return _of_input(x, "silu", "SiluBackward0", inplace)
 
 
-def hardswish(x: Tensor) -> Tensor:
+def hardswish(x: Tensor, inplace: bool = False) -> Tensor:
     """x · min(max(x + 3, 0), 6) / 6."""
-    return _of_input(x, "hardswish", "HardswishBackward0")
+    return _of_input(x, "hardswish", "HardswishBackward0", inplace)
 
 
-def mish(x: Tensor) -> Tensor:
+def mish(x: Tensor, inplace: bool = False) -> Tensor:
     """x · tanh(softplus(x))."""
-    return _of_input(x, "mish", "MishBackward0")
+    return _of_input(x, "mish", "MishBackward0", inplace)
 
 
 def cross_entropy(x: Tensor, target: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from memtrain.engines.autograd import backward
 from memtrain.engines.groups import decays
 from memtrain.engines.history import Saved
 from memtrain.engines.layout import torch_shape
+from memtrain.engines.loop import Loop
 from memtrain.engines.methods import MethodTensor
 from memtrain.engines.networks import loss, output
 from memtrain.engines.optimizers import Group, state_of, update
@@ -26,6 +27,7 @@ from memtrain.graph.builder import no_collection
 from memtrain.graph.node import Phase, Role
 from memtrain.models.network import Network
 from memtrain.planning.schedule import Schedule
+from memtrain.training.keeping import AFTER_UPDATE, KEPT
 
 _FUNCTIONS = {
     name: value
@@ -43,39 +45,52 @@ class Recorded(NamedTuple):
 
 
 @no_collection()
-def training(network: Network, batch: int, optimizer: str, *, foreach: bool = False) -> Recorded:
-    """An iteration: gradients set to none, forward, backward, and the step of the optimiser."""
+def training(network: Network, batch: int, loop: Loop, *, first: bool = False) -> Recorded:
+    """An iteration: forward, backward, and the step of the optimiser.
+
+    The ``first`` iteration begins without state of the optimiser and without gradients.
+    """
     tape = Tape(MethodTensor)
-    f, parameters, x, y = _start(tape, network, batch, trained=True)
+    f, parameters, x, y = _start(tape, network, batch, loop, with_targets=True)
     trained = [name for name, value in parameters.items() if value.requires_grad]
     tensors = [parameters[name] for name in trained]
-    states = {
-        id(t): state for t, state in zip(tensors, state_of(tape, optimizer, tensors, trained), strict=True)
-    }
+    held = [] if first else state_of(tape, loop.optimizer, tensors, trained)
+    states = {id(t): state for t, state in zip(tensors, held, strict=False)}
+    if loop.keeping.gradients == KEPT and not first:
+        for name, t in zip(trained, tensors, strict=True):
+            t.grad = tape.leaf(Role.GRADIENT, f"gradient of {name}", t.shape, t.dtype)
+            tape.write("zero_", t.grad)
     groups = [Group([parameters[name] for name in names], decay) for names, decay in decays(network, trained)]
     found = loss(network, f, output(network, f, parameters, x), y)
     with tape.phase(Phase.BACKWARD):
-        backward(found)
+        backward(found, retain_graph=loop.keeping.retain_graph)
     with tape.phase(Phase.UPDATE):
-        update(optimizer, groups, states, foreach)
+        update(loop, groups, states)
+        if loop.keeping.gradients == AFTER_UPDATE:
+            for t in tensors:
+                t.grad = None
     return Recorded(tape.schedule([found]), tuple(tape.saved))
 
 
 @no_collection()
-def inference(network: Network, batch: int) -> Recorded:
-    """Forward without gradients, up to the output."""
+def inference(network: Network, batch: int, loop: Loop, *, with_history: bool = False) -> Recorded:
+    """Forward of the network in eval mode, up to the output.
+
+    ``with_history`` is forward without ``torch.no_grad``: the output holds all that backward would read.
+    """
     tape = Tape(MethodTensor)
-    tape.recording = False
-    f, parameters, x, _ = _start(tape, network, batch, trained=False)
-    return Recorded(tape.schedule([output(network, f, parameters, x)]), ())
+    tape.recording = with_history
+    f, parameters, x, _ = _start(tape, network, batch, loop, with_targets=False)
+    found = output(network, f, parameters, x)
+    return Recorded(tape.schedule([found], held=[saved.node for saved in tape.saved]), tuple(tape.saved))
 
 
 def _start(
-    tape: Tape, network: Network, batch: int, *, trained: bool
+    tape: Tape, network: Network, batch: int, loop: Loop, *, with_targets: bool
 ) -> tuple[SimpleNamespace, dict[str, Tensor], Tensor, Tensor | None]:
     """The functions of the tape, the parameters by name, and the batch."""
     model = network.build(batch)
-    learned = {node.name for node in model.trainable} if trained else set()
+    learned = {node.name for node in model.trainable}
     parameters = {
         node.name: tape.leaf(
             Role.PARAMETER, node.name, torch_shape(node.shape), node.dtype, trained=node.name in learned
@@ -84,6 +99,8 @@ def _start(
     }
     x, y = model.feeds[:2]
     given = tape.leaf(Role.INPUT, x.name, torch_shape(x.shape), x.dtype)
-    target = tape.leaf(Role.INPUT, y.name, y.shape, y.dtype) if trained else None
-    f = SimpleNamespace(**_FUNCTIONS, bool=np.dtype(bool), block=tape.block, training=trained)
+    target = tape.leaf(Role.INPUT, y.name, y.shape, y.dtype) if with_targets else None
+    f = SimpleNamespace(
+        **_FUNCTIONS, bool=np.dtype(bool), block=tape.block, training=with_targets, inplace=loop.inplace
+    )
     return f, parameters, given, target

@@ -11,8 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from memtrain.engines.loop import Loop
 from memtrain.engines.tape import Tape, Tensor
 from memtrain.graph.node import Role
+
+_STATE = {"sgd": (), "momentum": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq")}
+"""PyTorch's names of the state that has the shape of its parameter."""
 
 _COUNT = np.dtype(np.float32)
 """The type of Adam's count of steps, of which each parameter has one."""
@@ -29,13 +33,12 @@ class Group:
 def state_of(
     tape: Tape, optimizer: str, parameters: Sequence[Tensor], names: Sequence[str]
 ) -> list[list[Tensor]]:
-    """The state of each parameter. It exists from the first update on."""
-    wanted = {"sgd": (), "momentum": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq")}[optimizer]
+    """The state of each parameter, as it exists in every iteration but the first."""
     states = []
     for parameter, name in zip(parameters, names, strict=True):
         state = [
             tape.leaf(Role.OPTIMIZER, f"{kind} of {name}", parameter.shape, parameter.dtype)
-            for kind in wanted
+            for kind in _STATE[optimizer]
         ]
         if optimizer == "adam":
             state.append(tape.leaf(Role.OPTIMIZER, f"step of {name}", (), _COUNT))
@@ -43,56 +46,96 @@ def state_of(
     return states
 
 
-def update(optimizer: str, groups: Sequence[Group], states: dict[int, list[Tensor]], foreach: bool) -> None:
-    """One step of the optimiser for all parameters that have a gradient."""
+def update(loop: Loop, groups: Sequence[Group], states: dict[int, list[Tensor]]) -> None:
+    """One step of the optimiser for all parameters that have a gradient.
+
+    ``states`` are those of the parameters by their ids. The first step makes them, if it is empty.
+    """
+    first = not states
     for group in groups:
         parameters = [p for p in group.parameters if p.grad is not None]
         if not parameters:
             continue
         gradients = [p.grad for p in parameters if p.grad is not None]
+        if first:
+            states |= {id(p): _first_state(loop, p) for p in parameters}
         held = [states[id(p)] for p in parameters]
-        step = (_ADAM if optimizer == "adam" else _SGD)[foreach]
-        step(parameters, gradients, held, group.decay)
+        if loop.fused:
+            _fused(parameters, gradients, held)
+        else:
+            step = (_ADAM if loop.optimizer == "adam" else _SGD)[loop.foreach]
+            step(loop, parameters, gradients, held, group.decay)
+
+
+def _first_state(loop: Loop, parameter: Tensor) -> list[Tensor]:
+    """The state that the optimiser makes before its first step. SGD makes it then only if it is fused."""
+    if loop.optimizer == "adam":
+        count = parameter.tape.new("zeros", (), _COUNT)
+        return [*[_state("zeros_like", parameter) for _ in _STATE["adam"]], count]
+    return [_state("empty_like", parameter) for _ in _STATE[loop.optimizer]] if loop.fused else []
+
+
+def _state(name: str, like: Tensor) -> Tensor:
+    return like.tape.new(name, like.shape, like.dtype, like, lasting=Role.OPTIMIZER)
+
+
+def _fused(
+    parameters: Sequence[Tensor], gradients: Sequence[Tensor], states: Sequence[Sequence[Tensor]]
+) -> None:
+    """A step in one kernel, which overwrites the state and the parameters, and allocates nothing."""
+    for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
+        for written in (*state, parameter):
+            written.tape.write("_fused", written, gradient)
 
 
 def _sgd(
+    loop: Loop,
     parameters: Sequence[Tensor],
     gradients: Sequence[Tensor],
-    states: Sequence[Sequence[Tensor]],
+    states: Sequence[list[Tensor]],
     decay: float,
 ) -> None:
     for k, parameter in enumerate(parameters):
         gradient = gradients[k]
         if decay:
             gradient = _like("add", gradient, parameter)
-        if states[k]:
-            (buffer,) = states[k]
-            buffer.tape.write("mul_", buffer)
-            buffer.tape.write("add_", buffer, gradient)
-            gradient = buffer
+        if loop.optimizer == "momentum":
+            if states[k]:
+                (buffer,) = states[k]
+                buffer.tape.write("mul_", buffer)
+                buffer.tape.write("add_", buffer, gradient)
+            else:
+                states[k].append(_state("clone", gradient))
+            (gradient,) = states[k]
         parameter.tape.write("add_", parameter, gradient)
 
 
 def _sgd_foreach(
+    loop: Loop,
     parameters: Sequence[Tensor],
     gradients: Sequence[Tensor],
-    states: Sequence[Sequence[Tensor]],
+    states: Sequence[list[Tensor]],
     decay: float,
 ) -> None:
     if decay:
         gradients = [_like("_foreach_add", g, p) for g, p in zip(gradients, parameters, strict=True)]
-    if states[0]:
-        buffers = [state[0] for state in states]
-        _write_each("_foreach_mul_", buffers)
-        _write_each("_foreach_add_", buffers, gradients)
-        gradients = buffers
+    if loop.optimizer == "momentum":
+        if states[0]:
+            _write_each("_foreach_mul_", [state[0] for state in states])
+            _write_each("_foreach_add_", [state[0] for state in states], gradients)
+        else:
+            for state, gradient in zip(states, gradients, strict=True):
+                state.append(_state("clone", gradient))
+            del gradient
+        gradients = [state[0] for state in states]
     _write_each("_foreach_add_", parameters, gradients)
 
 
 def _adam(
+    loop: Loop,
     parameters: Sequence[Tensor],
     gradients: Sequence[Tensor],
-    states: Sequence[Sequence[Tensor]],
+    states: Sequence[list[Tensor]],
     decay: float,
 ) -> None:
     for k, parameter in enumerate(parameters):
@@ -110,9 +153,10 @@ def _adam(
 
 
 def _adam_foreach(
+    loop: Loop,
     parameters: Sequence[Tensor],
     gradients: Sequence[Tensor],
-    states: Sequence[Sequence[Tensor]],
+    states: Sequence[list[Tensor]],
     decay: float,
 ) -> None:
     means, squares, counts = (list(kind) for kind in zip(*states, strict=True))

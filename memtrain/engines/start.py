@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from memtrain.engines.loop import Loop
 from memtrain.errors import MeasureError
 from memtrain.models.network import Network
 from memtrain.planning.schedule import Schedule
@@ -16,15 +17,15 @@ if TYPE_CHECKING:
 def torch_run(
     network: Network,
     batch: int,
-    optimizer: str | None,
-    rate: float,
+    loop: Loop,
+    rate: float | None,
     schedule: Schedule,
     *,
-    foreach: bool,
-    ledger: Ledger | None,
+    with_history: bool = False,
+    ledger: Ledger | None = None,
     most_counted: int | None = None,
 ) -> TorchRun:
-    """A run of what ``schedule`` predicts: training with ``optimizer``, or inference if it is ``None``.
+    """A run of what ``schedule`` predicts: training at a learning ``rate``, or inference if it is ``None``.
 
     The ledger counts ``most_counted`` iterations, or all. Raises ``MeasureError`` if there is no PyTorch.
     """
@@ -36,9 +37,9 @@ def torch_run(
     return TorchRun(
         network,
         batch,
-        optimizer,
+        loop,
         rate,
-        foreach=foreach,
+        with_history=with_history,
         ledger=ledger,
         steps=steps,
         most_counted=most_counted,

@@ -110,12 +110,13 @@ class Tape:
         temporaries: Workspace = (),
         strides: Shape | None = None,
         flops: int = 0,
+        lasting: Role | None = None,
     ) -> Tensor:
         """A tensor in a new storage, allocated by the function ``name``, which reads ``reads``.
 
         ``flops`` are those of a product; other functions are counted by their elements.
         """
-        op = Eager(name, shape, dtype, None, temporaries, *self._reading(reads), flops)
+        op = Eager(name, shape, dtype, None, temporaries, *self._reading(reads), flops, lasting)
         return self.kind(self, Storage(self, self._step(op, reads)), shape, dtype, strides=strides)
 
     def write(self, name: str, written: Tensor, *reads: Tensor, temporaries: Workspace = ()) -> None:
@@ -182,12 +183,14 @@ class Tape:
         if self._steps and not self._over:
             self._steps[-1][2].append(node.id)
 
-    def schedule(self, asked: Sequence[Tensor]) -> Schedule:
-        """The record as a schedule. What still lives lives until its end, among it ``asked``."""
+    def schedule(self, asked: Sequence[Tensor], held: Sequence[int] = ()) -> Schedule:
+        """The record as a schedule. What still lives lives until its end, among it ``asked`` and ``held``."""
         self._over = True
         steps = [Step(index, phase, None, tuple(frees)) for index, phase, frees in self._steps]
         ids = tuple(x.storage.born.id for x in asked)
-        return Schedule(self.builder.graph(), tuple(steps), ids, tuple(self._persistent))
+        graph = self.builder.graph()
+        computed = tuple(i for i in held if not graph[i].role)
+        return Schedule(graph, tuple(steps), ids, tuple(self._persistent), computed)
 
     def _reading(self, reads: Sequence[Tensor]) -> tuple[str, tuple[tuple[int, str], ...]]:
         """The function whose backward runs, and those of ``reads`` that it saved."""

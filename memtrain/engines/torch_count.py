@@ -21,7 +21,7 @@ class Count(TorchDispatchMode):  # type: ignore[misc]
         super().__init__()
         self._ledger, self._steps = ledger, steps
         self._made = 0
-        self._in_backward = False
+        self._in_backward = self._in_update = False
         self._hooks = torch.autograd.graph.saved_tensors_hooks(self._saved, lambda tensor: tensor)
 
     def __enter__(self) -> Self:
@@ -45,12 +45,16 @@ class Count(TorchDispatchMode):  # type: ignore[misc]
             if isinstance(value, torch.Tensor) and self._is_new(value):
                 self._ledger.step = self._next_step()
                 self._made += 1
-                self.born(value, Role.TRANSIENT)
+                self.born(value, Role.OPTIMIZER if self._is_state(function) else Role.TRANSIENT)
         return found
 
     def _next_step(self) -> int:
         """The step of the schedule that allocates the next storage."""
         return self._steps[min(self._made, len(self._steps) - 1)] if self._steps else 0
+
+    def _is_state(self, function: Callable[..., Any]) -> bool:
+        """Whether the function makes state of the optimiser, which it does in its first step."""
+        return self._in_update and function in _MAKE_STATE
 
     def _is_new(self, tensor: torch.Tensor) -> bool:
         """Whether the tensor has a storage, with bytes, that the ledger does not count yet."""
@@ -65,6 +69,15 @@ class Count(TorchDispatchMode):  # type: ignore[misc]
             yield
         finally:
             self._in_backward = False
+
+    @contextmanager
+    def update(self) -> Iterator[None]:
+        """A context: the step of the optimiser runs inside it."""
+        self._in_update = True
+        try:
+            yield
+        finally:
+            self._in_update = False
 
     def born(self, tensor: torch.Tensor, role: Role) -> None:
         """Count the storage of ``tensor``."""
@@ -82,12 +95,22 @@ class Count(TorchDispatchMode):  # type: ignore[misc]
                 self._ledger.relabel(tensor.untyped_storage(), role)
 
     def _saved(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Note that autograd saves ``tensor``."""
+        """Note that autograd saves ``tensor``.
+
+        The tensor itself may be the result of the function that saves it. Then the two would refer to each
+        other, and only backward would free them. So autograd is given another tensor over the same storage.
+        """
         storage = tensor.untyped_storage()
         if self._ledger.role_of(storage) is Role.TRANSIENT:
             self._ledger.relabel(storage, Role.RETAINED)
-        return tensor
+        return tensor.detach()
 
+
+_MAKE_STATE = (
+    torch.ops.aten.zeros_like.default,
+    torch.ops.aten.empty_like.default,
+    torch.ops.aten.clone.default,
+)
 
 _SOLE_USES = (4, 2)
 """What `_uses` gives for a gradient that only the engine of autograd has: its use, and those of the call."""

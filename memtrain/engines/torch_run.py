@@ -18,12 +18,14 @@ from torch.nn import functional
 
 from memtrain.engines.groups import decays
 from memtrain.engines.layout import Layout, torch_shape
+from memtrain.engines.loop import Loop
 from memtrain.engines.networks import loss, output
 from memtrain.engines.torch_count import Count
 from memtrain.graph.node import DType, Role, Shape
 from memtrain.graph.ops.base import Array
 from memtrain.models.network import Network
 from memtrain.run.ledger import Ledger
+from memtrain.training.keeping import AFTER_UPDATE, KEPT
 
 _MOMENTUM = 0.9
 
@@ -32,7 +34,7 @@ _WARM_SIZE = 512
 
 
 class TorchRun:
-    """A network in PyTorch with one batch size. It trains with ``optimizer``; with ``None`` it predicts.
+    """A network in PyTorch with one batch size, which trains or predicts.
 
     The threads are those of the process, which PyTorch reads from OMP_NUM_THREADS.
     """
@@ -41,32 +43,37 @@ class TorchRun:
         self,
         network: Network,
         batch: int,
-        optimizer: str | None,
-        rate: float = 0.0,
+        loop: Loop,
+        rate: float | None,
         *,
-        foreach: bool = False,
+        with_history: bool = False,
         ledger: Ledger | None = None,
         steps: Sequence[int] = (),
         most_counted: int | None = None,
     ) -> None:
-        """``steps`` are those of the schedule that allocate. They only tell the ledger which step runs.
+        """It trains at the learning ``rate``; with ``None`` it predicts, ``with_history`` or without.
+
+        ``steps`` are those of the schedule that allocate. They only tell the ledger which step runs.
 
         Counting takes longer than a small step, so only ``most_counted`` iterations are counted, if given.
         """
         self._left = inf if most_counted is None else most_counted
         _take_buffers()
-        self._network, self._optimizer_name, self._rate, self._foreach = network, optimizer, rate, foreach
+        self._network, self._loop, self._rate = network, loop, rate
+        trains = rate is not None
+        self._with_history = with_history
         self._layout = Layout(network)
         model = network.build(batch)
         self._parameters = model.parameters
-        self._learned = {node.name for node in model.trainable} if optimizer else set()
+        self._learned = {node.name for node in model.trainable}
         self._groups = decays(network, [node.name for node in model.parameters if node.name in self._learned])
-        self._feeds = model.feeds[: 2 if optimizer else 1]
+        self._feeds = model.feeds[: 2 if trains else 1]
         self._count = Count(ledger, steps) if ledger is not None else None
         self._f = SimpleNamespace(
             **{**vars(torch), **vars(functional)},
             block=lambda *_: nullcontext(),
-            training=optimizer is not None,
+            training=trains,
+            inplace=loop.inplace,
         )
         self._t: dict[str, torch.Tensor] = {}
         self._given: dict[str, torch.Tensor] = {}
@@ -91,8 +98,8 @@ class TorchRun:
         for node in self._feeds:
             self._given[node.name] = _empty(node.shape, node.dtype)
             self._born(self._given[node.name], Role.INPUT)
-        if self._optimizer_name:
-            self._optimizer = self._make_optimizer(self._optimizer_name)
+        if self._rate is not None:
+            self._optimizer = self._make_optimizer(self._rate)
 
     def feed(self, values: Mapping[str, Array]) -> None:
         """Copy a batch (values by name) into its buffers."""
@@ -112,21 +119,26 @@ class TorchRun:
         return [found.numpy() if isinstance(found, torch.Tensor) else np.asarray(found)]
 
     def _predict(self) -> torch.Tensor:
-        with torch.no_grad():
-            return self._output()
+        with torch.set_grad_enabled(self._with_history):
+            return self._output().detach()
 
     def _train(self) -> float:
         optimizer = self._optimizer
         assert optimizer is not None
-        optimizer.zero_grad()
+        gradients, retain_graph = self._loop.keeping
+        if gradients != AFTER_UPDATE:
+            optimizer.zero_grad(set_to_none=gradients != KEPT)
         found = self.loss()
         with self._count.backward() if self._count else nullcontext():
-            found.backward()
+            found.backward(retain_graph=retain_graph)
         regulariser = 0.0 if self._count is None else self._regulariser()
-        optimizer.step()
+        with self._count.update() if self._count else nullcontext():
+            optimizer.step()
         if self._count is not None:
             state = (value for held in optimizer.state.values() for value in held.values())
             self._count.relabel(state, Role.OPTIMIZER)
+        if gradients == AFTER_UPDATE:
+            optimizer.zero_grad()
         return float(found.item()) + regulariser
 
     def loss(self) -> torch.Tensor:
@@ -146,15 +158,16 @@ class TorchRun:
         if self._count is not None:
             self._count.born(tensor, role)
 
-    def _make_optimizer(self, name: str) -> torch.optim.Optimizer:
+    def _make_optimizer(self, rate: float) -> torch.optim.Optimizer:
+        name, kind = self._loop.optimizer, {"foreach": self._loop.foreach, "fused": self._loop.fused}
         groups = [
             {"params": [self._t[each] for each in names], "weight_decay": decay}
             for names, decay in self._groups
         ]
         if name == "adam":
-            return torch.optim.Adam(groups, lr=self._rate, foreach=self._foreach)
+            return torch.optim.Adam(groups, lr=rate, **kind)
         momentum = _MOMENTUM if name == "momentum" else 0.0
-        return torch.optim.SGD(groups, lr=self._rate, momentum=momentum, foreach=self._foreach)
+        return torch.optim.SGD(groups, lr=rate, momentum=momentum, **kind)
 
     def _regulariser(self) -> float:
         """λ/2 Σ‖W‖², which the optimiser's weight decay stands for. No array is made for it."""

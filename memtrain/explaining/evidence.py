@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from memtrain.cells.cell import NUMPY, Cell, Mode
+from memtrain.cells.cell import BOTH, Cell, Mode
+from memtrain.cells.engine import NUMPY
 from memtrain.cells.row import Row
 from memtrain.errors import InputError, MeasureError
 from memtrain.explaining.explanation import Explanation, explain
@@ -86,7 +87,7 @@ def can_run(explanation: Explanation) -> bool:
 def measured(cell: Cell, rates: Rates | None = None) -> dict[Mode, Row]:
     """The rows of both modes with ledger and heap. Each meter has its own process; a plan uses ``rates``."""
     with Host(rates) as host:
-        return {mode: measured_row(host, cell, mode, meters=("ledger", "heap")) for mode in Mode}
+        return {mode: measured_row(host, cell, mode, meters=("ledger", "heap")) for mode in BOTH}
 
 
 def rates_of(kept: Rates | None, measure: bool) -> Rates | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from memtrain.cells.cell import TORCH, Cell, Mode
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.engine import TORCH
 from memtrain.explaining.by_layer import LayerBytes, retained_by_layer
 from memtrain.explaining.cost import Recomputation, recomputation
 from memtrain.explaining.footprint import RoleFootprint, footprint

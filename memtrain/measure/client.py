@@ -12,7 +12,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import IO, Any
 
-from memtrain.cells.cell import NUMPY
+from memtrain.cells.engine import NUMPY
 from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.files import reason
 from memtrain.measure.blas_kernel import choose_kernel

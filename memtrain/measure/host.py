@@ -10,7 +10,8 @@ from dataclasses import asdict
 from threading import Condition, Lock
 from typing import Any
 
-from memtrain.cells.cell import NUMPY, Cell, Mode
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.engine import NUMPY
 from memtrain.errors import ChildFailed
 from memtrain.measure.client import Server, figures_of
 from memtrain.measure.machine import Room

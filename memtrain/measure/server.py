@@ -20,7 +20,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from memtrain.cells.cell import TORCH, Mode, cell_of
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.engine import TORCH
 from memtrain.errors import MemtrainError, MeterUnavailable
 from memtrain.measure.meters import METERS, limit_meter
 from memtrain.measure.pairs import PAIR_METERS

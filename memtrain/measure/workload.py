@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from memtrain.cells.cell import TORCH, Cell, Mode
+from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.engine import TORCH
 from memtrain.engines.start import torch_run
 from memtrain.graph.ops.base import Array
 from memtrain.measure.environment import environment
@@ -76,10 +77,10 @@ class Workload:
             return torch_run(
                 cell.network,
                 cell.batch,
-                cell.optimizer if self.mode is Mode.TRAIN else None,
-                LEARNING_RATES[cell.optimizer],
+                cell.loop,
+                LEARNING_RATES[cell.optimizer] if self.mode is Mode.TRAIN else None,
                 self.schedule,
-                foreach=cell.foreach,
+                with_history=self.mode is Mode.EVAL_GRAD,
                 ledger=ledger,
             )
         return make_run(self.schedule, self._allocation, ledger, self._threads)

@@ -139,11 +139,16 @@ def _computed_lives(occupancy: Occupancy) -> list[Life]:
     phases = [step.phase for step in schedule.steps]
     gradients = _gradients(occupancy)
     asked = {schedule.graph[i].storage for i in schedule.asked}
+    held = {schedule.graph[i].storage for i in schedule.held}
     lives = []
     for stay in occupancy.stays:
         role = Role.TRANSIENT
-        if stay.node.id in gradients:
+        if stay.node.op.lasting:
+            role = stay.node.op.lasting
+        elif stay.node.id in gradients:
             role = Role.GRADIENT
+        elif stay.node.id in held:
+            role = Role.RETAINED
         elif stay.node.id not in asked:
             role = _kept_as(stay, phases)
         lives.append(Life(stay.node, stay.first_step, stay.last_step, role, stay.heir_step))

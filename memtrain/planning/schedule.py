@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from memtrain.errors import GraphError
@@ -27,42 +27,62 @@ class Step:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps in order. The ``persistent`` leaves live at all steps, the ``asked`` values until the end."""
+    """Steps in order. The ``persistent`` leaves live at all steps, the ``asked`` values until the end.
+
+    The ``held`` values live until the end, too: the program does not ask for them, but refers to them.
+    """
 
     graph: Graph
     steps: tuple[Step, ...]
     asked: tuple[int, ...]
     persistent: tuple[int, ...]
+    held: tuple[int, ...] = ()
 
     def leaves(self, role: Role) -> list[Node]:
         """The persistent leaves of a role: parameter, optimizer or input."""
         return [self.graph[i] for i in self.persistent if self.graph[i].role == role]
 
 
-def make_schedule(graph: Graph, asked: Iterable[Node], *, eager_updates: bool = False) -> Schedule:
+def make_schedule(
+    graph: Graph,
+    asked: Iterable[Node],
+    *,
+    eager_updates: bool = False,
+    early: Iterable[Node] = (),
+    held: Iterable[Node] = (),
+) -> Schedule:
     """The schedule that computes ``asked`` in the order of the graph and frees each storage at its last use.
 
     ``eager_updates`` moves each update to the earliest step at which its inputs are computed and no later
     step reads the value that it overwrites. So its gradient is freed at once, but its workspace is live
-    together with the values that backward still holds.
+    together with the values that backward still holds. The effects of ``early`` are moved in the same way.
+    ``held`` are values that live until the end.
 
     A result takes over the buffer of an input if its op allows this, the storage of the input dies at this
     step, and both have the same shape and type. The input must not be persistent, asked for or a view. The
     node must not read the same storage through a view, or at a position whose buffer the op may not reuse.
     """
     asked_ids = tuple(node.id for node in asked)
-    needed = _ancestors(graph, asked_ids)
+    held_ids = tuple(node.id for node in held)
+    needed = _ancestors(graph, (*asked_ids, *held_ids))
+    moved = {node.id for node in early}
+    if eager_updates:
+        moved.update(i for i in needed if graph[i].phase is Phase.UPDATE)
     persistent = tuple(i for i in needed if graph[i].role)
     order = [i for i in needed if not graph[i].role]
-    if eager_updates:
-        order = _with_eager_updates(graph, order)
+    if moved:
+        order = _with_early(graph, order, moved)
 
     computations = [(i, graph[i].phase) for i in order]
-    return schedule_in_order(graph, computations, asked_ids, persistent)
+    return schedule_in_order(graph, computations, asked_ids, persistent, held_ids)
 
 
 def schedule_in_order(
-    graph: Graph, order: Sequence[Computation], asked: tuple[int, ...], persistent: tuple[int, ...]
+    graph: Graph,
+    order: Sequence[Computation],
+    asked: tuple[int, ...],
+    persistent: tuple[int, ...],
+    held: tuple[int, ...] = (),
 ) -> Schedule:
     """The schedule that computes ``order`` and frees each storage at its last use.
 
@@ -84,7 +104,7 @@ def schedule_in_order(
                 holders[birth].append(index)
 
     dying: list[list[int]] = [[] for _ in order]
-    kept = {births[i] for i in asked}
+    kept = {births[i] for i in (*asked, *held)}
     for birth, number in enumerate(last_use):
         if holders[birth] and birth not in kept:
             dying[number].append(birth)
@@ -103,7 +123,7 @@ def schedule_in_order(
         births[index] = _birth(node, number, births)
         freed = [i for birth in dead for i in holders[birth] if births[i] == birth and i != reuse]
         steps.append(Step(index, phase, reuse, tuple(freed)))
-    return Schedule(graph, tuple(steps), asked, persistent)
+    return Schedule(graph, tuple(steps), asked, persistent, held)
 
 
 def _birth(node: Node, number: int, births: Mapping[int, int]) -> int:
@@ -120,16 +140,16 @@ def _ancestors(graph: Graph, asked: Iterable[int]) -> list[int]:
     return sorted(wanted)
 
 
-def _with_eager_updates(graph: Graph, order: list[int]) -> list[int]:
-    """``order`` with every update moved right after the last node for which it must wait."""
-    after: dict[int, int] = {}  # by node: itself, or for an update the node after which it is moved
+def _with_early(graph: Graph, order: list[int], early: Container[int]) -> list[int]:
+    """``order`` with every effect of ``early`` moved right after the last node for which it must wait."""
+    after: dict[int, int] = {}  # by node: itself, or for an early effect the node after which it is moved
     written: dict[int, int] = {}  # by storage: ``after`` of its last writer
     used: dict[int, int] = {}  # by storage: the largest ``after`` of its readers and writers
     for index in order:
         node = graph[index]
         read = [graph[i].storage for i in node.inputs]
         after[index] = index
-        if node.phase is Phase.UPDATE:
+        if index in early:
             waits_for = [written.get(storage, -1) for storage in read]
             after[index] = max([*waits_for, used.get(node.storage, -1)])
         written[node.storage] = after[index]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from memtrain.cells.cell import TORCH, Cell
+from memtrain.cells.cell import Cell
+from memtrain.cells.engine import TORCH
 from memtrain.cells.row import TOLERANCES, Row, tolerance
 from memtrain.models.network import FeedKind
 from memtrain.units import format_bytes, format_percent

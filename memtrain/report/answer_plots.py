@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from memtrain.answers.capacity import Capacity
 from memtrain.answers.training import Training
-from memtrain.cells.cell import Mode
+from memtrain.cells.cell import BOTH
 from memtrain.explaining.evidence import Explained
 from memtrain.report.cell_plots import LIVES, TIMELINE, life_plot, timeline_key, timeline_plot
 from memtrain.report.colours import LINE_COLOURS
@@ -47,7 +47,7 @@ def training_plots(training: Training) -> list[Plot]:
 def largest_seconds(capacity: Capacity) -> Plot:
     """The largest second value that fits, against the first, on logarithmic scales."""
     traces, (first, second) = [], capacity.axes
-    for mode, dash in zip(Mode, ("solid", "dot"), strict=True):
+    for mode, dash in zip(BOTH, ("solid", "dot"), strict=True):
         found = [one for one in capacity.boundaries if one.mode is mode and one.second]
         traces.append(
             {

@@ -6,7 +6,7 @@ from typing import Any
 
 from memtrain.answers.capacity import Boundary, Capacity, LargestFirst
 from memtrain.answers.sizes import is_uneven
-from memtrain.cells.cell import Mode
+from memtrain.cells.cell import BOTH
 from memtrain.cells.kinds import csv_line
 from memtrain.report.json_text import fields_of
 from memtrain.report.section import Section
@@ -116,10 +116,10 @@ def firsts_section(capacity: Capacity) -> Section:
     first, second = capacity.axes
     found = {(entry.second, entry.mode): entry for entry in capacity.largest_firsts}
     lines = [
-        [marked(f"{value:,}", value, capacity), *(first_text(found[value, mode]) for mode in Mode)]
+        [marked(f"{value:,}", value, capacity), *(first_text(found[value, mode]) for mode in BOTH)]
         for value in dict.fromkeys(entry.second for entry in capacity.largest_firsts)
     ]
-    return Section(f"For each {second}: the largest {first} that fits", (second, *Mode), lines)
+    return Section(f"For each {second}: the largest {first} that fits", (second, *BOTH), lines)
 
 
 def note_sentences(capacity: Capacity) -> list[str]:

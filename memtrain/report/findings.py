@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from memtrain.answers.axis_law import AnyVerdict
 from memtrain.answers.engine_gap import engine_gaps
-from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.cell import BOTH, Cell, Mode
 from memtrain.cells.columns import CELL_NAMES
 from memtrain.cells.row import Row
 from memtrain.explaining.folding import fold_names
@@ -159,7 +159,7 @@ def _limits(rows: Sequence[Row]) -> list[str]:
         of_limit = [row for row in rows if row.cell.memory_limit_bytes == limit]
         parts = [
             f"{mode.noun} runs {_runs(of_mode)}"
-            for mode in Mode
+            for mode in BOTH
             if (of_mode := [row for row in of_limit if row.mode is mode])
         ]
         foreseen = all(row["ledger_peak_bytes"] is None and row.ok for row in rows)

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from memtrain.cells.cell import NUMPY, TORCH, Cell, cell_of
+from memtrain.cells.cell import Cell, cell_of
 from memtrain.cells.columns import BY_NAME, CELL_NAMES
+from memtrain.cells.engine import NUMPY, OF_PYTORCH, TORCH
 from memtrain.errors import SpecError, check_integer, unknown_choice
 from memtrain.measure.machine import free_memory_bytes
 from memtrain.models.families import family_of
@@ -68,10 +69,11 @@ def _family_grid(family: type[Network], given: Mapping[str, list[Any]], of_layer
     beside_torch = TORCH in lists.get("engine", ())
     for combination in product(*(lists[name] for name in names)):
         chosen = dict(zip(names, combination, strict=True))
-        if beside_torch and chosen.get("foreach") and chosen["engine"] == NUMPY:
-            if False in lists["foreach"]:
-                continue  # the same cell is there without the option, which is PyTorch's
-            chosen["foreach"] = False
+        theirs = [name for name in OF_PYTORCH if chosen.get(name)]
+        if beside_torch and theirs and chosen["engine"] == NUMPY:
+            if any(False in lists[name] for name in theirs):
+                continue  # the same cell is there without the options, which are PyTorch's
+            chosen |= dict.fromkeys(theirs, False)
         cells.append(cell_of(**(sizes[chosen["data"]] | chosen)))
     return cells
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.cell import BOTH, Cell, Mode
 from memtrain.errors import SpecError, StoreError, unknown_choice
 from memtrain.measure.meters import METERS
 from memtrain.sweeps.grid import make_grid
 from memtrain.sweeps.runner import Task
 
-MODES = {"both": (Mode.TRAIN, Mode.INFER), "train": (Mode.TRAIN,), "infer": (Mode.INFER,)}
+MODES: dict[str, tuple[Mode, ...]] = {"both": BOTH, **{mode: (mode,) for mode in Mode}, "all": tuple(Mode)}
 MOST_REPEATS = 1000
 
 

@@ -6,6 +6,7 @@ The two differ only in the values that the schedule computes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial, reduce
 
 import numpy as np
 
@@ -14,34 +15,69 @@ from memtrain.graph.builder import Builder
 from memtrain.graph.gradient import gradient
 from memtrain.graph.inference import effects, inference_form
 from memtrain.graph.node import Node, Role
-from memtrain.graph.ops.arithmetic import add, scale
+from memtrain.graph.ops.arithmetic import add, scale, sum_to
 from memtrain.graph.ops.base import Array
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.view import Slice, reshape
 from memtrain.graph.size import BATCH, Dim, part
 from memtrain.models.network import KEY, Feed, FeedKind, Model, Network
 from memtrain.planning.schedule import Schedule, make_schedule
+from memtrain.training.keeping import BEFORE_FORWARD, KEPT, NOTHING, Keeping, read_by_backward, stored
 from memtrain.training.optimizers import ITERATION, add_updates
 
 DEFERRED, EAGER = "deferred", "eager"
 UPDATES = (DEFERRED, EAGER)
 """The times of an update: for all parameters after backward, or for each as soon as its gradient exists."""
 
+Sums = tuple[Node, list[Node]]
+"""The objective of a batch, or of some micro-batches, and its gradients."""
+
 MICRO_BATCH = "micro_batch"
 """The kind of the block that contains the nodes of a micro-batch."""
 
 
-def training(model: Model, optimizer: str, rate: float, update: str = DEFERRED) -> Schedule:
+def training(
+    model: Model, optimizer: str, rate: float, update: str = DEFERRED, keeping: Keeping = NOTHING
+) -> Schedule:
     """The schedule of one iteration: the objective, backward, and the update of each trainable parameter."""
     b = model.builder
+    sums = model.objective, gradient(b, model.objective, model.trainable)
+    return _with_updates(b, optimizer, rate, model.trainable, sums, update, keeping)
+
+
+def _with_updates(
+    b: Builder,
+    optimizer: str,
+    rate: float,
+    parameters: tuple[Node, ...],
+    sums: Sums,
+    update: str,
+    keeping: Keeping,
+) -> Schedule:
+    """The schedule of an iteration whose forward and backward are in the graph. Updates are appended."""
+    objective, gradients = sums
     tracked = effects(b.nodes)
-    gradients = gradient(b, model.objective, model.trainable)
-    updated = add_updates(b, optimizer, rate, model.trainable, gradients)
-    return make_schedule(b.graph(), [model.objective, *tracked, *updated], eager_updates=update == EAGER)
+    held: list[Node] = []
+    stores: list[Node] = []
+    if keeping.retain_graph:
+        held += read_by_backward(b.nodes)
+    if keeping.gradients == BEFORE_FORWARD:
+        held += gradients
+    if keeping.gradients == KEPT:
+        gradients = stores = stored(b, parameters, gradients)
+    updated = add_updates(b, optimizer, rate, parameters, gradients)
+    asked = [objective, *tracked, *updated]
+    return make_schedule(b.graph(), asked, eager_updates=update == EAGER, early=stores, held=held)
 
 
 def accumulating(
-    network: Network, batch: int, count: int, optimizer: str, rate: float, update: str = DEFERRED
+    network: Network,
+    batch: int,
+    count: int,
+    optimizer: str,
+    rate: float,
+    update: str = DEFERRED,
+    keeping: Keeping = NOTHING,
 ) -> Schedule:
     """The schedule of an iteration that sums the gradients of ``count`` micro-batches, one after the other.
 
@@ -51,16 +87,12 @@ def accumulating(
     """
     check_accumulate(count, batch)
     if count == 1:
-        return training(network.build(batch), optimizer, rate, update)
+        return training(network.build(batch), optimizer, rate, update, keeping)
     parts = _MicroBatches(network, batch, count)
     sums = parts.add(1)
     for number in range(2, count + 1):
         sums = parts.add(number, sums)
-    objective, gradients = sums
-    tracked = effects(parts.builder.nodes)
-    updated = add_updates(parts.builder, optimizer, rate, parts.trainable, gradients)
-    asked = [objective, *tracked, *updated]
-    return make_schedule(parts.builder.graph(), asked, eager_updates=update == EAGER)
+    return _with_updates(parts.builder, optimizer, rate, parts.trainable, sums, update, keeping)
 
 
 def counted(feeds: Sequence[Feed], iteration: int, seed: int, count: int = 1) -> dict[str, Array]:
@@ -73,10 +105,6 @@ def counted(feeds: Sequence[Feed], iteration: int, seed: int, count: int = 1) ->
         keys = np.array([[seed, count * iteration + number] for number in range(count)], np.uint64)
         found[KEY] = keys if count > 1 else keys[0]
     return found
-
-
-Sums = tuple[Node, list[Node]]
-"""The objective of some micro-batches, and its gradients."""
 
 
 class _MicroBatches:
@@ -154,3 +182,12 @@ def inference(model: Model) -> Schedule:
     """The schedule of inference: forward up to the outputs, without labels and loss."""
     b, outputs = inference_form(model.builder, model.outputs)
     return make_schedule(b.graph(), outputs)
+
+
+def evaluation(model: Model) -> Schedule:
+    """The schedule of inference that keeps all that backward would read, as without ``torch.no_grad``."""
+    b, outputs = inference_form(model.builder, model.outputs)
+    names = {node.name for node in model.trainable}
+    trained = [node for node in b.nodes if node.role is Role.PARAMETER and node.name in names]
+    gradient(b, reduce(partial(add, b), [sum_to(b, output, ()) for output in outputs]), trained)
+    return make_schedule(b.graph(), outputs, held=read_by_backward(b.nodes))

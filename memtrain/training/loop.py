@@ -20,6 +20,7 @@ from memtrain.run.allocation import PACKED, make_run, planned
 from memtrain.run.ledger import Ledger
 from memtrain.training.data import Part, draw_rows
 from memtrain.training.iteration import DEFERRED, accumulating, counted
+from memtrain.training.keeping import NOTHING, Keeping
 from memtrain.training.prediction import evaluate
 from memtrain.training.writing import Written, write
 
@@ -88,6 +89,7 @@ def train(
     epochs: int,
     seed: int,
     update: str = DEFERRED,
+    keeping: Keeping = NOTHING,
     accumulate: int = 1,
     policy: Policy = KEEP_ALL,
     cost: CostOf = flops,
@@ -110,7 +112,7 @@ def train(
     ledger = Ledger()
     run: TrainingRun
     if start is None:
-        schedule = accumulating(network, batch, accumulate, optimizer, rate, update)
+        schedule = accumulating(network, batch, accumulate, optimizer, rate, update, keeping)
         run = make_run(planned(schedule, policy, cost, allocation).schedule, allocation, ledger, threads)
     else:
         run = start(ledger)

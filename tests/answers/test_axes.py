@@ -18,7 +18,7 @@ from memtrain.answers.axes import axes_of
 from memtrain.answers.capacity import Capacity, capacity_of, find_capacity
 from memtrain.answers.confirm import confirm
 from memtrain.answers.sizes import Sizes
-from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.cell import BOTH, cell_of
 from memtrain.cells.row import predicted_row
 from memtrain.errors import SpecError
 from memtrain.report.capacity import plural, problem_lines
@@ -211,7 +211,7 @@ def test_json_csv_page_and_python_have_the_names_of_the_axes(tmp_path):
     for name in ("sequence", "batch", "outside_batch"):
         assert [str(row[name]) for row in document["rows"]] == [row[name] for row in rows]
     assert {(one["batch"], one["mode"]) for one in document["largest_sequences"]} == {
-        (batch, mode) for batch in (2, 4) for mode in Mode
+        (batch, mode) for batch in (2, 4) for mode in BOTH
     }
     assert set(document["largest_sequences"][0]) == {"batch", "mode", "sequence", "predicted_peak_bytes"}
     page = " ".join((tmp_path / "f.html").read_text().split())

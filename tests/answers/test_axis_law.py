@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from memtrain.answers.axis_law import fit_axis_laws
-from memtrain.cells.cell import Mode
+from memtrain.cells.cell import BOTH, Mode
 from memtrain.cells.row import predicted_row
 from memtrain.cli.grid import cell_from
 from memtrain.report.findings import summary
@@ -64,7 +64,7 @@ def test_the_law_of_the_largest_depth_and_batch_is_stated_for_each_mode():
         measured(cell, mode)
         for depth, batch in ((1, 64), (2, 256))
         for cell in cells("width", (64, 128, 256), depth=depth, batch=batch)
-        for mode in Mode
+        for mode in BOTH
     ]
     laws = fit_axis_laws(rows, predicted_heap)
     assert [(law.mode, law.cell["depth"], law.cell.batch) for law in laws] == [

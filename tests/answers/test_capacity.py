@@ -19,7 +19,7 @@ from memtrain.answers.capacity import default_batches, find_capacity
 from memtrain.answers.confirm import confirm
 from memtrain.answers.largest import largest_within
 from memtrain.answers.sizes import MOST_DEPTH
-from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.cell import BOTH, Mode, cell_of
 from memtrain.cells.row import predicted_row
 from memtrain.errors import ChildFailed, RangeError, SpecError
 from memtrain.measure.client import MEMORY_SETTINGS
@@ -91,7 +91,7 @@ def test_the_largest_depth_fits_and_one_more_layer_does_not():
     cell = cell_of(width=32)
     found = find_capacity(cell, 500_000, [1], [1, 64, 100_000])
     assert [(entry.second, entry.mode) for entry in found.largest_firsts] == [
-        (batch, mode) for batch in (1, 64, 100_000) for mode in Mode
+        (batch, mode) for batch in (1, 64, 100_000) for mode in BOTH
     ]
     for entry in found.largest_firsts:
         if entry.second == 100_000:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from memtrain.answers.engine_gap import SAVED, TEMPORARIES, engine_gaps
-from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.cell import BOTH, Mode, cell_of
 from memtrain.cells.columns import ENGINES
 from memtrain.cells.row import planned_row, predicted_row
 from memtrain.report.engines import engine_sentences
@@ -14,7 +14,7 @@ from memtrain.report.findings import findings
 
 def rows_of(**columns):
     cells = [cell_of(**columns, engine=engine) for engine in ("numpy", "torch")]
-    return [predicted_row(cell, mode) for cell in cells for mode in Mode]
+    return [predicted_row(cell, mode) for cell in cells for mode in BOTH]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])

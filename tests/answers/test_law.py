@@ -16,7 +16,7 @@ from memtrain.answers.blocks import bend_bytes, jump_bytes
 from memtrain.answers.law import Law, fit_laws
 from memtrain.answers.least_squares import errors, is_checkable, line_through, terms_of
 from memtrain.answers.swept import Swept
-from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.cell import BOTH, Mode, cell_of
 from memtrain.cells.row import predicted_row
 from memtrain.measure.host import Host
 from memtrain.report.findings import summary
@@ -316,12 +316,12 @@ def test_modes_and_activations_have_laws_of_their_own():
     rows = [
         measured(cell, mode)
         for activation in ("relu", "gelu")
-        for mode in Mode
+        for mode in BOTH
         for cell in grid(DEPTHS, BATCHES, activation=activation)
     ]
     laws = fit_laws(rows, predicted_heap)
     assert [(law.mode, law.cell["activation"]) for law in laws] == [
-        (mode, activation) for activation in ("relu", "gelu") for mode in Mode
+        (mode, activation) for activation in ("relu", "gelu") for mode in BOTH
     ]
 
 
@@ -331,7 +331,7 @@ def test_each_law_and_each_reason_is_said_once():
     rows = [
         measured(cell, mode)
         for policy in policies
-        for mode in Mode
+        for mode in BOTH
         for cell in grid(DEPTHS, BATCHES, policy=policy)
     ]
     assert len(fit_laws(rows, predicted_heap)) == 6
@@ -347,7 +347,7 @@ def test_groups_are_told_apart_by_what_differs():
     rows = [
         measured(cell, mode)
         for fields in ({"threads": 2}, {"width": 128}, {"width": 128, "threads": 2})
-        for mode in Mode
+        for mode in BOTH
         for cell in grid(DEPTHS, BATCHES, **fields)
     ]
     none = said(rows)[-1]
@@ -357,7 +357,7 @@ def test_groups_are_told_apart_by_what_differs():
 
 
 def test_the_json_of_a_sweep_has_the_laws_and_the_reasons():
-    rows = [measured(cell, mode) for mode in Mode for cell in grid(DEPTHS, BATCHES, policy="sqrt")]
+    rows = [measured(cell, mode) for mode in BOTH for cell in grid(DEPTHS, BATCHES, policy="sqrt")]
     document = json.loads(
         swept_document(Swept(rows, fit_laws(rows, predicted_heap)), Origin("memtrain sweep"))
     )

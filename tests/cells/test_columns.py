@@ -59,4 +59,4 @@ def test_the_options_of_a_cell_are_worded_by_the_table(command):
 
 def test_two_cells_have_one_key_only_if_they_are_the_same():
     cells = [cell_of(), cell_of(depth=2), cell_of(l2=0.0), cell_of(width=(256,)), cell_of(data="a.csv")]
-    assert len({cell.key(mode) for cell in cells for mode in Mode}) == 2 * len(cells)
+    assert len({cell.key(mode) for cell in cells for mode in Mode}) == len(Mode) * len(cells)

@@ -93,7 +93,7 @@ def test_running_statistics_are_parameters_that_forward_updates_and_nothing_else
 def test_a_norm_of_one_value_is_refused_where_pytorch_refuses_it(norm, refused):
     cell = cell_of(model="resnet", depth=1, image=1, batch=1, norm=norm, width=8, engine="torch")
     for mode in Mode:
-        run = torch_run.TorchRun(cell.network, 1, cell.optimizer if mode is Mode.TRAIN else None)
+        run = torch_run.TorchRun(cell.network, 1, cell.loop, 0.1 if mode is Mode.TRAIN else None)
         run.load(cell.network.initial_values(0))
         if mode in refused:
             with pytest.raises(SpecError, match=f"a {norm} norm with one value per .*; use a larger batch"):

@@ -9,7 +9,7 @@ from itertools import islice, product
 import pytest
 from networks import KINDS, initial_values
 
-from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.cell import BOTH, Mode, cell_of
 from memtrain.cells.row import predicted_row
 from memtrain.explaining import differences
 from memtrain.explaining.cost import Work, flops, recomputation, work_of
@@ -90,7 +90,7 @@ def test_the_dimension_of_every_gradient_is_that_of_its_variable(cell):
 @pytest.mark.parametrize("cell", MLPS)
 def test_the_footprint_in_symbols_is_the_predicted_peak_to_the_byte(cell):
     sizes = {"n": cell.batch, "d": 64, "m": cell["width"], "q": 10, "ℓ": cell["depth"]}
-    for mode in Mode:
+    for mode in BOTH:
         liveness = analyse(cell.schedule(mode))
         entries = footprint(cell, mode, liveness)
         assert {entry.role: entry.bytes for entry in entries} == {
@@ -210,7 +210,7 @@ def test_gelu_keeps_its_input_and_says_so():
 @pytest.mark.no_cover
 @pytest.mark.parametrize("cell", MLPS)
 def test_the_footprint_is_what_real_arrays_hold_to_the_byte(cell):
-    for mode in Mode:
+    for mode in BOTH:
         schedule = cell.schedule(mode)
         ledger = Ledger()
         run = Run(schedule, ledger)

@@ -93,6 +93,10 @@ CONTRACT = [
     "freeze",
     "engine",
     "foreach",
+    "fused",
+    "inplace",
+    "gradients",
+    "retain_graph",
 ]
 
 ENVIRONMENT = {"blas": "b", "cpu": "c", "python": "p", "numpy": "n", "memtrain": "m"}

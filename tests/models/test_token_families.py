@@ -7,7 +7,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.cell import BOTH, Mode, cell_of
 from memtrain.cells.row import predicted_row
 from memtrain.errors import DataError, SpecError
 from memtrain.explaining.proof import prove
@@ -50,7 +50,7 @@ def test_predicted_is_what_the_ledger_counts(name):
         ("none", 3, "momentum", "eager"),
     ]:
         cell = small(name, policy=policy, accumulate=accumulate, optimizer=optimizer, update=update)
-        for mode in Mode:
+        for mode in BOTH:
             schedule, ledger = cell.schedule(mode), Ledger()
             run = make_run(schedule, "fresh", ledger)
             run.load(cell.network.initial_values(0))

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from memtrain import timeline_figure
 from memtrain.answers.swept import Swept
-from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.cell import BOTH, Mode, cell_of
 from memtrain.cells.columns import STATUSES
 from memtrain.cells.row import Row, planned_row, predicted_row
 from memtrain.report.cell_plots import timeline_plot
@@ -113,7 +113,7 @@ def test_a_budget_without_a_plan_for_training_loses_no_page(tmp_path):
 
 
 def test_what_fits_with_micro_batches_is_decided_to_the_byte_and_their_number_divides_the_batch():
-    rows = [predicted_row(cell_of(depth=2, batch=64, accumulate=8), mode) for mode in Mode]
+    rows = [predicted_row(cell_of(depth=2, batch=64, accumulate=8), mode) for mode in BOTH]
     train, infer = (row["predicted_peak_bytes"] for row in rows)
     (group,) = groups_of(rows)
     for budget, fits in (
@@ -138,7 +138,7 @@ def test_what_fits_with_micro_batches_is_decided_to_the_byte_and_their_number_di
 
 
 def test_what_fits_with_a_budget_is_known_of_the_cells_and_not_of_other_batches():
-    rows = [planned_row(failing_cell(policy), mode) for policy in ("budget:60KiB", NO_PLAN) for mode in Mode]
+    rows = [planned_row(failing_cell(policy), mode) for policy in ("budget:60KiB", NO_PLAN) for mode in BOTH]
     found = [outcomes_of(group, budget) for group in groups_of(rows) for budget in (60 * 1024, 1)]
     assert [table.values for table in found] == [((2,),), ((0,),), ((1,),), ((0,),)]
     assert all(
@@ -159,7 +159,7 @@ def test_what_fits_counts_a_mode_that_was_not_measured():
 
 def test_the_command_shows_what_fits_of_micro_batches_and_budgets(tmp_path):
     cells = [cell_of(depth=2, batch=64, accumulate=8), failing_cell("budget:60KiB"), failing_cell(NO_PLAN)]
-    (tmp_path / "a.csv").write_text(rows_csv([planned_row(cell, mode) for cell in cells for mode in Mode]))
+    (tmp_path / "a.csv").write_text(rows_csv([planned_row(cell, mode) for cell in cells for mode in BOTH]))
     said = called("report", "a.csv", "--memory", "1MiB", cwd=tmp_path)
     assert said.code == 0, said.err
     groups = data_of((tmp_path / "report.html").read_text())["groups"]
@@ -221,7 +221,7 @@ def test_a_table_of_inference_alone_is_of_inference():
 
 
 def test_files_that_are_no_sweep_are_skipped_in_words_as_long_as_one_is(tmp_path):
-    (tmp_path / "a.csv").write_text(rows_csv([predicted_row(cell_of(), mode) for mode in Mode]))
+    (tmp_path / "a.csv").write_text(rows_csv([predicted_row(cell_of(), mode) for mode in BOTH]))
     (tmp_path / "bench.csv").write_text("engine,depth,batch\ntorch,1,64\n")
     (tmp_path / "begun.csv").write_text(rows_csv([]))
     said = called("report", "bench.csv", "a.csv", "begun.csv", cwd=tmp_path)

@@ -11,7 +11,7 @@ import pytest
 from command_line import called, memtrain, refused
 
 from memtrain import timeline_figure
-from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.cell import BOTH, Mode, cell_of
 from memtrain.cells.columns import NAMES
 from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import InputError
@@ -114,7 +114,7 @@ def test_a_row_without_any_peak_is_a_gap_and_no_zero():
 @pytest.mark.parametrize(("budget", "fits"), [(236_552, 2), (236_551, 1), (160_256, 1), (160_255, 0)])
 def test_what_fits_is_decided_to_the_byte(budget, fits):
     """Depth 1, batch 64 has peaks of 236,552 B in training and 160,256 B in inference."""
-    rows = [predicted_row(cell_of(depth=1, batch=64), mode) for mode in Mode]
+    rows = [predicted_row(cell_of(depth=1, batch=64), mode) for mode in BOTH]
     assert [r["predicted_peak_bytes"] for r in rows] == [236_552, 160_256]
     (group,) = groups_of(rows)
     found = outcomes_of(group, budget)
@@ -125,7 +125,7 @@ def test_what_fits_is_decided_to_the_byte(budget, fits):
 
 
 def test_what_fits_is_known_for_several_threads_and_widths_of_layers():
-    rows = [predicted_row(cell_of(depth=2, width=(8, 16), batch=4, threads=2), mode) for mode in Mode]
+    rows = [predicted_row(cell_of(depth=2, width=(8, 16), batch=4, threads=2), mode) for mode in BOTH]
     (group,) = groups_of(rows)
     assert outcomes_of(group, 10**9).values == ((2,),)
 
@@ -135,7 +135,7 @@ def test_what_varies_besides_depth_and_batch_makes_groups():
         row(1, 8, mode, 64, cell={"activation": a, "width": w})
         for a in ("relu", "gelu")
         for w in (4, 8)
-        for mode in Mode
+        for mode in BOTH
     ]
     found = groups_of(rows)
     assert [group.name for group in found] == [
@@ -180,7 +180,7 @@ def test_the_page_opens_with_the_group_and_cell_that_show_the_most_or_with_a_giv
 
 
 def test_a_size_may_have_a_cell_in_several_groups_and_an_unknown_one_is_refused():
-    rows = [row(1, 8, mode, 64, cell={"width": width}) for width in (4, 8) for mode in Mode]
+    rows = [row(1, 8, mode, 64, cell={"width": width}) for width in (4, 8) for mode in BOTH]
     assert [cell["width"] for cell in cells_of(rows, [(1, 8)], "--cell")] == [4, 8]
     with pytest.raises(InputError, match=r"--cell 2x8 .*1x8"):
         cells_of(rows, [(2, 8)], "--cell")
@@ -378,7 +378,7 @@ def data_of(page):
 
 def test_no_name_of_a_file_ends_the_script_or_becomes_markup():
     evil = "</script><img src=x onerror=alert(1)>.npz"
-    rows = [row(1, 8, mode, 64, cell={"data": data}) for data in ("digits", evil) for mode in Mode]
+    rows = [row(1, 8, mode, 64, cell={"data": data}) for data in ("digits", evil) for mode in BOTH]
     rows[0]["status"], rows[0]["reason"] = "error", evil
     page = report_html(rows, commands=[f"memtrain sweep --data {evil}"])
     assert "<img" not in page.replace(page[page.index("<script>") : page.rindex("<script>")], "")
@@ -392,7 +392,7 @@ def test_missing_is_empty_in_the_rows():
 
 def test_a_report_of_the_default_sweep_stays_small():
     cells = [cell_of(depth=depth, batch=batch) for depth in (1, 2, 4, 8, 16) for batch in (64, 256, 1024)]
-    page = report_html([predicted_row(cell, mode) for cell in cells for mode in Mode], budget_bytes=2**22)
+    page = report_html([predicted_row(cell, mode) for cell in cells for mode in BOTH], budget_bytes=2**22)
     assert len(page.encode()) < 6_000_000
     assert page.count("plotly.js v") == 1
 
@@ -453,7 +453,7 @@ def test_pictures_of_several_groups_are_numbered(tmp_path):
 
 
 def test_the_chosen_cells_are_drawn_in_place_of_one_of_each_group(tmp_path):
-    rows = square() + [row(1, 10, mode, 64, cell={"width": 8}) for mode in Mode]
+    rows = square() + [row(1, 10, mode, 64, cell={"width": 8}) for mode in BOTH]
     (tmp_path / "a.csv").write_text(rows_csv(rows))
     cells = ("--cell", "1x10,3×20", "--static", "pictures", "--format", "svg")
     said = called("report", "a.csv", *cells, "-o", "page.html", cwd=tmp_path)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from memtrain.answers.capacity import Capacity, find_capacity
 from memtrain.answers.swept import Swept
-from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.cell import BOTH, cell_of
 from memtrain.measure.doctor import Finding, State
 from memtrain.measure.measured import measured_row
 from memtrain.report.publish import publication_of
@@ -50,7 +50,7 @@ def rows():
     return [
         measured_row(FakeHost(in_turn(heap=[2000], resident=[10**5], time=[0.1234])), cell, mode)
         for cell in cells
-        for mode in Mode
+        for mode in BOTH
     ]
 
 

@@ -9,7 +9,7 @@ from browser import CHROMIUM, browser, complaints, requested, show, until
 from command_line import called
 
 from memtrain import timeline_figure
-from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.cell import BOTH, cell_of
 from memtrain.cells.row import predicted_row
 from memtrain.report.html import report_html
 from memtrain.sweeps.store import rows_csv
@@ -24,7 +24,7 @@ def some_rows():
     """Rows of two groups: the first has a failed row, and the second has a name full of markup."""
     cells = [cell_of(depth=depth, batch=batch) for depth in (1, 3) for batch in (16, 64)]
     cells += [cell_of(depth=depth, batch=8, data=EVIL) for depth in (0, 2)]
-    rows = [predicted_row(cell, mode) for cell in cells for mode in Mode]
+    rows = [predicted_row(cell, mode) for cell in cells for mode in BOTH]
     for row in rows:
         row["ledger_peak_bytes"] = row["predicted_peak_bytes"]
         row["heap_peak_bytes"] = row["predicted_peak_bytes"] + 32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.cell import BOTH, cell_of
 from memtrain.cells.row import predicted_row
 from memtrain.explaining.explanation import explain
 from memtrain.models.families import FAMILIES
@@ -43,5 +43,5 @@ def test_an_explanation_shows_the_update_as_a_formula_and_says_how_often_it_runs
     ],
 )
 def test_a_sweep_says_it_where_values_are_computed_more_than_once(columns, expected):
-    rows = [predicted_row(cell_of(model="resnet", **SMALL, **columns), mode) for mode in Mode]
+    rows = [predicted_row(cell_of(model="resnet", **SMALL, **columns), mode) for mode in BOTH]
     assert [said for said in findings(rows, []) if "running statistics" in said] == expected

@@ -196,7 +196,7 @@ def test_a_word_without_a_likeness_is_refused_with_all_that_are_allowed():
         ("batch", 0),
         ("batch", -3),
         ("threads", 0),
-        ("steps", 1),
+        ("steps", 0),
         ("seed", -1),
         ("l2", -1.0),
         ("l2", float("nan")),

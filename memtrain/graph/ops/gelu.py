@@ -40,7 +40,7 @@ _TAIL = {
         ),
     ),
 }  # fmt: skip
-"""By bytes of a value: coefficients, highest first, of P and of Q with Φ(−u) = P(u)/Q(u) · exp(−u²/2) for u ≥ 0.
+"""By bytes of a value: the coefficients of P and Q, highest first. Φ(−u) = P(u)/Q(u) · exp(−u²/2) for u ≥ 0.
 
 The highest coefficient of Q, which is left out, is 1. They were fitted by least squares, with weights that
 level the error of Φ: at most 6e-8 for float32 and 3e-16 for float64. All are positive, so nothing cancels.
@@ -79,7 +79,7 @@ def normal_tail(z: Array, u: Array, ratio: Array, bell: Array) -> None:
 
 
 def _turn(x: Array, z: Array, scratch: Array) -> None:
-    """Turn the sign of each x whose z is negative. On the bits this takes half the time of ``np.copysign``."""
+    """Turn the sign of each x whose z is negative, in half the time of ``np.copysign``."""
     bits = np.dtype(f"u{z.itemsize}")
     sign = number(1 << 8 * z.itemsize - 1, bits)
     of_x, of_z, mask = (array.view(bits) for array in (x, z, scratch))

@@ -11,7 +11,7 @@ import numpy as np
 from memtrain.errors import GraphError
 from memtrain.graph.node import DType, Node, Shape
 from memtrain.graph.ops.arithmetic import multiply, scale, sum_to
-from memtrain.graph.ops.base import Array, Cotangents, number, same_type
+from memtrain.graph.ops.base import Array, Cotangents, same_type
 from memtrain.graph.ops.blockwise import Elementwise
 
 if TYPE_CHECKING:

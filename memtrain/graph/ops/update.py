@@ -53,6 +53,17 @@ class Accumulate(_Update):
 
 
 @dataclass(frozen=True)
+class Store(_Update):
+    """G ← g: a gradient that lasts until the next iteration takes its new value."""
+
+    name = "store"
+    glyph = "←"
+
+    def block(self, out: Array, *inputs: Array, work: Sequence[Array]) -> None:
+        np.copyto(out, inputs[1])
+
+
+@dataclass(frozen=True)
 class Average(_Update):
     """m ← decay · m + (1 − decay) · g."""
 

@@ -91,7 +91,7 @@ def rematerialise(schedule: Schedule, policy: Policy, cost: CostOf) -> Plan:
     moves = _moves(schedule, [len(one) for one in found], policy, cost)
     passes = tuple(Pass(*pair) for pair in zip(found, moves, strict=True))
     order = _without_unread(schedule, _order(schedule, passes))
-    changed = schedule_in_order(schedule.graph, order, schedule.asked, schedule.persistent)
+    changed = schedule_in_order(schedule.graph, order, schedule.asked, schedule.persistent, schedule.held)
     return Plan(policy, changed, passes)
 
 
@@ -174,7 +174,8 @@ def _without_unread(schedule: Schedule, order: list[Computation]) -> list[Comput
     """
     graph = schedule.graph
     found: list[Computation] = []
-    kept = {graph[i].storage for i in schedule.asked}  # live until the end, so never recomputed
+    # these live until the end, so they are never recomputed
+    kept = {graph[i].storage for i in (*schedule.asked, *schedule.held)}
     wanted: set[int] = set()
     read_again: set[int] = set()  # values that recomputations read; for a view, its base
     for index, phase in reversed(order):

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memtrain.answers.capacity import Capacity
-from memtrain.cells.cell import Mode
+from memtrain.cells.cell import BOTH
 from memtrain.report.capacity import boundaries_section, first_text, firsts_section, marked, note_sentences
 from memtrain.report.section import Section
 from memtrain.report.terminal.table import fits, fitted, prose
@@ -92,7 +92,7 @@ def _firsts_across(capacity: Capacity) -> Section:
     return Section(
         firsts_section(capacity).title,
         (capacity.axes[1], *(marked(_short(second), second, capacity) for second in seconds)),
-        [[str(mode), *(first_text(found[second, mode]) for second in seconds)] for mode in Mode],
+        [[str(mode), *(first_text(found[second, mode]) for second in seconds)] for mode in BOTH],
         words=frozenset({0}),
     )
 
