@@ -25,7 +25,7 @@ from memtrain.training.optimizers import OPTIMIZERS
 SIZES_FROM_DATA = ("input_size", "output_size", "channels", "vocabulary")
 """Columns that are drawn in a quarter of the cells. The data of the other cells give them."""
 
-_PYTORCH = {"accumulate": 1, "policy": "none", "update": "deferred", "allocation": "auto"}
+_PYTORCH = {"policy": "none", "update": "deferred", "allocation": "auto"}
 """The values of columns that cells of the engine torch have."""
 
 COMMON: dict[str, Sequence[Any]] = {

@@ -21,9 +21,11 @@ def cell_in_pytorch(network: Network, draw: Random, batches: Sequence[int]) -> C
     """A cell of the engine torch: the network with a drawn batch, optimiser and loop."""
     form = draw.choice(("plain", "foreach", "fused"))
     in_place = network.family in ("mlp", "lenet", "cnn", "resnet") and network.activation in IN_PLACE
+    accumulate = draw.choice((1, 1, 2, 3))
     return Cell(
         network,
-        batch=draw.choice(batches),
+        batch=accumulate * draw.choice(batches),
+        accumulate=accumulate,
         optimizer=draw.choice(("sgd", "momentum", "adam")),
         data="synthetic",
         engine="torch",
@@ -32,7 +34,7 @@ def cell_in_pytorch(network: Network, draw: Random, batches: Sequence[int]) -> C
         fused=form == "fused",
         inplace=in_place and draw.random() < 0.5,
         gradients=draw.choice(GRADIENTS),
-        retain_graph=draw.random() < 0.3,
+        retain_graph=accumulate == 1 and draw.random() < 0.3,
     )
 
 

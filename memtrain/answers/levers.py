@@ -1,8 +1,9 @@
 """Levers: settings with which a cell holds less, and their combinations that fit into a memory.
 
-The levers are the update (eager), the optimiser (sgd), micro-batches, the dtype (float32), and a plan of
-rematerialisation in addition. Eager updates and plans change no bit of the result, and micro-batches change
-its rounding. Another optimiser or dtype changes the training itself, so these two are tried last.
+The levers are the update (eager; in PyTorch a fused optimiser), the optimiser (sgd), micro-batches, the dtype
+(float32), and a plan of rematerialisation in addition, which is not made for PyTorch. Eager updates and plans
+change no bit of the result; micro-batches and a fused optimiser change its rounding. Another optimiser or
+dtype changes the training itself, so these two are tried last.
 
 Peaks are predicted. From three micro-batches on, the middle ones are equal. So the peak of a thousand
 micro-batches is the peak of three with the same number of rows each, plus the input bytes of the other rows.
@@ -20,6 +21,7 @@ from itertools import islice
 from memtrain.answers.largest import largest_within
 from memtrain.answers.option import Option
 from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.engine import NUMPY
 from memtrain.models.network import Network
 from memtrain.planning.liveness import analyse
 from memtrain.planning.remat.policy import BUDGET, NONE, Policy
@@ -60,7 +62,11 @@ class Peaks:
 
     def has_plan(self, cell: Cell, memory_bytes: int) -> bool:
         """Whether ``cell`` fits into a memory with a plan of rematerialisation."""
-        return self.standing_bytes(cell) <= memory_bytes and self.least_bytes(cell) <= memory_bytes
+        return (
+            cell.engine == NUMPY
+            and self.standing_bytes(cell) <= memory_bytes
+            and self.least_bytes(cell) <= memory_bytes
+        )
 
 
 def _few(cell: Cell) -> tuple[Cell, int]:
@@ -77,7 +83,7 @@ def _kept_bytes(cell: Cell) -> int:
 
 
 def _least_bytes(cell: Cell) -> int:
-    return smallest_budget(cell.keep_all(Mode.TRAIN))
+    return smallest_budget(cell.keep_all(Mode.TRAIN)) if cell.engine == NUMPY else _kept_bytes(cell)
 
 
 def _standing_bytes(cell: Cell) -> int:
@@ -113,8 +119,15 @@ def _counts(cell: Cell) -> list[int]:
 
 
 def _updates(cell: Cell) -> list[Cell]:
-    """``cell``, and ``cell`` with eager updates."""
-    return list(dict.fromkeys([cell, cell.changed(update=EAGER)]))
+    """``cell``, and ``cell`` with updates that need less memory."""
+    return list(dict.fromkeys([cell, _leaner_update(cell)]))
+
+
+def _leaner_update(cell: Cell) -> Cell:
+    """``cell`` with eager updates, or in PyTorch with an optimiser that needs no temporaries."""
+    if cell.engine == NUMPY:
+        return cell.changed(update=EAGER)
+    return cell.changed(fused=True, foreach=False)
 
 
 def _tiers(cell: Cell) -> list[list[Cell]]:
@@ -147,8 +160,8 @@ def single_levers(cell: Cell, memory_bytes: int | None, peaks: Peaks) -> Iterato
     """
     less = peaks.kept_bytes(cell) - 1
     wanted = less if memory_bytes is None else min(memory_bytes, less)
-    if cell.update != EAGER:
-        yield cell.changed(update=EAGER)
+    if _leaner_update(cell) != cell:
+        yield _leaner_update(cell)
     if cell.optimizer != "sgd":
         yield cell.changed(optimizer="sgd")
     counts = [count for count in _counts(cell) if count > cell.accumulate]

@@ -15,6 +15,7 @@ from typing import Any
 
 from memtrain.answers.option import Kind, Option, Ways
 from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.engine import NUMPY
 from memtrain.cells.row import predicted_row
 from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.measure.admission import admitted
@@ -82,7 +83,7 @@ class _Runner:
     def _compared(self, option: Option) -> Option:
         """``option`` with the difference of its gradients from keep-all, if the two must be equal."""
         cell, base = option.cell, self._keep_all
-        if (cell.optimizer, cell["dtype"]) != (base.optimizer, base["dtype"]):
+        if (cell.optimizer, cell["dtype"]) != (base.optimizer, base["dtype"]) or cell.engine != NUMPY:
             return option
         alone = cell.changed(policy=NONE)
         if option.exact:

@@ -19,8 +19,9 @@ from memtrain.answers.levers import (
 from memtrain.answers.obstacle import obstacle_of
 from memtrain.answers.option import Kind, Option, Ways
 from memtrain.cells.cell import FLOPS, SECONDS, Cell, Mode
+from memtrain.cells.columns import BY_NAME
 from memtrain.cells.engine import NUMPY
-from memtrain.errors import BudgetError, InputError
+from memtrain.errors import BudgetError
 from memtrain.planning.cost import CostOf, Rates, flops
 from memtrain.planning.liveness import analyse
 from memtrain.planning.remat.chain import chains
@@ -37,13 +38,11 @@ def find_ways(cell: Cell, memory_bytes: int | None, points: int = 0, rates: Rate
 
     The policy of ``cell`` is ignored. If no plan of rematerialisation fits into the memory, the answer is the
     cheapest combination of levers that fits. If there is none, the answer is the largest batch that fits.
-    Options are compared by their time at ``rates``, if the cost of the cell is time; otherwise by FLOPs.
+    Options are compared by their time at ``rates``, if the cost of the cell is time; otherwise by FLOPs. For
+    PyTorch there are only levers, and FLOPs: the rates are those of memtrain's kernels.
     """
     if cell.engine != NUMPY:
-        raise InputError(
-            f"plans are made for memtrain's own schedules, not for the engine {cell.engine}",
-            "use --engine numpy, or frontier for what fits",
-        )
+        rates, points = None, 0
     if rates is None:
         cell = cell.changed(cost=FLOPS)
     finder = _Finder(cell.changed(policy=NONE, steps=2), rates)
@@ -56,7 +55,7 @@ def find_ways(cell: Cell, memory_bytes: int | None, points: int = 0, rates: Rate
         points=tuple(finder.points(points)),
         rules=tuple(finder.rules()) if points else (),
         parameter_bytes=parameter_bytes(cell),
-        obstacle=obstacle_of(finder.cell) if keep_all.least_bytes == keep_all.predicted_peak_bytes else None,
+        obstacle=obstacle_of(finder.cell) if finder.has_no_smaller_plan() else None,
     )
     levers, left_out = finder.levers(memory_bytes)
     ways = replace(ways, levers=tuple(levers), left_out=tuple(left_out))
@@ -80,6 +79,10 @@ class _Finder:
         self._lever = cache(partial(self._option, Kind.LEVER))
         self._keep_all_cost = self._total(cell.schedule(Mode.TRAIN))
         self.keep_all = self._option(Kind.KEEP_ALL, cell)
+
+    def has_no_smaller_plan(self) -> bool:
+        """Whether plans of rematerialisation are made, and none holds less than keep-all."""
+        return self.cell.engine == NUMPY and self.keep_all.least_bytes == self.keep_all.predicted_peak_bytes
 
     def within(self, budget_bytes: int, kind: Kind) -> Option:
         """The cheapest plan within a budget. Raises ``BudgetError``."""
@@ -170,8 +173,8 @@ class _Finder:
     def _name(self, cell: Cell) -> str:
         """The name of an option: the settings in which ``cell`` differs from the given cell."""
         changed = [
-            f"--{name} {cell[name]}"
-            for name in ("batch", "update", "optimizer", "accumulate", "dtype")
+            BY_NAME[name].option if cell[name] is True else f"--{name} {cell[name]}"
+            for name in ("batch", "update", "optimizer", "accumulate", "dtype", "fused")
             if cell[name] != self.cell[name]
         ]
         return ", ".join([*changed, *([] if changed and cell.policy == NONE else [cell.policy])])

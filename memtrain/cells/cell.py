@@ -159,7 +159,8 @@ class Cell:
     @property
     def loop(self) -> Loop:
         """The loop in which PyTorch trains the network."""
-        return Loop(self.optimizer, self.foreach, self.fused, self.inplace, self.keeping)
+        how = self.foreach, self.fused, self.inplace, self.accumulate
+        return Loop(self.optimizer, *how, self.keeping)
 
     def schedule(self, mode: Mode, rates: Rates | None = None) -> Schedule:
         """The schedule of one iteration. Raises ``BudgetError`` if the budget of the policy is too small."""

@@ -21,7 +21,6 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "policy": (NONE,),
     "update": (DEFERRED,),
     "allocation": ("auto", FRESH),
-    "accumulate": (1,),
 }
 """The values of columns that a cell of the engine torch may have."""
 

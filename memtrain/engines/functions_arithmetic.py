@@ -61,6 +61,15 @@ def scale(x: Tensor) -> Tensor:
     return x.tape.record(elementwise("mul", x), "MulBackward0", (x,), {}, rule)
 
 
+def divide(x: Tensor) -> Tensor:
+    """x divided by a number."""
+
+    def rule(g: Tensor, needs: Sequence[bool]) -> Gradients:
+        yield elementwise("div", g)
+
+    return x.tape.record(elementwise("div", x), "DivBackward0", (x,), {}, rule)
+
+
 def subtract_from_number(x: Tensor) -> Tensor:
     """A number − x."""
 

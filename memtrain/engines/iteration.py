@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from memtrain.engines import (
     functions_shapes,
 )
 from memtrain.engines.autograd import backward
+from memtrain.engines.functions_arithmetic import divide
 from memtrain.engines.groups import decays
 from memtrain.engines.history import Saved
 from memtrain.engines.layout import torch_shape
@@ -25,8 +27,10 @@ from memtrain.engines.optimizers import Group, state_of, update
 from memtrain.engines.tape import Tape, Tensor
 from memtrain.graph.builder import no_collection
 from memtrain.graph.node import Phase, Role
+from memtrain.graph.size import part
 from memtrain.models.network import Network
 from memtrain.planning.schedule import Schedule
+from memtrain.training.iteration import MICRO_BATCH
 from memtrain.training.keeping import AFTER_UPDATE, KEPT
 
 _FUNCTIONS = {
@@ -61,15 +65,27 @@ def training(network: Network, batch: int, loop: Loop, *, first: bool = False) -
             t.grad = tape.leaf(Role.GRADIENT, f"gradient of {name}", t.shape, t.dtype)
             tape.write("zero_", t.grad)
     groups = [Group([parameters[name] for name in names], decay) for names, decay in decays(network, trained)]
-    found = loss(network, f, output(network, f, parameters, x), y)
-    with tape.phase(Phase.BACKWARD):
-        backward(found, retain_graph=loop.keeping.retain_graph)
+    for number in range(loop.accumulate):
+        with tape.block(MICRO_BATCH, number + 1) if loop.accumulate > 1 else nullcontext():
+            given, target = (_rows(feed, loop.accumulate) for feed in (x, y))
+            found = loss(network, f, output(network, f, parameters, given), target)
+            if loop.accumulate > 1:
+                found = divide(found)
+            with tape.phase(Phase.BACKWARD):
+                backward(found, retain_graph=loop.keeping.retain_graph)
     with tape.phase(Phase.UPDATE):
         update(loop, groups, states)
         if loop.keeping.gradients == AFTER_UPDATE:
             for t in tensors:
                 t.grad = None
     return Recorded(tape.schedule([found]), tuple(tape.saved))
+
+
+def _rows(feed: Tensor, count: int) -> Tensor:
+    """A view of as many rows of a feed as one of ``count`` micro-batches has."""
+    if count == 1:
+        return feed
+    return feed.view_of((part(feed.shape[0], count), *feed.shape[1:]), feed.strides)
 
 
 @no_collection()
@@ -87,8 +103,8 @@ def inference(network: Network, batch: int, loop: Loop, *, with_history: bool = 
 
 def _start(
     tape: Tape, network: Network, batch: int, loop: Loop, *, with_targets: bool
-) -> tuple[SimpleNamespace, dict[str, Tensor], Tensor, Tensor | None]:
-    """The functions of the tape, the parameters by name, and the batch."""
+) -> tuple[SimpleNamespace, dict[str, Tensor], Tensor, Tensor]:
+    """The functions of the tape, the parameters by name, and the batch: inputs, and targets if wanted."""
     model = network.build(batch)
     learned = {node.name for node in model.trainable}
     parameters = {
@@ -99,7 +115,7 @@ def _start(
     }
     x, y = model.feeds[:2]
     given = tape.leaf(Role.INPUT, x.name, torch_shape(x.shape), x.dtype)
-    target = tape.leaf(Role.INPUT, y.name, y.shape, y.dtype) if with_targets else None
+    target = tape.leaf(Role.INPUT, y.name, y.shape, y.dtype) if with_targets else given
     f = SimpleNamespace(
         **_FUNCTIONS, bool=np.dtype(bool), block=tape.block, training=with_targets, inplace=loop.inplace
     )

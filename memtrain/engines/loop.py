@@ -17,4 +17,6 @@ class Loop(NamedTuple):
     """The optimiser makes its step in one kernel, without temporaries."""
     inplace: bool = False
     """Activations overwrite their inputs."""
+    accumulate: int = 1
+    """The micro-batches of a batch. Each runs forward and backward, and their gradients are added up."""
     keeping: Keeping = NOTHING

@@ -67,6 +67,7 @@ class TorchRun:
         self._parameters = model.parameters
         self._learned = {node.name for node in model.trainable}
         self._groups = decays(network, [node.name for node in model.parameters if node.name in self._learned])
+        self._parts = self._slices(batch)
         self._feeds = model.feeds[: 2 if trains else 1]
         self._count = Count(ledger, steps) if ledger is not None else None
         self._f = SimpleNamespace(
@@ -128,9 +129,14 @@ class TorchRun:
         gradients, retain_graph = self._loop.keeping
         if gradients != AFTER_UPDATE:
             optimizer.zero_grad(set_to_none=gradients != KEPT)
-        found = self.loss()
-        with self._count.backward() if self._count else nullcontext():
-            found.backward(retain_graph=retain_graph)
+        total = 0.0
+        for rows in self._parts:
+            found = self.loss(rows)
+            if len(self._parts) > 1:
+                found = found / len(self._parts)
+            with self._count.backward() if self._count else nullcontext():
+                found.backward(retain_graph=retain_graph)
+            total += float(found.item())
         regulariser = 0.0 if self._count is None else self._regulariser()
         with self._count.update() if self._count else nullcontext():
             optimizer.step()
@@ -139,20 +145,25 @@ class TorchRun:
             self._count.relabel(state, Role.OPTIMIZER)
         if gradients == AFTER_UPDATE:
             optimizer.zero_grad()
-        return float(found.item()) + regulariser
+        return total + regulariser
 
-    def loss(self) -> torch.Tensor:
-        """The loss of the batch in the buffers, with its history."""
-        found: torch.Tensor = loss(self._network, self._f, self._output(), self._given["y"])
+    def loss(self, rows: slice = slice(None)) -> torch.Tensor:
+        """The loss of the batch in the buffers, or of some of its rows, with its history."""
+        found: torch.Tensor = loss(self._network, self._f, self._output(rows), self._given["y"][rows])
         return found
 
     def value(self, name: str) -> Array:
         """The values of a parameter, with its axes in memtrain's order."""
         return self._layout.taken_out(name, self._t[name].detach().numpy())
 
-    def _output(self) -> torch.Tensor:
-        found: torch.Tensor = output(self._network, self._f, self._t, self._given["x"])
+    def _output(self, rows: slice = slice(None)) -> torch.Tensor:
+        found: torch.Tensor = output(self._network, self._f, self._t, self._given["x"][rows])
         return found
+
+    def _slices(self, batch: int) -> list[slice]:
+        """The rows of each micro-batch."""
+        size = batch // self._loop.accumulate
+        return [slice(start, start + size) for start in range(0, batch, size)]
 
     def _born(self, tensor: torch.Tensor, role: Role) -> None:
         if self._count is not None:

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from memtrain.answers.option import Kind, Option, Ways, command_of
 from memtrain.cells.cell import FLOPS
+from memtrain.cells.engine import NUMPY
 from memtrain.cells.kinds import csv_line
 from memtrain.explaining.folding import fold_names
 from memtrain.report.section import Section
@@ -71,6 +72,9 @@ HEADS = (
 OF_PLANS, OF_LEVERS = (0, 1, 2, 3, 4, 5, 6, 7), (0, 1, 2, 3, 4, 5, 6, 8)
 """The columns of a table of plans, and of a table of levers."""
 
+_OF_PLANS = {7, 8}
+"""The columns that are only about plans."""
+
 MEASURED = {2, 3, 5, 6}
 """The columns that are empty if nothing was run."""
 
@@ -78,10 +82,15 @@ MEASURED = {2, 3, 5, 6}
 def options_section(title: str, options: Sequence[Option], columns: Iterable[int]) -> Section:
     """A table of options with these columns of `HEADS`; those that are empty in every line are left out.
 
-    The predicted extra is of FLOPs if the cost of the options is FLOPs.
+    The predicted extra is of FLOPs if the cost of the options is FLOPs. For PyTorch there are no plans.
     """
     cells = [shown(option) for option in options]
-    columns = [index for index in columns if index not in MEASURED or any(line[index] for line in cells)]
+    plans = any(option.cell.engine == NUMPY for option in options)
+    columns = [
+        index
+        for index in columns
+        if (index not in MEASURED or any(line[index] for line in cells)) and (plans or index not in _OF_PLANS)
+    ]
     return Section(
         title,
         [_head(index, options) for index in columns],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from memtrain.answers.obstacle import Obstacle
 from memtrain.answers.option import Kind, Option, Ways, command_of, plan_command
 from memtrain.cells.cell import SECONDS
+from memtrain.cells.engine import NUMPY
 from memtrain.explaining.folding import fold_names
 from memtrain.graph.node import Role
 from memtrain.report.findings import cell_name
@@ -133,6 +134,8 @@ def _more(share: float, what: str) -> str:
 
 def _no_smaller(ways: Ways) -> str:
     """Sentences for a cell whose peak no plan lowers: why, and which setting lowers it; otherwise empty."""
+    if ways.cell.engine != NUMPY:
+        return "Plans of recomputation are made for memtrain's own engine, and not for PyTorch."
     if ways.obstacle is None:
         return ""
     reason = f"No plan is smaller: {_obstacle(ways.obstacle)}"
@@ -201,8 +204,9 @@ def _faster(ways: Ways) -> list[str]:
 def _what_would(ways: Ways) -> str:
     """Sentences for a memory into which nothing fits: the needed memory, and the largest batch that fits."""
     words = (
-        f"The parameters alone need {format_bytes(ways.parameter_bytes)}; with all options combined and the "
-        f"smallest plan, training needs {format_bytes(ways.least_bytes)} ({ways.least_bytes:,} B)."
+        f"The parameters alone need {format_bytes(ways.parameter_bytes)}; with all options combined"
+        f"{' and the smallest plan' if ways.cell.engine == NUMPY else ''}, training needs "
+        f"{format_bytes(ways.least_bytes)} ({ways.least_bytes:,} B)."
     )
     if ways.most_accumulate is not None:
         words += f" More than {ways.most_accumulate:,} micro-batches were not tried."

@@ -83,7 +83,7 @@ def test_both_engines_compute_the_same_training(family, number):
 @pytest.mark.parametrize("number", range(8))
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_autograd_saves_what_is_predicted_under_its_names(family, number):
-    cell = drawn(family, 200 + number)
+    cell = drawn(family, 200 + number).changed(accumulate=1)
     workload = Workload(cell, Mode.TRAIN)
     run = workload.new_run()
     workload.load(run)
