@@ -49,7 +49,7 @@ def sweep(
         str,
         typer.Option(
             metavar=f"[{'|'.join(_MODES)}]",
-            help="Measure training, inference, or both",
+            help="Measure training, inference, both, inference with gradients on (eval-grad), or all",
             autocompletion=one_of(_MODES),
             rich_help_panel=MEASUREMENT,
         ),

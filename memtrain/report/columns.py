@@ -27,11 +27,11 @@ def columns_section(columns: Sequence[Column], rows: Sequence[Row], title: str, 
 
 
 def shown_mode(rows: Sequence[Row]) -> Mode:
-    """The mode of columns that show only one mode: training, if any row has it.
+    """The mode of columns that show only one mode: training if any row has it, else inference.
 
-    Such a column is empty for a cell that was measured only in the other mode.
+    Such a column is empty for a cell that was measured only in another mode.
     """
-    return Mode.TRAIN if any(row.mode is Mode.TRAIN for row in rows) else Mode.INFER
+    return next((mode for mode in Mode if any(row.mode is mode for row in rows)), Mode.INFER)
 
 
 def _shown_figures(rows: Sequence[Row]) -> Callable[[Pair], Mapping[str, Any]]:
@@ -75,6 +75,7 @@ def peak_columns(rows: Sequence[Row]) -> list[Column]:
     return [
         peak(Mode.TRAIN),
         peak(Mode.INFER),
+        *([peak(Mode.EVAL_GRAD)] if any(row.mode is Mode.EVAL_GRAD for row in rows) else []),
         ("\nratio", lambda pair: f"{value:.2f}" if (value := ratio(pair)) is not None else ""),
         (f"retained\n{unit}", lambda pair: in_unit(shown(pair)["retained_bytes"])),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from memtrain.cells.cell import BOTH, Mode
+from memtrain.cells.cell import Mode
 from memtrain.cells.row import Row
 from memtrain.report.findings import peak_bytes
 from memtrain.report.groups import Group
@@ -71,7 +71,7 @@ def curves_of(group: Group, axis: Axis) -> Curves:
     along = 0 if axis == "depth" else 1
     lines = []
     for fixed in sorted({size[1 - along] for size in group.pairs}):
-        for mode in BOTH:
+        for mode in Mode:
             points = tuple(
                 _point(size[along], pair[mode])
                 for size, pair in sorted(group.pairs.items())

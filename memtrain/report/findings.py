@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from memtrain.answers.axis_law import AnyVerdict
 from memtrain.answers.engine_gap import engine_gaps
-from memtrain.cells.cell import BOTH, Cell, Mode
+from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.columns import CELL_NAMES
 from memtrain.cells.row import Row
 from memtrain.explaining.folding import fold_names
@@ -14,6 +14,7 @@ from memtrain.planning.remat.policy import NONE
 from memtrain.report.agreement import agreement, steadiness
 from memtrain.report.engines import engine_sentences
 from memtrain.report.frozen import frozen_sentences
+from memtrain.report.history import history_sentences
 from memtrain.report.laws import law_sentences
 from memtrain.units import format_bytes, format_percent
 
@@ -40,6 +41,7 @@ def summary(rows: Sequence[Row], laws: Sequence[AnyVerdict]) -> list[str]:
     names = varying_fields(row.cell for row in rows)
     return [
         *_largest_ratio(rows, names),
+        *history_sentences(pairs(rows).values(), peak_bytes, lambda cell: cell_name(cell, names)),
         *law_sentences(laws, varying),
         *engine_sentences(
             engine_gaps(rows), lambda cell: cell_name(cell, [name for name in names if name != "engine"])
@@ -76,7 +78,7 @@ def pairs(rows: Iterable[Row]) -> dict[Cell, Pair]:
 
 def main_row(pair: Pair) -> Row:
     """The row that represents a cell: the one of training, if there is one."""
-    return pair.get(Mode.TRAIN) or pair[Mode.INFER]
+    return next(pair[mode] for mode in Mode if mode in pair)
 
 
 def varying_fields(cells: Iterable[Cell]) -> list[str]:
@@ -159,7 +161,7 @@ def _limits(rows: Sequence[Row]) -> list[str]:
         of_limit = [row for row in rows if row.cell.memory_limit_bytes == limit]
         parts = [
             f"{mode.noun} runs {_runs(of_mode)}"
-            for mode in BOTH
+            for mode in Mode
             if (of_mode := [row for row in of_limit if row.mode is mode])
         ]
         foreseen = all(row["ledger_peak_bytes"] is None and row.ok for row in rows)

@@ -8,7 +8,7 @@ from math import ceil, prod
 
 from memtrain.answers.axis_law import AnyVerdict, AxisLaw
 from memtrain.answers.law import Law, NoLaw, Verdict
-from memtrain.cells.cell import BOTH, Cell, Mode
+from memtrain.cells.cell import Cell, Mode
 from memtrain.models.network import Network
 from memtrain.units import format_count
 
@@ -43,7 +43,7 @@ def _layer_sentences(verdicts: Sequence[Verdict], names: Sequence[str]) -> list[
 
     Groups of cells with the same law or reason share a text.
     """
-    cells = {mode: [v.cell for v in verdicts if v.mode is mode] for mode in BOTH}
+    cells = {mode: [v.cell for v in verdicts if v.mode is mode] for mode in Mode}
 
     def of(alike: Iterable[Verdict]) -> str:
         told: dict[Mode, list[Cell]] = defaultdict(list)

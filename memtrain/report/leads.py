@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from memtrain.answers.capacity import Boundary, Capacity
 from memtrain.answers.comparison import Comparison
-from memtrain.cells.cell import BOTH
+from memtrain.cells.cell import Mode
 from memtrain.units import format_bytes
 
 
@@ -16,7 +16,7 @@ def capacity_lead(capacity: Capacity) -> list[str]:
     for first in dict.fromkeys((firsts[0], firsts[-1])) if firsts else ():
         largest = [
             f"{found[first, mode]:,} for {mode.noun}" if found[first, mode] else f"none for {mode.noun}"
-            for mode in BOTH
+            for mode in Mode
             if (first, mode) in found
         ]
         sentences.append(f"At {name} {first}, the largest {second} is {' and '.join(largest)}.")

@@ -13,7 +13,7 @@ from math import log10
 from typing import Any
 
 from memtrain.answers.option import Kind, Option, Ways
-from memtrain.cells.cell import SECONDS
+from memtrain.cells.cell import SECONDS, Mode
 from memtrain.report.colours import LINE_COLOURS, OUTCOME_COLOURS
 from memtrain.report.curves import Curves, Point
 from memtrain.report.maps import OUTCOMES, Table
@@ -29,6 +29,7 @@ MARGIN = {"l": 10, "r": 14, "t": 30, "b": 10}
 """The space around a plot, in px."""
 
 _SYMBOLS = {Kind.RULE: "diamond", Kind.LEVER: "square"}
+_DASHES = {Mode.TRAIN: "solid", Mode.INFER: "dot", Mode.EVAL_GRAD: "dash"}
 """The symbols of options; the others are circles, and the answer is a star."""
 
 _MEANINGS = {
@@ -71,7 +72,7 @@ def peak_curves(curves: Curves) -> Plot:
             "hovertemplate": f"{line.mode.noun}, {curves.axis} %{{x:,}}: %{{customdata}}",
             "line": {
                 "color": LINE_COLOURS[order.index(line.fixed) % len(LINE_COLOURS)],
-                "dash": "solid" if line.mode == "train" else "dot",
+                "dash": _DASHES[line.mode],
             },
             "marker": {
                 "size": [12 if point.failure else 7 for point in line.points],

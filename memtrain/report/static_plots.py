@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LONGEST_TITLE = 90
-_LINE_STYLES = {Mode.TRAIN: "-", Mode.INFER: ":"}
+_LINE_STYLES = {Mode.TRAIN: "-", Mode.INFER: ":", Mode.EVAL_GRAD: "--"}
 
 
 def draw_curves(curves: Curves, of: str, figure: Figure) -> None:

@@ -55,7 +55,20 @@ def test_the_levers_of_pytorch_are_measured():
 
 
 def test_the_command_says_what_it_plans_for_pytorch(tmp_path):
-    line = "plan --engine torch --depth 8 --batch 512 --optimizer adam --memory 14MiB --no-measure".split()
+    line = [
+        "plan",
+        "--engine",
+        "torch",
+        "--depth",
+        "8",
+        "--batch",
+        "512",
+        "--optimizer",
+        "adam",
+        "--memory",
+        "14MiB",
+        "--no-measure",
+    ]
     ran = called(*line, cwd=tmp_path)
     assert ran.code == 0
     assert "smallest" not in ran.out

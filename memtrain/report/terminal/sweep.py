@@ -74,13 +74,14 @@ def _composition(rows: Sequence[Row]) -> Section:
 def _bars(rows: Sequence[Row], length: int, ascii_only: bool) -> Column:
     """Peaks as bars on one scale: full for inference, lighter for the rest of training."""
     full, light = "#=" if ascii_only else "█░"
+    longer = Mode.EVAL_GRAD if shown_mode(rows) is Mode.EVAL_GRAD else Mode.TRAIN
     largest = max((peak_bytes(row) or 0 for row in rows if row.ok), default=0) or 1
 
     def show(pair: Pair) -> str:
         infer, train = (
             ceil(length * (peak_bytes(row) or 0) / largest) if (row := pair.get(mode)) and row.ok else 0
-            for mode in (Mode.INFER, Mode.TRAIN)
+            for mode in (Mode.INFER, longer)
         )
         return full * infer + light * max(0, train - infer)
 
-    return f"{full} infer\n{light} train", show
+    return f"{full} infer\n{light} {longer}", show

@@ -1,0 +1,41 @@
+"""Sweeps with inference that keeps gradients on: the table, the finding, and every format."""
+
+from __future__ import annotations
+
+import pytest
+
+from memtrain.cells.cell import Mode, cell_of
+from memtrain.cells.row import predicted_row
+from memtrain.report.findings import summary
+from memtrain.report.terminal.sweep import sweep_tables
+
+
+def rows_of(*modes, **columns):
+    return [predicted_row(cell_of(depth=16, batch=1024, l2=0.0, **columns), mode) for mode in modes]
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_the_finding_says_what_gradients_cost_inference(engine):
+    found = " ".join(summary(rows_of(*Mode, engine=engine), []))
+    more = {
+        "numpy": "20.1 MiB at depth 16, batch 1,024, 3.3",
+        "torch": "21.1 MiB at depth 16, batch 1,024, 3.5",
+    }
+    assert (
+        f"With gradients on, inference stores what backward would read: {more[engine]} × the 6.1 MiB" in found
+    )
+
+
+@pytest.mark.parametrize(
+    "modes", [[Mode.EVAL_GRAD], [Mode.INFER, Mode.EVAL_GRAD], [Mode.TRAIN, Mode.EVAL_GRAD]]
+)
+def test_a_table_of_any_modes(modes):
+    (table,) = sweep_tables(rows_of(*modes), 80)
+    assert any(head.startswith("eval-grad") for head in table.heads)
+    assert any("20.11" in cell for cell in table.lines[0])
+
+
+def test_a_table_without_it_has_no_column_for_it():
+    (table,) = sweep_tables(rows_of(Mode.TRAIN, Mode.INFER), 80)
+    assert not any("eval-grad" in head for head in table.heads)
+    assert not any("gradients on" in sentence for sentence in summary(rows_of(Mode.TRAIN, Mode.INFER), []))
