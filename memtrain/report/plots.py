@@ -29,8 +29,9 @@ MARGIN = {"l": 10, "r": 14, "t": 30, "b": 10}
 """The space around a plot, in px."""
 
 _SYMBOLS = {Kind.RULE: "diamond", Kind.LEVER: "square"}
-_DASHES = {Mode.TRAIN: "solid", Mode.INFER: "dot", Mode.EVAL_GRAD: "dash"}
 """The symbols of options; the others are circles, and the answer is a star."""
+
+_DASHES = {Mode.TRAIN: "solid", Mode.INFER: "dot", Mode.EVAL_GRAD: "dash"}
 
 _MEANINGS = {
     "circle": "Circles, joined by a line, are the cheapest plans for their memory.",

@@ -22,6 +22,7 @@ from memtrain.report.install import install_command
 from memtrain.report.lifelines import of_cell
 from memtrain.report.maps import outcomes_of, ratios_of
 from memtrain.report.networks import networks_line
+from memtrain.report.static_engines import draw_engines, engine_pairs
 from memtrain.report.static_plots import draw_curves, draw_lives, draw_outcomes, draw_ratio, draw_timeline
 from memtrain.units import format_bytes
 
@@ -105,6 +106,10 @@ def _drawings(
         networks = networks_line(row.cell for row in group.rows)
         for name, draw in parts:
             yield (f"{number}-{name}" if len(groups) > 1 else name), partial(_above, draw, networks)
+    for number, pair in enumerate(pairs := engine_pairs(groups), start=1):
+        networks = networks_line(row.cell for group in pair for row in group.rows)
+        name = f"engines-{number}" if len(pairs) > 1 else "engines"
+        yield name, partial(_above, partial(draw_engines, pair), networks)
 
 
 def _above(draw: Draw, networks: str, figure: Figure) -> None:
