@@ -30,6 +30,7 @@ from memtrain.graph.ops.softmax import LogSoftmax
 from memtrain.graph.ops.source import Leaf
 from memtrain.graph.ops.view import Identity, Slice, reshape, transpose
 from memtrain.planning.schedule import Schedule, make_schedule, schedule_in_order
+from memtrain.training.keeping import stored
 from memtrain.training.optimizers import OPTIMIZERS, add_updates
 
 
@@ -56,7 +57,7 @@ class History:
     gives: list[Made]
     takes: list[Made | None]
     wanted: set[Made]
-    """The values that are held until the end: asked values and persistent leaves."""
+    """The values that exist at the end: asked values, held ones, and persistent leaves."""
 
 
 def holder(graph: Graph, index: int) -> int:
@@ -82,7 +83,7 @@ def history(schedule: Schedule) -> History:
         shares = node.op.is_view or node.op.writes is not None
         now[step.node] = now[node.inputs[node.op.writes or 0]] if shares else (step.node, place)
         found.gives.append(now[step.node])
-    found.wanted.update(now[i] for i in (*schedule.asked, *schedule.persistent))
+    found.wanted.update(now[i] for i in (*schedule.asked, *schedule.held, *schedule.persistent))
     return found
 
 
@@ -115,12 +116,12 @@ def _taken(past: History, place: int) -> set[Made]:
 
 
 def retained(schedule: Schedule) -> set[int]:
-    """Forward values that a step of another phase reads, except asked values and leaves."""
+    """Forward values that a step of another phase reads or that are held, except asked values and leaves."""
     return _read_elsewhere(schedule, Phase.FORWARD)
 
 
 def recomputed(schedule: Schedule) -> set[int]:
-    """Recomputed values that a step of another phase reads, except asked values."""
+    """Recomputed values that a step of another phase reads or that are held, except asked values."""
     return _read_elsewhere(schedule, Phase.RECOMPUTE)
 
 
@@ -130,16 +131,19 @@ def _read_elsewhere(schedule: Schedule, phase: Phase) -> set[int]:
 
 
 def _crossing(schedule: Schedule, past: History) -> set[Made]:
-    """Intermediates of forward or recomputation that a step of another phase reads."""
+    """Intermediates of forward or recomputation that a step of another phase reads, or that are held."""
     steps = schedule.steps
     asked = {holder(schedule.graph, i) for i in schedule.asked}
-    return {
+    held = {holder(schedule.graph, i) for i in schedule.held} - asked
+    phases = {Phase.FORWARD, Phase.RECOMPUTE}
+    computed = {made for made in past.wanted if made[0] in held and made[1] >= 0}
+    return {(i, place) for i, place in computed if steps[place].phase in phases} | {
         (index, place)
         for reader, reads in zip(steps, past.reads, strict=True)
         for index, place in reads
         if place >= 0
         and index not in asked
-        and steps[place].phase in (Phase.FORWARD, Phase.RECOMPUTE)
+        and steps[place].phase in phases
         and reader.phase is not steps[place].phase
     }
 
@@ -230,7 +234,9 @@ class Program(Schedule):
             f"reuses {step.reuse}, frees {step.frees}"
             for step in self.steps
         ]
-        printer.text("\n".join(["", *lines, f"asked {self.asked}, persistent {self.persistent}"]))
+        printer.text(
+            "\n".join(["", *lines, f"asked {self.asked}, held {self.held}, persistent {self.persistent}"])
+        )
 
 
 UNARY = (Relu, Tanh, Sigmoid, Gelu, GeluTanh, Identity, Copy, lambda: Scale(-0.5), lambda: Shift(0.25))
@@ -344,15 +350,23 @@ def program(seed: int, size: int) -> Program:
         gradients = gradient(b, total, leaves)
     wanted = gradients or [grower.pool[-1]]
     values = [node for node in b.nodes if node.inputs and node not in tracked]
+    stores: list[Node] = []
     pairs = [(w, g) for w, g in zip(leaves, gradients, strict=False) if w.op.role is Role.PARAMETER]
     if pairs and grower.coin():
         parameters, slopes = zip(*pairs, strict=True)
+        if grower.coin():
+            slopes = stores = stored(b, parameters, slopes)
         wanted = add_updates(b, rng.choice(OPTIMIZERS), 0.1, parameters, list(slopes))
         written = {holder(b, node.id) for node in wanted}
         values = [node for node in values if holder(b, node.id) not in written]
     asked = [*rng.sample(values, min(rng.randint(0, 2), len(values))), *tracked, *wanted]
-    schedule = make_schedule(b.graph(), asked)
-    return Program(schedule.graph, schedule.steps, schedule.asked, schedule.persistent)
+    held = rng.sample(values, min(rng.choice((0, 0, 1, 3)), len(values)))
+    schedule = make_schedule(b.graph(), asked, early=stores, held=held)
+    return _program(schedule)
+
+
+def _program(schedule: Schedule) -> Program:
+    return Program(schedule.graph, schedule.steps, schedule.asked, schedule.persistent, schedule.held)
 
 
 def programs() -> st.SearchStrategy[Program]:
@@ -383,8 +397,8 @@ def with_repeats(schedule: Schedule, seed: int) -> Program:
         if written.isdisjoint(holder(graph, read) for i in again for read in graph[i].inputs):
             groups.insert(place, [(i, Phase.RECOMPUTE) for i in sorted(again)])
     order = [work for group in groups for work in group]
-    changed = schedule_in_order(graph, order, schedule.asked, schedule.persistent)
-    return Program(graph, changed.steps, changed.asked, changed.persistent)
+    changed = schedule_in_order(graph, order, schedule.asked, schedule.persistent, schedule.held)
+    return _program(changed)
 
 
 def _number(b: Builder, nodes: list[Node]) -> Node:

@@ -165,6 +165,7 @@ EXAMPLES: dict[str, list[Example]] = {
     ],
     "descend": elementwise(update.Descend(0.1), 2),
     "accumulate": elementwise(update.Accumulate(0.9), 2),
+    "store": elementwise(update.Store(), 2),
     "average": elementwise(update.Average(0.9), 2),
     "average_square": elementwise(update.AverageSquare(0.999), 2),
     "adam_step": [
@@ -358,6 +359,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "matmul": lambda op, a, b: np.matmul(_swap(a, op.transpose_a), _swap(b, op.transpose_b)),
     "descend": lambda op, w, g: w - op.rate * g,
     "accumulate": lambda op, v, g: op.decay * v + g,
+    "store": lambda op, kept, g: g,
     "average": lambda op, m, g: op.decay * m + (1 - op.decay) * g,
     "average_square": lambda op, v, g: op.decay * v + (1 - op.decay) * g * g,
     "adam_step": _adam,

@@ -17,6 +17,8 @@ _WHY = {
     "MaxPool2DWithIndicesBackward0": "a max-pool saves its input, and an index of 8 bytes for each window",
     "AvgPool2DBackward0": "an average pool saves its input, for its shape",
     "NllLossBackward0": "the loss saves the count of labels",
+    "MaskedFillBackward0": "the causal mask is saved, which memtrain does not need",
+    "MulBackward0": "a product saves its factors: the mask of a dropout as numbers, x · r of an RMS norm",
     "LeakyReluBackward0": "leaky ReLU saves its input, where memtrain reads the output",
     "EluBackward0": "ELU saves its input, where memtrain reads the output",
     "SoftplusBackward0": "softplus saves its input, where memtrain reads the output",

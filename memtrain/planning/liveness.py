@@ -147,22 +147,23 @@ def _computed_lives(occupancy: Occupancy) -> list[Life]:
             role = stay.node.op.lasting
         elif stay.node.id in gradients:
             role = Role.GRADIENT
-        elif stay.node.id in held:
-            role = Role.RETAINED
         elif stay.node.id not in asked:
-            role = _kept_as(stay, phases)
+            role = _kept_as(stay, phases, stay.node.id in held)
         lives.append(Life(stay.node, stay.first_step, stay.last_step, role, stay.heir_step))
     return lives
 
 
 _KEPT_AS = {Phase.FORWARD: Role.RETAINED, Phase.RECOMPUTE: Role.RECOMPUTED}
-"""By the phase that computes a value: the role of the value if a step of another phase reads it."""
+"""By the phase that computes a value: the role of the value if a step of another phase reads it, or if it is
+held until the end."""
 
 
-def _kept_as(stay: Stay, phases: list[Phase]) -> Role:
-    """The role of a value that is computed in one phase and may be read in others."""
+def _kept_as(stay: Stay, phases: list[Phase], held: bool) -> Role:
+    """The role of a value that is computed in one phase and may be read in others, or held until the end."""
     born = phases[stay.first_step]
     if born in _KEPT_AS:
+        if held and stay.last_step == len(phases) - 1:
+            return _KEPT_AS[born]
         for reader in stay.reader_steps:
             if phases[reader] is not born:
                 return _KEPT_AS[born]

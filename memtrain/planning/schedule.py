@@ -38,6 +38,11 @@ class Schedule:
     persistent: tuple[int, ...]
     held: tuple[int, ...] = ()
 
+    @property
+    def lasting(self) -> tuple[int, ...]:
+        """The computed values that live until the end: those that are asked for, and those that are held."""
+        return (*self.asked, *self.held)
+
     def leaves(self, role: Role) -> list[Node]:
         """The persistent leaves of a role: parameter, optimizer or input."""
         return [self.graph[i] for i in self.persistent if self.graph[i].role == role]

@@ -45,7 +45,10 @@ class PackedRun(LeafArrays):
         if self._ledger is not None:
             liveness = analyse(self.schedule)
             self._ledger.step = liveness.peak_step
-            self._ledger.born_shared(arena, _roles_in_arena(liveness.peak_role_bytes, arena.nbytes))
+            live = {**liveness.peak_role_bytes}
+            # kept gradients have arrays of their own
+            live[Role.GRADIENT] -= sum(leaf.nbytes for leaf in self.schedule.leaves(Role.GRADIENT))
+            self._ledger.born_shared(arena, _roles_in_arena(live, arena.nbytes))
         self._arena = arena
 
     def prepare(self) -> None:

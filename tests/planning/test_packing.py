@@ -59,8 +59,8 @@ def fullest(buffers: list[Buffer]) -> int:
 
 
 def eager(schedule: Schedule) -> Schedule:
-    asked = [schedule.graph[i] for i in schedule.asked]
-    return make_schedule(schedule.graph, asked, eager_updates=True)
+    asked, held = ([schedule.graph[i] for i in ids] for ids in (schedule.asked, schedule.held))
+    return make_schedule(schedule.graph, asked, eager_updates=True, held=held)
 
 
 def leaf(b: Builder, *shape: int) -> Node:

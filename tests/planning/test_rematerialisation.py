@@ -275,8 +275,8 @@ REPEATING = st.builds(
 
 
 def at_once(schedule: Schedule) -> Schedule:
-    asked = [schedule.graph[i] for i in schedule.asked]
-    return make_schedule(schedule.graph, asked, eager_updates=True)
+    asked, held = ([schedule.graph[i] for i in ids] for ids in (schedule.asked, schedule.held))
+    return make_schedule(schedule.graph, asked, eager_updates=True, held=held)
 
 
 @pytest.mark.no_cover

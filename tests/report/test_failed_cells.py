@@ -128,7 +128,7 @@ def test_what_fits_with_micro_batches_is_decided_to_the_byte_and_their_number_di
         int(text.replace(",", "")) for text in re.findall(r"([\d,]+) for (?:training|inference)", reading)
     ]
     assert "the largest batch of 8 micro-batches that fits is " in reading
-    for batch, mode in zip(largest, Mode, strict=True):
+    for batch, mode in zip(largest, BOTH, strict=True):
         assert batch % 8 == 0
         peaks = [
             predicted_row(cell_of(depth=2, batch=size, accumulate=8), mode)["predicted_peak_bytes"]
@@ -173,7 +173,7 @@ def interrupted():
     """Depth 1 in both modes; depth 2 in inference only; depth 3 in training only."""
     rows = [
         predicted_row(cell_of(depth=depth, batch=64), mode)
-        for depth, modes in ((1, tuple(Mode)), (2, (Mode.INFER,)), (3, (Mode.TRAIN,)))
+        for depth, modes in ((1, BOTH), (2, (Mode.INFER,)), (3, (Mode.TRAIN,)))
         for mode in modes
     ]
     for row in rows:

@@ -44,7 +44,7 @@ def square():
     return [
         row(*place, mode, KIB * peak)
         for place, pair in peaks.items()
-        for mode, peak in zip(Mode, pair, strict=True)
+        for mode, peak in zip(BOTH, pair, strict=True)
     ]
 
 

@@ -44,8 +44,8 @@ EXAMPLES = settings(
 def test_a_packed_run_gives_the_bits_of_a_fresh_one_on_random_programs(schedule):
     leaves = leaf_values(schedule, 1)
     expected = outcome(Run(schedule), leaves)
-    asked = [schedule.graph[i] for i in schedule.asked]
-    at_once = make_schedule(schedule.graph, asked, eager_updates=True)
+    asked, held = ([schedule.graph[i] for i in ids] for ids in (schedule.asked, schedule.held))
+    at_once = make_schedule(schedule.graph, asked, eager_updates=True, held=held)
     for run in (PackedRun(schedule), Run(at_once), PackedRun(at_once)):
         for got, wanted in zip(outcome(run, leaves), expected, strict=True):
             assert same_bits(got, wanted)

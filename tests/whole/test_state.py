@@ -9,8 +9,8 @@ from paths import PACKAGE
 REGISTRY = {"OPS"}
 """The registry that is filled when the classes of ops are defined, and never later."""
 
-PURE = {"_erfc_polynomial", "_needs", "_tanh_polynomial"}
-"""Caches of pure functions of immutable arguments: coefficients, and the needs of the last chain."""
+PURE = {"_needs", "_numbers", "number"}
+"""Caches of pure functions of immutable arguments: numbers as arrays, and the needs of the last chain."""
 
 MUTABLE = {"list", "dict", "set", "deque", "defaultdict", "Counter", "Lock", "RLock", "Condition", "Host"}
 

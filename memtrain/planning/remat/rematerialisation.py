@@ -174,8 +174,7 @@ def _without_unread(schedule: Schedule, order: list[Computation]) -> list[Comput
     """
     graph = schedule.graph
     found: list[Computation] = []
-    # these live until the end, so they are never recomputed
-    kept = {graph[i].storage for i in (*schedule.asked, *schedule.held)}
+    kept = {graph[i].storage for i in schedule.lasting}  # never recomputed
     wanted: set[int] = set()
     read_again: set[int] = set()  # values that recomputations read; for a view, its base
     for index, phase in reversed(order):

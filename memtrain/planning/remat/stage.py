@@ -77,7 +77,7 @@ def _peak_bytes(
     graph = schedule.graph
     order = [*([] if given is None else [given]), *nodes]
     present = {read for i in order for read in graph[i].inputs}.difference(order)
-    asked = (*kept, *(i for i in schedule.asked if i in nodes))
+    asked = (*kept, *(i for i in schedule.lasting if i in nodes))
     part = schedule_in_order(graph, [(i, graph[i].phase) for i in order], asked, tuple(present))
     live = occupancy_of(part).live_bytes()
     return max(live if given is None else live[1:], default=0)
@@ -100,7 +100,7 @@ class _Surroundings:
         held = bytes_by_step([leaves, *during], step_count)
         self._during = [sum(both) for both in zip(held, occupancy.workspace_bytes, strict=True)]
         self._before = bytes_by_step([leaves, *before], step_count + 1)
-        self._graph, self._asked = occupancy.schedule.graph, occupancy.schedule.asked
+        self._graph, self._lasting = occupancy.schedule.graph, occupancy.schedule.lasting
         self._last_step = {s.node.id: s.last_step for s in occupancy.stays if s.node.id in values}
 
     def standing_bytes(self, chain: Chain, k: int) -> int:
@@ -113,7 +113,7 @@ class _Surroundings:
             return self._before[start]
         last = max(number for number, nodes in enumerate(chain.forward) if nodes)
         nodes = {i for part in chain.forward[:last] for i in part}
-        earlier = {self._graph[i].storage for i in self._asked} & nodes
+        earlier = {self._graph[i].storage for i in self._lasting} & nodes
         results = sum(self._graph[i].nbytes for i in earlier)
         return self._before[start - sum(map(len, chain.forward))] + results
 
