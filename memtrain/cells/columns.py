@@ -54,6 +54,11 @@ class Column:
         """The name of the column as an option on the command line: ``--input-size``."""
         return f"--{self.parameter.replace('_', '-')}"
 
+    @property
+    def off(self) -> str:
+        """The option that turns a column of true and false off: ``--no-bias``."""
+        return f"--no-{self.option.removeprefix('--')}"
+
 
 def _network(name: str, kind: Kind, default: Any, about: str, **others: Any) -> Column:
     return Column(name, kind, Part.NETWORK, about, default, **others)

@@ -191,7 +191,7 @@ def _parameter(
         "rich_help_panel": group,
     }
     if column.kind is TRUTH:
-        names, kind = [f"{column.option}/--no-{column.parameter}"], bool | None
+        names, kind = [f"{column.option}/{column.off}"], bool | None
     else:
         settings |= _values(column, several, random)
         if several:
@@ -238,6 +238,6 @@ def _shown_default(column: Column, chosen: Mapping[str, str]) -> str | bool:
     if column.usual and column.name not in chosen:
         return column.usual
     if column.kind is TRUTH:
-        return f"{'' if column.default else 'no-'}{column.parameter}"
+        return (column.option if column.default else column.off).removeprefix("--")
     default = chosen.get(column.name) or _SIZES.get(column.name) or column.default
     return False if default is None else str(default)

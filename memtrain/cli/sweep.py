@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from memtrain.sweeps.session import Session
 
 
-_MODES = ("both", "train", "infer")
+_MODES = ("both", "train", "infer", "eval-grad", "all")
 
 
 @cell_options(

@@ -6,8 +6,10 @@ import pytest
 
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import predicted_row
+from memtrain.cli import sweep
 from memtrain.report.findings import summary
 from memtrain.report.terminal.sweep import sweep_tables
+from memtrain.sweeps.request import MODES
 
 
 def rows_of(*modes, **columns):
@@ -33,6 +35,10 @@ def test_a_table_of_any_modes(modes):
     (table,) = sweep_tables(rows_of(*modes), 80)
     assert any(head.startswith("eval-grad") for head in table.heads)
     assert any("20.11" in cell for cell in table.lines[0])
+
+
+def test_the_command_knows_the_modes_of_a_sweep():
+    assert set(sweep._MODES) == set(MODES)
 
 
 def test_a_table_without_it_has_no_column_for_it():
