@@ -15,18 +15,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from itertools import islice
 
 from memtrain.answers.largest import largest_within
+from memtrain.answers.lever_peaks import ALIKE, Peaks
 from memtrain.answers.option import Option
-from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.cell import Cell
 from memtrain.cells.engine import NUMPY
-from memtrain.models.network import Network
-from memtrain.planning.liveness import analyse
-from memtrain.planning.remat.policy import BUDGET, NONE, Policy
-from memtrain.planning.remat.rematerialisation import smallest_budget
-from memtrain.run.allocation import peak_bytes
+from memtrain.planning.remat.policy import BUDGET, Policy
 from memtrain.training.iteration import EAGER
 
 MOST_MICRO_BATCHES, MOST_LAYERS = 1024, 16_384
@@ -34,75 +30,6 @@ MOST_MICRO_BATCHES, MOST_LAYERS = 1024, 16_384
 
 WORTHWHILE = 0.05
 """If micro-batches alone cost at most this share of extra time, no plan is searched for."""
-
-ALIKE = 3
-"""From this number of micro-batches on, an additional one is equal to the one before it."""
-
-
-class Peaks:
-    """The predicted peaks of cells that keep all, and of their smallest plans. Each is computed once."""
-
-    def __init__(self) -> None:
-        self._kept, self._least = cache(_kept_bytes), cache(_least_bytes)
-        self.standing_bytes = cache(_standing_bytes)
-
-    def kept_bytes(self, cell: Cell) -> int:
-        """The peak bytes of ``cell`` if all values that backward reads are kept."""
-        few, rest = _few(cell)
-        return self._kept(few) + rest
-
-    def least_bytes(self, cell: Cell) -> int:
-        """The peak bytes of the smallest plan of ``cell``."""
-        few, rest = _few(cell)
-        return self._least(few) + rest
-
-    def fits(self, cell: Cell, memory_bytes: int) -> bool:
-        """Whether ``cell`` fits into a memory without a plan."""
-        return self.standing_bytes(cell) <= memory_bytes and self.kept_bytes(cell) <= memory_bytes
-
-    def has_plan(self, cell: Cell, memory_bytes: int) -> bool:
-        """Whether ``cell`` fits into a memory with a plan of rematerialisation."""
-        return (
-            cell.engine == NUMPY
-            and self.standing_bytes(cell) <= memory_bytes
-            and self.least_bytes(cell) <= memory_bytes
-        )
-
-
-def _few(cell: Cell) -> tuple[Cell, int]:
-    """A similar cell with few micro-batches, and the bytes by which the peaks of ``cell`` are higher."""
-    cell = cell.changed(policy=NONE)
-    if cell.accumulate <= ALIKE:
-        return cell, 0
-    few = cell.changed(batch=ALIKE * (cell.batch // cell.accumulate), accumulate=ALIKE)
-    return few, (cell.batch - few.batch) * _feed_bytes(cell.network, 1)
-
-
-def _kept_bytes(cell: Cell) -> int:
-    return peak_bytes(analyse(cell.keep_all(Mode.TRAIN)), cell.allocation_for(timing=False))
-
-
-def _least_bytes(cell: Cell) -> int:
-    return smallest_budget(cell.keep_all(Mode.TRAIN)) if cell.engine == NUMPY else _kept_bytes(cell)
-
-
-def _standing_bytes(cell: Cell) -> int:
-    """Bytes that are live at one time under any plan: a lower bound of the peak, found without scheduling.
-
-    These are parameters and batch, and all gradients unless updates are eager without micro-batches.
-    """
-    parameters = parameter_bytes(cell)
-    gradients = parameters if cell.accumulate > 1 or cell.update != EAGER else 0
-    return _feed_bytes(cell.network, cell.batch) + parameters + gradients
-
-
-def _feed_bytes(network: Network, batch: int) -> int:
-    return sum(feed.nbytes for feed in network.feeds(batch))
-
-
-def parameter_bytes(cell: Cell) -> int:
-    """The bytes of the parameters of the network."""
-    return sum(node.nbytes for node in cell.network.build(1).parameters)
 
 
 # -- levers -------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from functools import partial
 from memtrain.answers.axis_law import AnyVerdict, fit_axis_laws
 from memtrain.answers.law import fit_laws
 from memtrain.cells.cell import Cell, Mode
+from memtrain.cells.engine import JAX
 from memtrain.cells.row import Row, predicted_row
 from memtrain.errors import ChildFailed, MeterUnavailable
 from memtrain.measure.admission import admitted
@@ -26,7 +27,8 @@ class Swept:
 def swept(host: Host, rows: Sequence[Row], timeout_s: float | None = None) -> Swept:
     """The answer of a sweep with these rows. A few more cells are measured to check its laws."""
     heap = partial(_heap_peak, host, timeout_s=timeout_s)
-    return Swept(rows, [*fit_laws(rows, heap), *fit_axis_laws(rows, heap)])
+    predicted = [row for row in rows if row.cell.engine != JAX]
+    return Swept(rows, [*fit_laws(predicted, heap), *fit_axis_laws(predicted, heap)])
 
 
 def _heap_peak(host: Host, cell: Cell, mode: Mode, timeout_s: float | None) -> int | None:

@@ -7,13 +7,12 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
 
+from memtrain.answers.lever_peaks import Peaks, parameter_bytes
 from memtrain.answers.levers import (
-    Peaks,
     combinations,
     largest_batch,
     least_of_all,
     most_accumulate,
-    parameter_bytes,
     single_levers,
 )
 from memtrain.answers.obstacle import obstacle_of

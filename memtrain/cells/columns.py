@@ -91,8 +91,8 @@ ACTIVATIONS = (
     "hard_swish",
     "mish",
 )
-ENGINES = ("numpy", "torch")
-"""Who runs the iterations: memtrain's own kernels, or PyTorch."""
+ENGINES = ("numpy", "torch", "jax")
+"""Who runs the iterations: memtrain's own kernels, PyTorch, or JAX, which is only measured."""
 FAMILIES = ("mlp", "lenet", "cnn", "resnet", "transformer", "rnn")
 ATTENTIONS = ("parts", "blocks")
 NORMS = ("none", "batch", "group", "layer", "rms")
@@ -196,7 +196,7 @@ COLUMNS = (
     _of_family("tied", TRUTH, "no-tied", "Use the embedding as the output layer, too"),
     _of_family("unit", TEXT, "lstm", "Recurrent unit", choices=("tanh", "lstm", "gru")),
     _network("freeze", TEXT, "none", "Layers (blocks) that are not trained: 1-4, 2+5", since=6),
-    _run("engine", TEXT, "numpy", "Who runs the iterations", choices=ENGINES, since=6),
+    _run("engine", TEXT, "numpy", "Who runs the iterations; jax is only measured", choices=ENGINES, since=6),
     _run("foreach", TRUTH, False, "PyTorch's optimiser works on lists of all parameters", since=6),
     _run("fused", TRUTH, False, "PyTorch's optimiser makes its step in one kernel", since=6),
     _run("inplace", TRUTH, False, "PyTorch's activations overwrite their inputs", since=6),

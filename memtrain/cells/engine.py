@@ -1,28 +1,43 @@
-"""The engines, and what a cell of the engine torch may have."""
+"""The engines, and what their cells may have."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from memtrain.cells.columns import ENGINES
+from memtrain.cells.columns import BY_NAME, ENGINES
 from memtrain.engines.activations import IN_PLACE
 from memtrain.engines.networks import OUTPUTS
 from memtrain.errors import SpecError
+from memtrain.models.network import NOTHING
 from memtrain.planning.remat.policy import NONE
 from memtrain.run.allocation import FRESH
 from memtrain.training.iteration import DEFERRED
+from memtrain.training.keeping import AFTER_UPDATE
+from memtrain.units import format_bytes
 
 if TYPE_CHECKING:
     from memtrain.cells.cell import Cell
 
-NUMPY, TORCH = ENGINES
+NUMPY, TORCH, JAX = ENGINES
 
-_ALLOWED: dict[str, tuple[Any, ...]] = {
+_OF_BOTH: dict[str, tuple[Any, ...]] = {
     "policy": (NONE,),
     "update": (DEFERRED,),
     "allocation": ("auto", FRESH),
 }
-"""The values of columns that a cell of the engine torch may have."""
+_ALLOWED: dict[str, dict[str, tuple[Any, ...]]] = {
+    TORCH: _OF_BOTH,
+    JAX: {
+        **_OF_BOTH,
+        "accumulate": (1,),
+        "gradients": (AFTER_UPDATE,),
+        "retain_graph": (False,),
+        "memory_limit_bytes": (None,),
+        "freeze": (NOTHING,),
+    },
+}
+"""By engine: the values of columns that its cells may have."""
+_FAMILIES = {TORCH: tuple(OUTPUTS), JAX: ("mlp",)}
 
 OF_PYTORCH = {
     "foreach": "PyTorch's optimisers",
@@ -34,22 +49,33 @@ OF_PYTORCH = {
 _IN_PLACE_FAMILIES = ("mlp", "lenet", "cnn", "resnet")
 
 
+def check_known(cell: Cell) -> None:
+    """Raise ``SpecError`` for a cell of JAX, for which nothing is predicted. Only a sweep can have one."""
+    if cell.engine == JAX:
+        raise SpecError(
+            "the engine jax is only measured: its compiler decides what is kept",
+            "use it in a sweep, or use another engine",
+        )
+
+
 def check_engine(cell: Cell) -> None:
     """Raise ``SpecError`` for what the engine of a cell does not do."""
-    if cell.engine == NUMPY:
+    if cell.engine != TORCH:
         for name, of in OF_PYTORCH.items():
             if getattr(cell, name):
                 raise SpecError(f"{name} is an option of {of}", "add --engine torch, or drop it")
+    if cell.engine == NUMPY:
         return
-    if cell.network.family not in OUTPUTS:
-        known = ", ".join(OUTPUTS)
+    if cell.network.family not in _FAMILIES[cell.engine]:
+        known = ", ".join(_FAMILIES[cell.engine])
         raise SpecError(
             f"the engine {cell.engine} has no network of the family {cell.network.family}", f"it has {known}"
         )
-    for name, allowed in _ALLOWED.items():
-        if getattr(cell, name) not in allowed:
+    for name, allowed in _ALLOWED[cell.engine].items():
+        if cell[name] not in allowed:
+            given = format_bytes(cell[name]) if name == "memory_limit_bytes" else cell[name]
             raise SpecError(
-                f"the engine {cell.engine} has no {name} {getattr(cell, name)}",
+                f"the engine {cell.engine} has no {BY_NAME[name].option} {given}",
                 "drop the option, or use --engine numpy",
             )
     if cell.foreach and cell.fused:

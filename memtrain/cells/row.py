@@ -8,7 +8,7 @@ from typing import Any
 
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.columns import FIGURE_NAMES, NAMES
-from memtrain.cells.engine import NUMPY, TORCH
+from memtrain.cells.engine import JAX, NUMPY, TORCH
 from memtrain.cells.kinds import written
 from memtrain.errors import BudgetError, SpecError
 from memtrain.graph.node import Block, Name, Node, Role
@@ -212,6 +212,8 @@ def predicted_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
     any rates it minimises FLOPs, and a note says so.
     """
     mode = Mode(mode)
+    if cell.engine == JAX:
+        return _unpredicted_row(cell, mode)
     if rates is None and cell.plans_by_time:
         rates = kept_rates()
     liveness, allocation = analyse(cell.schedule(mode, rates)), cell.allocation_for(timing=False)
@@ -226,6 +228,18 @@ def predicted_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
     peak_node = liveness.peak_node.name if liveness.peak_node else ""
     notes = [UNKNOWN] if cell.plans_by_time and rates is None and mode is Mode.TRAIN else []
     return Row(cell, mode, figures, peak_node, [kept_entry(node) for node in retained], notes=notes)
+
+
+def _unpredicted_row(cell: Cell, mode: Mode) -> Row:
+    """The row of a cell that is only measured: the bytes that it is given. Raises ``SpecError``."""
+    if mode is Mode.EVAL_GRAD:
+        raise SpecError("JAX keeps nothing for gradients in inference", "use --mode both")
+    model = cell.network.build(cell.batch)
+    figures = {
+        "parameter_bytes": sum(node.nbytes for node in model.parameters),
+        "input_bytes": sum(feed.nbytes for feed in model.feeds[: 2 if mode is Mode.TRAIN else 1]),
+    }
+    return Row(cell, mode, figures)
 
 
 def planned_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:

@@ -1,7 +1,8 @@
-"""The run of a network in PyTorch. Nothing else imports PyTorch, which may be missing."""
+"""The runs of a network in PyTorch and in JAX. Nothing else imports either, since both may be missing."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from memtrain.engines.loop import Loop
@@ -11,7 +12,23 @@ from memtrain.planning.schedule import Schedule
 from memtrain.run.ledger import Ledger
 
 if TYPE_CHECKING:
+    from memtrain.engines.jax_run import JaxRun
     from memtrain.engines.torch_run import TorchRun
+
+
+def jax_run(network: Network, batch: int, optimizer: str, rate: float | None, threads: int) -> JaxRun:
+    """A run of training at a learning ``rate``, or of inference if it is ``None``.
+
+    JAX takes its threads from the process, so a request for one is made before it is loaded. Raises
+    ``MeasureError`` if there is no JAX.
+    """
+    if threads == 1:
+        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+    try:
+        from memtrain.engines.jax_run import JaxRun
+    except ImportError as error:
+        raise MeasureError(f"the engine jax needs JAX ({error}); install it beside memtrain") from error
+    return JaxRun(network, batch, optimizer, rate)
 
 
 def torch_run(

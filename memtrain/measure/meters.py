@@ -49,9 +49,12 @@ def ledger_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
     """The ledger: bytes of real arrays at the peak, by role; also the losses and the environment.
 
     If the cell has a memory limit, it runs under this limit. Then a ``MemoryError`` names the step at which
-    memory ran out.
+    memory ran out. JAX has no ledger, since only its compiler knows the arrays.
     """
     workload = bench.workload(cell, mode)
+    if not workload.is_predicted:
+        losses = workload.run_all(workload.new_run())
+        return {"loss_first": losses[0], "loss_last": losses[-1], "environment": bench.environment}
     ledger: Ledger
     notes: list[str] = []
     if cell.memory_limit_bytes is not None:
@@ -102,7 +105,7 @@ def heap_meter(bench: Bench, cell: Cell, mode: Mode) -> Figures:
         return peak - CONTROL_BYTES, sum(kept) - CLOSING_BYTES
 
     with tempfile.TemporaryDirectory(prefix="memtrain-") as folder:
-        check_space(folder, RECORD_BYTES * len(workload.schedule.steps) * cell.steps)
+        check_space(folder, RECORD_BYTES * workload.step_count * cell.steps)
         # A first call under a tracker makes Python keep a table of lines for each function: about 1 KiB.
         with memray.Tracker(Path(folder, "warm-up.bin")):
             workload.warm_up()

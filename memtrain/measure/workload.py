@@ -9,12 +9,13 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from memtrain.cells.cell import Cell, Mode
-from memtrain.cells.engine import TORCH
-from memtrain.engines.start import torch_run
+from memtrain.cells.engine import JAX, TORCH
+from memtrain.engines.start import jax_run, torch_run
 from memtrain.graph.ops.base import Array
 from memtrain.measure.environment import environment
 from memtrain.models.network import FeedKind
 from memtrain.planning.cost import Rates
+from memtrain.planning.schedule import Schedule
 from memtrain.run.allocation import AnyRun, make_run
 from memtrain.run.ledger import Ledger
 from memtrain.training.data import Dataset, Part, draw_rows
@@ -23,7 +24,10 @@ from memtrain.training.optimizers import LEARNING_RATES
 from memtrain.training.sources import SYNTHETIC, load, split, synthetic
 
 if TYPE_CHECKING:
+    from memtrain.engines.jax_run import JaxRun
     from memtrain.engines.torch_run import TorchRun
+
+    Run = AnyRun | TorchRun | JaxRun
 
 
 class Bench:
@@ -62,7 +66,7 @@ class Workload:
     ) -> None:
         """``rates`` are for its plan. ``examples`` are those of its data, which are loaded by default."""
         self._cell = cell
-        self.schedule = cell.schedule(mode, rates)
+        self._schedule = None if cell.engine == JAX else cell.schedule(mode, rates)
         self._allocation, self._threads = cell.allocation_for(timing=timing), cell.threads
         self.mode = mode
         self.steps = cell.steps
@@ -70,8 +74,28 @@ class Workload:
         self._start = cell.network.initial_values(cell.seed)
         self._batches = list(islice(batches(cell, examples), cell.steps))
 
-    def new_run(self, ledger: Ledger | None = None) -> AnyRun | TorchRun:
+    @property
+    def is_predicted(self) -> bool:
+        """Whether there is a schedule. JAX has none, since its compiler decides what is kept."""
+        return self._schedule is not None
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule of an iteration. Only a workload that `is_predicted` has one."""
+        assert self._schedule is not None
+        return self._schedule
+
+    @property
+    def step_count(self) -> int:
+        """The number of steps of an iteration; 0 if it is not known."""
+        return len(self._schedule.steps) if self._schedule else 0
+
+    def new_run(self, ledger: Ledger | None = None) -> Run:
         """A run of the cell, before its leaves are loaded."""
+        if not self.is_predicted:
+            cell = self._cell
+            rate = LEARNING_RATES[cell.optimizer] if self.mode is Mode.TRAIN else None
+            return jax_run(cell.network, cell.batch, cell.optimizer, rate, cell.threads)
         if self._cell.engine == TORCH:
             cell = self._cell
             return torch_run(
@@ -85,26 +109,26 @@ class Workload:
             )
         return make_run(self.schedule, self._allocation, ledger, self._threads)
 
-    def load(self, run: AnyRun | TorchRun) -> None:
+    def load(self, run: Run) -> None:
         """Allocate the run's parameters, optimiser state and input buffers, and set their initial values."""
         run.load(self._start)
 
-    def feed(self, run: AnyRun | TorchRun, number: int) -> None:
+    def feed(self, run: Run, number: int) -> None:
         """Copy batch ``number`` into the run's input buffers."""
         run.feed(self._batches[number % len(self._batches)])
 
-    def iterate(self, run: AnyRun | TorchRun, number: int) -> float | None:
+    def iterate(self, run: Run, number: int) -> float | None:
         """Run one iteration on batch ``number``; returns the objective, or ``None`` for inference."""
         self.feed(run, number)
         asked = run.iterate()
         return float(asked[0]) if self.mode is Mode.TRAIN else None
 
-    def run_all(self, run: AnyRun | TorchRun, iterations: int | None = None) -> list[float | None]:
+    def run_all(self, run: Run, iterations: int | None = None) -> list[float | None]:
         """Load the leaves and run every iteration of the cell, or ``iterations``; returns the objectives."""
         self.load(run)
         return self.iterate_all(run, iterations)
 
-    def iterate_all(self, run: AnyRun | TorchRun, iterations: int | None = None) -> list[float | None]:
+    def iterate_all(self, run: Run, iterations: int | None = None) -> list[float | None]:
         """Run every iteration of the cell, or ``iterations`` of them; returns the objectives."""
         return [self.iterate(run, number) for number in range(iterations or self.steps)]
 
@@ -120,7 +144,7 @@ class Workload:
 
     def reserve(self) -> None:
         """Reserve memory for the small objects that Python makes during a run."""
-        self._reserve = _reserve_pools(len(self.schedule.steps))
+        self._reserve = _reserve_pools(self.step_count)
 
 
 def batches(cell: Cell, examples: Part | None = None) -> Iterator[dict[str, Array]]:

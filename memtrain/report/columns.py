@@ -7,6 +7,7 @@ from typing import Any
 
 from memtrain.cells.cell import Mode
 from memtrain.cells.columns import FIGURE_NAMES
+from memtrain.cells.engine import JAX
 from memtrain.cells.row import Row
 from memtrain.graph.node import Role
 from memtrain.report.colours import ROLE_WORDS
@@ -90,7 +91,7 @@ def sweep_title(rows: Sequence[Row]) -> str:
 
 def observed(rows: Sequence[Row]) -> bool:
     """Whether any row was measured."""
-    return any(row["ledger_peak_bytes"] is not None for row in rows)
+    return any(row[f"{meter}_peak_bytes"] is not None for row in rows for meter in ("ledger", "heap"))
 
 
 def head_sentences(rows: Sequence[Row]) -> list[str]:
@@ -100,6 +101,8 @@ def head_sentences(rows: Sequence[Row]) -> list[str]:
         sentences.append(f"±%: how far the measured peak of {noun} is from the predicted one.")
     if time_columns(rows):
         sentences.append(f"step: the time of one iteration of {noun}.")
+    if any(row.cell.engine == JAX for row in rows):
+        sentences.append("jax is only measured: its compiler decides what is kept. Its peak is the heap's.")
     return [" ".join(sentences)] if sentences else []
 
 
@@ -114,8 +117,11 @@ def difference_columns(rows: Sequence[Row]) -> list[Column]:
 
         return f"{meter}\n±%", show
 
+    predicted = [row for row in rows if row["predicted_peak_bytes"] is not None]
     meters = ("heap", "resident")
-    return [column(meter) for meter in meters if any(row[f"{meter}_peak_bytes"] is not None for row in rows)]
+    return [
+        column(meter) for meter in meters if any(row[f"{meter}_peak_bytes"] is not None for row in predicted)
+    ]
 
 
 def time_columns(rows: Sequence[Row]) -> list[Column]:

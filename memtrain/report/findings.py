@@ -89,12 +89,11 @@ def varying_fields(cells: Iterable[Cell]) -> list[str]:
 
 
 def peak_bytes(row: Row | None) -> int | None:
-    """The ledger peak of a row; the predicted peak if the row was not run."""
+    """The ledger peak of a row; without it, the predicted peak; without both, the heap peak."""
     if row is None:
         return None
-    ledger: int | None = row["ledger_peak_bytes"]
-    predicted: int | None = row["predicted_peak_bytes"]
-    return predicted if ledger is None else ledger
+    peaks = (row[f"{figure}_peak_bytes"] for figure in ("ledger", "predicted", "heap"))
+    return next((peak for peak in peaks if peak is not None), None)
 
 
 def ratio(pair: Pair) -> float | None:

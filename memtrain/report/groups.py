@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from memtrain.cells.cell import Cell
+from memtrain.cells.engine import JAX
 from memtrain.cells.row import Row
 from memtrain.errors import InputError
 from memtrain.report.findings import Pair, main_row, pairs, peak_bytes, ratio, varying_fields
@@ -55,8 +56,13 @@ def _telling(pair: Pair) -> tuple[float, int]:
 
 
 def groups_of(rows: Iterable[Row]) -> list[Group]:
-    """The rows as groups, one for each combination of the columns that vary besides depth and batch."""
-    rows = list(rows)
+    """The rows as groups, one for each combination of the columns that vary besides depth and batch.
+
+    Rows of JAX are left out, since the plots show predictions. Raises ``InputError`` if there are no others.
+    """
+    rows = [row for row in rows if row.cell.engine != JAX]
+    if not rows:
+        raise InputError("nothing is predicted for JAX, so its rows have no plots", "add --engine numpy,jax")
     varying = varying_fields(row.cell for row in rows)
     found: dict[str, dict[Size, Pair]] = {}
     for cell, pair in pairs(rows).items():

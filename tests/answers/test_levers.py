@@ -12,7 +12,8 @@ import pytest
 from command_line import called
 from fake_host import altered
 
-from memtrain.answers.levers import MOST_MICRO_BATCHES, WORTHWHILE, Peaks, most_accumulate
+from memtrain.answers.lever_peaks import Peaks
+from memtrain.answers.levers import MOST_MICRO_BATCHES, WORTHWHILE, most_accumulate
 from memtrain.answers.option import ROUNDING, Kind
 from memtrain.answers.trial import measure_ways
 from memtrain.answers.ways import find_ways

@@ -47,7 +47,8 @@ ONLY_IN = {
     ),
     "jinja2": ("report/html.py",),
     "torch": ("engines/torch_",),
-    "matplotlib": ("report/static.py", "report/static_plots.py"),
+    "jax": ("engines/jax_",),
+    "matplotlib": ("report/static.py", "report/static_engines.py", "report/static_plots.py"),
     "graphlay": ("report/layout.py",),
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -9,8 +9,8 @@ from paths import PACKAGE
 REGISTRY = {"OPS"}
 """The registry that is filled when the classes of ops are defined, and never later."""
 
-PURE = {"_needs", "_numbers", "number"}
-"""Caches of pure functions of immutable arguments: numbers as arrays, and the needs of the last chain."""
+PURE = {"_needs", "_numbers", "_predicting", "_training", "number"}
+"""Caches of pure functions of immutable arguments: numbers as arrays, compiled functions, a chain's needs."""
 
 MUTABLE = {"list", "dict", "set", "deque", "defaultdict", "Counter", "Lock", "RLock", "Condition", "Host"}
 

@@ -19,7 +19,6 @@ from memtrain.report.columns import (
     difference_columns,
     head_sentences,
     made_of_column,
-    observed,
     peak_columns,
     role_sentences,
     shown_mode,
@@ -50,7 +49,7 @@ def sweep_tables(rows: Sequence[Row], width: int, ascii_only: bool = False) -> l
         section = columns_section([*columns, *more], rows, sweep_title(rows), len(axes))
         return replace(section, words=words)
 
-    parts = [made_of_column(rows)] if observed(rows) else []
+    parts = [made_of_column(rows)] if composition_columns(rows) else []
     beside = parts if fits(table(*parts), width) else []
     room = room_left(table(*beside), width)
     bars = [_bars(rows, min(room, _LONGEST_BAR), ascii_only)] if room >= _SHORTEST_BAR else []
