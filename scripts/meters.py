@@ -11,8 +11,7 @@ from random import Random
 
 from drawn import draw_tasks
 
-from memtrain.cells.columns import ENGINES
-from memtrain.cells.engine import NUMPY
+from memtrain.cells.engine import NUMPY, TORCH
 from memtrain.cells.row import TOLERANCES, Row
 from memtrain.measure.host import Host
 from memtrain.models.families import FAMILIES
@@ -33,7 +32,7 @@ def main() -> int:
     parser.add_argument("seed", nargs="?", type=int, default=0)
     parser.add_argument("--model", default=",".join(FAMILIES), help="Families, separated by commas")
     parser.add_argument("--meters", default=",".join(METERS), help="Meters, separated by commas")
-    parser.add_argument("--engine", default=NUMPY, choices=ENGINES)
+    parser.add_argument("--engine", default=NUMPY, choices=(NUMPY, TORCH))
     parser.add_argument("--least", default="1B", help="The least predicted peak of a cell")
     parser.add_argument("--most", default="200MiB", help="The largest predicted peak of a cell")
     parser.add_argument("--threads", default="1,1,1,2", help="Numbers of threads to draw from")

@@ -42,7 +42,8 @@ def sweep(
 
     ``axes`` are columns of a cell. Each is a value, a list, or a text as on the command line:
     ``sweep(depth="1:16:x2", batch=[64, 256], activation="relu,gelu")``. A row is a mapping of all columns:
-    ``row["heap_peak_bytes"]``. Peaks are bytes above the baseline. With ``repeat``, each figure is the median
+    ``row["heap_peak_bytes"]``. Peaks are bytes above the baseline. ``mode`` is train, infer, eval-grad
+    (inference with gradients on), both (the first two) or all. With ``repeat``, each figure is the median
     of this number of measurements, and the row has the spreads. Raises ``InputError`` for invalid options. A
     cell that fails gives a row with a reason.
     """
