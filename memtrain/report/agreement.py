@@ -13,6 +13,10 @@ from memtrain.units import format_bytes, format_percent
 COPIES = "Inside a convolution, PyTorch makes copies of its own. Only the meters see them."
 """A fact about PyTorch on the CPU: oneDNN changes the layout of float32; float64 is unfolded."""
 
+OBJECTS = (
+    "An unrolled network has thousands of autograd's functions. PyTorch's objects for them are in the heap."
+)
+
 
 def steadiness(rows: Sequence[Row], cell_name: Callable[[Cell], str]) -> list[str]:
     """For repeated measurements: how far their figures vary, and the figures that vary more than promised."""
@@ -89,6 +93,8 @@ def _far(rows: Sequence[Row], meter: str, count: int) -> str:
     )
     if meter == "heap" and engine == TORCH and all(row.cell.network.reads is FeedKind.IMAGE for row in rows):
         sentence += f" {COPIES}"
+    if meter == "heap" and engine == TORCH and all(row.cell["unit"] for row in rows):
+        sentence += f" {OBJECTS}"
     if meter == "heap" and all(row.cell.threads > 1 for row in rows):
         sentence += " With more than one thread, BLAS requests memory of its own."
     return sentence

@@ -7,6 +7,7 @@ import pytest
 from memtrain.cells.cell import Mode, cell_of
 from memtrain.cells.row import predicted_row
 from memtrain.cli import sweep
+from memtrain.report.agreement import COPIES, OBJECTS, agreement
 from memtrain.report.findings import summary
 from memtrain.report.terminal.sweep import sweep_tables
 from memtrain.sweeps.request import MODES
@@ -45,3 +46,12 @@ def test_a_table_without_it_has_no_column_for_it():
     (table,) = sweep_tables(rows_of(Mode.TRAIN, Mode.INFER), 80)
     assert not any("eval-grad" in head for head in table.heads)
     assert not any("gradients on" in sentence for sentence in summary(rows_of(Mode.TRAIN, Mode.INFER), []))
+
+
+def test_a_heap_beyond_the_tolerance_has_its_reason():
+    for columns, reason in (({"model": "rnn", "sequence": 8}, OBJECTS), ({"model": "lenet"}, COPIES)):
+        cell = cell_of(**columns, depth=1, batch=4, data="synthetic", engine="torch")
+        row = predicted_row(cell, Mode.TRAIN)
+        row["ledger_peak_bytes"] = row["predicted_peak_bytes"]
+        row["heap_peak_bytes"] = row["predicted_peak_bytes"] + 2**24
+        assert reason in agreement([row])[0]
