@@ -9,7 +9,7 @@ from functools import cached_property
 
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.columns import CELL_NAMES, SPREADS
-from memtrain.cells.row import TOLERANCES, Row
+from memtrain.cells.row import Row, tolerance
 from memtrain.errors import SpecError, unknown_choice
 from memtrain.units import format_bytes, format_seconds
 
@@ -93,7 +93,7 @@ class Comparison:
             return self.time_spread * before if pairing.repeated else None
         rows = [row for row in (pairing.before, pairing.after) if row is not None]
         arrays = max((row["peak_array_count"] or 0 for row in rows), default=0)
-        promised = TOLERANCES[meter].bytes(before, arrays)
+        promised = tolerance(meter, pairing.cell.engine).bytes(before, arrays)
         return max(promised, sum(row[SPREADS[MEASURED[meter]]] or 0 for row in rows))
 
     def grown(self, pairing: Pairing, meter: str, allowed: Fraction) -> bool:

@@ -20,7 +20,7 @@ from memtrain.answers.option import Kind, Option, Ways
 from memtrain.cells.cell import FLOPS, SECONDS, Cell, Mode
 from memtrain.cells.columns import BY_NAME
 from memtrain.cells.engine import NUMPY
-from memtrain.errors import BudgetError
+from memtrain.errors import BudgetError, InputError
 from memtrain.planning.cost import CostOf, Rates, flops
 from memtrain.planning.liveness import analyse
 from memtrain.planning.remat.chain import chains
@@ -38,8 +38,11 @@ def find_ways(cell: Cell, memory_bytes: int | None, points: int = 0, rates: Rate
     The policy of ``cell`` is ignored. If no plan of rematerialisation fits into the memory, the answer is the
     cheapest combination of levers that fits. If there is none, the answer is the largest batch that fits.
     Options are compared by their time at ``rates``, if the cost of the cell is time; otherwise by FLOPs. For
-    PyTorch there are only levers, and FLOPs: the rates are those of memtrain's kernels.
+    PyTorch there are only levers, and FLOPs: the rates are those of memtrain's kernels. Raises ``InputError``
+    for a cell that retains its graph.
     """
+    if cell.retain_graph:
+        raise InputError("a plan frees what --retain-graph keeps", "drop --retain-graph")
     if cell.engine != NUMPY:
         rates, points = None, 0
     if rates is None:

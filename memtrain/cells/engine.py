@@ -13,7 +13,6 @@ from memtrain.planning.remat.policy import NONE
 from memtrain.run.allocation import FRESH
 from memtrain.training.iteration import DEFERRED
 from memtrain.training.keeping import AFTER_UPDATE
-from memtrain.units import format_bytes
 
 if TYPE_CHECKING:
     from memtrain.cells.cell import Cell
@@ -32,7 +31,6 @@ _ALLOWED: dict[str, dict[str, tuple[Any, ...]]] = {
         "accumulate": (1,),
         "gradients": (AFTER_UPDATE,),
         "retain_graph": (False,),
-        "memory_limit_bytes": (None,),
         "freeze": (NOTHING,),
     },
 }
@@ -73,11 +71,16 @@ def check_engine(cell: Cell) -> None:
         )
     for name, allowed in _ALLOWED[cell.engine].items():
         if cell[name] not in allowed:
-            given = format_bytes(cell[name]) if name == "memory_limit_bytes" else cell[name]
+            given = "" if cell[name] is True else f" {cell[name]}"
             raise SpecError(
-                f"the engine {cell.engine} has no {BY_NAME[name].option} {given}",
+                f"the engine {cell.engine} has no {BY_NAME[name].option}{given}",
                 "drop the option, or use --engine numpy",
             )
+    if cell.engine == JAX and cell.memory_limit_bytes is not None:
+        raise SpecError(
+            "the engine jax is only measured, and without a memory limit",
+            "use it in a sweep without --memory, or use another engine",
+        )
     if cell.foreach and cell.fused:
         raise SpecError("an optimiser of PyTorch is either foreach or fused", "drop one of the two")
     if cell.inplace:

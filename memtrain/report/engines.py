@@ -50,7 +50,7 @@ def _extreme(gap: EngineGap, word: str, name_of: Callable[[Cell], str]) -> list[
     ]
     ours, theirs = gap.where
     return [
-        f"The ratio of the engines is {word} at {name_of(gap.cell.in_numpy())}: "
+        f"The ratio of the engines is {word} at {name_of(gap.cell)}: "
         f"PyTorch's {format_bytes(gap.torch_bytes)}, at {theirs}, are {gap.ratio:.2f} × memtrain's "
         f"{format_bytes(gap.numpy_bytes)}, at {ours}. At its peak, PyTorch has {_joined(parts)}."
     ]

@@ -36,6 +36,9 @@ def _sentence(row: Row, name_of: Callable[[Cell], str]) -> str:
     all_trained = thawed.network.build(1).trainable
     first = next(node for node in all_trained if node.name == trained[0])
     lowest = str(first.scope[0]) if first.scope else first.name
+    above = any(node.name not in trained for node in all_trained[all_trained.index(first) :])
+    if row["retained_bytes"] == whole and not above:
+        return f"{said}, as without: the gradients of the trained layers need all of it."
     if row["retained_bytes"] == whole:
         return (
             f"{said}, as without: backward passes through the frozen layers to reach {lowest}, the lowest "
@@ -44,6 +47,6 @@ def _sentence(row: Row, name_of: Callable[[Cell], str]) -> str:
     reasons = [f"Backward ends at {lowest}, the lowest trained layer."]
     if all_trained[0] is not first:
         reasons.append("Layers below it keep nothing.")
-    if any(node.name not in trained for node in all_trained[all_trained.index(first) :]):
+    if above:
         reasons.append("Frozen layers above it keep only what the gradients of their inputs need.")
     return " ".join([f"{said} instead of {format_bytes(whole)}.", *reasons])

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from memtrain.cells.cell import BOTH, Cell, Mode
+from memtrain.cells.engine import JAX
 from memtrain.errors import SpecError, StoreError, unknown_choice
 from memtrain.measure.meters import METERS
 from memtrain.sweeps.grid import make_grid
@@ -50,8 +51,15 @@ class Request:
 
 
 def make_tasks(cells: Sequence[Cell], mode: str) -> list[Task]:
-    """The tasks of a sweep: each cell in each mode that ``mode`` includes."""
-    return [(cell, one) for cell in cells for one in MODES[mode]]
+    """The tasks of a sweep: each cell in each mode that ``mode`` includes.
+
+    JAX has no inference with gradients on. Raises ``SpecError`` if no task is left.
+    """
+    pairs = [(cell, one) for cell in cells for one in MODES[mode]]
+    tasks = [(cell, one) for cell, one in pairs if not (cell.engine == JAX and one is Mode.EVAL_GRAD)]
+    if not tasks:
+        raise SpecError("JAX keeps nothing for gradients in inference", "use --mode both")
+    return tasks
 
 
 def read_request(values: Any) -> Request:

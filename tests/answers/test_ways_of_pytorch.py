@@ -9,6 +9,7 @@ from memtrain.answers.option import Kind
 from memtrain.answers.trial import measure_ways
 from memtrain.answers.ways import find_ways
 from memtrain.cells.cell import Mode, cell_of
+from memtrain.errors import InputError
 from memtrain.measure.host import Host
 from memtrain.planning.liveness import analyse
 from memtrain.report.ways_findings import answer_sentences
@@ -39,6 +40,11 @@ def test_a_fused_optimiser_is_chosen_where_the_temporaries_are_the_peak():
     nothing = find_ways(cell.changed(optimizer="sgd", l2=0.0), fused // 100)
     assert nothing.chosen is None
     assert "with all options combined, training needs" in answer_sentences(nothing)[0]
+
+
+def test_a_cell_that_retains_its_graph_has_no_plan():
+    with pytest.raises(InputError, match="a plan frees what --retain-graph keeps"):
+        find_ways(cell_of(depth=2, batch=8, retain_graph=True), 2**30)
 
 
 @pytest.mark.oracle

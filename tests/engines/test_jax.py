@@ -13,6 +13,7 @@ from memtrain.measure.workload import Workload
 from memtrain.models.mlp import ACTIVATIONS
 from memtrain.report.findings import peak_bytes
 from memtrain.report.html import report_html
+from memtrain.sweeps.request import make_tasks
 
 SMALL = {"depth": 2, "width": 8, "batch": 4, "data": "synthetic"}
 
@@ -53,6 +54,13 @@ def test_jax_is_measured_beside_the_others(tmp_path):
         assert int(theirs[mode]["heap_peak_bytes"]) >= least
     assert int(theirs["train"]["heap_peak_bytes"]) > int(theirs["infer"]["heap_peak_bytes"])
     assert float(theirs["train"]["loss_last"]) == pytest.approx(float(ours["train"]["loss_last"]), rel=1e-5)
+
+
+def test_jax_has_no_inference_with_gradients_on():
+    cells = [cell_of(**SMALL, engine=engine) for engine in ("numpy", "jax")]
+    assert [mode for cell, mode in make_tasks(cells, "all") if cell.engine == "jax"] == ["train", "infer"]
+    with pytest.raises(SpecError, match="JAX keeps nothing for gradients in inference"):
+        make_tasks(cells[1:], "eval-grad")
 
 
 def test_nothing_is_predicted_for_jax():

@@ -107,3 +107,8 @@ def test_a_frozen_network_is_predicted_and_its_frozen_parameters_stay(columns, f
 def test_what_cannot_be_frozen_is_refused(freeze, said):
     with pytest.raises(SpecError, match=said):
         cell_of(depth=1, freeze=freeze).network.build(1)
+
+
+def test_layers_frozen_below_the_lowest_trained_one_are_not_said_to_pass_gradients():
+    (said,) = frozen_sentences([planned_row(cell_of(depth=2, batch=8, freeze="1"), Mode.TRAIN)], str)
+    assert said.endswith("as without: the gradients of the trained layers need all of it.")
