@@ -48,8 +48,9 @@ def sweep(
     mode: Annotated[
         str,
         typer.Option(
-            metavar=f"[{'|'.join(_MODES)}]",
-            help="Measure training, inference, both, inference with gradients on (eval-grad), or all",
+            metavar="<mode>",
+            help="Measure training, inference, both, inference with gradients on (eval-grad), or all: "
+            f"[{'|'.join(_MODES)}]",
             autocompletion=one_of(_MODES),
             rich_help_panel=MEASUREMENT,
         ),
