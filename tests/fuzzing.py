@@ -426,14 +426,14 @@ def main() -> None:
     sys.exit(1 if faults else 0)
 
 
-_OF_PYTORCH = "memtrain.engines.torch_"
-"""Modules that import PyTorch, which takes seconds and may be missing."""
+_OF_OTHERS = ("memtrain.engines.torch_", "memtrain.engines.jax_")
+"""Modules that import PyTorch or JAX, which takes seconds. Both may be missing."""
 
 
 def prepare() -> None:
     """Load all modules once, so that each case needs only a fork."""
     for module in pkgutil.walk_packages(memtrain.__path__, "memtrain."):
-        if not module.name.endswith("__main__") and not module.name.startswith(_OF_PYTORCH):
+        if not module.name.endswith("__main__") and not module.name.startswith(_OF_OTHERS):
             importlib.import_module(module.name)
     load_digits()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
