@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from memtrain.cells.cell import Cell, Mode
-from memtrain.cells.engine import TORCH, check_known
+from memtrain.cells.engine import TORCH, check_predicted
 from memtrain.cells.row import predicted_row
 from memtrain.engines.start import torch_run
 from memtrain.errors import SpecError
@@ -65,7 +65,7 @@ def train_cell(
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Training:
     """The training of the network of ``cell`` on ``training_data``, tested on ``test_data``."""
-    check_known(cell)
+    check_predicted(cell)
 
     def in_pytorch(ledger: Ledger) -> TrainingRun:
         return torch_run(

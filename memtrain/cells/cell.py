@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from memtrain.cells.columns import BY_NAME, CELL_NAMES, ENGINES, NETWORK_NAMES, RUN_NAMES
-from memtrain.cells.engine import NUMPY, OF_PYTORCH, TORCH, check_engine, check_known
+from memtrain.cells.engine import NUMPY, OF_PYTORCH, TORCH, check_engine, check_predicted
 from memtrain.cells.kinds import written
 from memtrain.engines import iteration as recording
 from memtrain.engines.iteration import Recorded
@@ -180,7 +180,7 @@ class Cell:
         """The schedule of one iteration that keeps all values which backward reads."""
         if self.engine == TORCH:
             return self.recorded(mode).schedule
-        check_known(self)
+        check_predicted(self)
         if Mode(mode) is not Mode.TRAIN:
             model = self.network.build(self.batch)
             return inference(model) if Mode(mode) is Mode.INFER else evaluation(model)

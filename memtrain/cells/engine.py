@@ -35,6 +35,7 @@ _ALLOWED: dict[str, dict[str, tuple[Any, ...]]] = {
     },
 }
 """By engine: the values of columns that its cells may have."""
+
 _FAMILIES = {TORCH: tuple(OUTPUTS), JAX: ("mlp",)}
 
 OF_PYTORCH = {
@@ -44,10 +45,13 @@ OF_PYTORCH = {
 }
 """The columns that only the engine torch has, all of them true or false, and what they are options of."""
 
+NO_HISTORY = "JAX keeps nothing for gradients in inference", "use --mode both"
+"""Why JAX has no inference with gradients on, and what to do."""
+
 _IN_PLACE_FAMILIES = ("mlp", "lenet", "cnn", "resnet")
 
 
-def check_known(cell: Cell) -> None:
+def check_predicted(cell: Cell) -> None:
     """Raise ``SpecError`` for a cell of JAX, for which nothing is predicted. Only a sweep can have one."""
     if cell.engine == JAX:
         raise SpecError(

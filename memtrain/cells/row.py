@@ -8,7 +8,7 @@ from typing import Any
 
 from memtrain.cells.cell import Cell, Mode
 from memtrain.cells.columns import FIGURE_NAMES, NAMES
-from memtrain.cells.engine import JAX, NUMPY, TORCH
+from memtrain.cells.engine import JAX, NO_HISTORY, NUMPY, TORCH
 from memtrain.cells.kinds import written
 from memtrain.errors import BudgetError, SpecError
 from memtrain.graph.node import Block, Name, Node, Role
@@ -233,7 +233,7 @@ def predicted_row(cell: Cell, mode: Mode, rates: Rates | None = None) -> Row:
 def _unpredicted_row(cell: Cell, mode: Mode) -> Row:
     """The row of a cell that is only measured: the bytes that it is given. Raises ``SpecError``."""
     if mode is Mode.EVAL_GRAD:
-        raise SpecError("JAX keeps nothing for gradients in inference", "use --mode both")
+        raise SpecError(*NO_HISTORY)
     model = cell.network.build(cell.batch)
     figures = {
         "parameter_bytes": sum(node.nbytes for node in model.parameters),

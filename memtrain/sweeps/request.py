@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from memtrain.cells.cell import BOTH, Cell, Mode
-from memtrain.cells.engine import JAX
+from memtrain.cells.engine import JAX, NO_HISTORY
 from memtrain.errors import SpecError, StoreError, unknown_choice
 from memtrain.measure.meters import METERS
 from memtrain.sweeps.grid import make_grid
@@ -58,7 +58,7 @@ def make_tasks(cells: Sequence[Cell], mode: str) -> list[Task]:
     pairs = [(cell, one) for cell in cells for one in MODES[mode]]
     tasks = [(cell, one) for cell, one in pairs if not (cell.engine == JAX and one is Mode.EVAL_GRAD)]
     if not tasks:
-        raise SpecError("JAX keeps nothing for gradients in inference", "use --mode both")
+        raise SpecError(*NO_HISTORY)
     return tasks
 
 
