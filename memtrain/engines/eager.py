@@ -30,7 +30,7 @@ class Eager(Op):
     """The positions of inputs that this function saved, and PyTorch's name of each: ``result``."""
     product_flops: int = 0
     """The FLOPs of a matrix product or convolution. Other ops are counted by their elements."""
-    lasting: Role | None = None
+    lasts_as: Role | None = None
 
     strided = True
 

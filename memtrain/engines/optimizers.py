@@ -76,7 +76,7 @@ def _first_state(loop: Loop, parameter: Tensor) -> list[Tensor]:
 
 
 def _state(name: str, like: Tensor) -> Tensor:
-    return like.tape.new(name, like.shape, like.dtype, like, lasting=Role.OPTIMIZER)
+    return like.tape.new(name, like.shape, like.dtype, like, lasts_as=Role.OPTIMIZER)
 
 
 def _fused(

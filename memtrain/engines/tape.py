@@ -110,13 +110,13 @@ class Tape:
         temporaries: Workspace = (),
         strides: Shape | None = None,
         flops: int = 0,
-        lasting: Role | None = None,
+        lasts_as: Role | None = None,
     ) -> Tensor:
         """A tensor in a new storage, allocated by the function ``name``, which reads ``reads``.
 
         ``flops`` are those of a product; other functions are counted by their elements.
         """
-        op = Eager(name, shape, dtype, None, temporaries, *self._reading(reads), flops, lasting)
+        op = Eager(name, shape, dtype, None, temporaries, *self._reading(reads), flops, lasts_as)
         return self.kind(self, Storage(self, self._step(op, reads)), shape, dtype, strides=strides)
 
     def write(self, name: str, written: Tensor, *reads: Tensor, temporaries: Workspace = ()) -> None:

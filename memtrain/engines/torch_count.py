@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from memtrain.graph.node import Role
+from memtrain.graph.node import Phase, Role
 from memtrain.run.ledger import Ledger
 
 
@@ -21,7 +21,7 @@ class Count(TorchDispatchMode):  # type: ignore[misc]
         super().__init__()
         self._ledger, self._steps = ledger, steps
         self._made = 0
-        self._in_backward = self._in_update = False
+        self._phase = Phase.FORWARD
         self._hooks = torch.autograd.graph.saved_tensors_hooks(self._saved, lambda tensor: tensor)
 
     def __enter__(self) -> Self:
@@ -38,7 +38,7 @@ class Count(TorchDispatchMode):  # type: ignore[misc]
         self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         self._ledger.step = self._next_step()  # before the call, which may run out of memory
-        if self._in_backward and function is torch.ops.aten.add.Tensor and len(args) == 2:
+        if self._phase is Phase.BACKWARD and function is torch.ops.aten.add.Tensor and len(args) == 2:
             function, args = _sum_of_gradients(*args)
         found = function(*args, **(kwargs or {}))
         for value in tree_leaves(found):
@@ -54,7 +54,7 @@ class Count(TorchDispatchMode):  # type: ignore[misc]
 
     def _is_state(self, function: Callable[..., Any]) -> bool:
         """Whether the function makes state of the optimiser, which it does in its first step."""
-        return self._in_update and function in _MAKE_STATE
+        return self._phase is Phase.UPDATE and function in _MAKE_STATE
 
     def _is_new(self, tensor: torch.Tensor) -> bool:
         """Whether the tensor has a storage, with bytes, that the ledger does not count yet."""
@@ -62,22 +62,13 @@ class Count(TorchDispatchMode):  # type: ignore[misc]
         return storage.nbytes() > 0 and not self._ledger.counts(storage)
 
     @contextmanager
-    def backward(self) -> Iterator[None]:
-        """A context: backward runs inside it."""
-        self._in_backward = True
+    def during(self, phase: Phase) -> Iterator[None]:
+        """A context: backward, or the step of the optimiser, runs inside it."""
+        self._phase = phase
         try:
             yield
         finally:
-            self._in_backward = False
-
-    @contextmanager
-    def update(self) -> Iterator[None]:
-        """A context: the step of the optimiser runs inside it."""
-        self._in_update = True
-        try:
-            yield
-        finally:
-            self._in_update = False
+            self._phase = Phase.FORWARD
 
     def born(self, tensor: torch.Tensor, role: Role) -> None:
         """Count the storage of ``tensor``."""
@@ -111,6 +102,7 @@ _MAKE_STATE = (
     torch.ops.aten.empty_like.default,
     torch.ops.aten.clone.default,
 )
+"""The functions by which an optimiser makes its state."""
 
 _SOLE_USES = (4, 2)
 """What `_uses` gives for a gradient that only the engine of autograd has: its use, and those of the call."""

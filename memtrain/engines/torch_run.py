@@ -21,7 +21,7 @@ from memtrain.engines.layout import Layout, torch_shape
 from memtrain.engines.loop import Loop
 from memtrain.engines.networks import loss, output
 from memtrain.engines.torch_count import Count
-from memtrain.graph.node import DType, Role, Shape
+from memtrain.graph.node import DType, Phase, Role, Shape
 from memtrain.graph.ops.base import Array
 from memtrain.models.network import Network
 from memtrain.run.ledger import Ledger
@@ -134,11 +134,11 @@ class TorchRun:
             found = self.loss(rows)
             if len(self._parts) > 1:
                 found = found / len(self._parts)
-            with self._count.backward() if self._count else nullcontext():
+            with self._count.during(Phase.BACKWARD) if self._count else nullcontext():
                 found.backward(retain_graph=retain_graph)
             total += float(found.item())
         regulariser = 0.0 if self._count is None else self._regulariser()
-        with self._count.update() if self._count else nullcontext():
+        with self._count.during(Phase.UPDATE) if self._count else nullcontext():
             optimizer.step()
         if self._count is not None:
             state = (value for held in optimizer.state.values() for value in held.values())

@@ -143,8 +143,8 @@ def _computed_lives(occupancy: Occupancy) -> list[Life]:
     lives = []
     for stay in occupancy.stays:
         role = Role.TRANSIENT
-        if stay.node.op.lasting:
-            role = stay.node.op.lasting
+        if stay.node.op.lasts_as:
+            role = stay.node.op.lasts_as
         elif stay.node.id in gradients:
             role = Role.GRADIENT
         elif stay.node.id not in asked:

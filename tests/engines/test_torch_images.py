@@ -11,7 +11,7 @@ from torch_cells import assert_predicted, assert_same_training, cell_in_pytorch,
 from memtrain.cells.cell import Cell, Mode, cell_of
 from memtrain.cells.columns import ACTIVATIONS
 from memtrain.errors import SpecError
-from memtrain.graph.node import Role
+from memtrain.graph.node import Phase, Role
 from memtrain.models.families import make_network
 from memtrain.planning.liveness import analyse
 from memtrain.run.ledger import Ledger
@@ -135,7 +135,7 @@ def place_of_the_sum(function, count):
                 elif below is not None:
                     waiting.append(below)
         h.grad_fn.register_prehook(lambda arrived: taken.append(arrived[0].data_ptr()))
-        with count.backward() if count else nullcontext():
+        with count.during(Phase.BACKWARD) if count else nullcontext():
             loss.backward()
     assert len(given) == 2
     return given.index(taken[0]) if taken[0] in given else None

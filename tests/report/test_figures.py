@@ -452,6 +452,17 @@ def test_pictures_of_several_groups_are_numbered(tmp_path):
     ]
 
 
+def test_both_engines_are_drawn_beside_each_other_and_one_engine_is_not(tmp_path):
+    cells = [cell_of(depth=depth, batch=4, engine=name) for name in ("numpy", "torch") for depth in (1, 2)]
+    rows = [predicted_row(cell, mode) for cell in cells for mode in BOTH]
+    both = [path.stem for path in draw_pictures(rows, tmp_path / "both", formats=("svg",))]
+    assert both[-1] == "engines"
+    drawn = (tmp_path / "both" / "engines.svg").read_text()
+    assert "memtrain and PyTorch" in drawn
+    alone = [path.stem for path in draw_pictures(rows[:4], tmp_path / "one", formats=("svg",))]
+    assert "engines" not in alone
+
+
 def test_the_chosen_cells_are_drawn_in_place_of_one_of_each_group(tmp_path):
     rows = square() + [row(1, 10, mode, 64, cell={"width": 8}) for mode in BOTH]
     (tmp_path / "a.csv").write_text(rows_csv(rows))

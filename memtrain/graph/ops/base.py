@@ -94,7 +94,7 @@ class Op:
     """The number of inputs with which the rate of the op is measured. All have one shape."""
     glyph: ClassVar[str] = ""
     """The symbol of the op in a drawing; if it is empty, the name is drawn."""
-    lasting: Role | None = None
+    lasts_as: Role | None = None
     """The role of a computed value that is made in the first iteration and lasts to the end of the run."""
     adds_vjp: ClassVar[tuple[int, ...]] = ()
     """Inputs whose cotangents ``add_vjp`` can add to a sum in place."""

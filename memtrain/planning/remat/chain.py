@@ -70,8 +70,8 @@ def _chain(schedule: Schedule, start: int, middle: int, stop: int) -> Chain:
                 forward_reads[storage] = number
             else:
                 backward_reads.setdefault(storage, []).append(number)
-    asked = {graph[i].storage for i in schedule.lasting}
-    kept = [i for i in born if i in backward_reads and i not in asked]
+    lasting = {graph[i].storage for i in schedule.lasting}
+    kept = [i for i in born if i in backward_reads and i not in lasting]
 
     passes = _all_pass_through(born, forward_reads)
     nested = _nested(kept, backward_reads)
